@@ -1,0 +1,46 @@
+# `make demo` and `make test` work on a fresh machine: each sets up what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench repertoire clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## a virtual environment with everything installed (about 5 GB, mostly torch)
+
+demo: $(STAMP) ## five labels train a style model together; ends with a signed release to classify with
+	$(BIN)/sottovoce synthesise $(DEMO)/catalogues --labels 5 --tracks 120
+	$(BIN)/sottovoce simulate --catalogues $(DEMO)/catalogues --out $(DEMO)/run
+
+check: $(STAMP) ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check ## check, then the fast tests, then the slow ones
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m slow
+
+format: $(STAMP) ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+repertoire: $(STAMP) ## what renders real scores, for the benchmark on real music
+	$(BIN)/pip install --quiet --editable '.[dev,repertoire]'
+	$(BIN)/pip install --quiet --no-deps tinysoundfont
+
+bench: repertoire ## every measurement the README quotes
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what demo and the caches left
+	rm -rf $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

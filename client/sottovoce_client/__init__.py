@@ -1,0 +1,1 @@
+"""What runs at a label: catalogue, features, private training, masking, ledger."""

@@ -1,0 +1,1 @@
+"""What runs at the coordinator: rounds, masked sums, the server optimiser, publishing."""

@@ -1,0 +1,42 @@
+"""One byte string for one value: what is hashed and signed is written here.
+
+JSON with sorted keys, no white space, UTF-8 and finite numbers only (a subset of RFC 8785 that Python's floats keep,
+since both sides print the shortest digits that read back to the same float).
+"""
+
+import dataclasses
+import hashlib
+import json
+from enum import Enum
+from typing import Any
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def canonical_json(value: Any) -> bytes:
+    """The canonical bytes of a dataclass, or of dicts, lists, strings, numbers, booleans, None and bytes (as hex).
+
+    Raises:
+        ValueError: a number is not finite.
+        TypeError: a value has no JSON form.
+    """
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def digest(value: Any) -> bytes:
+    """SHA-256 over `canonical_json(value)`: 32 bytes."""
+    return hashlib.sha256(canonical_json(value)).digest()

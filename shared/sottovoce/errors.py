@@ -1,0 +1,101 @@
+"""Every error Sottovoce raises, as one tree.
+
+    SottovoceError
+    ├── UserError                     what a person gave us cannot be used; exit code 2
+    │   ├── ConfigurationError        an option, a policy or a configuration
+    │   ├── CatalogueError            a catalogue as a whole
+    │   ├── AudioError                one audio file; `reason` is a `Unusable` value of the catalogue
+    │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
+    ├── PrivacyError                  a privacy promise would break; exit code 3
+    │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
+    │   ├── BudgetExceeded            more ε than the policy or the run allows
+    │   └── LedgerError               the ledger cannot be read or written: nothing is trained
+    ├── Refused                       a label declines a run, by policy; `reason` tells no private fact
+    ├── ProtocolError                 masked rounds; exit code 4
+    │   ├── LocalProtocolError        we called our own side wrongly
+    │   └── RemoteProtocolError       the peer sent what it must not (see `sottovoce.protocol`)
+    └── RoundAborted                  a round ended without a sum, and revealed nothing
+
+Messages never carry a secret, a track's name or a path of a label's catalogue (the command line, which talks to the
+label's own people, adds the path itself).
+"""
+
+
+class SottovoceError(Exception):
+    """Something went wrong that we can name.
+
+    Args:
+        message: what is wrong, and where.
+        hint: what to do about it; shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UserError(SottovoceError):
+    """What a person gave us cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigurationError(UserError):
+    """An option, a policy or a configuration is wrong."""
+
+
+class CatalogueError(UserError):
+    """A catalogue as a whole cannot be used."""
+
+
+class AudioError(UserError):
+    """One audio file cannot be used."""
+
+
+class ReleaseError(UserError):
+    """A release is missing, damaged, unsigned or of another task."""
+
+
+class PrivacyError(SottovoceError):
+    """A privacy promise would break, so nothing was done."""
+
+    exit_code = 3
+
+
+class UnknownPrivacyEvent(PrivacyError):
+    """An accountant met an event that it has no proof for."""
+
+
+class BudgetExceeded(PrivacyError):
+    """More ε than the policy or the run allows."""
+
+
+class LedgerError(PrivacyError):
+    """The ledger cannot be read or written, so nothing is trained."""
+
+
+class Refused(SottovoceError):
+    """A label declines a run by its own policy; the reason tells no private fact."""
+
+
+class ProtocolError(SottovoceError):
+    """A masked round met what the protocol does not allow."""
+
+    exit_code = 4
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side was called wrongly."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what it must not."""
+
+
+class RoundAborted(SottovoceError):
+    """A round ended without a sum, and revealed nothing."""
+
+    exit_code = 5

@@ -1,0 +1,46 @@
+"""Files that are whole or absent: write aside, flush, rename."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, renamed onto it when the block ends well and removed when it does not.
+
+    The temporary name keeps the suffix of `path`, for libraries that choose a format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            aside.unlink()
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a whole file at once; a reader sees the old content or the new, never a part."""
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
+        aside.chmod(mode)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file at once, as UTF-8."""
+    write_bytes(path, text.encode())

@@ -1,0 +1,95 @@
+"""The two small interfaces behind every model: a task says what is measured, a family says what is trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.features.spec import FeatureSpec, View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults of a family that suit it, as fields of `TrainingConfig`; a run may override each."""
+
+    rounds: int
+    local_steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    max_grad_norm: float
+    segments_per_track: int
+    update_clip: float
+    ring_bits: int
+    server_optimizer: str
+    server_learning_rate: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some tracks as a model sees them.
+
+    Args:
+        features: `[tracks, segments, *shape of the family's view]`, float32.
+        targets: `[tracks]`, class numbers, int64.
+        mask: `[tracks, segments]`, bool; False where a track has fewer segments.
+    """
+
+    features: "Tensor"
+    targets: "Tensor"
+    mask: "Tensor"
+
+
+class Task(Protocol):
+    """What a task measures on held-out tracks. All of it is summed over labels inside the masked vector."""
+
+    name: str
+
+    def counters(self, classes: int) -> tuple[str, ...]:
+        """Names of the whole-number sums, in their order in the vector."""
+        ...
+
+    def measure(self, family: "Family", model: "nn.Module", batch: Batch, classes: int) -> NDArray[np.int64]:
+        """This batch's contribution to each counter, `[len(counters)]`. A real number (a loss) is sent in millionths."""
+        ...
+
+    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
+        """Figures from the summed counters, as plain JSON values."""
+        ...
+
+
+class Family(Protocol):
+    """A kind of model. A new one is one file that registers one of these."""
+
+    task: str
+    name: str
+    view: View
+
+    def recipe(self, *, private: bool) -> Recipe:
+        """Defaults for a run with or without privacy."""
+        ...
+
+    def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
+        """The model with its first parameters, drawn from torch's global generator (the caller seeds it).
+
+        It maps `[batch, *shape of the view]` to `[batch, classes]`, and Opacus can take per-example gradients of it.
+        """
+        ...
+
+    def augment(self, features: "Tensor", generator: "torch.Generator") -> "Tensor":
+        """Training-time change of `[batch, *shape]`: each example by itself, so that per-track clipping still holds."""
+        ...
+
+    def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
+        """Loss of each example, `[batch]`, from outputs `[batch, classes]` and targets `[batch]`."""
+        ...
+
+    def probabilities(self, outputs: "Tensor") -> "Tensor":
+        """Class probabilities `[batch, classes]` from outputs `[batch, classes]`."""
+        ...

@@ -1,0 +1,1 @@
+"""Many labels on one machine: synthetic catalogues, partitions, experiments, attacks."""
