@@ -1,0 +1,1 @@
+"""Audio to numbers: one declared spec, two views."""

@@ -1,0 +1,1 @@
+"""Tasks and families: what is measured, and what is trained."""
