@@ -4,10 +4,15 @@ It reaches the labels out of band, so the coordinator is not the key directory: 
 """
 
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
 
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
+from sottovoce.files import write_text
 from sottovoce.identity import PUBLIC_KEY_BYTES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -73,3 +78,46 @@ class Agreement:
     def key_of(self, name: str) -> bytes | None:
         """The pinned identity key of a label, or None for a label nobody knows."""
         return next((member.public_key for member in self.members if member.name == name), None)
+
+    def write(self, path: Path) -> None:
+        """Write the agreement as TOML, which `read` reads back to an equal value."""
+        values = {
+            "federation": self.federation,
+            "coordinator_key": self.coordinator_key.hex(),
+            "n_min": self.n_min,
+            "cross_check": self.cross_check,
+            "members": {member.name: member.public_key.hex() for member in self.members},
+        }
+        write_text(path, tomli_w.dumps(values))
+
+    @classmethod
+    def read(cls, path: Path) -> "Agreement":
+        """Read a `federation.toml`.
+
+        Raises:
+            ConfigurationError: it is not TOML, or a field is missing, unknown, of the wrong type or out of range.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"The agreement {path.name} is not TOML: {error}.") from None
+        expected = {"federation": str, "coordinator_key": str, "n_min": int, "cross_check": bool, "members": dict}
+        for name in sorted(set(values) | set(expected)):
+            if name not in expected:
+                raise ConfigurationError(f"The agreement {path.name} has an unknown field '{name}'.")
+            if type(values.get(name)) is not expected[name]:
+                raise ConfigurationError(f"The agreement {path.name} needs '{name}' as {expected[name].__name__}.")
+        return cls(
+            federation=values["federation"],
+            coordinator_key=_key(values["coordinator_key"], "coordinator_key"),
+            members=tuple(Member(name, _key(key, name)) for name, key in sorted(values["members"].items())),
+            n_min=values["n_min"],
+            cross_check=values["cross_check"],
+        )
+
+
+def _key(value: object, name: str) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ConfigurationError(f"The agreement's key of '{name}' is not 64 hexadecimal digits.")
+    return bytes.fromhex(value)
