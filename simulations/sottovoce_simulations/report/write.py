@@ -1,0 +1,58 @@
+"""Writes a run's files: run.json, metrics.csv, plots and report.html."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from sottovoce.files import write_text
+from sottovoce_simulations.report import plots
+
+COLUMNS = ("round", "loss", "accuracy", "macro_f1", "participants", "dropped", "clipped", "bytes_up", "seconds")
+
+
+def write_report(out: Path, run: Mapping[str, Any]) -> None:
+    """Write every file that shows a run to `out`.
+
+    Args:
+        out: an existing folder.
+        run: `configuration`, `figures` and `rounds`, as in run.json.
+    """
+    figures, rounds = run["figures"], run["rounds"]
+    write_text(out / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / "metrics.csv", _csv(rounds))
+    measured = [row for row in rounds if row["accuracy"] is not None]
+    folder, classes = out / "plots", list(figures["per_class"])
+    plots.learning_curve(measured, folder / "learning_curve.png")
+    plots.confusion_matrix(figures["confusion_matrix"], classes, folder / "confusion_matrix.png")
+    spent = {label: float("inf") if value is None else value for label, value in figures["epsilon"].items()}
+    plots.epsilon_per_label(spent, run["configuration"]["epsilon"], figures["delta"], folder / "epsilon.png")
+    write_text(out / "report.html", _page(run, measured, max(spent.values())))
+
+
+def _csv(rounds: list[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rounds)
+    return text.getvalue()
+
+
+def _page(run: Mapping[str, Any], measured: list[Mapping[str, Any]], largest: float) -> str:
+    pages = Environment(
+        loader=PackageLoader("sottovoce_simulations.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+    )
+    return pages.get_template("report.html.jinja").render(
+        configuration=run["configuration"],
+        configuration_text=json.dumps(run["configuration"], indent=2, ensure_ascii=False),
+        figures=run["figures"],
+        rounds=measured,
+        release="release",
+        epsilon_text="∞" if largest == float("inf") else f"{largest:.2f}",
+    )
