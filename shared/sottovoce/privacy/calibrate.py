@@ -1,0 +1,115 @@
+"""From a promise (ε, δ) and a catalogue's size to the least noise that keeps it."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr
+
+from sottovoce.errors import ConfigurationError, PrivacyError
+from sottovoce.privacy.accountant import check_delta, epsilon, epsilon_rdp
+from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.training import Balance, TrainingConfig
+
+AIM = 0.995
+"""The share of the ceiling that the search aims at, so that what it finds lies below and within 1 %."""
+PRECISION = 1e-3
+"""Relative width at which the search for a noise multiplier ends."""
+LARGEST_NOISE = 1e6
+LEAST_NOISE = 1e-2
+HISTOGRAM_SHARE = 0.04
+"""The class histogram's part of the budget, in squared signal-to-noise: it costs the training about 2 % more noise."""
+CLASS_RATE_CAP = 2.0
+"""Class-aware sampling draws no unit more than so many times as often as the base rate; this is accounted for."""
+
+
+def plan_for(
+    config: TrainingConfig, units: int, *, epsilon: float | None = None, delta: float | None = None
+) -> PrivacyPlan:
+    """The plan with the least noise under which `units` units may be trained on as `config` says.
+
+    Args:
+        config: the run's configuration.
+        units: how many units (tracks or artists) the label trains on.
+        epsilon: a lower ceiling than the run's, by the label's policy.
+        delta: a lower δ than the run's, likewise.
+
+    Raises:
+        ConfigurationError: the run is not private, or there is nothing to train on.
+        PrivacyError: δ is too large for so many units, or no noise keeps the promise.
+    """
+    if not config.private:
+        raise ConfigurationError("A run without privacy has no privacy plan.")
+    if units < 1:
+        raise ConfigurationError("There is no unit to train on.")
+    ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
+    delta = min(config.delta, 1.0 if delta is None else delta)
+    check_delta(delta, units)
+    base_rate = min(1.0, config.batch_size / units)
+    sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate
+    histogram_noise = None if config.balance is Balance.NONE else _histogram_noise(ceiling, delta)
+    others: tuple[Event, ...] = () if histogram_noise is None else (Gaussian(histogram_noise),)
+    noise_multiplier, spent = _least_noise(sample_rate, config.steps, others, ceiling, delta)
+    return PrivacyPlan(
+        unit=config.unit,
+        trust=config.trust,
+        base_rate=base_rate,
+        sample_rate=sample_rate,
+        expected_batch=base_rate * units,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=config.max_grad_norm,
+        steps=config.steps,
+        histogram_noise=histogram_noise,
+        epsilon=spent,
+        delta=delta,
+        epsilon_ceiling=ceiling,
+    )
+
+
+def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
+    """The δ of one Gaussian mechanism at ε, exactly (Balle & Wang, ICML 2018, theorem 8)."""
+    half, ratio = 0.5 / noise_multiplier, epsilon * noise_multiplier
+    return float(ndtr(half - ratio) - math.exp(min(epsilon + log_ndtr(-half - ratio), 0.0)))
+
+
+@lru_cache(maxsize=256)
+def _histogram_noise(ceiling: float, delta: float) -> float:
+    """Noise that gives the histogram its share of what a single Gaussian mechanism could spend."""
+    alone = brentq(
+        lambda log_noise: gaussian_delta(ceiling, math.exp(log_noise)) - delta,
+        math.log(LEAST_NOISE),
+        math.log(LARGEST_NOISE),
+    )
+    return math.exp(alone) / math.sqrt(HISTOGRAM_SHARE)
+
+
+@lru_cache(maxsize=256)
+def _least_noise(
+    sample_rate: float, steps: int, others: tuple[Event, ...], ceiling: float, delta: float
+) -> tuple[float, float]:
+    """The least noise multiplier whose whole run stays within the ceiling, and what it then costs."""
+
+    def run(log_noise: float) -> tuple[Event, ...]:
+        return (*others, PoissonGaussian(sample_rate, math.exp(log_noise), steps))
+
+    def root(cost: Callable[[tuple[Event, ...], float], float], low: float, high: float) -> float:
+        return float(
+            brentq(lambda x: math.log(max(cost(run(x), delta), 1e-12) / (AIM * ceiling)), low, high, xtol=PRECISION)
+        )
+
+    low, high = math.log(LEAST_NOISE), math.log(LARGEST_NOISE)
+    if epsilon_rdp(run(high), delta) > ceiling:
+        raise PrivacyError(
+            f"No noise keeps ε = {ceiling:g} at δ = {delta:g}.", hint="Allow a larger ε, or plan fewer rounds."
+        )
+    # RDP is quick and never below PLD: what it asks for is enough, and PLD asks for a little less.
+    high = root(epsilon_rdp, low, high)
+    width = 0.1
+    while epsilon(run(high - width), delta) <= ceiling:
+        width *= 2
+    found = root(epsilon, high - width, high)
+    while (spent := epsilon(run(found), delta)) > ceiling:
+        found += PRECISION
+    return math.exp(found), spent

@@ -1,0 +1,140 @@
+"""What touched private data, as values that an accountant interprets and a ledger keeps.
+
+Each is the claim of one mechanism under add-or-remove-one-unit. A new mechanism is one more class here, one line in
+`_KINDS` and one in the accountant; what is not listed raises, and is never guessed.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from sottovoce.errors import UnknownPrivacyEvent
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise UnknownPrivacyEvent(f"Expected {what} of a privacy event.")
+
+
+@dataclass(frozen=True, order=True)
+class PoissonGaussian:
+    """`steps` steps of DP-SGD: units sampled independently, sums clipped to C a unit, noise of std z·C added.
+
+    Args:
+        sample_rate: the largest probability q with which any unit is sampled, in (0, 1].
+        noise_multiplier: z, the noise's standard deviation over the clip.
+        steps: how many.
+    """
+
+    sample_rate: float
+    noise_multiplier: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _expect(0 < self.sample_rate <= 1, f"sample_rate={self.sample_rate} in (0, 1]")
+        _expect(
+            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
+            f"noise_multiplier={self.noise_multiplier} > 0 and finite",
+        )
+        _expect(self.steps >= 1, f"steps={self.steps} >= 1")
+
+
+@dataclass(frozen=True, order=True)
+class Gaussian:
+    """A sum to which each unit adds a vector of L2 norm at most 1, with noise of std z: a class histogram, say.
+
+    Args:
+        noise_multiplier: z.
+        count: how many such sums.
+    """
+
+    noise_multiplier: float
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _expect(
+            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
+            f"noise_multiplier={self.noise_multiplier} > 0 and finite",
+        )
+        _expect(self.count >= 1, f"count={self.count} >= 1")
+
+
+@dataclass(frozen=True, order=True)
+class NonPrivate:
+    """The data was used without any privacy: ε is infinite from here on."""
+
+
+Event = PoissonGaussian | Gaussian | NonPrivate
+
+_KINDS: Mapping[str, type[Event]] = {
+    "poisson-gaussian": PoissonGaussian,
+    "gaussian": Gaussian,
+    "non-private": NonPrivate,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """A plain JSON object, which `from_json` reads back to an equal value."""
+    return {"kind": _NAMES[type(event)]} | {field.name: getattr(event, field.name) for field in fields(event)}
+
+
+def from_json(value: object) -> Event:
+    """Read what `to_json` wrote.
+
+    Raises:
+        UnknownPrivacyEvent: it is of no known kind, lacks or adds a field, or a value is of the wrong type or range.
+    """
+    kind = _KINDS.get(str(value.get("kind"))) if isinstance(value, dict) else None
+    if kind is None or not isinstance(value, dict):
+        raise UnknownPrivacyEvent("There is no accounting for a privacy event of an unknown kind.")
+    given = {name: item for name, item in value.items() if name != "kind"}
+    expected = {field.name: field.type for field in fields(kind)}
+    if {name: type(item) for name, item in given.items()} != expected:
+        raise UnknownPrivacyEvent("A privacy event has other fields than those of its kind.")
+    return kind(**given)
+
+
+def _times(event: Event) -> int:
+    match event:
+        case PoissonGaussian():
+            return event.steps
+        case Gaussian():
+            return event.count
+        case NonPrivate():
+            return 1
+
+
+def _repeated(event: Event, times: int) -> Event:
+    match event:
+        case PoissonGaussian():
+            return replace(event, steps=times)
+        case Gaussian():
+            return replace(event, count=times)
+        case NonPrivate():
+            return event
+
+
+def _counts(events: Iterable[Event]) -> dict[Event, int]:
+    """How often each mechanism was used, each standing in its single form."""
+    counts: dict[Event, int] = {}
+    for event in events:
+        once = _repeated(event, 1)
+        counts[once] = counts.get(once, 0) + _times(event)
+    return counts
+
+
+def merged(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The same events with equal mechanisms added up, in one order: equal for every order they happened in."""
+    together = (_repeated(once, times) for once, times in _counts(events).items())
+    return tuple(sorted(together, key=lambda event: (_NAMES[type(event)], event)))
+
+
+def within(spent: Iterable[Event], planned: Iterable[Event]) -> bool:
+    """Whether everything that was spent is part of what was planned."""
+    allowed = _counts(planned)
+    return all(
+        (isinstance(once, NonPrivate) and once in allowed) or times <= allowed.get(once, 0)
+        for once, times in _counts(spent).items()
+    )
