@@ -18,10 +18,12 @@ ACCENT, SECOND, MUTED = "#3b5b92", "#c8713a", "#8a8f98"
 STYLE: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 
 
-def _axes(width: float, height: float) -> "tuple[Figure, Axes]":
+def _axes(title: str, width: float, height: float) -> "tuple[Figure, Axes]":
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-        return figure, figure.add_subplot()
+        axes = figure.add_subplot()
+        axes.set_title(title)
+        return figure, axes
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -31,11 +33,11 @@ def _save(figure: Figure, path: Path) -> None:
 
 def learning_curve(rounds: Sequence[Mapping[str, float]], path: Path) -> None:
     """Accuracy and macro-F1 (left axis, 0 to 1) and loss (right axis) against the round."""
-    figure, axes = _axes(7, 4)
+    figure, axes = _axes("Learning curve", 7, 4)
     numbers = [row["round"] for row in rounds]
     axes.plot(numbers, [row["accuracy"] for row in rounds], color=ACCENT, marker="o", ms=3, label="accuracy")
     axes.plot(numbers, [row["macro_f1"] for row in rounds], color=SECOND, marker="o", ms=3, label="macro-F1")
-    axes.set(xlabel="round", ylabel="on held-out tracks of all labels", ylim=(0, 1), title="Learning curve")
+    axes.set(xlabel="round", ylabel="on held-out tracks of all labels", ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#e6e6e6")
     right = axes.twinx()
@@ -44,7 +46,8 @@ def learning_curve(rounds: Sequence[Mapping[str, float]], path: Path) -> None:
     right.set_ylabel("loss")
     right.set_ylim(bottom=0)
     lines = [*axes.get_lines(), *right.get_lines()]
-    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, loc="lower right")
+    right.spines["top"].set_visible(False)
+    figure.legend(lines, [str(line.get_label()) for line in lines], frameon=False, loc="outside lower center", ncols=3)
     _save(figure, path)
 
 
@@ -53,14 +56,14 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str], pa
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.5, 0.75 * len(classes) + 1.5)
-    figure, axes = _axes(side + 0.8, side)
+    figure, axes = _axes("Confusion matrix (tracks)", side + 0.8, side)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
         shade = "white" if shares[row, column] > 0.6 else "#333333"
         axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=shade, fontsize=9)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="recognised as", ylabel="true style", title="Confusion matrix (tracks)")
+    axes.set(xlabel="recognised as", ylabel="true style")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true style")
     _save(figure, path)
 
@@ -68,14 +71,14 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str], pa
 def epsilon_per_label(spent: Mapping[str, float], ceiling: float, delta: float, path: Path) -> None:
     """What each label's tracks have spent, beside the run's ceiling. Infinite ε (no privacy) is said, not drawn."""
     finite = {label: value for label, value in spent.items() if np.isfinite(value)}
-    figure, axes = _axes(7, max(2.4, 0.32 * len(spent) + 1.4))
+    figure, axes = _axes("Privacy spent per label", 7, max(2.4, 0.32 * len(spent) + 1.4))
     axes.barh(list(finite), list(finite.values()), color=ACCENT, height=0.6)
     axes.invert_yaxis()
     if finite:
         axes.axvline(ceiling, color=SECOND, ls="--", label=f"ceiling ε = {ceiling:g}")
-        axes.legend(frameon=False, loc="lower left")
+        figure.legend(frameon=False, loc="outside lower center")
     else:
         axes.text(0.5, 0.5, "no privacy: ε is infinite", transform=axes.transAxes, ha="center", va="center")
         axes.set_yticks([])
-    axes.set(xlabel=f"ε at δ = {delta:g}", title="Privacy spent per label")
+    axes.set(xlabel=f"ε at δ = {delta:g}")
     _save(figure, path)
