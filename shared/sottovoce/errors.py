@@ -10,6 +10,7 @@
     │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
     │   ├── BudgetExceeded            more ε than the policy or the run allows
     │   └── LedgerError               the ledger cannot be read or written: nothing is trained
+    │       └── AlreadyCharged        this round of this run was charged before
     ├── Refused                       a label declines a run, by policy; `reason` tells no private fact
     ├── ProtocolError                 masked rounds; exit code 4
     │   ├── LocalProtocolError        we called our own side wrongly
@@ -75,6 +76,10 @@ class BudgetExceeded(PrivacyError):
 
 class LedgerError(PrivacyError):
     """The ledger cannot be read or written, so nothing is trained."""
+
+
+class AlreadyCharged(LedgerError):
+    """This round of this run was charged before: it must not be trained a second time."""
 
 
 class Refused(SottovoceError):

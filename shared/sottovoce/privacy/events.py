@@ -17,6 +17,16 @@ def _expect(holds: bool, what: str) -> None:
         raise UnknownPrivacyEvent(f"Expected {what} of a privacy event.")
 
 
+def _check(event: "PoissonGaussian | Gaussian", times: str) -> None:
+    """Bring whole numbers to float, so that 1 and 1.0 are one event with one JSON form, and check what all share."""
+    for field in fields(event):
+        if field.type is float:
+            object.__setattr__(event, field.name, float(getattr(event, field.name)))
+    noise, count = event.noise_multiplier, getattr(event, times)
+    _expect(math.isfinite(noise) and noise > 0, f"noise_multiplier={noise} > 0 and finite")
+    _expect(type(count) is int and count >= 1, f"{times}={count} to be a whole number >= 1")
+
+
 @dataclass(frozen=True, order=True)
 class PoissonGaussian:
     """`steps` steps of DP-SGD: units sampled independently, sums clipped to C a unit, noise of std z·C added.
@@ -32,12 +42,8 @@ class PoissonGaussian:
     steps: int
 
     def __post_init__(self) -> None:
+        _check(self, "steps")
         _expect(0 < self.sample_rate <= 1, f"sample_rate={self.sample_rate} in (0, 1]")
-        _expect(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"noise_multiplier={self.noise_multiplier} > 0 and finite",
-        )
-        _expect(self.steps >= 1, f"steps={self.steps} >= 1")
 
 
 @dataclass(frozen=True, order=True)
@@ -53,11 +59,7 @@ class Gaussian:
     count: int = 1
 
     def __post_init__(self) -> None:
-        _expect(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"noise_multiplier={self.noise_multiplier} > 0 and finite",
-        )
-        _expect(self.count >= 1, f"count={self.count} >= 1")
+        _check(self, "count")
 
 
 @dataclass(frozen=True, order=True)

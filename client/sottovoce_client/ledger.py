@@ -1,0 +1,364 @@
+"""What a label's tracks have spent, in one SQLite file in the label's own home: append-only, chained, failing closed.
+
+A run is opened with its whole plan, which must fit under the ceilings together with all that was spent or is still
+promised to other runs. Each round is then charged before it trains. Nothing that was charged ever comes back; closing
+a run only gives back what it never charged.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
+from sottovoce.privacy import accountant
+from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, to_json, within
+from sottovoce.privacy.plan import PrivacyPlan
+
+_SCHEMA = (
+    """CREATE TABLE ledger (number INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
+    round INTEGER NOT NULL, events TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (run, kind, round))""",
+    """CREATE TRIGGER only_at_the_end BEFORE INSERT ON ledger
+    WHEN NEW.number IS NOT (SELECT 1 + ifnull(max(number), 0) FROM ledger)
+    BEGIN SELECT RAISE(ABORT, 'the ledger only grows at its end'); END""",
+    """CREATE TRIGGER no_update BEFORE UPDATE ON ledger
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
+    """CREATE TRIGGER no_delete BEFORE DELETE ON ledger
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
+)
+_FIRST = b"sottovoce/ledger/1"
+_PATIENCE = 10.0
+"""Seconds to wait for another process that writes."""
+
+
+class Kind(StrEnum):
+    """What a row says. OPEN: a run may spend up to these events. CHARGE: a round spends these. CLOSE: it is over."""
+
+    OPEN = "open"
+    CHARGE = "charge"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What a label lets its tracks spend.
+
+    Args:
+        epsilon_per_run: largest ε of one run.
+        epsilon_lifetime: largest ε of all runs together, at `delta`.
+        delta: largest δ of a run, and the δ of the lifetime's ε.
+        allow_non_private: whether a run may do without privacy; the lifetime's ε is infinite from then on.
+    """
+
+    epsilon_per_run: float
+    epsilon_lifetime: float
+    delta: float
+    allow_non_private: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ledger: its number from 1, UTC time (ISO 8601), kind, run, round (0 unless a charge), events."""
+
+    number: int
+    time: str
+    kind: Kind
+    run: bytes
+    round: int
+    events: tuple[Event, ...]
+
+    def hash(self, previous: bytes) -> bytes:
+        """SHA-256 over the hash of the row before and this row."""
+        return hashlib.sha256(
+            previous
+            + canonical_json(
+                [
+                    self.number,
+                    self.time,
+                    self.kind,
+                    self.run.hex(),
+                    self.round,
+                    [to_json(event) for event in self.events],
+                ]
+            )
+        ).digest()
+
+
+class Ledger:
+    """A label's ledger, open and verified. Use it as a context manager, or `close` it.
+
+    Args:
+        path: of a ledger that `create` made. A missing one is an error: a label that lost its ledger has spent an
+            unknown amount, not nothing.
+        patience: seconds to wait while another process writes.
+
+    Raises:
+        LedgerError: it is missing, unreadable, readable by others, damaged or has been tampered with.
+        UnknownPrivacyEvent: it has an event without accounting, of a newer version perhaps.
+    """
+
+    def __init__(self, path: Path, *, patience: float = _PATIENCE) -> None:
+        with _named_errors():
+            if path.stat().st_mode & 0o077:
+                raise LedgerError("The ledger can be read by others.", hint=f"chmod 600 {path.name}")
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None
+            )
+        try:
+            with _named_errors():
+                # EXTRA also flushes the folder when the journal is removed: a power cut cannot undo a commit.
+                self._database.execute("PRAGMA synchronous = EXTRA")
+                found = {sql for (sql,) in self._database.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
+                if found != set(_SCHEMA):
+                    raise LedgerError("The file is no ledger, or its safeguards were removed.")
+            self.verify()
+        except BaseException:
+            self._database.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path) -> "Ledger":
+        """Make an empty ledger, readable by the owner only.
+
+        Raises:
+            LedgerError: a file is already there (nothing of it is touched), or none can be written.
+        """
+        with _named_errors():
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
+            os.close(handle)
+            aside = Path(name)
+            try:
+                database = sqlite3.connect(aside, isolation_level=None)
+                with database:
+                    for statement in _SCHEMA:
+                        database.execute(statement)
+                database.close()
+                path.hardlink_to(aside)  # fails where a rename would replace an older ledger
+            finally:
+                aside.unlink()
+        return cls(path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open_run(self, run: bytes, plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
+        """Promise a run the whole of its plan. Opening it again with the same plan, after a restart say, is fine.
+
+        Args:
+            run: the run's id.
+            plan: how it trains, or None for a run without privacy.
+            ceilings: what the label's policy allows.
+
+        Raises:
+            BudgetExceeded: the plan, or all that is spent and promised with it, would exceed a ceiling.
+            LedgerError: the run is closed, or was opened with another plan, or the ledger cannot be written.
+        """
+        planned = merged(plan.events() if plan else (NonPrivate(),))
+        _check_alone(plan, ceilings)
+        with self._transaction():
+            rows = self.rows()
+            for row in rows:
+                if row.run == run and row.kind is Kind.CLOSE:
+                    raise LedgerError("This run is closed: it cannot be opened again.")
+                if row.run == run and row.kind is Kind.OPEN:
+                    if row.events != planned:
+                        raise LedgerError(
+                            "This run was opened with another plan.",
+                            hint="Its catalogue or configuration changed meanwhile: start a new run.",
+                        )
+                    return
+            if plan:
+                together = accountant.epsilon((*_committed(rows), *planned), ceilings.delta)
+                if together > ceilings.epsilon_lifetime:
+                    raise BudgetExceeded(
+                        f"With this run the tracks' lifetime ε would be {together:.4g} at δ = {ceilings.delta:g}, "
+                        f"above its ceiling of {ceilings.epsilon_lifetime:g}.",
+                        hint="Close runs that were given up, or decline. What was spent cannot come back.",
+                    )
+            self._append(Kind.OPEN, run, 0, planned)
+
+    def charge(self, run: bytes, round_number: int, events: Iterable[Event]) -> None:
+        """Write down what a round spends; when this returns, it is on the disk and the round may train.
+
+        Raises:
+            AlreadyCharged: this round of this run has been charged before.
+            BudgetExceeded: the run's plan does not hold so much.
+            LedgerError: the run is not open, or the ledger cannot be written.
+        """
+        charged = merged(events)
+        with self._transaction():
+            rows = self._read("WHERE run = ?", run.hex())
+            if not rows or rows[-1].kind is Kind.CLOSE:
+                raise LedgerError("Only an open run can be charged.")
+            planned, *charges = rows
+            if any(row.round == round_number for row in charges):
+                raise AlreadyCharged(f"Round {round_number} of this run has been charged before.")
+            if not within((*_events(charges), *charged), planned.events):
+                raise BudgetExceeded("The round would spend more than the run's plan holds.")
+            self._append(Kind.CHARGE, run, round_number, charged)
+
+    def close_run(self, run: bytes) -> None:
+        """End an open run: what it never charged is free again, what it charged stays spent.
+
+        Raises:
+            LedgerError: the run is not open, or the ledger cannot be written.
+        """
+        with self._transaction():
+            kinds = [row.kind for row in self._read("WHERE run = ?", run.hex())]
+            if not kinds or kinds[-1] is Kind.CLOSE:
+                raise LedgerError("Only an open run can be closed.")
+            self._append(Kind.CLOSE, run, 0, ())
+
+    def spent_in(self, run: bytes) -> tuple[Event, ...]:
+        """All that one run has charged."""
+        return merged(_events(row for row in self._read("WHERE run = ?", run.hex()) if row.kind is Kind.CHARGE))
+
+    def spent(self) -> tuple[Event, ...]:
+        """All that was ever charged."""
+        return merged(_events(row for row in self.rows() if row.kind is Kind.CHARGE))
+
+    def epsilon(self, delta: float) -> float:
+        """ε of all that was ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
+        return accountant.epsilon(self.spent(), delta)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every row, the oldest first."""
+        return self._read()
+
+    def verify(self) -> None:
+        """Read everything again and check the chain: a row changed, removed or put in between is found.
+
+        Rows cut off at the end, or an older copy of the whole file, leave a valid chain: against those helps only a
+        copy elsewhere.
+
+        Raises:
+            LedgerError: the file is damaged or a row has been tampered with.
+            UnknownPrivacyEvent: a row holds an event without accounting.
+        """
+        with _named_errors():
+            if self._database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+                raise LedgerError("The ledger is damaged.")
+            hashes = [bytes(value) for (value,) in self._database.execute("SELECT hash FROM ledger ORDER BY number")]
+        previous = _FIRST
+        for number, (row, expected) in enumerate(zip(self.rows(), hashes, strict=True), start=1):
+            previous = row.hash(previous)
+            if row.number != number or previous != expected:
+                raise LedgerError(
+                    f"Row {number} of the ledger is not what was written.",
+                    hint="Restore the ledger from a copy; until then nothing is trained.",
+                )
+
+    def _read(self, where: str = "", *values: object) -> tuple[Row, ...]:
+        columns = "SELECT number, time, kind, run, round, events FROM ledger"
+        with _named_errors():
+            found = self._database.execute(f"{columns} {where} ORDER BY number", values).fetchall()
+        try:
+            return tuple(
+                Row(
+                    number,
+                    time,
+                    Kind(kind),
+                    bytes.fromhex(run),
+                    round_number,
+                    tuple(from_json(item) for item in json.loads(events)),
+                )
+                for number, time, kind, run, round_number, events in found
+            )
+        except (ValueError, TypeError):
+            raise LedgerError("A row of the ledger cannot be read, so nothing is trained.") from None
+
+    def _append(self, kind: Kind, run: bytes, round_number: int, events: tuple[Event, ...]) -> None:
+        last = self._database.execute("SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1").fetchone()
+        number, previous = last or (0, _FIRST)
+        row = Row(number + 1, datetime.now(UTC).isoformat(timespec="seconds"), kind, run, round_number, events)
+        body = canonical_json([to_json(event) for event in events]).decode()
+        self._database.execute(
+            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.number, row.time, row.kind.value, run.hex(), row.round, body, row.hash(bytes(previous))),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One writer at a time: what is read inside cannot change before what is written is on the disk."""
+        with _named_errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # the transaction may be gone already; the first error is what counts
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
+    """Whether a run by itself is what the ceilings allow."""
+    if plan is None:
+        if not ceilings.allow_non_private:
+            raise BudgetExceeded("The run has no privacy, and the label's policy does not allow that.")
+        return
+    if plan.delta > ceilings.delta:
+        raise BudgetExceeded(f"The run's δ = {plan.delta:g} is above its ceiling of {ceilings.delta:g}.")
+    # Not what the plan says it costs, but what its events do.
+    alone = accountant.epsilon(plan.events(), plan.delta)
+    if alone > ceilings.epsilon_per_run:
+        raise BudgetExceeded(f"The run's ε = {alone:.4g} is above its ceiling of {ceilings.epsilon_per_run:g}.")
+
+
+def _committed(rows: Iterable[Row]) -> tuple[Event, ...]:
+    """What closed runs have charged and what open ones may still come to."""
+    promised: dict[bytes, tuple[Event, ...]] = {}
+    charged: dict[bytes, tuple[Event, ...]] = {}
+    for row in rows:
+        match row.kind:
+            case Kind.OPEN:
+                promised[row.run] = row.events
+            case Kind.CHARGE:
+                charged[row.run] = (*charged.get(row.run, ()), *row.events)
+            case Kind.CLOSE:
+                promised[row.run] = charged.get(row.run, ())
+    return merged(event for events in promised.values() for event in events)
+
+
+def _events(rows: Iterable[Row]) -> Iterator[Event]:
+    for row in rows:
+        yield from row.events
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Whatever keeps the ledger from being read or written is a LedgerError, without the file's path."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise LedgerError(
+            "The ledger is missing, so nothing is trained.",
+            hint="Restore it from a copy; a new label's home comes with an empty one.",
+        ) from None
+    except FileExistsError:
+        raise LedgerError("There is a ledger already; a new one would forget what was spent.") from None
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(f"The ledger cannot be used, so nothing is trained ({_cause(error)}).") from None
+
+
+def _cause(error: OSError | sqlite3.Error) -> str:
+    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
