@@ -176,16 +176,16 @@ class Ledger:
         _check_alone(plan, ceilings)
         with self._transaction():
             rows = self.rows()
-            for row in rows:
-                if row.run == run and row.kind is Kind.CLOSE:
+            mine = [row for row in rows if row.run == run]
+            if mine:
+                if mine[-1].kind is Kind.CLOSE:
                     raise LedgerError("This run is closed: it cannot be opened again.")
-                if row.run == run and row.kind is Kind.OPEN:
-                    if row.events != planned:
-                        raise LedgerError(
-                            "This run was opened with another plan.",
-                            hint="Its catalogue or configuration changed meanwhile: start a new run.",
-                        )
-                    return
+                if mine[0].events != planned:
+                    raise LedgerError(
+                        "This run was opened with another plan.",
+                        hint="Its catalogue or configuration changed meanwhile: start a new run.",
+                    )
+                return
             if plan:
                 together = accountant.epsilon((*_committed(rows), *planned), ceilings.delta)
                 if together > ceilings.epsilon_lifetime:

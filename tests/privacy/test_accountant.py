@@ -1,0 +1,154 @@
+"""ε agrees with computations that share no code with the accountant."""
+
+import itertools
+import math
+from time import perf_counter
+
+import numpy as np
+import pytest
+from opacus.accountants import PRVAccountant, RDPAccountant
+from scipy.integrate import quad
+from scipy.special import ndtr
+from scipy.stats import norm
+
+from sottovoce.errors import PrivacyError, UnknownPrivacyEvent
+from sottovoce.privacy import accountant
+from sottovoce.privacy.accountant import check_delta, epsilon, epsilon_rdp, to_dp_event
+from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian
+
+
+def hockey_stick(rate: float, noise: float, at: float) -> float:
+    """δ of one step by direct integration of max(0, P − e^ε Q), the larger of adding and removing a unit."""
+
+    def without(x):
+        return norm.pdf(x, scale=noise)
+
+    def having(x):
+        return (1 - rate) * norm.pdf(x, scale=noise) + rate * norm.pdf(x, loc=1, scale=noise)
+
+    def beyond(p, q):
+        span = 12 * noise
+        points = np.linspace(-span, 1 + span, 41)
+        return sum(
+            quad(lambda x: max(p(x) - math.exp(at) * q(x), 0), *ends, epsabs=1e-13)[0]
+            for ends in itertools.pairwise(points)
+        )
+
+    return max(beyond(having, without), beyond(without, having))
+
+
+def composed_delta(rate: float, noise: float, steps: int, at: float, grid: float = 2e-3) -> float:
+    """δ of many steps: the privacy loss of one, rounded to the nearest grid point, convolved by FFT, both ways.
+
+    A sampled step compares the mixture (1−q)N(0, z²) + qN(1, z²) with N(0, z²); the loss rises with x.
+    """
+    points = np.linspace(-14 * noise, 1 + 14 * noise, 400_001)
+    loss = np.log1p(rate * np.expm1((2 * points - 1) / (2 * noise**2)))
+    plain = np.diff(ndtr(points / noise))
+    mixed = (1 - rate) * plain + rate * np.diff(ndtr((points - 1) / noise))
+    middle = (loss[1:] + loss[:-1]) / 2
+    found = 0.0
+    for weights, values in ((mixed, middle), (plain, -middle)):
+        size = 1 << 17
+        bins = np.round(values / grid).astype(int)
+        one = np.bincount(bins % size, weights=weights, minlength=size)
+        together = np.fft.irfft(np.fft.rfft(one) ** steps, size)
+        losses = grid * np.where(np.arange(size) < size // 2, np.arange(size), np.arange(size) - size)
+        above = losses > at
+        found = max(found, float((together[above] * -np.expm1(at - losses[above])).sum()))
+    return found
+
+
+@pytest.mark.parametrize(("rate", "noise"), [(0.02, 0.7), (0.2, 1.0), (0.5, 2.0), (1.0, 1.5)])
+@pytest.mark.parametrize("delta", [1e-3, 1e-5])
+def test_one_step_agrees_with_direct_integration(rate, noise, delta):
+    found = epsilon([PoissonGaussian(rate, noise, 1)], delta)
+    assert found > 0
+    assert hockey_stick(rate, noise, found) <= delta * 1.0001
+    assert hockey_stick(rate, noise, found * 0.995) > delta
+
+
+@pytest.mark.parametrize("noise", [0.8, 3.0, 20.0])
+@pytest.mark.parametrize("count", [1, 30])
+def test_gaussians_agree_with_their_closed_form(noise, count):
+    found = epsilon([Gaussian(noise, count)], 1e-5)
+    together = noise / math.sqrt(count)
+
+    def delta(at):  # Balle & Wang 2018, theorem 8
+        half, ratio = 0.5 / together, at * together
+        return ndtr(half - ratio) - math.exp(at) * ndtr(-half - ratio)
+
+    assert delta(found) <= 1.0001e-5
+    assert delta(found * 0.998) > 1e-5
+    assert epsilon([PoissonGaussian(1.0, noise, count)], 1e-5) == pytest.approx(found, rel=2e-3)
+
+
+@pytest.mark.parametrize(("rate", "noise", "steps"), [(0.25, 1.8, 100), (0.05, 0.8, 400), (0.01, 1.0, 1000)])
+def test_many_steps_agree_with_a_convolution_of_our_own(rate, noise, steps):
+    found = epsilon([PoissonGaussian(rate, noise, steps)], 1e-5)
+    assert composed_delta(rate, noise, steps, found) <= 1.02e-5
+    assert composed_delta(rate, noise, steps, found * 0.99) > 1e-5
+
+
+def test_many_steps_agree_with_opacus():
+    rate, noise, steps = 0.05, 1.0, 200
+    opacus, renyi = PRVAccountant(), RDPAccountant()
+    opacus.history = renyi.history = [(noise, rate, steps)]
+    found = epsilon([PoissonGaussian(rate, noise, steps)], 1e-5)
+    assert found == pytest.approx(opacus.get_epsilon(1e-5, eps_error=0.01), abs=0.02)
+    assert found < renyi.get_epsilon(1e-5)
+    assert epsilon_rdp([PoissonGaussian(rate, noise, steps)], 1e-5) == pytest.approx(renyi.get_epsilon(1e-5), rel=0.02)
+
+
+def test_different_mechanisms_compose():
+    run, histogram = PoissonGaussian(0.2, 2.0, 60), Gaussian(4.0)
+    together = epsilon([run, histogram], 1e-5)
+    assert max(epsilon([run], 1e-5), epsilon([histogram], 1e-5)) < together
+    assert together < epsilon([run], 5e-6) + epsilon([histogram], 5e-6)
+    # Two halves of a run are the run, in any order.
+    half = PoissonGaussian(0.2, 2.0, 30)
+    assert epsilon([half, histogram, half], 1e-5) == together
+
+
+def test_a_long_life_of_runs_is_accounted_for_quickly():
+    rounds = [PoissonGaussian(0.2 + run / 1000, 4.0, 5) for run in range(20) for _ in range(200)]
+    start = perf_counter()
+    assert 0 < epsilon(rounds, 1e-5) < accountant.LARGEST
+    assert perf_counter() - start < 5
+
+
+def test_nothing_costs_nothing_and_no_privacy_costs_everything():
+    assert epsilon([], 1e-5) == 0
+    assert epsilon([NonPrivate()], 1e-5) == math.inf
+    assert epsilon([Gaussian(5.0), NonPrivate()], 1e-5) == math.inf
+
+
+def test_hopelessly_little_noise_is_bounded_from_above_quickly():
+    found = epsilon([Gaussian(0.001, 100)], 1e-5)
+    assert accountant.LARGEST <= found < math.inf
+    assert found >= 100 / (2 * 0.001**2)
+
+
+@pytest.mark.parametrize("delta", [0.0, 1.0, -1e-5, math.nan])
+def test_delta_must_be_a_probability(delta):
+    with pytest.raises(PrivacyError, match="δ"):
+        epsilon([Gaussian(1.0)], delta)
+
+
+@pytest.mark.parametrize(("delta", "units"), [(1e-2, 100), (0.5, 2), (0.0, 5)])
+def test_a_delta_that_could_publish_a_unit_is_refused(delta, units):
+    with pytest.raises(PrivacyError, match=f"for {units} units") as caught:
+        check_delta(delta, units)
+    assert caught.value.hint
+
+
+def test_an_unknown_event_is_never_guessed():
+    for interpret in (lambda: to_dp_event("a laplace"), lambda: epsilon_rdp([object()], 1e-5)):
+        with pytest.raises(UnknownPrivacyEvent, match="no accounting"):
+            interpret()
+
+
+def test_accountants_that_disagree_stop_everything(monkeypatch):
+    monkeypatch.setattr(accountant, "epsilon_rdp", lambda events, delta: 0.5)
+    with pytest.raises(PrivacyError, match="Two accountants disagree"):
+        epsilon([Gaussian(0.9371)], 1e-5)

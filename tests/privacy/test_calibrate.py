@@ -1,0 +1,129 @@
+import math
+import time
+
+import pytest
+
+from sottovoce.errors import ConfigurationError, PrivacyError
+from sottovoce.privacy import calibrate
+from sottovoce.privacy.accountant import epsilon
+from sottovoce.privacy.calibrate import CLASS_RATE_CAP, gaussian_delta, plan_for
+from sottovoce.privacy.events import Gaussian, PoissonGaussian
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.training import Balance, Trust, Unit
+
+
+@pytest.mark.parametrize("balance", Balance)
+@pytest.mark.parametrize(("units", "ceiling"), [(60, 1.0), (480, 8.0), (480, 0.2), (3000, 3.0), (3000, 40.0)])
+def test_a_plan_keeps_its_ceiling_and_wastes_little(config, balance, units, ceiling):
+    config = config.changed(balance=balance, epsilon=ceiling)
+    plan = plan_for(config, units)
+    assert epsilon(plan.events(), config.delta) == plan.epsilon
+    assert 0.98 * ceiling < plan.epsilon <= ceiling == plan.epsilon_ceiling
+    less = PoissonGaussian(plan.sample_rate, 0.985 * plan.noise_multiplier, plan.steps)
+    assert epsilon([*plan.events()[:-1], less], config.delta) > ceiling
+
+
+def test_a_plan_says_how_to_train(config):
+    plan = plan_for(config, 512)
+    assert plan.base_rate == plan.sample_rate == 128 / 512
+    assert plan.expected_batch == 128
+    assert plan.steps == 100
+    assert plan.noise_std == plan.noise_multiplier * 1.5
+    assert (plan.unit, plan.trust, plan.delta) == (Unit.TRACK, Trust.LOCAL, 1e-5)
+    assert plan.histogram_noise is None
+    assert plan.events() == (PoissonGaussian(0.25, plan.noise_multiplier, 100),)
+    assert plan.events(5) == (PoissonGaussian(0.25, plan.noise_multiplier, 5),)
+
+
+def test_a_label_smaller_than_the_batch_takes_all(config):
+    plan = plan_for(config, 50)
+    assert plan.base_rate == plan.sample_rate == 1
+    assert plan.expected_batch == 50
+
+
+def test_the_class_histogram_is_part_of_the_plan(config):
+    plain, weighted = plan_for(config, 480), plan_for(config.changed(balance=Balance.LOSS), 480)
+    assert weighted.sample_rate == plain.sample_rate
+    assert weighted.events() == (Gaussian(weighted.histogram_noise), *weighted.events(histogram=False))
+    assert 1 < weighted.noise_multiplier / plain.noise_multiplier < 1.03
+    assert epsilon([Gaussian(weighted.histogram_noise)], 1e-5) < 0.2 * config.epsilon
+
+
+def test_class_aware_sampling_is_accounted_for_at_its_largest_rate(config):
+    config = config.changed(balance=Balance.SAMPLING)
+    plan = plan_for(config, 1024)
+    assert plan.base_rate == 0.125
+    assert plan.sample_rate == CLASS_RATE_CAP * 0.125
+    assert plan.expected_batch == 128
+    assert plan.events()[-1].sample_rate == plan.sample_rate
+    assert plan_for(config, 200).sample_rate == 1
+
+
+def test_a_label_may_promise_more_than_the_run_asks_for_but_not_less(config):
+    run = plan_for(config, 480)
+    assert plan_for(config, 480, epsilon=2.0).epsilon <= 2.0
+    assert plan_for(config, 480, epsilon=2.0).noise_multiplier > run.noise_multiplier
+    assert plan_for(config, 480, epsilon=100.0) == run
+    assert plan_for(config, 480, delta=1e-6).delta == 1e-6
+    assert plan_for(config, 480, delta=1e-3) == run
+
+
+def test_bigger_catalogues_need_less_noise(config):
+    noises = [plan_for(config, units).noise_multiplier for units in (100, 200, 400, 800, 1600)]
+    assert noises == sorted(noises, reverse=True)
+
+
+def test_calibration_is_quick_and_remembered(config):
+    calibrate._least_noise.cache_clear()
+    start = time.perf_counter()
+    plan = plan_for(config.changed(balance=Balance.LOSS), 467)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    assert plan_for(config.changed(balance=Balance.LOSS), 467) == plan
+    assert first < 2
+    assert time.perf_counter() - start < 0.01
+
+
+def test_what_cannot_be_planned_is_named(config, monkeypatch):
+    with pytest.raises(ConfigurationError, match="without privacy"):
+        plan_for(config.changed(private=False), 100)
+    with pytest.raises(ConfigurationError, match="no unit to train on"):
+        plan_for(config, 0)
+    with pytest.raises(PrivacyError, match="too large for 200 units"):
+        plan_for(config.changed(delta=0.01), 200)
+    monkeypatch.setattr(calibrate, "LARGEST_NOISE", 5.0)
+    with pytest.raises(PrivacyError, match=r"No noise keeps ε = 0\.3 at δ = 1e-05"):
+        plan_for(config.changed(epsilon=0.3), 200)
+
+
+def test_the_closed_form_of_the_gaussian_is_the_published_one():
+    # Balle & Wang 2018: σ = 3.730632 is (1, 1e-5)-DP, which the classical bound would call 4.84.
+    assert gaussian_delta(1.0, 3.730632) == pytest.approx(1e-5, rel=1e-4)
+    assert gaussian_delta(800.0, 1.0) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("base_rate", 0.0),
+        ("base_rate", 0.6),
+        ("sample_rate", 1.1),
+        ("noise_multiplier", 0.0),
+        ("noise_multiplier", math.nan),
+        ("max_grad_norm", math.inf),
+        ("expected_batch", 0.0),
+        ("steps", 0),
+        ("histogram_noise", 0.0),
+        ("delta", 1.0),
+        ("epsilon", 9.0),
+    ],
+)
+def test_a_plan_is_checked_at_birth(name, value):
+    right = {
+        "unit": Unit.TRACK, "trust": Trust.LOCAL, "base_rate": 0.25, "sample_rate": 0.5, "expected_batch": 10.0,
+        "noise_multiplier": 1.0, "max_grad_norm": 1.0, "steps": 3, "histogram_noise": None, "epsilon": 4.0,
+        "delta": 1e-5, "epsilon_ceiling": 8.0,
+    }  # fmt: skip
+    PrivacyPlan(**right)
+    with pytest.raises(PrivacyError, match=f"Expected {name}="):
+        PrivacyPlan(**(right | {name: value}))

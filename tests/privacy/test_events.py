@@ -1,0 +1,81 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.errors import UnknownPrivacyEvent
+from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, from_json, merged, to_json, within
+
+RATES = st.floats(0, 1, exclude_min=True)
+NOISES = st.floats(1e-3, 1e3)
+TIMES = st.integers(1, 10**6)
+EVENTS = st.one_of(
+    st.builds(PoissonGaussian, RATES, NOISES, TIMES), st.builds(Gaussian, NOISES, TIMES), st.just(NonPrivate())
+)
+
+
+@given(EVENTS)
+def test_json_reads_back_to_the_same_event(event):
+    assert from_json(json.loads(json.dumps(to_json(event)))) == event
+
+
+def test_whole_numbers_are_the_same_event_as_floats():
+    assert from_json(to_json(Gaussian(3, 1))) == Gaussian(3.0, 1)
+    assert from_json(to_json(PoissonGaussian(1, 2, 5))) == PoissonGaussian(1.0, 2.0, 5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        "gaussian",
+        {},
+        {"kind": "laplace", "noise_multiplier": 1.0},
+        {"kind": "gaussian"},
+        {"kind": "gaussian", "noise_multiplier": 1.0},
+        {"kind": "gaussian", "noise_multiplier": 1.0, "count": 1, "more": 1},
+        {"kind": "gaussian", "noise_multiplier": 1, "count": 1},
+        {"kind": "gaussian", "noise_multiplier": "1.0", "count": 1},
+        {"kind": "gaussian", "noise_multiplier": 1.0, "count": True},
+        {"kind": "gaussian", "noise_multiplier": 1.0, "count": 0},
+        {"kind": "gaussian", "noise_multiplier": 0.0, "count": 1},
+        {"kind": "gaussian", "noise_multiplier": math.inf, "count": 1},
+        {"kind": "gaussian", "noise_multiplier": math.nan, "count": 1},
+        {"kind": "poisson-gaussian", "sample_rate": 0.0, "noise_multiplier": 1.0, "steps": 1},
+        {"kind": "poisson-gaussian", "sample_rate": 1.5, "noise_multiplier": 1.0, "steps": 1},
+        {"kind": "non-private", "epsilon": 1.0},
+    ],
+)
+def test_anything_else_is_unknown(value):
+    with pytest.raises(UnknownPrivacyEvent):
+        from_json(value)
+
+
+@given(st.lists(EVENTS, max_size=6), st.randoms())
+def test_merging_forgets_order_and_grouping_only(events, random):
+    shuffled = random.sample(events, len(events))
+    assert merged(shuffled) == merged(events)
+    assert merged(merged(events)) == merged(events)
+    assert within(events, events)
+    assert within(events, merged(events))
+
+
+def test_equal_mechanisms_are_added_up():
+    step = PoissonGaussian(0.1, 1.0, 5)
+    assert merged([step, Gaussian(2.0), step]) == (Gaussian(2.0), PoissonGaussian(0.1, 1.0, 10))
+    assert merged([NonPrivate(), NonPrivate()]) == (NonPrivate(),)
+
+
+def test_what_was_not_planned_is_not_within():
+    plan = (Gaussian(2.0), PoissonGaussian(0.1, 1.0, 10))
+    assert within([], plan)
+    assert within([PoissonGaussian(0.1, 1.0, 4), PoissonGaussian(0.1, 1.0, 6)], plan)
+    assert not within([PoissonGaussian(0.1, 1.0, 11)], plan)
+    assert not within([PoissonGaussian(0.1, 0.9, 1)], plan)
+    assert not within([PoissonGaussian(0.2, 1.0, 1)], plan)
+    assert not within([Gaussian(2.0), Gaussian(2.0)], plan)
+    assert not within([NonPrivate()], plan)
+    assert within([NonPrivate(), NonPrivate()], [NonPrivate()])

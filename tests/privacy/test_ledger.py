@@ -1,0 +1,405 @@
+"""The ledger keeps what was spent through crashes, rivals and tampering, and lets nothing be trained when it cannot."""
+
+import math
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError, PrivacyError, UnknownPrivacyEvent
+from sottovoce.privacy.accountant import epsilon
+from sottovoce.privacy.calibrate import plan_for
+from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian
+from sottovoce.training import Balance
+from sottovoce_client.ledger import Ceilings, Kind, Ledger
+
+RUN, OTHER = b"a" * 16, b"b" * 16
+CEILINGS = Ceilings(epsilon_per_run=8.0, epsilon_lifetime=12.0, delta=1e-5)
+
+
+@pytest.fixture
+def plan(config):
+    return plan_for(config.changed(balance=Balance.LOSS), 480)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(file):
+    with Ledger.create(file) as ledger:
+        yield ledger
+
+
+def tampered(file, *statements, values=()):
+    """Change the file as someone would who knows SQL: without the safeguards, and then with them again."""
+    database = sqlite3.connect(file)
+    triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        database.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        database.execute(statement, values)
+    for _, sql in triggers:
+        database.execute(sql)
+    database.commit()
+    database.close()
+
+
+def test_a_run_is_opened_charged_and_composed(ledger, plan):
+    assert ledger.epsilon(1e-5) == 0
+    ledger.open_run(RUN, plan, CEILINGS)
+    assert ledger.epsilon(1e-5) == 0  # a promise spends nothing
+    seen = []
+    for number in range(1, 21):
+        ledger.charge(RUN, number, plan.events(5, histogram=number == 1))
+        if number in (1, 10, 20):
+            seen.append(ledger.epsilon(1e-5))
+    assert 0 < seen[0] < seen[1] < seen[2] == plan.epsilon
+    assert ledger.spent_in(RUN) == plan.events()
+    assert ledger.spent_in(OTHER) == ()
+    assert [row.kind for row in ledger.rows()] == [Kind.OPEN] + [Kind.CHARGE] * 20
+    assert [row.number for row in ledger.rows()] == list(range(1, 22))
+
+
+def test_the_file_is_the_owners_alone_and_a_new_one_never_replaces_it(file, plan):
+    Ledger.create(file).close()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["ledger.sqlite"]
+    with pytest.raises(LedgerError, match="There is a ledger already"):
+        Ledger.create(file)
+    file.chmod(0o640)
+    with pytest.raises(LedgerError, match="can be read by others") as caught:
+        Ledger(file)
+    assert caught.value.hint == "chmod 600 ledger.sqlite"
+    assert caught.value.exit_code == 3
+
+
+def test_a_round_is_charged_once(ledger, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.charge(RUN, 1, plan.events(5))
+    before = ledger.rows()
+    for events in (plan.events(5), plan.events(1, histogram=False)):
+        with pytest.raises(AlreadyCharged, match="Round 1"):
+            ledger.charge(RUN, 1, events)
+    assert ledger.rows() == before
+
+
+def test_a_run_cannot_spend_more_than_its_plan(ledger, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.charge(RUN, 1, plan.events(60))
+    before = ledger.rows()
+    for events in (
+        plan.events(41, histogram=False),
+        plan.events(1),  # a second histogram
+        [PoissonGaussian(plan.sample_rate, plan.noise_multiplier * 0.99, 1)],
+        [NonPrivate()],
+    ):
+        with pytest.raises(BudgetExceeded, match="more than the run's plan"):
+            ledger.charge(RUN, 2, events)
+    assert ledger.rows() == before
+    ledger.charge(RUN, 2, plan.events(40, histogram=False))
+
+
+def test_only_an_open_run_is_charged(ledger, plan):
+    with pytest.raises(LedgerError, match="Only an open run can be charged"):
+        ledger.charge(RUN, 1, plan.events(5))
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.close_run(RUN)
+    for act in (
+        lambda: ledger.charge(RUN, 1, plan.events(5)),
+        lambda: ledger.close_run(RUN),
+        lambda: ledger.open_run(RUN, plan, CEILINGS),
+        lambda: ledger.close_run(OTHER),
+    ):
+        with pytest.raises(LedgerError):
+            act()
+    assert len(ledger.rows()) == 2
+
+
+def test_a_run_is_opened_again_after_a_restart_with_the_same_plan_only(ledger, file, plan, config):
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.charge(RUN, 1, plan.events(5))
+    with Ledger(file) as again:
+        again.open_run(RUN, plan, CEILINGS)
+        assert len(again.rows()) == 2
+        with pytest.raises(LedgerError, match="opened with another plan"):
+            again.open_run(RUN, plan_for(config, 480), CEILINGS)
+
+
+def test_ceilings_of_a_run_and_of_a_lifetime_hold(ledger, plan):
+    with pytest.raises(BudgetExceeded, match=r"above its ceiling of 7\.9"):
+        ledger.open_run(RUN, plan, Ceilings(7.9, 100.0, 1e-5))
+    with pytest.raises(BudgetExceeded, match="δ = 1e-05 is above"):
+        ledger.open_run(RUN, plan, Ceilings(100.0, 100.0, 1e-6))
+    assert ledger.rows() == ()
+    ledger.open_run(RUN, plan, CEILINGS)
+    # What is promised to an open run counts like what is spent.
+    with pytest.raises(BudgetExceeded, match=r"lifetime ε would be 11\.88") as caught:
+        ledger.open_run(OTHER, plan, Ceilings(8.0, 11.0, 1e-5))
+    assert caught.value.hint
+    ledger.open_run(OTHER, plan, CEILINGS)
+
+
+def test_an_abort_returns_what_was_not_charged_and_nothing_else(ledger, plan):
+    narrow = Ceilings(8.0, 9.5, 1e-5)
+    ledger.open_run(RUN, plan, narrow)
+    ledger.charge(RUN, 1, plan.events(10))
+    spent = ledger.epsilon(1e-5)
+    with pytest.raises(BudgetExceeded):
+        ledger.open_run(OTHER, plan, narrow)
+    ledger.close_run(RUN)
+    assert ledger.epsilon(1e-5) == spent > 0
+    ledger.open_run(OTHER, plan, narrow)
+    ledger.charge(OTHER, 1, plan.events())
+    assert ledger.epsilon(1e-5) == epsilon([*plan.events(10), *plan.events()], 1e-5) > plan.epsilon
+
+
+def test_no_privacy_needs_permission_and_costs_everything(ledger, plan):
+    with pytest.raises(BudgetExceeded, match="no privacy"):
+        ledger.open_run(RUN, None, CEILINGS)
+    ledger.open_run(RUN, None, Ceilings(8.0, 12.0, 1e-5, allow_non_private=True))
+    ledger.charge(RUN, 1, [NonPrivate()])
+    ledger.charge(RUN, 2, [NonPrivate()])
+    assert ledger.epsilon(1e-5) == math.inf
+    with pytest.raises(BudgetExceeded, match="lifetime ε would be inf"):
+        ledger.open_run(OTHER, plan, CEILINGS)
+    ledger.open_run(OTHER, plan, Ceilings(8.0, math.inf, 1e-5))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger SET round = 7",
+        "DELETE FROM ledger",
+        "INSERT OR REPLACE INTO ledger VALUES (1, '', 'close', '', 0, '[]', x'00')",
+        "INSERT INTO ledger VALUES (9, '', 'close', '', 0, '[]', x'00')",
+    ],
+)
+def test_rows_are_only_ever_added_at_the_end(ledger, file, plan, statement):
+    ledger.open_run(RUN, plan, CEILINGS)
+    with pytest.raises(sqlite3.IntegrityError, match=r"append-only|only grows"):
+        sqlite3.connect(file).execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger SET round = 7 WHERE number = 2",
+        "UPDATE ledger SET events = '[]' WHERE number = 2",
+        "UPDATE ledger SET time = '2020-01-01T00:00:00+00:00' WHERE number = 2",
+        "UPDATE ledger SET hash = x'00' WHERE number = 3",
+        "DELETE FROM ledger WHERE number = 2",
+        "UPDATE ledger SET kind = 'refund' WHERE number = 2",
+        "UPDATE ledger SET events = 'nonsense' WHERE number = 2",
+        "UPDATE ledger SET run = 'xyz' WHERE number = 2",
+    ],
+)
+def test_tampering_is_found(ledger, file, plan, statement):
+    ledger.open_run(RUN, plan, CEILINGS)
+    for number in (1, 2):
+        ledger.charge(RUN, number, plan.events(5, histogram=number == 1))
+    tampered(file, statement)
+    with pytest.raises(LedgerError, match=r"not what was written|cannot be read"):
+        ledger.verify()
+    with pytest.raises(LedgerError):
+        Ledger(file)
+
+
+def test_removed_safeguards_are_found(ledger, file):
+    sqlite3.connect(file).execute("DROP TRIGGER no_delete")
+    with pytest.raises(LedgerError, match="safeguards were removed"):
+        Ledger(file)
+
+
+def test_an_unknown_event_is_never_skipped(ledger, file, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.charge(RUN, 1, plan.events(5))
+    tampered(file, 'UPDATE ledger SET events = \'[{"kind": "shuffled"}]\' WHERE number = 2')
+    for act in (
+        lambda: Ledger(file),
+        lambda: ledger.epsilon(1e-5),
+        lambda: ledger.charge(RUN, 2, plan.events(5, histogram=False)),
+        lambda: ledger.open_run(OTHER, plan, CEILINGS),
+    ):
+        with pytest.raises(UnknownPrivacyEvent, match="unknown kind"):
+            act()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "torn", "other database", "folder"])
+def test_a_ledger_that_cannot_be_read_stops_everything(file, plan, damage):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+    content = file.read_bytes()
+    file.unlink()
+    match damage:
+        case "empty":
+            file.write_bytes(b"")
+        case "text":
+            file.write_text("ε = 0")
+        case "torn":
+            file.write_bytes(content[: len(content) // 2])
+        case "other database":
+            sqlite3.connect(file).execute("CREATE TABLE notes (text)")
+        case "folder":
+            file.mkdir()
+    if damage != "missing":
+        file.chmod(0o700 if damage == "folder" else 0o600)
+    with pytest.raises(LedgerError) as caught:
+        Ledger(file)
+    assert str(file.parent) not in str(caught.value)
+    assert damage != "missing" or not file.exists()
+
+
+def test_bytes_flipped_anywhere_never_change_the_sum_unnoticed(file, plan):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+        ledger.charge(RUN, 1, plan.events(5))
+        spent = ledger.spent()
+    content = file.read_bytes()
+    found = 0
+    for position in range(0, len(content), 97):
+        file.write_bytes(content[:position] + bytes([content[position] ^ 0x55]) + content[position + 1 :])
+        try:
+            with Ledger(file) as damaged:
+                assert damaged.spent() == spent
+        except PrivacyError:
+            found += 1
+    assert found
+
+
+def test_a_locked_ledger_stops_everything(ledger, file, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    rival = sqlite3.connect(file, isolation_level=None)
+    rival.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LedgerError, match="locked"):
+        Ledger(file, patience=0.05)
+    rival.execute("COMMIT")
+    with Ledger(file, patience=0.05) as patient:
+        rival.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="locked"):
+            patient.charge(RUN, 1, plan.events(5))
+        rival.execute("ROLLBACK")
+        patient.charge(RUN, 1, plan.events(5))
+        assert len(patient.rows()) == 2
+
+
+def test_a_full_disk_stops_everything_and_loses_nothing(file, plan):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+        before = ledger.rows()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            with pytest.raises(LedgerError, match="nothing is trained"):
+                ledger.charge(RUN, 1, plan.events(5))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert ledger.rows() == before
+        ledger.charge(RUN, 1, plan.events(5))
+    with Ledger(file) as again:
+        assert len(again.rows()) == 2
+
+
+def test_rivals_cannot_charge_one_round_twice(file, plan):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+    outcomes = []
+
+    def charge(number):
+        with Ledger(file) as mine:
+            try:
+                mine.charge(RUN, number, plan.events(5, histogram=False))
+                outcomes.append(number)
+            except AlreadyCharged:
+                outcomes.append(None)
+
+    threads = [threading.Thread(target=charge, args=(1 + index % 3,)) for index in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for number in outcomes if number) == [1, 2, 3]
+    assert len(outcomes) == 9
+    with Ledger(file) as ledger:
+        assert [row.round for row in ledger.rows()][1:] == [number for number in outcomes if number]
+
+
+CHARGING = """
+import sys
+from pathlib import Path
+from sottovoce.privacy.events import PoissonGaussian
+from sottovoce_client.ledger import Ledger
+
+with Ledger(Path(sys.argv[1])) as ledger:
+    for number in range(1, 10_000):
+        ledger.charge(b"a" * 16, number, [PoissonGaussian(0.001, 1.0, 1)])
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_label_has_charged_all_that_it_may_have_trained(file, plan, config):
+    small = plan_for(config.changed(rounds=10_000, local_steps=1, batch_size=1, epsilon=8.0), 1000)
+    plan = type(small)(**{**vars(small), "noise_multiplier": 1.0})
+    assert plan.sample_rate == 0.001
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+    script = textwrap.dedent(CHARGING)
+    done = 0
+    for _ in range(4):
+        # The script starts over each time, so that it must get past the rounds that are charged already.
+        resumed = script.replace("range(1,", f"range({done + 1},")
+        process = subprocess.Popen([sys.executable, "-c", resumed, str(file)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(20):
+            last = int(process.stdout.readline())
+        time.sleep(0.003)
+        os.kill(process.pid, signal.SIGKILL)
+        rest = process.stdout.read().split("\n")
+        process.wait()
+        complete = [int(line) for line in rest[:-1] if line]
+        last = max([last, *complete])
+        with Ledger(file) as ledger:
+            rounds = [row.round for row in ledger.rows() if row.kind is Kind.CHARGE]
+        # Everything that was reported as charged is there, and at most one round that was not reported yet.
+        assert rounds == list(range(1, len(rounds) + 1))
+        assert len(rounds) - last in (0, 1)
+        done = len(rounds)
+
+
+def test_charging_stays_cheap_over_a_long_life(file):
+    plan_events = [PoissonGaussian(0.1, 5.0, 300)]
+
+    class Plan:
+        delta = 1e-5
+
+        def events(self):
+            return plan_events
+
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, Plan(), CEILINGS)  # type: ignore[arg-type]
+        times = []
+        for number in range(300):
+            start = time.perf_counter()
+            ledger.charge(RUN, number, [PoissonGaussian(0.1, 5.0, 1)])
+            times.append(time.perf_counter() - start)
+        assert sorted(times)[150] < 0.05
+        assert ledger.spent() == tuple(plan_events)
+
+
+def test_a_histogram_alone_can_be_charged(ledger, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.charge(RUN, 0, [Gaussian(plan.histogram_noise)])
+    ledger.charge(RUN, 1, plan.events(5, histogram=False))
+    assert ledger.spent_in(RUN) == plan.events(5)

@@ -1,0 +1,143 @@
+import pytest
+
+from sottovoce.agreement import Agreement, Member
+from sottovoce.errors import ConfigurationError
+from sottovoce.refusals import RefusalReason
+from sottovoce.training import Trust, Unit
+from sottovoce_client.policy import Policy
+
+
+@pytest.fixture
+def agreement():
+    members = tuple(Member(f"label-{number}", bytes([number]) * 32) for number in range(5))
+    return Agreement("test", b"c" * 32, members)
+
+
+def test_defaults_are_safe():
+    policy = Policy()
+    assert not policy.allow_non_private
+    assert policy.ceilings.allow_non_private is False
+    assert policy.least_participants >= 3
+    assert policy.epsilon_per_run <= policy.epsilon_lifetime < float("inf")
+    assert policy.delta_max <= 1e-5
+    assert policy.trust == {Trust.LOCAL}
+
+
+def test_a_missing_file_means_the_defaults(tmp_path):
+    assert Policy.from_toml(tmp_path / "policy.toml") == Policy()
+
+
+def test_a_file_sets_what_it_names(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text("""
+        tasks = ["style", "editor"]
+        families = ["svm"]
+        purposes = ["style"]
+        epsilon_per_run = 2
+        epsilon_lifetime = inf
+        delta_max = 1e-6
+        least_unit = "artist"
+        allow_non_private = true
+        least_participants = 4
+        most_rounds = 10
+        largest_model = 1000
+        trust = ["local"]
+    """)
+    assert Policy.from_toml(file) == Policy(
+        tasks=frozenset({"style", "editor"}),
+        families=frozenset({"svm"}),
+        purposes=frozenset({"style"}),
+        epsilon_per_run=2.0,
+        epsilon_lifetime=float("inf"),
+        delta_max=1e-6,
+        least_unit=Unit.ARTIST,
+        allow_non_private=True,
+        least_participants=4,
+        most_rounds=10,
+        largest_model=1000,
+        trust=frozenset({Trust.LOCAL}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("epsilon_per_rum = 3.0", "unknown key 'epsilon_per_rum'", "Did you mean 'epsilon_per_run'?"),
+        ("alow_non_private = true", "unknown key 'alow_non_private'", "Did you mean 'allow_non_private'?"),
+        ("= 3", "cannot be read", None),
+        ("epsilon_per_run = '8'", "'epsilon_per_run' has a value of the wrong type", None),
+        ("epsilon_per_run = nan", "'epsilon_per_run' has a value of the wrong type", None),
+        ("epsilon_per_run = true", "'epsilon_per_run' has a value of the wrong type", None),
+        ("epsilon_per_run = 0", "Expected epsilon_per_run=0.0 > 0", None),
+        ("epsilon_lifetime = -1", "Expected epsilon_lifetime=-1.0 > 0", None),
+        ("delta_max = 1.0", "Expected delta_max=1.0 in (0, 1)", None),
+        ("least_participants = 2", "Expected least_participants=2 >= 3", None),
+        ("least_participants = 3.5", "'least_participants' has a value of the wrong type", None),
+        ("most_rounds = 0", "Expected most_rounds=0 >= 1", None),
+        ("allow_non_private = 1", "'allow_non_private' has a value of the wrong type", None),
+        ("least_unit = 'album'", "'least_unit' has no value 'album'", None),
+        ("trust = ['nobody']", "'trust' has no value", None),
+        ("tasks = 'style'", "'tasks' has a value of the wrong type", None),
+        ("tasks = [1]", "'tasks' has a value of the wrong type", None),
+    ],
+)
+def test_a_wrong_policy_is_named(tmp_path, text, message, hint):
+    file = tmp_path / "policy.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        Policy.from_toml(file)
+    assert message in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+    assert caught.value.exit_code == 2
+    if hint:
+        assert caught.value.hint == hint
+
+
+def test_text_that_is_no_utf8_is_named(tmp_path):
+    (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Policy.from_toml(tmp_path / "policy.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"epsilon": 100.0, "delta": 1e-3}, None),  # ceilings that a label may stay below
+        ({"task": "generator"}, RefusalReason.TASK),
+        ({"family": "transformer"}, RefusalReason.FAMILY),
+        ({"private": False}, RefusalReason.PRIVACY),
+        ({"rounds": 1001}, RefusalReason.ROUNDS),
+    ],
+)
+def test_a_run_is_checked_against_the_policy(config, agreement, changes, reason):
+    assert Policy().check(config.changed(**changes), agreement, parameters=1000) is reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"purposes": frozenset()}, RefusalReason.PURPOSE),
+        ({"least_unit": Unit.ARTIST}, RefusalReason.PRIVACY),
+        ({"trust": frozenset()}, RefusalReason.TRUST),
+        ({"least_participants": 6}, RefusalReason.PARTICIPANTS),
+        ({"largest_model": 999}, RefusalReason.MODEL_SIZE),
+    ],
+)
+def test_a_stricter_policy_refuses(config, agreement, rules, reason):
+    assert Policy(**rules).check(config, agreement, parameters=1000) is reason
+
+
+def test_a_run_that_protects_artists_satisfies_a_label_that_asks_for_tracks(config, agreement):
+    assert Policy().check(config.changed(unit=Unit.ARTIST), agreement, parameters=1) is None
+
+
+def test_no_privacy_needs_permission(config, agreement):
+    allowing = Policy(allow_non_private=True, least_unit=Unit.ARTIST, trust=frozenset())
+    assert allowing.check(config.changed(private=False), agreement, parameters=1) is None
+
+
+def test_a_small_round_is_refused(config, agreement):
+    policy = Policy(least_participants=4)
+    assert policy.check(config, agreement, parameters=1, participants=3) is RefusalReason.PARTICIPANTS
+    assert policy.check(config, agreement, parameters=1, participants=4) is None
