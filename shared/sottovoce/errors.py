@@ -15,6 +15,7 @@
     ├── ProtocolError                 masked rounds; exit code 4
     │   ├── LocalProtocolError        we called our own side wrongly
     │   └── RemoteProtocolError       the peer sent what it must not (see `sottovoce.protocol`)
+    ├── Diverged                      training met a number that is not finite: nothing leaves the label
     └── RoundAborted                  a round ended without a sum, and revealed nothing
 
 Messages never carry a secret, a track's name or a path of a label's catalogue (the command line, which talks to the
@@ -98,6 +99,10 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent what it must not."""
+
+
+class Diverged(SottovoceError):
+    """Training met a number that is not finite, so nothing was sent."""
 
 
 class RoundAborted(SottovoceError):

@@ -1,0 +1,29 @@
+"""What a label measures of a global model on the tracks that it holds out."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.models import parameters as flat
+from sottovoce.models import registry
+from sottovoce.models.base import Family
+from sottovoce.training import TrainingConfig
+from sottovoce_client.dataset import TrackDataset
+
+TRACKS_AT_ONCE = 32
+
+
+def measure(
+    family: Family, parameters: NDArray[np.float32], dataset: TrackDataset, config: TrainingConfig
+) -> NDArray[np.int64]:
+    """The task's counters, summed over the held-out tracks: `[len(task.counters(classes))]`, to be masked.
+
+    Raises:
+        ConfigurationError: the parameters do not fit the model.
+    """
+    classes = len(config.classes)
+    task = registry.task(family.task)
+    model = flat.model_of(family, dataset.spec, classes, parameters)
+    counters = np.zeros(len(task.counters(classes)), dtype=np.int64)
+    for batch in dataset.all_batches(TRACKS_AT_ONCE):
+        counters += task.measure(family, model, batch, classes)
+    return counters

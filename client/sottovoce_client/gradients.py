@@ -1,0 +1,97 @@
+"""Gradients unit by unit: one for each sampled track (over all its segments), clipped, and summed."""
+
+import warnings
+
+import torch
+from opacus.grad_sample import GradSampleHooks
+from torch import Tensor, nn
+
+from sottovoce.errors import Diverged
+from sottovoce.models.base import Batch, Family
+from sottovoce.models.parameters import trainable
+
+MEMORY = 64 << 20
+"""Bytes that per-segment gradients may take at once."""
+ROUNDING = 1e-6
+"""Added to a norm before dividing by it, so that a clipped vector does not exceed the clip by a rounding error."""
+
+
+class UnitGradients:
+    """Sums of one model's per-unit gradients; a unit is one row of a batch.
+
+    Opacus' hooks take the gradient of every segment by itself. A unit's gradient is that of the mean loss over its
+    segments, so it is summed over them before it is clipped: however many segments a track gives, its influence is
+    that of one clipped vector.
+
+    Args:
+        family: whose loss is taken.
+        model: whose trainable parameters the gradients are for; hooks stay on it.
+        clip: L2 bound on one unit's gradient, or None to leave it as it is.
+    """
+
+    def __init__(self, family: Family, model: nn.Module, clip: float | None) -> None:
+        self._family = family
+        self._model = model.train()
+        self._parameters = list(trainable(model).values())
+        self._clip = clip
+        if clip is not None:
+            GradSampleHooks(model, loss_reduction="sum")
+
+    @property
+    def size(self) -> int:
+        """Length P of a gradient."""
+        return sum(value.numel() for value in self._parameters)
+
+    def units_at_once(self, segments: int) -> int:
+        """Units of so many segments whose gradients fit in `MEMORY`, at least 1."""
+        return max(1, MEMORY // (4 * segments * self.size))
+
+    def sum(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """The summed (and clipped) gradients of a batch's units, `[P]` in the order of the flat vector.
+
+        Args:
+            batch: units as rows.
+            weights: weight of each row's loss, `[rows]`; comes before the clip.
+            generator: what augmentation is drawn by.
+
+        Raises:
+            Diverged: a gradient is not finite.
+        """
+        losses = self._losses(batch, weights, generator)
+        with warnings.catch_warnings():
+            # The first layer's input is data and needs no gradient; its hook says so each time.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(losses.sum())
+        total = self._taken() if self._clip is None else self._clipped(self._clip, len(batch.targets))
+        if not torch.isfinite(total).all():
+            raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
+        return total
+
+    def _losses(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """Each segment's part of its unit's loss, `[rows · segments]`; padding has none."""
+        segments = batch.mask.shape[1]
+        features = self._family.augment(batch.features.flatten(0, 1), generator)
+        targets = batch.targets.repeat_interleave(segments)
+        share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
+        return self._family.loss(self._model(features), targets) * share.flatten().to(torch.float32)
+
+    def _clipped(self, clip: float, rows: int) -> Tensor:
+        # [rows, size] for each parameter: a row's gradient is the sum over its segments.
+        gradients = [_grad_sample(value).view(rows, -1, value.numel()).sum(dim=1) for value in self._parameters]
+        norms = torch.stack([gradient.square().sum(dim=1) for gradient in gradients]).sum(dim=0).sqrt()
+        factor = (clip / (norms + ROUNDING)).clamp(max=1.0)
+        for value in self._parameters:
+            value.grad = None
+            value.grad_sample = None  # type: ignore[attr-defined]
+        return torch.cat([factor @ gradient for gradient in gradients])
+
+    def _taken(self) -> Tensor:
+        total = torch.cat([value.grad.flatten() for value in self._parameters if value.grad is not None])
+        for value in self._parameters:
+            value.grad = None
+        return total
+
+
+def _grad_sample(value: nn.Parameter) -> Tensor:
+    found: Tensor = value.grad_sample  # type: ignore[attr-defined]
+    return found

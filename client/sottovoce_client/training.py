@@ -1,0 +1,96 @@
+"""What a label does in a round: a few steps of DP-SGD (Abadi et al., CCS 2016) on its own tracks."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.entropy import Randomness
+from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
+from sottovoce.models import parameters as flat
+from sottovoce.models.base import Family
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.training import TrainingConfig
+from sottovoce_client.dataset import TrackDataset
+from sottovoce_client.gradients import UnitGradients
+from sottovoce_client.sampling import UnitSampler, loss_weights, unit_rates
+
+
+def train(
+    family: Family,
+    parameters: NDArray[np.float32],
+    dataset: TrackDataset,
+    config: TrainingConfig,
+    plan: PrivacyPlan | None,
+    randomness: Randomness,
+    histogram: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """One round's update, new minus old parameters: `[P]`.
+
+    Each of `config.local_steps` steps samples units, clips each unit's gradient, adds noise to the sum, and divides by
+    the *configured* batch size: the number of units drawn, or even owned, is private. A label that owns fewer units
+    than a batch thus takes smaller steps. A step that draws nobody is a step of noise alone.
+
+    Args:
+        family: the kind of model.
+        parameters: the global model's, `[P]`.
+        dataset: training tracks with the family's view; its units are those of `config.unit`.
+        config: of the run.
+        plan: the label's, or None for a run without privacy.
+        randomness: of sampling, noise and augmentation.
+        histogram: units of each class, `[classes]`, noisy in a private run; for a run that balances classes.
+
+    Raises:
+        PrivacyError: the plan is not the run's, is missing, or accounts for less than what would be done.
+        Diverged: a gradient or a parameter is not finite.
+        ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
+    """
+    _check(config, plan, dataset)
+    model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
+    gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None)
+    sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
+    weights = torch.from_numpy(loss_weights(config, plan, histogram))
+    wanted = list(flat.trainable(model).values())
+    optimizer = torch.optim.SGD(wanted, lr=config.learning_rate, momentum=config.momentum)
+    for _ in range(config.local_steps):
+        total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
+        if plan:
+            total += randomness.gaussian(total.shape, plan.noise_std)
+        parts = torch.split(total / config.batch_size, [value.numel() for value in wanted])
+        for value, gradient in zip(wanted, parts, strict=True):
+            value.grad = gradient.view_as(value)
+        optimizer.step()
+    update = flat.flatten(model) - parameters
+    if not np.isfinite(update).all():
+        raise Diverged("The trained parameters are not finite.", hint="Lower the learning rate.")
+    return update
+
+
+def _summed(
+    gradients: UnitGradients,
+    dataset: TrackDataset,
+    tracks: NDArray[np.int64],
+    segments_per_track: int,
+    weights: Tensor,
+    randomness: Randomness,
+) -> Tensor:
+    """The units' (clipped) gradients, summed: `[P]`. Parts of a large batch follow one another, to bound memory."""
+    total = torch.zeros(gradients.size)
+    generator = randomness.torch_generator()
+    for part in np.split(tracks, range(at_once := gradients.units_at_once(segments_per_track), len(tracks), at_once)):
+        if len(part):
+            batch = dataset.batch(part, segments_per_track, randomness)
+            total += gradients.sum(batch, weights[batch.targets], generator)
+    return total
+
+
+def _check(config: TrainingConfig, plan: PrivacyPlan | None, dataset: TrackDataset) -> None:
+    """Refuse to train otherwise than is agreed and accounted for."""
+    if dataset.spec.digest != config.feature_spec:
+        raise ConfigurationError("The features are not those that the run has agreed on.")
+    if config.private != (plan is not None):
+        raise PrivacyError("A private run needs a privacy plan, and only a private run has one.")
+    if plan and (plan.unit is not config.unit or plan.max_grad_norm != config.max_grad_norm):
+        raise PrivacyError("The label's privacy plan was made for another run.")
+    if plan and plan.steps < config.local_steps:
+        raise PrivacyError("A round would take more steps than the label's privacy plan accounts for.")

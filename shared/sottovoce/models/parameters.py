@@ -1,0 +1,101 @@
+"""A model's trainable parameters as one flat vector: the only form in which they travel.
+
+The order is that of the parameters' names, each in row-major order, so that it follows from the names and shapes that
+a release carries and from nothing else. Models have no other state that training changes (no running statistics).
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.base import Family
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable parameters by name, in the order of the flat vector."""
+    return {name: value for name, value in sorted(model.named_parameters()) if value.requires_grad}
+
+
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of each trainable parameter, in the order of the flat vector."""
+    return {name: tuple(value.shape) for name, value in trainable(model).items()}
+
+
+def count(model: nn.Module) -> int:
+    """How many trainable numbers a model has: the length P of the flat vector."""
+    return sum(value.numel() for value in trainable(model).values())
+
+
+def flatten(model: nn.Module) -> NDArray[np.float32]:
+    """A copy of all trainable parameters: `[P]`."""
+    with torch.no_grad():
+        parts = [value.reshape(-1) for value in trainable(model).values()]
+        flat: NDArray[np.float32] = torch.cat(parts).numpy()
+    return flat
+
+
+def load(model: nn.Module, vector: NDArray[np.float32]) -> None:
+    """Write a flat vector `[P]` into the model.
+
+    Raises:
+        ConfigurationError: it has another length, or holds a number that is not finite.
+    """
+    wanted = trainable(model)
+    expected = sum(value.numel() for value in wanted.values())
+    if vector.shape != (expected,):
+        raise ConfigurationError(f"The model has {expected} parameters, but {vector.size} were given.")
+    if not np.isfinite(vector).all():
+        raise ConfigurationError("The model's parameters hold a number that is not finite.")
+    # Copied first: the caller's array may be read-only, and must not change with the model.
+    source = torch.from_numpy(np.array(vector, dtype=np.float32))
+    parts = torch.split(source, [value.numel() for value in wanted.values()])
+    with torch.no_grad():
+        for value, part in zip(wanted.values(), parts, strict=True):
+            value.copy_(part.view_as(value))
+
+
+def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    """The named arrays that a flat vector `[P]` consists of; `shapes` as `shapes(model)` gives them.
+
+    Raises:
+        ConfigurationError: the shapes do not add up to the vector's length.
+    """
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if vector.shape != (sum(sizes),):
+        raise ConfigurationError(f"The shapes hold {sum(sizes)} parameters, but {vector.size} were given.")
+    parts = np.split(vector, np.cumsum(sizes)[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def join(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The flat vector `[P]` of named arrays: what `split` takes apart."""
+    return np.concatenate([np.asarray(arrays[name], dtype=np.float32).ravel() for name in sorted(arrays)])
+
+
+def model_of(family: Family, spec: FeatureSpec, classes: int, vector: NDArray[np.float32]) -> nn.Module:
+    """A family's model that holds the given parameters `[P]`, ready to predict.
+
+    Raises:
+        ConfigurationError: the vector does not fit the model.
+    """
+    model = _built(family, spec, classes, seed=0)
+    load(model, vector)
+    return model.eval()
+
+
+def initial(family: Family, spec: FeatureSpec, classes: int, seed: int) -> NDArray[np.float32]:
+    """A family's first parameters `[P]`, the same for every caller with the same seed."""
+    return flatten(_built(family, spec, classes, seed))
+
+
+def _built(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:
+    """A fresh model; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return family.build(spec, classes)

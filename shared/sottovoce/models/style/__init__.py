@@ -1,0 +1,1 @@
+"""Style recognition: which of the agreed styles a track is in."""

@@ -1,0 +1,89 @@
+"""`cnn`: a small convolutional network on log-mel segments."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sottovoce.features.spec import FeatureSpec, View
+from sottovoce.models.augment import spec_augment
+from sottovoce.models.base import Recipe
+
+CHANNELS = (16, 32, 32)
+GROUPS = 4
+
+
+def strided(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    """A convolution that shrinks both axes, GroupNorm, and tanh.
+
+    Bounded activations train better under clipping (Papernot et al., AAAI 2021), GroupNorm keeps examples apart, and
+    a stride in the first layer keeps per-example gradients affordable.
+    """
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2),
+        nn.GroupNorm(GROUPS, outputs),
+        nn.Tanh(),
+    )
+
+
+class Convolutional(nn.Module):
+    """Three strided convolutions, then mean and maximum over time for each channel and frequency, then a linear map."""
+
+    def __init__(self, n_mels: int, classes: int) -> None:
+        super().__init__()
+        first, second, third = CHANNELS
+        self.body = nn.Sequential(
+            strided(1, first, kernel=5, stride=4), strided(first, second, 3, 2), strided(second, third, 3, 2)
+        )
+        bands = self.body(torch.zeros(1, 1, n_mels, n_mels)).shape[2]
+        self.head = nn.Linear(2 * third * bands, classes)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores `[batch, classes]` of log-mel segments `[batch, n_mels, frames]`."""
+        maps = self.body(features[:, None])
+        pooled = torch.cat([maps.mean(dim=3), maps.amax(dim=3)], dim=1)
+        scores: Tensor = self.head(pooled.flatten(1))
+        return scores
+
+
+class Cnn:
+    """A convolutional network with cross-entropy loss."""
+
+    task = "style"
+    name = "cnn"
+    view = View.LOG_MEL
+
+    def recipe(self, *, private: bool) -> Recipe:
+        """Large batches: at a given ε they carry the most signal."""
+        return Recipe(
+            rounds=20,
+            local_steps=4,
+            batch_size=480 if private else 64,
+            learning_rate=1.0 if private else 0.1,
+            momentum=0.0 if private else 0.9,
+            max_grad_norm=1.0,
+            segments_per_track=1,
+            update_clip=10.0,
+            ring_bits=32,
+            server_optimizer="fedavg",
+            server_learning_rate=1.0,
+        )
+
+    def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
+        """The network for segments `[n_mels, frames]`; any number of frames will do."""
+        return Convolutional(spec.n_mels, classes)
+
+    def augment(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """SpecAugment's masks, each segment by itself."""
+        return spec_augment(features, generator)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy, `[batch]`."""
+        return functional.cross_entropy(outputs, targets, reduction="none")
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Softmax, `[batch, classes]`."""
+        return functional.softmax(outputs, dim=1)
+
+
+FAMILY = Cnn()
