@@ -26,7 +26,6 @@ def test_a_plan_keeps_its_ceiling_and_wastes_little(config, balance, units, ceil
 def test_a_plan_says_how_to_train(config):
     plan = plan_for(config, 512)
     assert plan.base_rate == plan.sample_rate == 128 / 512
-    assert plan.expected_batch == 128
     assert plan.steps == 100
     assert plan.noise_std == plan.noise_multiplier * 1.5
     assert (plan.unit, plan.trust, plan.delta) == (Unit.TRACK, Trust.LOCAL, 1e-5)
@@ -38,7 +37,6 @@ def test_a_plan_says_how_to_train(config):
 def test_a_label_smaller_than_the_batch_takes_all(config):
     plan = plan_for(config, 50)
     assert plan.base_rate == plan.sample_rate == 1
-    assert plan.expected_batch == 50
 
 
 def test_the_class_histogram_is_part_of_the_plan(config):
@@ -54,7 +52,6 @@ def test_class_aware_sampling_is_accounted_for_at_its_largest_rate(config):
     plan = plan_for(config, 1024)
     assert plan.base_rate == 0.125
     assert plan.sample_rate == CLASS_RATE_CAP * 0.125
-    assert plan.expected_batch == 128
     assert plan.events()[-1].sample_rate == plan.sample_rate
     assert plan_for(config, 200).sample_rate == 1
 
@@ -111,7 +108,6 @@ def test_the_closed_form_of_the_gaussian_is_the_published_one():
         ("noise_multiplier", 0.0),
         ("noise_multiplier", math.nan),
         ("max_grad_norm", math.inf),
-        ("expected_batch", 0.0),
         ("steps", 0),
         ("histogram_noise", 0.0),
         ("delta", 1.0),
@@ -120,7 +116,7 @@ def test_the_closed_form_of_the_gaussian_is_the_published_one():
 )
 def test_a_plan_is_checked_at_birth(name, value):
     right = {
-        "unit": Unit.TRACK, "trust": Trust.LOCAL, "base_rate": 0.25, "sample_rate": 0.5, "expected_batch": 10.0,
+        "unit": Unit.TRACK, "trust": Trust.LOCAL, "base_rate": 0.25, "sample_rate": 0.5,
         "noise_multiplier": 1.0, "max_grad_norm": 1.0, "steps": 3, "histogram_noise": None, "epsilon": 4.0,
         "delta": 1e-5, "epsilon_ceiling": 8.0,
     }  # fmt: skip

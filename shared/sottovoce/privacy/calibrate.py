@@ -57,7 +57,6 @@ def plan_for(
         trust=config.trust,
         base_rate=base_rate,
         sample_rate=sample_rate,
-        expected_batch=base_rate * units,
         noise_multiplier=noise_multiplier,
         max_grad_norm=config.max_grad_norm,
         steps=config.steps,

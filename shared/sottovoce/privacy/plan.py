@@ -17,7 +17,6 @@ class PrivacyPlan:
         trust: whose noise the guarantee rests on.
         base_rate: probability with which a unit is sampled each step, where classes are not sampled differently.
         sample_rate: the largest probability of any unit; the one that is accounted for.
-        expected_batch: base_rate times the number of units; noisy gradient sums are divided by it.
         noise_multiplier: standard deviation of the noise over `max_grad_norm`.
         max_grad_norm: L2 clip of one unit's gradient.
         steps: accounted optimiser steps of the whole run.
@@ -32,7 +31,6 @@ class PrivacyPlan:
     trust: Trust
     base_rate: float
     sample_rate: float
-    expected_batch: float
     noise_multiplier: float
     max_grad_norm: float
     steps: int
@@ -44,7 +42,7 @@ class PrivacyPlan:
     def __post_init__(self) -> None:
         self._expect("base_rate", 0 < self.base_rate <= self.sample_rate, "in (0, sample_rate]")
         self._expect("sample_rate", self.sample_rate <= 1, "<= 1")
-        for name in ("expected_batch", "noise_multiplier", "max_grad_norm"):
+        for name in ("noise_multiplier", "max_grad_norm"):
             value = getattr(self, name)
             self._expect(name, math.isfinite(value) and value > 0, "> 0 and finite")
         self._expect("steps", self.steps >= 1, ">= 1")
