@@ -1,0 +1,89 @@
+"""From facts about files to tracks: who says what of a track, and which of two equal files is the one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sottovoce.audio import Unusable
+from sottovoce_client.catalogue import isrc
+from sottovoce_client.catalogue.examine import Facts
+from sottovoce_client.catalogue.layout import Candidate
+from sottovoce_client.catalogue.tracks import Rejected, Remark, Track
+
+
+def resolve(
+    root: Path, examined: Iterable[tuple[Candidate, Facts]], segment_seconds: float
+) -> tuple[list[Track], list[Rejected], list[Remark]]:
+    """Tracks, unusable files and remarks, from candidates in the order in which the first of equal files wins.
+
+    The sheet speaks first, then the folder (of its style), then the tags inside the file.
+    """
+    tracks: dict[str, Track] = {}
+    by_isrc: dict[str, Track] = {}
+    rejected: list[Rejected] = []
+    remarks: list[Remark] = []
+    for candidate, facts in examined:
+        path = candidate.file.path
+        refusal = _refusal(candidate, facts, segment_seconds)
+        if refusal is not None:
+            rejected.append(refusal)
+            continue
+        track = _track(root, candidate, facts)
+        if track.digest in tracks:
+            rejected.append(_duplicate(path, track, tracks[track.digest], root))
+            continue
+        tracks[track.digest] = track
+        code = _said(candidate, facts, "isrc")
+        if code and track.isrc is None:
+            remarks.append(Remark(path, f"'{code}' is no ISRC (two letters, three letters or digits, seven digits)"))
+        if track.isrc is not None and by_isrc.setdefault(track.isrc, track) is not track:
+            other = _name(by_isrc[track.isrc], root)
+            remarks.append(Remark(path, f"it has the ISRC of {other}: if they are one recording, keep one"))
+    return list(tracks.values()), rejected, remarks
+
+
+def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Rejected | None:
+    path = candidate.file.path
+    if facts.reason is not None:
+        return Rejected(path, facts.reason, facts.detail)
+    if facts.seconds < segment_seconds:
+        length = f"it lasts {facts.seconds:.2f} s, and a segment {segment_seconds:g} s"
+        return Rejected(path, Unusable.TOO_SHORT, length)
+    if not (candidate.style or facts.tags.genre):
+        return Rejected(path, Unusable.NO_STYLE, "neither a sheet, nor a folder, nor a tag inside it names one")
+    return None
+
+
+def _track(root: Path, candidate: Candidate, facts: Facts) -> Track:
+    return Track(
+        digest=facts.digest,
+        path=root / candidate.file.path,
+        style=candidate.style or facts.tags.genre,
+        title=_said(candidate, facts, "title"),
+        artist=_said(candidate, facts, "artist"),
+        album=_said(candidate, facts, "album"),
+        isrc=isrc.parse(_said(candidate, facts, "isrc")),
+        consent=candidate.consent,
+        seconds=facts.seconds,
+    )
+
+
+def _said(candidate: Candidate, facts: Facts, name: str) -> str:
+    on_sheet: str = getattr(candidate.row, name, "")
+    embedded: str = getattr(facts.tags, name)
+    return on_sheet or embedded
+
+
+def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
+    detail = f"its content is that of {_name(first, root)}"
+    conflicts = []
+    if track.style != first.style:
+        conflicts.append(f"style '{first.style}' there, '{track.style}' here")
+    if track.consent != first.consent:
+        conflicts.append(f"consent '{first.consent}' there, '{track.consent}' here")
+    if conflicts:
+        detail += f", and they contradict each other: {', '.join(conflicts)}"
+    return Rejected(path, Unusable.DUPLICATE, detail)
+
+
+def _name(track: Track, root: Path) -> str:
+    return track.path.relative_to(root).as_posix()

@@ -1,0 +1,138 @@
+"""Scanning a catalogue: walk, ask the index, open what changed on all cores, decide."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from sottovoce.errors import CatalogueError
+from sottovoce.features.spec import FeatureSpec
+from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
+from sottovoce_client.catalogue.examine import Facts, examine
+from sottovoce_client.catalogue.index import Index, default_index
+from sottovoce_client.catalogue.layout import Candidate, Withheld, candidates
+from sottovoce_client.catalogue.resolve import resolve
+from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected
+
+# `progress(done, total)`: the total is None while the folders are still walked. Called from the scanning thread.
+Progress = Callable[[int, int | None], None]
+AHEAD = 4  # files waiting for each worker: enough to keep it busy, few enough to stop at once
+
+
+def scan(
+    root: Path,
+    *,
+    index: Path | None = None,
+    segment_seconds: float = FeatureSpec.segment_seconds,
+    purposes: frozenset[Purpose] | None = None,
+    default_consent: Consent = DEFAULT_CONSENT,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    today: date | None = None,
+) -> Catalogue:
+    """What a catalogue holds, opening only files that consent to one of the purposes and changed since the last scan.
+
+    Threads share the work, since decoding and hashing leave the interpreter free: no process is started, so a scan may
+    run anywhere, and an interruption (Ctrl-C, or an error raised by `progress`) ends it within the files at hand. What
+    it has learnt by then is kept.
+
+    Args:
+        root: the catalogue's folder; it may be read-only.
+        index: the file that remembers earlier scans; by default one in the user's cache.
+        segment_seconds: a track must last as long as this.
+        purposes: open what may serve one of these; None: what may serve any purpose.
+        default_consent: of a track for which the sheet says nothing.
+        workers: files read at a time; by default one a core.
+        progress: told of every file that is done.
+        today: the day that consent is asked for; by default the local one.
+
+    Raises:
+        NothingUsable: no track can be used.
+        CatalogueError: there is no such folder, its sheet cannot be read as one, or the index cannot be used.
+    """
+    if not root.is_dir():
+        raise CatalogueError("There is no such folder." if not root.exists() else "This is a file, not a folder.")
+    tell = progress or _silence
+    files: list[Candidate] = []
+    rejected: list[Rejected] = []
+    withheld: list[str] = []
+    ignored = 0
+    day = today or datetime.now(tz=UTC).astimezone().date()
+    wanted = frozenset(Purpose) if purposes is None else purposes
+    for entry in candidates(root, purposes=wanted, today=day, default_consent=default_consent):
+        match entry:
+            case Candidate():
+                files.append(entry)
+                tell(len(files), None)
+            case Rejected():
+                rejected.append(entry)
+            case Withheld():
+                withheld.append(entry.path)
+            case _:
+                ignored += 1
+    files.sort(key=lambda candidate: candidate.file.path)
+    with Index(index or default_index(root)) as memory:
+        facts, opened = _facts(root, files, memory, workers or _cores(), tell)
+        memory.forget_all_but([candidate.file.path for candidate in files] + withheld)
+    tracks, refused, remarks = resolve(root, zip(files, facts, strict=True), segment_seconds)
+    catalogue = Catalogue(
+        root=root,
+        tracks=tuple(tracks),
+        unusable=tuple(sorted(rejected + refused, key=lambda file: file.path)),
+        remarks=tuple(sorted(remarks, key=lambda remark: remark.path)),
+        withheld=tuple(sorted(withheld)),
+        ignored=ignored,
+        opened=opened,
+    )
+    if not catalogue.tracks:
+        raise NothingUsable(catalogue)
+    return catalogue
+
+
+def _silence(done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
+def _cores() -> int:
+    """The cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _facts(root: Path, files: list[Candidate], memory: Index, workers: int, tell: Progress) -> tuple[list[Facts], int]:
+    """The facts of each file, in order, and how many files had to be read for them."""
+    facts = [memory.known(candidate.file) for candidate in files]
+    unknown = [number for number, known in enumerate(facts) if known is None]
+    done = len(files) - len(unknown)
+    tell(done, len(files))
+    paths = ((number, root / files[number].file.path) for number in unknown)
+    for number, learnt in _examined(paths, workers):
+        facts[number] = learnt
+        if learnt.lasting:
+            memory.learn(files[number].file, learnt)
+        done += 1
+        tell(done, len(files))
+    return [known for known in facts if known is not None], len(unknown)
+
+
+def _examined(paths: Iterable[tuple[int, Path]], workers: int) -> Iterator[tuple[int, Facts]]:
+    """Each file's facts as they come, a few files ahead."""
+    if workers == 1:
+        yield from ((number, examine(path)) for number, path in paths)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="catalogue")
+    waiting: dict[Future[Facts], int] = {}
+    try:
+        for number, path in paths:
+            waiting[pool.submit(examine, path)] = number
+            if len(waiting) >= AHEAD * workers:
+                yield from _finished(waiting)
+        while waiting:
+            yield from _finished(waiting)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(waiting: dict[Future[Facts], int]) -> Iterator[tuple[int, Facts]]:
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        yield waiting.pop(future), future.result()

@@ -1,0 +1,127 @@
+"""What a catalogue holds: tracks that can be used, files that cannot, and what is worth a look."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from sottovoce.audio import Unusable
+from sottovoce.errors import CatalogueError
+from sottovoce_client.catalogue.consent import Consent, Purpose
+from sottovoce_client.catalogue.text import identity
+
+# Names that say that nobody knows: tracks under them have nothing in common.
+PLACEHOLDERS = frozenset({"", "unknown", "unknown artist", "unknown album", "various", "various artists", "va", "n/a"})
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording that can be used.
+
+    Args:
+        digest: SHA-256 of the file's content, 64 hexadecimal digits; no two tracks of a catalogue share one.
+        path: the file, ready to be opened.
+        style: from the sheet, the folder or the embedded genre.
+        title: empty where nobody says.
+        artist: empty where nobody says.
+        album: empty where nobody says.
+        isrc: in its bare form, or None where there is none or the one there is wrong.
+        consent: the purposes that the track may serve.
+        seconds: its length.
+    """
+
+    digest: str
+    path: Path
+    style: str
+    title: str
+    artist: str
+    album: str
+    isrc: str | None
+    consent: Consent
+    seconds: float
+
+    @property
+    def artist_key(self) -> str | None:
+        """What all spellings of the artist's name share, or None where the artist is not known."""
+        return _known(self.artist)
+
+    @property
+    def album_key(self) -> str | None:
+        """What all spellings of the album's name share, or None where the album is not known."""
+        return _known(self.album)
+
+
+def _known(name: str) -> str | None:
+    key = identity(name)
+    return None if key in PLACEHOLDERS else key
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that cannot be used.
+
+    Args:
+        path: relative to the catalogue, with `/`.
+        reason: why, in one of few words.
+        detail: why, in a sentence for the label's own people; it may name other files of the catalogue.
+    """
+
+    path: str
+    reason: Unusable
+    detail: str
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A track that can be used, but of which something is worth a look."""
+
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A label's catalogue at one moment.
+
+    Args:
+        root: its folder.
+        tracks: those that can be used, sorted by path.
+        unusable: files that cannot, sorted by path.
+        remarks: what is worth a look, sorted by path.
+        withheld: files that were not opened since they lack consent, relative to the root, sorted.
+        ignored: how many other files lie there: hidden, or with a name that promises no audio.
+        opened: how many files this scan had to read; the index knew the others.
+    """
+
+    root: Path
+    tracks: tuple[Track, ...]
+    unusable: tuple[Rejected, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    withheld: tuple[str, ...] = ()
+    ignored: int = 0
+    opened: int = 0
+
+    @property
+    def reasons(self) -> dict[Unusable, int]:
+        """How many files are unusable for each reason, most frequent first."""
+        return dict(Counter(file.reason for file in self.unusable).most_common())
+
+    def for_purpose(self, purpose: Purpose, today: date) -> tuple[Track, ...]:
+        """The tracks that may serve a purpose on a day."""
+        return tuple(track for track in self.tracks if track.consent.allows(purpose, today))
+
+
+class NothingUsable(CatalogueError):
+    """No track of a catalogue can be used; `catalogue` says why for each file."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        counts = [f"{count} {reason}" for reason, count in catalogue.reasons.items()]
+        if catalogue.withheld:
+            counts.append(f"{len(catalogue.withheld)} without consent")
+        if catalogue.ignored:
+            counts.append(f"{catalogue.ignored} other files ignored")
+        super().__init__(
+            f"Nothing in this catalogue can be used: {', '.join(counts) or 'it is empty'}.",
+            hint="Arrange audio as STYLE/track, or list it in a catalogue.csv.",
+        )
+        self.catalogue = catalogue

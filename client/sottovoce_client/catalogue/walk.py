@@ -1,0 +1,111 @@
+"""Walking a catalogue's folder: what lies there, without opening a file."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sottovoce.audio import Unusable
+from sottovoce_client.catalogue.tracks import Rejected
+
+AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".alac", ".ape", ".m4a", ".mp4", ".wma", ".wv"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A regular file that may be a track.
+
+    Args:
+        path: relative to the catalogue, with `/`.
+        size: bytes.
+        modified: nanoseconds since 1970.
+        inode: the file's number in its file system.
+    """
+
+    path: str
+    size: int
+    modified: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Something that is no part of a catalogue: hidden, or with a name that promises no audio."""
+
+    path: str
+
+
+Entry = Found | Rejected | Ignored
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """Everything below a catalogue's folder, one folder after another, each sorted by name.
+
+    Hidden files and folders are passed over. A link to a file of the catalogue counts as a file; a link to one of its
+    folders is passed over, since what lies there is met in its own place (and a loop of links ends here); a link that
+    leads out is rejected, whatever it leads to.
+    """
+    real_root = os.path.realpath(root)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                children = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield _unreadable(folder, error)
+            continue
+        below = []
+        for child in children:
+            path = f"{folder}/{child.name}" if folder else child.name
+            if child.name.startswith("."):
+                yield Ignored(path)
+            elif child.is_dir(follow_symlinks=False):
+                below.append(path)
+            elif child.is_symlink() and not _within(child.path, real_root):
+                yield Rejected(path, Unusable.OUTSIDE, "it is a link that leads out of the catalogue")
+            else:
+                yield look(root, path)
+        folders.extend(reversed(below))
+
+
+def look(root: Path, path: str, *, listed: bool = False) -> Entry:
+    """What one path below `root` is, by name and kind.
+
+    Args:
+        root: the catalogue.
+        path: relative to it, with `/`.
+        listed: somebody says that this is a track, so it is one or it is unusable.
+    """
+    suffix = PurePosixPath(path).suffix.lower()
+    if not listed and suffix not in AUDIO | OTHER_AUDIO:
+        return Ignored(path)
+    try:
+        facts = (root / path).stat()
+    except OSError as error:
+        return _unreadable(path, error)
+    if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+        return Rejected(path, Unusable.NOT_AUDIO, "it is not a regular file")
+    if suffix in OTHER_AUDIO:
+        return Rejected(path, Unusable.NOT_AUDIO, f"'{suffix}' is not one of WAV, FLAC, OGG, Opus and MP3: convert it")
+    return Found(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+def leads_out(root: Path, path: str) -> bool:
+    """Whether a path, once its links are followed, lies outside the catalogue."""
+    return not _within(os.fspath(root / path), os.path.realpath(root))
+
+
+def _within(path: str, real_root: str) -> bool:
+    real = os.path.realpath(path)
+    return real == real_root or real.startswith(real_root.rstrip("/") + "/")
+
+
+def _unreadable(path: str, error: OSError) -> Rejected:
+    if isinstance(error, PermissionError):
+        return Rejected(path or ".", Unusable.NO_PERMISSION, "it may not be read")
+    if isinstance(error, FileNotFoundError):
+        return Rejected(path or ".", Unusable.MISSING, "there is no such file")
+    return Rejected(path or ".", Unusable.UNREADABLE, f"it cannot be read: {error.strerror}")

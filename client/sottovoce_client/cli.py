@@ -1,0 +1,76 @@
+"""The label's commands; `sottovoce.cli` finds them by their entry points, and heavy imports wait for their use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+catalogue = typer.Typer(no_args_is_help=True, help="What a label's folder of audio holds.")
+
+
+@catalogue.callback()
+def _group() -> None:
+    """What a label's folder of audio holds."""
+
+
+EXAMPLES = """
+Examples:
+
+  sottovoce catalogue scan ~/music
+
+  sottovoce catalogue scan ~/music --purpose generator --json
+
+  sottovoce catalogue scan ~/music --default-consent "style; editor until 2027-12-31"
+"""
+
+
+@catalogue.command(epilog=EXAMPLES)
+def scan(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of STYLE/…/track, or any folder with a catalogue.csv.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    purpose: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Open only what may serve this purpose: style, generator or editor. May be given several times; "
+            "by default any of them.",
+            show_default=False,
+        ),
+    ] = None,
+    default_consent: Annotated[
+        str | None,
+        typer.Option(
+            help="What a track may serve where catalogue.csv does not say, as it would be written there. "
+            "Default: style.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at a time; by default one a core.", show_default=False)
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file that remembers this scan for the next; by default one in your cache folder.",
+            show_default=False,
+        ),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every file; by default the first few.")] = False,
+) -> None:
+    """Say what a catalogue holds, what of it cannot be used and why.
+
+    DIR holds WAV, FLAC, OGG, Opus or MP3 as STYLE/…/track, or in any way with a catalogue.csv (path, style, and
+    optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2 only where nothing can be used.
+    """
+    from sottovoce_client.catalogue.command import scan_and_show
+
+    scan_and_show(
+        directory,
+        as_json=as_json,
+        purposes=purpose,
+        default_consent=default_consent,
+        workers=workers,
+        index=index,
+        show_all=show_all,
+    )
