@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sottovoce import predict
+from sottovoce.errors import AudioError
+from sottovoce.models.base import Batch
+from sottovoce.models.registry import family, task
+from sottovoce.models.style.task import LARGEST_LOSS, MILLIONTHS
+
+CNN, STYLE = family("style", "cnn"), task("style")
+
+
+class Given(nn.Module):
+    """Takes the features for its outputs."""
+
+    def forward(self, features):
+        return features
+
+
+def batch_of(outputs, targets):
+    """Tracks of different lengths, each a list of one output a segment."""
+    width = max(len(track) for track in outputs)
+    features = torch.full((len(outputs), width, 2), torch.nan)  # padding must not be looked at
+    mask = torch.zeros(len(outputs), width, dtype=torch.bool)
+    for row, track in enumerate(outputs):
+        features[row, : len(track)] = torch.tensor(track)
+        mask[row, : len(track)] = True
+    return Batch(features, torch.tensor(targets), mask)
+
+
+def test_a_whole_track_counts_once_by_its_mean_probability():
+    # Two segments slightly for class 1, one strongly for class 0: the mean of probabilities is for class 0.
+    track = [[0.0, 0.1], [0.0, 0.1], [9.0, 0.0]]
+    counted = STYLE.measure(CNN, Given(), batch_of([track, [[0.0, 3.0]]], [0, 0]), 2)
+    assert counted[:-1].reshape(2, 2).tolist() == [[1, 1], [0, 0]]
+
+
+def test_the_loss_is_the_mean_over_segments_in_millionths():
+    track = [[0.0, 0.0], [0.0, 2.0]]
+    counted = STYLE.measure(CNN, Given(), batch_of([track], [1]), 2)
+    expected = (np.log(2) + np.log(1 + np.exp(-2))) / 2
+    assert counted[-1] == pytest.approx(expected * MILLIONTHS, abs=1)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1e30])
+def test_a_broken_model_has_the_largest_loss(bad):
+    counted = STYLE.measure(CNN, Given(), batch_of([[[bad, 0.0]], [[0.0, 0.0]]], [1, 1]), 2)
+    assert counted[-1] == pytest.approx((LARGEST_LOSS + np.log(2)) * MILLIONTHS, abs=100)
+    assert counted[:-1].sum() == 2
+
+
+def test_counters_are_named_in_their_order():
+    assert STYLE.counters(2) == ("confusion/0/0", "confusion/0/1", "confusion/1/0", "confusion/1/1", "loss")
+
+
+def test_sums_of_labels_make_the_metrics():
+    one = STYLE.measure(CNN, Given(), batch_of([[[0.0, 3.0]], [[3.0, 0.0]]], [1, 0]), 2)
+    two = STYLE.measure(CNN, Given(), batch_of([[[0.0, 3.0]]], [0]), 2)
+    metrics = STYLE.metrics(one + two, ("fugue", "reel"))
+    assert metrics["tracks"] == 3
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["loss"] == pytest.approx((one[-1] + two[-1]) / 3e6)
+
+
+def test_a_long_track_is_judged_in_parts(monkeypatch):
+    features = np.random.default_rng(0).standard_normal((7, 2)).astype(np.float32)
+    whole = predict.probabilities(CNN, Given(), features)
+    monkeypatch.setattr(predict, "CHUNK", 3)
+    assert np.allclose(predict.probabilities(CNN, Given(), features), whole)
+    assert np.allclose(whole, torch.softmax(torch.from_numpy(features), dim=1).mean(dim=0))
+
+
+def test_no_segment_is_no_track():
+    with pytest.raises(AudioError, match="shorter than one segment"):
+        predict.probabilities(CNN, Given(), np.zeros((0, 2), dtype=np.float32))

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from sottovoce.entropy import Randomness
+from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.calibrate import plan_for
+from sottovoce.training import Balance, Unit
+from sottovoce_client import gradients
+from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce_client.evaluation import measure
+from sottovoce_client.training import train
+
+CLASSES = 3
+LAST = [2, 1, 2, 2, 1]  # segments of each track; those of the last unit follow
+HISTOGRAM = np.array([2.0, 2.0, 1.0])
+
+
+def sim(seed=3):
+    return Randomness.for_simulation(seed)
+
+
+def start(family, spec, seed=0):
+    """Random parameters everywhere, so that every layer has a gradient."""
+    size = initial(family, spec, CLASSES, seed=0).size
+    return np.random.default_rng(seed).standard_normal(size).astype(np.float32) / 4
+
+
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("balance", [Balance.NONE, Balance.LOSS])
+def test_one_unit_moves_a_step_by_at_most_the_clip(unaugmented, spec, dataset_of, config_of, plan_of, unit, balance):
+    family = unaugmented
+    config = config_of(family, unit=unit, balance=balance)
+    plan = plan_of(config, histogram_noise=1.0)
+    lengths, scale = [*LAST, 2, 1, 2], [1.0] * 5 + [1e3] * 3
+    units = [f"artist {index}" for index in range(5)] + ["loud"] * 3 if unit is Unit.ARTIST else None
+    count = len(lengths) if unit is Unit.ARTIST else 6
+    whole = dataset_of(family, lengths[:count], units=units, scale=scale[:count])
+    without = dataset_of(family, lengths[:5], units=units and units[:5])
+    vector = start(family, spec)
+    one, other = (train(family, vector, data, config, plan, sim(), HISTOGRAM) for data in (whole, without))
+    bound = config.learning_rate * config.max_grad_norm / config.batch_size
+    moved = float(np.linalg.norm(one.astype(np.float64) - other))
+    assert 0.5 * bound < moved <= bound * (1 + 1e-3)
+
+
+def test_without_privacy_one_unit_can_move_a_step_further(unaugmented, spec, dataset_of, config_of):
+    """The check above can fail."""
+    family = unaugmented
+    config = config_of(family, private=False)
+    whole = dataset_of(family, [*LAST, 2], scale=[1.0] * 5 + [1e3])
+    without = dataset_of(family, LAST)
+    one, other = (train(family, start(family, spec), data, config, None, sim()) for data in (whole, without))
+    assert np.linalg.norm(one - other) > config.learning_rate * config.max_grad_norm / config.batch_size
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e-12], ids=["full batch", "empty batch"])
+def test_a_step_has_the_claimed_noise(unaugmented, spec, dataset_of, config_of, plan_of, rate):
+    """Accepted at its scale, rejected at 2/3 and 3/2 of it."""
+    family = unaugmented
+    config = config_of(family)
+    dataset, vector = dataset_of(family, LAST), start(family, spec)
+    noisy, plain = (
+        train(family, vector, dataset, config, plan_of(config, noise_multiplier=noise, base_rate=rate), sim())
+        for noise in (40.0, 1e-9)
+    )
+    noise = (noisy - plain) * config.batch_size / config.learning_rate
+    std = 40.0 * config.max_grad_norm
+    assert stats.kstest(noise, "norm", (0, std)).pvalue > 1e-3
+    for wrong in (2 / 3, 3 / 2):
+        assert stats.kstest(noise, "norm", (0, std * wrong)).pvalue < 1e-6
+
+
+def test_an_empty_batch_is_a_step_of_noise_alone(family, spec, dataset_of, config_of, plan_of):
+    config = config_of(family)
+    plan = plan_of(config, noise_multiplier=1.0, base_rate=1e-12)
+    vector = start(family, spec)
+    one = train(family, vector, dataset_of(family, LAST, seed=1), config, plan, sim())
+    other = train(family, vector, dataset_of(family, LAST, seed=2), config, plan, sim())
+    assert one.any()
+    assert np.array_equal(one, other)
+
+
+def test_a_batch_in_parts_is_the_same_batch(unaugmented, spec, dataset_of, config_of, plan_of, monkeypatch):
+    family = unaugmented
+    config = config_of(family, local_steps=2)
+    plan = plan_of(config, noise_multiplier=0.5)
+    dataset, vector = dataset_of(family, LAST), start(family, spec)
+    whole = train(family, vector, dataset, config, plan, sim())
+    monkeypatch.setattr(gradients, "MEMORY", 4 * 2 * vector.size * config.segments_per_track)
+    assert np.allclose(train(family, vector, dataset, config, plan, sim()), whole, atol=1e-5)
+
+
+def test_the_sum_is_divided_by_the_configured_batch(unaugmented, spec, dataset_of, config_of, plan_of):
+    """However many units a label has: their number is private."""
+    family = unaugmented
+    vector, dataset = start(family, spec), dataset_of(family, LAST)
+    small, large = (
+        train(family, vector, dataset, config, plan_of(config), sim())
+        for config in (config_of(family, batch_size=8), config_of(family, batch_size=80))
+    )
+    assert np.allclose(small, 10 * large, atol=1e-5)
+
+
+def test_a_simulation_can_be_repeated_and_a_real_run_cannot(family, spec, dataset_of, config_of):
+    config = config_of(family)
+    plan, dataset, vector = plan_for(config, 5), dataset_of(family, LAST), start(family, spec)
+    seeded = [train(family, vector, dataset, config, plan, sim(seed)) for seed in (3, 3, 4)]
+    assert np.array_equal(seeded[0], seeded[1])
+    assert not np.array_equal(seeded[0], seeded[2])
+    real = [train(family, vector, dataset, config, plan, Randomness.system()) for _ in range(2)]
+    assert not np.array_equal(*real)
+
+
+def test_the_global_parameters_are_left_alone(family, spec, dataset_of, config_of):
+    vector = start(family, spec)
+    before = vector.copy()
+    vector.flags.writeable = False
+    train(family, vector, dataset_of(family, LAST), config_of(family, private=False), None, sim())
+    assert np.array_equal(vector, before)
+
+
+def test_a_toy_problem_is_learnt(family, spec, shape_of, config_of):
+    rng = np.random.default_rng(0)
+    patterns = rng.standard_normal((CLASSES, *shape_of(family)))
+    tracks = [
+        Sample((patterns[i % CLASSES] + rng.standard_normal((2, *shape_of(family)))).astype(np.float32), i % CLASSES)
+        for i in range(90)
+    ]
+    learn, unseen = TrackDataset.build(tracks[:60], spec), TrackDataset.build(tracks[60:], spec)
+    config = config_of(family, private=False, local_steps=40, batch_size=20, learning_rate=0.2, momentum=0.9)
+    vector = initial(family, spec, CLASSES, seed=0)
+    vector = vector + train(family, vector, learn, config, None, sim())
+    counted = measure(family, vector, unseen, config)
+    confusion = counted[:-1].reshape(CLASSES, CLASSES)
+    assert confusion.sum() == len(unseen)
+    assert np.trace(confusion) / confusion.sum() > 0.8
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_broken_features_leave_nothing(family, spec, dataset_of, config_of, plan_of, bad):
+    config = config_of(family)
+    dataset = dataset_of(family, LAST, scale=[1, 1, bad, 1, 1])
+    with pytest.raises(Diverged):
+        train(family, start(family, spec), dataset, config, plan_of(config), sim())
+
+
+def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):
+    svm = registry.family("style", "svm")
+    config = config_of(svm, private=False, learning_rate=3e38, batch_size=1, local_steps=9)
+    with pytest.raises(Diverged):
+        train(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim())
+
+
+def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec):
+    svm = registry.family("style", "svm")
+    config, dataset, vector = config_of(svm), dataset_of(svm, LAST), start(svm, spec)
+    plan = plan_of(config)
+    for changed, given, message in [
+        (config, None, "needs a privacy plan"),
+        (config.changed(private=False), plan, "only a private run"),
+        (config.changed(max_grad_norm=9.0), plan, "another run"),
+        (config.changed(unit=Unit.ARTIST), plan, "another run"),
+        (config.changed(local_steps=3), plan, "more steps"),
+    ]:
+        with pytest.raises(PrivacyError, match=message):
+            train(svm, vector, dataset, changed, given, sim())
+    with pytest.raises(ConfigurationError, match="not those that the run has agreed on"):
+        train(svm, vector, dataset, config.changed(feature_spec="00"), plan, sim())
