@@ -40,7 +40,7 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
         except ProtocolError as error:
             LOG.warning("Declined a message: %s", type(error).__name__)
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             LOG.error("Cannot answer a message: %s", type(error).__name__)
             return Message(Error(UNAVAILABLE, "unavailable"), reply_to=message)
         return Message(RecordDict({RECORD: ConfigRecord({FRAME: reply})}), reply_to=message)

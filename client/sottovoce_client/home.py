@@ -9,6 +9,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_bytes
 from sottovoce.identity import Identity
+from sottovoce_client.ledger import Ledger
 
 OWNER_ONLY = 0o700
 
@@ -43,6 +44,7 @@ class LabelHome:
         root.chmod(OWNER_ONLY)
         home.runs.mkdir(mode=OWNER_ONLY, exist_ok=True)
         Identity.generate().save(home.identity_file)
+        Ledger.create(home.ledger_file)
         described = {"name": name, "catalogue": str(home.catalogue), "cache": str(home.cache)}
         write_bytes(home._file, canonical_json(described), mode=0o600)
         return home

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from sottovoce.files import write_text
 from sottovoce_simulations.report import plots
 
+RUN_FILE = "run.json"
 COLUMNS = ("round", "loss", "accuracy", "macro_f1", "participants", "dropped", "clipped", "bytes_up", "seconds")
 
 
@@ -23,7 +24,7 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
         run: `configuration`, `figures` and `rounds`, as in run.json.
     """
     figures, rounds = run["figures"], run["rounds"]
-    write_text(out / "run.json", json.dumps(run, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
     write_text(out / "metrics.csv", _csv(rounds))
     measured = [row for row in rounds if row["accuracy"] is not None]
     folder, classes = out / "plots", list(figures["per_class"])

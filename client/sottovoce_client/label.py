@@ -1,0 +1,252 @@
+"""A label at work: it answers each message of a run by its own policy, ledger and catalogue.
+
+Every answer follows one order: check, write down, act, write down, answer. What is charged stays charged, and a round
+that was accepted is never accepted again, whatever fails afterwards.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sottovoce.features.extract import default_spec
+from sottovoce.protocol.participant import Participant
+
+from sottovoce.entropy import Randomness
+from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError
+from sottovoce.identity import Identity
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.balance import noisy_histogram
+from sottovoce.privacy.calibrate import plan_for
+from sottovoce.privacy.events import Event, NonPrivate
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.errors import OutOfOrder
+from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.messages import (
+    Announcement,
+    CrossCheckRequest,
+    Kind,
+    Message,
+    Refusal,
+    ReportRequest,
+    UnmaskRequest,
+    decode,
+)
+from sottovoce.refusals import RefusalReason
+from sottovoce.training import Balance, TrainingConfig
+from sottovoce.wire import parameters_digest
+from sottovoce_client.dataset import TrackDataset
+from sottovoce_client.evaluation import measure
+from sottovoce_client.home import LabelHome
+from sottovoce_client.ledger import Ledger
+from sottovoce_client.policy import Policy
+from sottovoce_client.prepare import Prepared, prepare
+from sottovoce_client.state import RunState, RunStates
+from sottovoce_client.training import train
+
+LEAST_UNITS = 10
+
+
+class Label:
+    """One label, open for messages.
+
+    Args:
+        home: the label's folder.
+        simulation_seed: makes sampling and noise repeatable. For simulations only: whoever knows the seed can subtract
+            the noise. Keys and masks come from the operating system's entropy all the same.
+    """
+
+    def __init__(self, home: LabelHome, *, simulation_seed: int | None = None) -> None:
+        self.home = home
+        self.identity = Identity.load(home.identity_file)
+        self.agreement = home.agreement()
+        self.policy = Policy.from_toml(home.policy_file)
+        self._states = RunStates(home.runs, self.identity, self.agreement)
+        self._seed = simulation_seed
+        self._prepared: dict[bytes, Prepared] = {}
+
+    @classmethod
+    def open(cls, root: Path, *, simulation_seed: int | None = None) -> "Label":
+        """Open a label's home.
+
+        Raises:
+            ConfigurationError: something in it is missing or damaged.
+        """
+        return cls(LabelHome.open(root), simulation_seed=simulation_seed)
+
+    def answer(self, frame: bytes, parameters: NDArray[np.float32] | None) -> bytes:
+        """The answer to one message of the coordinator, both as bytes.
+
+        Args:
+            frame: an encoded message of masked rounds.
+            parameters: the global parameters that came along, float32 `[P]`.
+
+        Raises:
+            ProtocolError: the message must not be answered.
+            SottovoceError: the label cannot answer now.
+        """
+        message = decode(frame)
+        match message:
+            case Announcement():
+                return self._join(message).encode()
+            case ReportRequest():
+                with self._states.locked(message.run):
+                    return self._report(message, parameters).encode()
+            case CrossCheckRequest() | UnmaskRequest():
+                with self._states.locked(message.run):
+                    return self._follow(message).encode()
+            case _:
+                raise OutOfOrder(f"A {type(message).__name__} is nothing that a coordinator says to a label.")
+
+    def _join(self, announcement: Announcement) -> Message:
+        """Decide whether to take part, and promise the whole run's privacy to the ledger before saying so."""
+        config = announcement.config
+        reason = self._objection(config)
+        if reason is not None:
+            return self._refusal(announcement, reason)
+        with self._states.locked(announcement.run):
+            if self._states.exists(announcement.run):
+                raise OutOfOrder("This run was announced before.")
+            try:
+                prepared = self._data(config)
+                plan = self._plan(config, prepared)
+            except (CatalogueError, ConfigurationError):
+                return self._refusal(announcement, RefusalReason.CATALOGUE)
+            with Ledger(self.home.ledger_file) as ledger:
+                try:
+                    ledger.open_run(announcement.run, plan, self.policy.ceilings)
+                except BudgetExceeded:
+                    return self._refusal(announcement, RefusalReason.BUDGET)
+            participant, advert = Participant.join(
+                announcement,
+                label=self.home.name,
+                identity=self.identity,
+                agreement=self.agreement,
+                epsilon=float("inf") if plan is None else plan.epsilon_ceiling,
+                delta=0.0 if plan is None else plan.delta,
+            )
+            self._states.save(announcement.run, RunState(participant, plan))
+        return advert
+
+    def _objection(self, config: TrainingConfig) -> RefusalReason | None:
+        """Why this label declines by its policy, or since it cannot compute what is asked."""
+        try:
+            family = registry.family(config.task, config.family)
+        except ConfigurationError:
+            return RefusalReason.FAMILY
+        spec = default_spec()
+        if config.feature_spec != spec.digest:
+            return RefusalReason.CONFIGURATION
+        size = initial(family, spec, len(config.classes), config.seed).size
+        return self.policy.check(config, self.agreement, parameters=size)
+
+    def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
+        return Refusal.sign(
+            self.identity,
+            run=announcement.run,
+            agreement=self.agreement.digest,
+            label=self.home.name,
+            reason=reason,
+        )
+
+    def _plan(self, config: TrainingConfig, prepared: Prepared) -> PrivacyPlan | None:
+        if prepared.train.unit_count < LEAST_UNITS:
+            raise CatalogueError(f"A label needs {LEAST_UNITS} {config.unit}s to train on, and this one has fewer.")
+        if not config.private:
+            return None
+        return plan_for(
+            config, prepared.train.unit_count, epsilon=self.policy.epsilon_per_run, delta=self.policy.delta_max
+        )
+
+    def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
+        """Check the round, charge it, measure, train, mask."""
+        state = self._states.load(request.run)
+        if parameters is None:
+            raise LocalProtocolError("A round's global parameters did not come along.")
+        state.participant.accept(request, parameters_digest(parameters))
+        self._states.save(request.run, state)
+        config = state.config
+        prepared = self._data(config)
+        family, spec = registry.family(config.task, config.family), default_spec()
+        update = None
+        if request.kind is Kind.TRAIN:
+            randomness = self._randomness(request.round)
+            self._charge(request, state, prepared, randomness)
+            self._states.save(request.run, state)
+            with self._timed(request, "training"):
+                update = train(
+                    family,
+                    spec,
+                    parameters,
+                    prepared.train,
+                    config,
+                    state.plan,
+                    randomness,
+                    None if state.histogram is None else np.asarray(state.histogram),
+                )
+        with self._timed(request, "evaluation"):
+            counters = measure(family, spec, parameters, prepared.holdout, len(config.classes))
+        with self._timed(request, "masking"):
+            layout = VectorLayout.for_round(config, request.kind, parameters.size, counters.size, len(request.adverts))
+            report = state.participant.report(layout.encode(update, counters))
+            self._states.save(request.run, state)
+        return report
+
+    def _charge(self, request: ReportRequest, state: RunState, prepared: Prepared, randomness: Randomness) -> None:
+        """Write this round's privacy loss into the ledger; draw the class histogram with the run's first round."""
+        config, plan = state.config, state.plan
+        balanced = config.balance is not Balance.NONE
+        first = balanced and state.histogram is None
+        events: tuple[Event, ...] = (NonPrivate(),)
+        if plan is not None:
+            events = plan.events(config.local_steps, histogram=first)
+        with Ledger(self.home.ledger_file) as ledger:
+            ledger.charge(request.run, request.round, events)
+        if first:
+            state.histogram = _histogram(prepared.train, len(config.classes), plan, randomness)
+
+    def _follow(self, request: CrossCheckRequest | UnmaskRequest) -> Message:
+        """Cross-check or unmask: the answer is on disk before it leaves."""
+        state = self._states.load(request.run)
+        with self._timed(request, "masking"):
+            answer: Message = (
+                state.participant.cross_check(request)
+                if isinstance(request, CrossCheckRequest)
+                else state.participant.unmask(request)
+            )
+            self._states.save(request.run, state)
+        return answer
+
+    def _data(self, config: TrainingConfig) -> Prepared:
+        """This run's data, kept for the next message of the same process."""
+        if config.digest not in self._prepared:
+            self._prepared = {config.digest: prepare(self.home, self.policy, config)}
+        return self._prepared[config.digest]
+
+    def _randomness(self, round_number: int) -> Randomness:
+        if self._seed is None:
+            return Randomness.system()
+        drawn = hashlib.sha256(f"{self._seed}/{self.home.name}/{round_number}".encode()).digest()
+        return Randomness.for_simulation(int.from_bytes(drawn[:8]))
+
+    @contextmanager
+    def _timed(self, request: ReportRequest | CrossCheckRequest | UnmaskRequest, stage: str) -> Iterator[None]:
+        """Note the seconds a stage took, at home: timings are not sent."""
+        started = time.perf_counter()
+        yield
+        line = {"run": request.run.hex(), "round": request.round, "stage": stage}
+        with self.home.timings_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")
+
+
+def _histogram(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:
+    """Units of each class, with the plan's noise; exact in a run without privacy."""
+    counted = dataset.unit_classes()
+    if plan is None or plan.histogram_noise is None:
+        return [float(count) for count in np.bincount(counted, minlength=classes)]
+    return [float(count) for count in noisy_histogram(counted, classes, plan.histogram_noise, randomness)]

@@ -1,0 +1,103 @@
+"""What a label remembers of a run between two messages: its plan, its noisy class histogram, its side of the rounds.
+
+In a deployment every message starts a process of its own, so all of it is on disk, readable by the owner only, and
+written before the answer that depends on it leaves: a label that crashes has at most fallen silent, never forgotten.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+from sottovoce.protocol.participant import Participant
+
+from sottovoce.agreement import Agreement
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import LocalProtocolError
+from sottovoce.files import write_bytes
+from sottovoce.identity import Identity
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.training import TrainingConfig, Trust, Unit
+
+OWNER_ONLY = 0o600
+
+
+@dataclass
+class RunState:
+    """One run at one label.
+
+    Args:
+        participant: the label's side of the masked rounds; it holds the run's secret key.
+        plan: the privacy plan, fixed when the label joined; None in a run without privacy.
+        histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
+    """
+
+    participant: Participant = field(repr=False)
+    plan: PrivacyPlan | None
+    histogram: list[float] | None = None
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's configuration, as it was announced and signed."""
+        return self.participant.config
+
+
+@dataclass(frozen=True)
+class RunStates:
+    """The folder of a label's unfinished runs.
+
+    Args:
+        folder: where they are.
+        identity: the label's signing key.
+        agreement: the agreement that the label has accepted.
+    """
+
+    folder: Path
+    identity: Identity
+    agreement: Agreement
+
+    def _file(self, run: bytes) -> Path:
+        return self.folder / f"{run.hex()}.json"
+
+    @contextmanager
+    def locked(self, run: bytes) -> Iterator[None]:
+        """One message of a run at a time, over all processes: two at once could answer a round twice."""
+        with FileLock(self.folder / f".{run.hex()}.lock", mode=OWNER_ONLY):
+            yield
+
+    def exists(self, run: bytes) -> bool:
+        """Whether the label has joined this run."""
+        return self._file(run).exists()
+
+    def save(self, run: bytes, state: RunState) -> None:
+        """Write the state; it is on disk when this returns."""
+        values = {
+            "participant": state.participant.to_bytes(),
+            "plan": None if state.plan is None else asdict(state.plan),
+            "histogram": state.histogram,
+        }
+        write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
+
+    def load(self, run: bytes) -> RunState:
+        """Read the state of a run.
+
+        Raises:
+            LocalProtocolError: the label has not joined the run.
+        """
+        try:
+            values = json.loads(self._file(run).read_bytes())
+        except FileNotFoundError:
+            raise LocalProtocolError("This label has not joined the run.") from None
+        participant = Participant.from_bytes(
+            bytes.fromhex(values["participant"]), identity=self.identity, agreement=self.agreement
+        )
+        plan = values["plan"]
+        if plan is not None:
+            plan = PrivacyPlan(**{**plan, "unit": Unit(plan["unit"]), "trust": Trust(plan["trust"])})
+        return RunState(participant, plan, values["histogram"])
+
+    def forget(self, run: bytes) -> None:
+        """Remove a finished run's state, and with it the run's secret key."""
+        self._file(run).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""A whole federation in one folder: the labels' homes, their agreement and the coordinator's key."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from sottovoce.agreement import Agreement, Member
+from sottovoce.files import write_text
+from sottovoce.identity import Identity
+from sottovoce_client.home import LabelHome
+from sottovoce_client.ledger import Ledger
+from sottovoce_simulations.experiment import Experiment
+
+NAME = "simulation"
+
+
+@dataclass(frozen=True)
+class Federation:
+    """The parties of a simulation.
+
+    Args:
+        agreement: what binds them.
+        coordinator: signs the release.
+        homes: the labels' homes, in the order of their names.
+    """
+
+    agreement: Agreement
+    coordinator: Identity
+    homes: tuple[LabelHome, ...]
+
+    @classmethod
+    def create(cls, root: Path, catalogues: Sequence[Path], cache: Path, experiment: Experiment) -> "Federation":
+        """Make a home for each catalogue, named after its folder, with a policy that allows this experiment.
+
+        Args:
+            root: an empty folder for the homes.
+            catalogues: one folder a label.
+            cache: folder of computed features; content is keyed by digest, so that simulations can share one.
+            experiment: whose privacy the policies allow.
+        """
+        coordinator = Identity.generate()
+        policy = tomli_w.dumps(
+            {
+                "tasks": [experiment.task],
+                "purposes": [experiment.task],
+                "epsilon_per_run": experiment.epsilon,
+                "epsilon_lifetime": experiment.epsilon,
+                "delta_max": experiment.delta,
+                "allow_non_private": not experiment.private,
+            }
+        )
+        homes = []
+        for catalogue in sorted(catalogues, key=lambda path: label_name(path)):
+            name = label_name(catalogue)
+            home = LabelHome.create(root / name, name=name, catalogue=catalogue, cache=cache)
+            write_text(home.policy_file, policy)
+            homes.append(home)
+        members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)
+        agreement = Agreement(NAME, coordinator.public_key, members)
+        for home in homes:
+            agreement.write(home.agreement_file)
+        return cls(agreement, coordinator, tuple(homes))
+
+    def spent(self, delta: float) -> dict[str, float]:
+        """ε that each label's ledger holds, by name."""
+        spent = {}
+        for home in self.homes:
+            with Ledger(home.ledger_file) as ledger:
+                spent[home.name] = ledger.epsilon(delta)
+        return spent
+
+    def seconds(self, stage: str) -> float:
+        """Seconds that all labels together spent on a stage, as they noted at home."""
+        lines = (json.loads(line) for home in self.homes for line in _lines(home.timings_file))
+        return float(sum(line["seconds"] for line in lines if line["stage"] == stage))
+
+
+def label_name(catalogue: Path) -> str:
+    """A catalogue folder's name as a label's: lower case, with '-' for what a name must not hold."""
+    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in catalogue.name.lower())
+    return kept.encode("ascii", "replace").decode().replace("?", "-").lstrip("._-")[:63] or "label"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

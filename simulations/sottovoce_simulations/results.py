@@ -1,0 +1,52 @@
+"""A finished run as plain figures, for run.json and the tables."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sottovoce.training import TrainingConfig
+from sottovoce_server.history import Outcome, RunHistory
+from sottovoce_simulations.federation import Federation
+
+
+def rows(history: RunHistory) -> list[dict[str, Any]]:
+    """One row a round; the figures are of the model that the round made, None where they never came back."""
+    return [
+        {
+            "round": record.number,
+            **{name: history.metrics.get(record.number, {}).get(name) for name in ("loss", "accuracy", "macro_f1")},
+            "participants": len(record.participants),
+            "survivors": list(record.survivors),
+            "dropped": record.dropped,
+            "clipped": record.clipped,
+            "bytes_up": record.bytes_up,
+            "seconds": record.seconds,
+            "aborted": record.aborted,
+        }
+        for record in history.rounds
+    ]
+
+
+def figures(
+    federation: Federation, config: TrainingConfig, outcome: Outcome, seconds: dict[str, float], release: Path
+) -> dict[str, Any]:
+    """What `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
+    history = outcome.history
+    last = max(history.metrics)
+    spent = federation.spent(config.delta)
+    sent = [record.bytes_up for record in history.rounds if record.survivors]
+    return {
+        **history.metrics[last],
+        "epsilon": {label: value if math.isfinite(value) else None for label, value in spent.items()},
+        "delta": config.delta,
+        "rounds": len(history.rounds),
+        "aborted": sum(record.aborted is not None for record in history.rounds),
+        "clients": len(history.promises),
+        "dropped": sum(record.dropped for record in history.rounds),
+        "parameters": int(outcome.parameters.size),
+        "bytes_up_per_client_per_round": float(np.mean(sent)),
+        "seconds": seconds,
+        "release": str(release),
+    }

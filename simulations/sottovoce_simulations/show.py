@@ -1,0 +1,116 @@
+"""What a person at a terminal sees of a simulation: progress while it runs, tables when it is done."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import platformdirs
+from rich import box
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sottovoce_server.history import RunHistory
+from sottovoce_simulations.synthesis import synthesise
+
+LABELS, TRACKS = 5, 120
+
+
+class Console:
+    """Progress on standard error (only at a terminal), results on standard output.
+
+    Args:
+        quiet: print no results; a script reads them as JSON.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._out = Terminal(quiet=quiet)
+        self._err = Terminal(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self._err,
+            disable=not self._err.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("Starting", total=None, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Something else has begun."""
+        self._progress.reset(self._task, description=text, total=None, completed=0, note="")
+
+    def advance(self, done: int, total: int | None) -> None:
+        """How far the stage is."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    def history(self, history: RunHistory) -> None:
+        """Another round is over, or the labels have joined."""
+        note = f"{len(history.promises)} labels"
+        if history.metrics:
+            newest = history.metrics[max(history.metrics)]
+            note += f", accuracy {newest['accuracy']:.3f}, macro-F1 {newest['macro_f1']:.3f}"
+        self._progress.update(self._task, completed=len(history.rounds), note=note)
+
+    def synthetic(self) -> Path:
+        """Catalogues of synthetic music, made once and kept with the user's cached files."""
+        folder = platformdirs.user_cache_path("sottovoce") / "synthetic"
+        with self:
+            self.stage("Making synthetic catalogues")
+            synthesise(folder, labels=LABELS, tracks=TRACKS, progress=self.advance)
+        return folder
+
+    def show(self, run: dict[str, Any], out: Path) -> None:
+        """The tables and what to do next."""
+        figures, configuration = run["figures"], run["configuration"]
+        self._out.print(_rounds(run["rounds"]))
+        self._out.print(_privacy(figures, configuration))
+        if figures["collapsed"]:
+            self._out.print(
+                f"[bold yellow]Warning:[/] the predictions have collapsed into one class (entropy "
+                f"{figures['predicted_class_entropy']:.2f} of 1); accuracy alone would hide it."
+            )
+        for label, reason in run["refusals"].items():
+            self._out.print(f"{label} declined: {reason}")
+        seconds = figures["seconds"]
+        self._out.print(
+            f"Accuracy [bold]{figures['accuracy']:.3f}[/], macro-F1 [bold]{figures['macro_f1']:.3f}[/] on held-out "
+            f"tracks of {figures['clients']} labels; {figures['dropped']} drop-outs; "
+            f"{figures['bytes_up_per_client_per_round'] / 1024:.1f} KiB up a label a round; "
+            f"{seconds['total']:.0f} s, of which features {seconds['features']:.0f} s."
+        )
+        self._out.print(f"Report: {out / 'report.html'}", soft_wrap=True)
+        self._out.print("\nClassify a file with it:", style="bold")
+        self._out.print(f"  sottovoce classify YOUR-FILE --release {figures['release']}", soft_wrap=True)
+
+
+def _rounds(rounds: list[dict[str, Any]]) -> Table:
+    table = Table("round", "loss", "accuracy", "macro-F1", "participants", box=box.SIMPLE_HEAD)
+    for column in table.columns:
+        column.justify = "right"
+    for row in rounds:
+        measured = [("-" if row[name] is None else f"{row[name]:.3f}") for name in ("loss", "accuracy", "macro_f1")]
+        took_part = f"{len(row['survivors'])} of {row['participants']}"
+        table.add_row(str(row["round"]), *measured, "aborted" if row["aborted"] else took_part)
+    return table
+
+
+def _privacy(figures: dict[str, Any], configuration: dict[str, Any]) -> Table:
+    table = Table("label", f"ε at δ = {figures['delta']:g}", box=box.SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for label, epsilon in figures["epsilon"].items():
+        table.add_row(label, "∞ (no privacy)" if epsilon is None else f"{epsilon:.2f}")
+    table.caption = f"unit: one {configuration['unit']} added or removed"
+    return table

@@ -1,0 +1,195 @@
+"""One simulation from catalogues to report: the labels' and the coordinator's own code, on one machine."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sottovoce_client.prepare import extract_ahead
+from sottovoce_server.publish import publish
+
+from sottovoce.errors import CatalogueError, ConfigurationError
+from sottovoce.files import folder_aside
+from sottovoce.training import TrainingConfig
+from sottovoce_client.policy import Policy
+from sottovoce_server.app import train
+from sottovoce_server.history import Outcome, RunHistory
+from sottovoce_simulations import engine
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.faults import DropOuts
+from sottovoce_simulations.federation import Federation
+from sottovoce_simulations.partition import partition
+from sottovoce_simulations.report.write import RUN_FILE, write_report
+from sottovoce_simulations.results import figures, rows
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+SHOWN_PACKAGES = ("sottovoce", "flwr", "torch", "torchaudio", "opacus", "dp-accounting", "cryptography", "numpy")
+CACHE = ".sottovoce"
+RELEASE = "release"
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: the command line's progress bars, or nobody."""
+
+    def stage(self, text: str) -> None:
+        """Something else has begun."""
+
+    def advance(self, done: int, total: int | None) -> None:
+        """How far the stage is, in its own steps."""
+
+    def history(self, history: RunHistory) -> None:
+        """What the rounds have brought so far."""
+
+
+class Nobody:
+    """Does not look on."""
+
+    def stage(self, text: str) -> None:
+        """Ignore it."""
+
+    def advance(self, done: int, total: int | None) -> None:
+        """Ignore it."""
+
+    def history(self, history: RunHistory) -> None:
+        """Ignore it."""
+
+
+@dataclass
+class _Clock:
+    """Seconds of each stage."""
+
+    started: float
+    seconds: dict[str, float]
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - begun
+
+
+def simulate(experiment: Experiment, out: Path, *, watcher: Watcher | None = None) -> dict[str, Any]:
+    """Run an experiment and write all it leaves to `out`, whole or not at all.
+
+    Args:
+        experiment: what to run.
+        out: folder for the results; an earlier simulation's results there are replaced when this one has ended well.
+        watcher: is told of the progress.
+
+    Returns:
+        The content of run.json: `configuration`, `figures`, `rounds`, `labels`, `software`.
+
+    Raises:
+        ConfigurationError: `out` holds something else, or the experiment cannot be run.
+        CatalogueError: there are too few labels, or a label has nothing to train on.
+        RoundAborted: too few labels took part.
+    """
+    with _results(out) as workplace:
+        run = _run(experiment, workplace, out, watcher or Nobody())
+        write_report(workplace, run)
+    return run
+
+
+def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -> dict[str, Any]:
+    clock = _Clock(time.perf_counter(), {})
+    cache = _cache(experiment.catalogues, workplace)
+    watcher.stage("Looking for labels")
+    catalogues = partition(
+        experiment.catalogues, cache / "partitions", experiment.clients, experiment.scheme, experiment.seed
+    )
+    federation = Federation.create(workplace / "labels", catalogues, cache / "features", experiment)
+    watcher.stage("Computing features")
+    with clock.timing("features"):
+        classes = _styles(federation, experiment, watcher)
+    config = experiment.training(classes)
+    watcher.stage("Training")
+    outcome = _train(experiment, federation, config, watcher)
+    watcher.stage("Publishing")
+    publish(
+        workplace / RELEASE,
+        agreement=federation.agreement,
+        signer=federation.coordinator,
+        config=config,
+        run=outcome.run,
+        parameters=outcome.parameters,
+        promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
+    )
+    clock.seconds |= {stage: federation.seconds(stage) for stage in ("training", "masking", "evaluation")}
+    clock.seconds["total"] = time.perf_counter() - clock.started
+    return {
+        "configuration": _described(experiment, config),
+        "figures": figures(federation, config, outcome, clock.seconds, out / RELEASE),
+        "rounds": rows(outcome.history),
+        "refusals": outcome.history.refusals,
+        "software": {name: version(name) for name in SHOWN_PACKAGES},
+    }
+
+
+def _train(experiment: Experiment, federation: Federation, config: TrainingConfig, watcher: Watcher) -> Outcome:
+    """The run itself, under Flower's simulation engine."""
+    outcomes: list[Outcome] = []
+
+    def serve(grid: "Grid") -> None:
+        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history))
+
+    faults = None
+    if experiment.drop_out:
+        faults = DropOuts(experiment.drop_out, config.seed)
+    engine.run(serve, [home.root for home in federation.homes], faults=faults, seed=experiment.seed)
+    return outcomes[0]
+
+
+def _styles(federation: Federation, experiment: Experiment, watcher: Watcher) -> tuple[str, ...]:
+    """Compute every label's features ahead of the run, and agree on the styles that occur."""
+    found: set[str] = set()
+    for index, home in enumerate(federation.homes, start=1):
+        watcher.stage(f"Computing features of {home.name} ({index} of {len(federation.homes)})")
+        found |= extract_ahead(home, Policy.from_toml(home.policy_file), experiment.task, progress=watcher.advance)
+    if len(found) < 2:
+        raise CatalogueError(
+            f"The catalogues hold {len(found)} style; recognising needs two or more.",
+            hint="Arrange each label's audio as STYLE/track.",
+        )
+    return tuple(sorted(found))
+
+
+def _cache(catalogues: Path, workplace: Path) -> Path:
+    """Computed features live beside the catalogues, so that the next simulation finds them; else in the results."""
+    beside = catalogues / CACHE
+    try:
+        beside.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=beside):
+            return beside
+    except OSError:
+        return workplace / "cache"
+
+
+def _described(experiment: Experiment, config: TrainingConfig) -> dict[str, Any]:
+    asked = {
+        "clients": experiment.clients,
+        "partition": str(experiment.scheme),
+        "drop_out": experiment.drop_out,
+        "repeatable": experiment.seed is not None,
+    }
+    return {**asdict(config), **asked}
+
+
+@contextmanager
+def _results(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` when all went well.
+
+    Raises:
+        ConfigurationError: `out` is there and is no earlier simulation's.
+    """
+    if out.exists() and not (out / RUN_FILE).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(
+            f"{out} exists and holds no simulation's results.", hint="Name a new folder with --out."
+        )
+    with folder_aside(out) as aside:
+        yield aside

@@ -1,0 +1,74 @@
+"""`sottovoce simulate`: options in, tables and figures out. Everything heavy is imported inside."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.training import Balance, Unit
+
+EXAMPLES = """
+Examples:
+
+\b
+  sottovoce simulate                                    # synthetic catalogues, made on the spot
+  sottovoce simulate --catalogues music/ --family cnn   # one folder in music/ is one label
+  sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
+  sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
+"""
+
+
+def simulate(
+    catalogues: Annotated[
+        Path | None,
+        typer.Option(help="One folder a label, or with --clients one pool to split. Default: synthetic music."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="What is learnt.")] = "style",
+    family: Annotated[str, typer.Option(help="Kind of model: svm, cnn or rnn.")] = "svm",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: what suits the family.")] = None,
+    epsilon: Annotated[float, typer.Option(help="Each label's ceiling of ε for the run.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
+    unit: Annotated[Unit, typer.Option(help="Unit of privacy.")] = Unit.TRACK,
+    balance: Annotated[Balance, typer.Option(help="How class imbalance is met.")] = Balance.NONE,
+    clients: Annotated[int | None, typer.Option(min=3, help="Split one pool into so many labels.")] = None,
+    partition: Annotated[str, typer.Option(help="How: dirichlet:ALPHA, iid or as-is.")] = "",
+    drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
+    no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
+    ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results. Default: runs/TIME-FAMILY.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as one JSON object.")] = False,
+) -> None:
+    """Train a model over many labels on this machine, with the code that labels and coordinator run."""
+    from sottovoce_simulations.experiment import Experiment
+    from sottovoce_simulations.partition import Scheme
+    from sottovoce_simulations.show import Console
+    from sottovoce_simulations.simulate import simulate as run
+
+    console = Console(quiet=as_json)
+    experiment = Experiment(
+        catalogues=console.synthetic() if catalogues is None else catalogues,
+        scheme=Scheme.parse(partition or ("iid" if clients else "as-is")),
+        clients=clients,
+        task=task,
+        family=family,
+        rounds=rounds,
+        epsilon=epsilon,
+        delta=delta,
+        unit=unit,
+        balance=balance,
+        private=not no_dp,
+        drop_out=drop_out,
+        ring_bits=ring_bits,
+        seed=seed,
+    )
+    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here
+    with console:
+        result = run(experiment, folder, watcher=console)
+    if as_json:
+        sys.stdout.write(json.dumps(result["figures"], ensure_ascii=False) + "\n")
+    else:
+        console.show(result, folder)
