@@ -1,0 +1,44 @@
+"""What makes an advert one of this run, checked in the same way by the coordinator and by every label."""
+
+from collections.abc import Mapping
+
+from sottovoce.agreement import Agreement
+from sottovoce.protocol.errors import BadSignature, ConfigurationChanged, UnknownLabel, WrongAgreement, WrongRun
+from sottovoce.protocol.messages import Advert, Refusal
+
+Roster = Mapping[str, bytes]
+
+
+def roster_of(agreement: Agreement) -> Roster:
+    """Each label's pinned identity key."""
+    return {member.name: member.public_key for member in agreement.members}
+
+
+def check_origin(message: Advert | Refusal, *, run: bytes, agreement: bytes, roster: Roster) -> None:
+    """Refuse an answer to an announcement that is not a known label's answer to this one.
+
+    Raises:
+        WrongRun, WrongAgreement, UnknownLabel, BadSignature: as their names say.
+    """
+    if message.run != run:
+        raise WrongRun(f"The {type(message).__name__.lower()} of '{message.label}' is of another run.")
+    if message.agreement != agreement:
+        raise WrongAgreement(f"'{message.label}' answers under another agreement.")
+    if message.label not in roster:
+        raise UnknownLabel(f"The agreement names no label '{message.label}'.")
+    if not message.is_signed_by(roster[message.label]):
+        raise BadSignature(f"The {type(message).__name__.lower()} of '{message.label}' is not signed by that label.")
+
+
+def check_advert(advert: Advert, *, run: bytes, agreement: bytes, config_digest: bytes, roster: Roster) -> None:
+    """Refuse an advert that is not a known label's for this run and this configuration.
+
+    Raises:
+        ConfigurationChanged: it signs another configuration.
+        WrongRun, WrongAgreement, UnknownLabel, BadSignature: as their names say.
+    """
+    check_origin(advert, run=run, agreement=agreement, roster=roster)
+    if advert.config_digest != config_digest:
+        raise ConfigurationChanged(
+            f"The advert of '{advert.label}' signs another configuration than the announced one."
+        )

@@ -1,0 +1,42 @@
+"""Masks: AES-256-CTR keystreams, expanded in cache-sized chunks and added in place.
+
+A seed of 32 bytes is an AES-256 key that is used for this one keystream (counter from 0), read as little-endian ring
+elements. AES in counter mode (NIST SP 800-38A, section 6.5) under a key used once is a pseudo-random generator.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from sottovoce.protocol.ring import RingArray
+
+SEED_BYTES = 32
+CHUNK_BYTES = 1 << 17  # keystream, sum and zeros together stay in a core's second-level cache
+_ZEROS = bytes(CHUNK_BYTES)
+
+
+def _keystream(seed: bytes) -> CipherContext:
+    return Cipher(AES(seed), CTR(bytes(16))).encryptor()
+
+
+def add_masks(vector: RingArray, *, plus: Iterable[bytes] = (), minus: Iterable[bytes] = ()) -> None:
+    """Add PRG(seed) for each seed of `plus` and subtract it for each of `minus`, in place.
+
+    Args:
+        vector: `[elements]`, uint16 or uint32, contiguous. A 24-bit ring's elements are left unreduced.
+        plus: seeds of 32 bytes.
+        minus: seeds of 32 bytes.
+    """
+    streams = [(np.add, _keystream(seed)) for seed in plus] + [(np.subtract, _keystream(seed)) for seed in minus]
+    step = CHUNK_BYTES // vector.itemsize
+    buffer = np.empty(min(CHUNK_BYTES, vector.nbytes), np.uint8)
+    mask = buffer.view(vector.dtype)
+    for start in range(0, vector.size, step):
+        part = vector[start : start + step]
+        zeros = memoryview(_ZEROS)[: part.nbytes]
+        for combine, stream in streams:
+            stream.update_into(zeros, buffer.data)
+            combine(part, mask[: part.size], out=part)

@@ -1,0 +1,99 @@
+"""Real numbers to whole numbers and back, unbiased: stochastic rounding onto an even grid."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import LocalProtocolError
+from sottovoce.protocol.ring import RingArray
+
+CHUNK = 1 << 14  # numbers; four temporaries of this size stay in the cache
+SPREAD = 16.0
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """An even grid of 2^bits − 1 points over [−reach, reach], so that zero is one of them.
+
+    Args:
+        bits: of a quantised number.
+        reach: the largest magnitude; larger ones are moved onto it.
+    """
+
+    bits: int
+    reach: float
+
+    @property
+    def top(self) -> int:
+        """The largest quantised number; zero becomes half of it."""
+        return (1 << self.bits) - 2
+
+    @property
+    def step(self) -> float:
+        """Distance of two points of the grid."""
+        return 2 * self.reach / self.top
+
+    def quantise(self, update: NDArray[np.float32], scale: float, out: RingArray) -> None:
+        """Write `scale · update` onto the grid: rounded up or down at random, so that the mean is exact.
+
+        What a 32-bit float rounds when a number is scaled is its own precision; the random part is drawn against the
+        exact fraction that remains. The randomness hides nothing, so a fast generator seeded by the operating system
+        will do.
+
+        Args:
+            update: `[n]`, finite.
+            scale: factor, applied before.
+            out: `[n]`, filled with 0 … `top`.
+        """
+        random = np.random.Generator(np.random.SFC64())
+        factor = np.float32(scale / self.step)
+        half = self.top // 2
+        size = min(CHUNK, update.size)
+        value, floor, chance = (np.empty(size, np.float32) for _ in range(3))
+        whole = np.empty(size, np.int32)
+        for start in range(0, update.size, CHUNK):
+            part = update[start : start + CHUNK]
+            number = part.size
+            v, f, c, w = value[:number], floor[:number], chance[:number], whole[:number]
+            np.multiply(part, factor, out=v)
+            np.clip(v, -half, half, out=v)
+            np.floor(v, out=f)
+            np.subtract(v, f, out=v)
+            random.random(out=c, dtype=np.float32)
+            np.add(f, np.less(c, v), out=f)
+            np.add(f, half, out=w, casting="unsafe")
+            out[start : start + number] = w
+
+    def mean(self, total: RingArray, count: int) -> NDArray[np.float32]:
+        """The mean of `count` quantised vectors from their sum `[n]`, as float32 `[n]`."""
+        mean = np.empty(total.size, np.float32)
+        for start in range(0, total.size, CHUNK):
+            part = total[start : start + CHUNK].astype(np.float64)
+            mean[start : start + CHUNK] = (part / count - self.top // 2) * self.step
+        return mean
+
+
+def reach_of(clip: float, parameters: int) -> float:
+    """The largest coordinate that is kept of a vector whose L2 norm is at most `clip`.
+
+    A clipped update spreads over its coordinates, the more so with noise in it: their typical size is clip/√d. Sixteen
+    times that leaves no coordinate of a normal distribution out, and makes the grid √d/16 times finer than ±clip would.
+    """
+    return clip * min(1.0, SPREAD / math.sqrt(parameters))
+
+
+def norm_of(update: NDArray[np.float32]) -> float:
+    """The L2 norm of `[n]`, summed in double precision a chunk at a time.
+
+    Raises:
+        LocalProtocolError: a number is not finite.
+    """
+    total = 0.0
+    for start in range(0, update.size, CHUNK):
+        part = update[start : start + CHUNK].astype(np.float64)
+        total += float(part @ part)
+    if not math.isfinite(total):
+        raise LocalProtocolError("An update holds numbers that are not finite.", hint="The training diverged.")
+    return math.sqrt(total)
