@@ -117,6 +117,19 @@ def test_a_long_life_of_runs_is_accounted_for_quickly():
     assert perf_counter() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps"),
+    [(0.27, 1.8, 100), (0.02, 0.7, 1000), (0.5, 100.0, 50), (0.003, 0.4, 100), (1.0, 2.0, 9)],
+)
+def test_the_grid_adds_less_than_a_thousandth(monkeypatch, rate, noise, steps):
+    events = [PoissonGaussian(rate, noise, steps)]
+    found = epsilon(events, 1e-5)
+    monkeypatch.setattr(accountant, "GRID", accountant.GRID / 10)
+    accountant._epsilon.cache_clear()
+    assert found * 0.999 < epsilon(events, 1e-5) <= found * (1 + 1e-6)
+    accountant._epsilon.cache_clear()
+
+
 def test_nothing_costs_nothing_and_no_privacy_costs_everything():
     assert epsilon([], 1e-5) == 0
     assert epsilon([NonPrivate()], 1e-5) == math.inf
