@@ -244,18 +244,19 @@ class Aggregator:
         """Remove the masks.
 
         Raises:
-            RoundAborted: too few shares came. Nothing was revealed.
-            WrongShares: shares do not lie on one polynomial: a holder or a label gave wrong ones.
+            RoundAborted: too few shares came, so that nothing was revealed; or they do not lie on one polynomial
+                (caused by `WrongShares`), so that a holder or a label gave wrong ones.
         """
         gathering = self._under_way()
         self._need(len(gathering.shares), gathering.round.topology.share_threshold, "gave their shares")
+        self._close()
+        request = gathering.round.request
         try:
             added, subtracted = masks_left(gathering.round, gathering.survivors, gathering.shares)
-            add_masks(gathering.total, plus=subtracted, minus=added)
-            self._ring.reduce(gathering.total)
-        finally:
-            self._close()
-        request = gathering.round.request
+        except WrongShares as error:
+            raise RoundAborted(f"Round {request.round}: {error}") from error
+        add_masks(gathering.total, plus=subtracted, minus=added)
+        self._ring.reduce(gathering.total)
         return Sum(request.round, request.kind, gathering.total, gathering.survivors)
 
     def _receive_advert(self, advert: Advert) -> None:

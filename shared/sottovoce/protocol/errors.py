@@ -6,6 +6,7 @@ RemoteProtocolError
 ├── WrongRun                a message of another run
 ├── WrongRound              a message of another round, or that answers another request
 ├── StaleRound              a round that this side has already seen: repeated or replayed
+├── UnplannedRound          a round beyond what the run's configuration plans
 ├── WrongAgreement          a run or an advert under another agreement
 ├── ConfigurationChanged    another configuration than the one that was announced and signed
 ├── WrongParameters         other parameters than the request names
@@ -23,11 +24,12 @@ RemoteProtocolError
 ├── TooFewSurvivors         a survivor set below the threshold
 ├── TooFewSignatures        a survivor set that too few have signed
 ├── Equivocation            two stories told about one thing
-├── WrongShares             shares that do not fit the question or each other
+└── WrongShares             shares that do not fit the question, or each other
+RoundAborted
 └── ImplausibleSum          a sum that honest labels cannot have added up to
 """
 
-from sottovoce.errors import RemoteProtocolError
+from sottovoce.errors import RemoteProtocolError, RoundAborted
 
 
 class Malformed(RemoteProtocolError):
@@ -48,6 +50,10 @@ class WrongRound(RemoteProtocolError):
 
 class StaleRound(RemoteProtocolError):
     """A round that this side has already seen: repeated or replayed."""
+
+
+class UnplannedRound(RemoteProtocolError):
+    """A round beyond what the run's configuration plans."""
 
 
 class WrongAgreement(RemoteProtocolError):
@@ -122,5 +128,5 @@ class WrongShares(RemoteProtocolError):
     """Shares that do not fit the question, or each other."""
 
 
-class ImplausibleSum(RemoteProtocolError):
+class ImplausibleSum(RoundAborted):
     """A sum that honest labels cannot have added up to."""
