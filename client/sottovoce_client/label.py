@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sottovoce.features.extract import default_spec
-from sottovoce.protocol.participant import Participant
 
 from sottovoce.entropy import Randomness
 from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError
@@ -25,7 +24,7 @@ from sottovoce.privacy.balance import noisy_histogram
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.protocol.errors import OutOfOrder
+from sottovoce.protocol.errors import OutOfOrder, UnplannedRound
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import (
     Announcement,
@@ -37,6 +36,7 @@ from sottovoce.protocol.messages import (
     UnmaskRequest,
     decode,
 )
+from sottovoce.protocol.participant import Participant
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Balance, TrainingConfig
 from sottovoce.wire import parameters_digest
@@ -166,13 +166,14 @@ class Label:
     def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
         """Check the round, charge it, measure, train, mask."""
         state = self._states.load(request.run)
+        _expect_planned(request, state.config)
         if parameters is None:
             raise LocalProtocolError("A round's global parameters did not come along.")
         state.participant.accept(request, parameters_digest(parameters))
         self._states.save(request.run, state)
         config = state.config
         prepared = self._data(config)
-        family, spec = registry.family(config.task, config.family), default_spec()
+        family = registry.family(config.task, config.family)
         update = None
         if request.kind is Kind.TRAIN:
             randomness = self._randomness(request.round)
@@ -181,7 +182,6 @@ class Label:
             with self._timed(request, "training"):
                 update = train(
                     family,
-                    spec,
                     parameters,
                     prepared.train,
                     config,
@@ -190,7 +190,7 @@ class Label:
                     None if state.histogram is None else np.asarray(state.histogram),
                 )
         with self._timed(request, "evaluation"):
-            counters = measure(family, spec, parameters, prepared.holdout, len(config.classes))
+            counters = measure(family, parameters, prepared.holdout, config)
         with self._timed(request, "masking"):
             layout = VectorLayout.for_round(config, request.kind, parameters.size, counters.size, len(request.adverts))
             report = state.participant.report(layout.encode(update, counters))
@@ -242,6 +242,20 @@ class Label:
         line = {"run": request.run.hex(), "round": request.round, "stage": stage}
         with self.home.timings_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")
+
+
+def _expect_planned(request: ReportRequest, config: TrainingConfig) -> None:
+    """Training rounds up to the planned number, then one evaluation.
+
+    The ledger bounds training by itself. Evaluations cost no ε, so that without this bound a coordinator could ask for
+    the counts of as many models of its own making as it likes.
+
+    Raises:
+        UnplannedRound: the run has no such round.
+    """
+    planned = request.round <= config.rounds if request.kind is Kind.TRAIN else request.round == config.rounds + 1
+    if not planned:
+        raise UnplannedRound(f"The run plans {config.rounds} rounds and one evaluation, and this is none of them.")
 
 
 def _histogram(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:

@@ -6,7 +6,7 @@ from sottovoce.agreement import Agreement
 from sottovoce.errors import ConfigurationError
 from sottovoce.training import TrainingConfig
 
-NAMES = ("fedavg", "fedavgm", "fedadam", "fedyogi")
+NAMES = "fedavg, fedavgm, fedadam, fedyogi"
 MOMENTUM = 0.9
 
 
@@ -16,22 +16,19 @@ def inner_strategy(config: TrainingConfig, agreement: Agreement) -> FedAvg:
     Raises:
         ConfigurationError: the configuration names an optimiser that is not known.
     """
-    needed = {
-        # Everybody who joined is asked; fewer than n_min make no round, and Flower would wait for them.
-        "min_train_nodes": agreement.n_min,
-        "min_evaluate_nodes": agreement.n_min,
-        "min_available_nodes": agreement.n_min,
-    }
     rate = config.server_learning_rate
+    inner: FedAvg
     match config.server_optimizer:
         case "fedavg":
-            return FedAvgM(server_learning_rate=rate, server_momentum=0.0, **needed)
+            inner = FedAvgM(server_learning_rate=rate, server_momentum=0.0)
         case "fedavgm":
-            return FedAvgM(server_learning_rate=rate, server_momentum=MOMENTUM, **needed)
+            inner = FedAvgM(server_learning_rate=rate, server_momentum=MOMENTUM)
         case "fedadam":
-            return FedAdam(eta=rate, **needed)
+            inner = FedAdam(eta=rate)
         case "fedyogi":
-            return FedYogi(eta=rate, **needed)
-    raise ConfigurationError(
-        f"There is no server optimiser called '{config.server_optimizer}'.", hint=f"Known: {', '.join(NAMES)}."
-    )
+            inner = FedYogi(eta=rate)
+        case unknown:
+            raise ConfigurationError(f"There is no server optimiser called '{unknown}'.", hint=f"Known: {NAMES}.")
+    # Everybody who joined is asked; fewer than n_min make no round, and Flower would wait for them.
+    inner.min_train_nodes = inner.min_evaluate_nodes = inner.min_available_nodes = agreement.n_min
+    return inner

@@ -15,10 +15,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
 from numpy.typing import NDArray
-from sottovoce.protocol.aggregator import Aggregator
 
-from sottovoce.errors import ConfigurationError, ProtocolError, RoundAborted
+from sottovoce.errors import ConfigurationError, ProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.protocol import messages
+from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.layout import Decoded, VectorLayout
 from sottovoce.protocol.messages import Advert, Kind, Refusal
 from sottovoce.wire import FRAME, PARAMETERS, RECORD, Action, parameters_digest
@@ -179,7 +179,7 @@ class SecureAggregation(Strategy):
         decoded, aborted = None, None
         try:
             self._receive(replies)
-            requests = self._aggregator.close_reports()
+            requests: Mapping[str, messages.Message] = self._aggregator.close_reports()
             if self._aggregator.agreement.cross_check:
                 self._ask(Action.CROSS_CHECK, requests)
                 requests = self._aggregator.close_cross_check()
@@ -188,8 +188,8 @@ class SecureAggregation(Strategy):
             survivors = total.survivors
             decoded = current.layout.decode(total.vector, len(survivors))
             self.history.metrics[current.number - 1] = self._metrics(decoded.counters)
-        except RoundAborted as error:
-            aborted = error.message
+        except (RoundAborted, RemoteProtocolError) as error:
+            aborted, survivors = error.message, ()
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
         if current.kind is Kind.TRAIN:
             self.history.rounds.append(

@@ -31,7 +31,8 @@ from flwr.app import Context, Error, Message  # noqa: E402
 from flwr.clientapp.typing import ClientAppCallable, Mod  # noqa: E402
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
 
-from sottovoce.wire import Action  # noqa: E402
+from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest, decode  # noqa: E402
+from sottovoce.wire import FRAME, RECORD, Action  # noqa: E402
 from sottovoce_client.app import client_app  # noqa: E402
 from sottovoce_client.label import Label  # noqa: E402
 
@@ -90,7 +91,7 @@ def run(serve: Callable[[Grid], None], homes: list[Path], *, faults: DropOuts | 
             if not failure:
                 raise EngineError(f"Flower's simulation engine broke off: {error}") from error
         finally:
-            ray.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
     if failure:
         raise failure[0]
 
@@ -126,18 +127,23 @@ def _met(home: str, seed: int | None) -> Label:
     return _LABELS[home, seed]
 
 
+def _round_of(message: Message) -> int:
+    frame = message.content.config_records[RECORD][FRAME]
+    asked = decode(frame) if isinstance(frame, bytes) else None
+    if not isinstance(asked, (ReportRequest, CrossCheckRequest, UnmaskRequest)):
+        raise EngineError("A message of a round names no round.")
+    return asked.round
+
+
 def _vanishing(faults: DropOuts) -> Mod:
     """A wrapper around the client that loses the messages which `faults` says are lost."""
-    from sottovoce.protocol.messages import decode
-
     before = {Action.CROSS_CHECK: Moment.BEFORE_CROSS_CHECK, Action.UNMASK: Moment.BEFORE_UNMASK}
 
     def vanish(message: Message, context: Context, answer: ClientAppCallable) -> Message:
         action = Action(message.metadata.message_type)
         if action in (Action.ANNOUNCE, Action.EVALUATE):
             return answer(message, context)
-        round_number = decode(bytes(message.content.config_records["sottovoce"]["frame"])).round  # type: ignore
-        moment = faults.moment(str(context.node_config["partition-id"]), round_number)
+        moment = faults.moment(str(context.node_config["partition-id"]), _round_of(message))
         lost = Message(Error(LOST, "unavailable"), reply_to=message)
         if moment is Moment.REPORT_LOST and action is Action.TRAIN:
             answer(message, context)

@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sottovoce.features.extract import default_spec
 from sottovoce_client.prepare import extract_ahead
-from sottovoce_server.publish import publish
 
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.files import folder_aside
+from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
 from sottovoce_client.policy import Policy
 from sottovoce_server.app import train
@@ -111,15 +112,17 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
     watcher.stage("Training")
     outcome = _train(experiment, federation, config, watcher)
     watcher.stage("Publishing")
-    publish(
-        workplace / RELEASE,
-        agreement=federation.agreement,
-        signer=federation.coordinator,
+    provenance = Provenance(
         config=config,
+        spec=default_spec(),
+        agreement=federation.agreement,
         run=outcome.run,
-        parameters=outcome.parameters,
+        rounds=sum(not record.aborted for record in outcome.history.rounds),
         promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
+        seeded=experiment.seed is not None,
     )
+    name = f"{federation.agreement.federation}-{config.task}-{config.family}"
+    write(workplace / RELEASE, provenance, outcome.parameters, federation.coordinator, name=name)
     clock.seconds |= {stage: federation.seconds(stage) for stage in ("training", "masking", "evaluation")}
     clock.seconds["total"] = time.perf_counter() - clock.started
     return {
