@@ -2,7 +2,7 @@
 
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
 from sottovoce_client.catalogue.index import default_index
-from sottovoce_client.catalogue.scan import Progress, scan
+from sottovoce_client.catalogue.scanning import Progress, scan
 from sottovoce_client.catalogue.split import Split, group_of, holdout
 from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected, Remark, Track
 

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from sottovoce.commands.output import notes, print_json, results, shown
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
-from sottovoce_client.catalogue.scan import Progress, scan
+from sottovoce_client.catalogue.scanning import Progress, scan
 from sottovoce_client.catalogue.show import as_json as plain
 from sottovoce_client.catalogue.show import show
 from sottovoce_client.catalogue.tracks import NothingUsable

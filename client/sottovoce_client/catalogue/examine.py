@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sottovoce.audio import Unusable, inspect
+
 from sottovoce.errors import AudioError
 from sottovoce.files import sha256_file
 from sottovoce_client.catalogue.tags import Tags, read_tags

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from sottovoce.audio import Unusable
+
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.examine import Facts
 from sottovoce_client.catalogue.tags import Tags
@@ -20,7 +21,7 @@ from sottovoce_client.catalogue.walk import Found
 
 APPLICATION = 0x53_6F_74_74  # "Sott": a database of somebody else's is never taken for an index
 VERSION = 1  # raised whenever `examine` would say something else of the same file
-BATCH = 256  # files whose facts an interruption may cost
+BATCH = 64  # files whose facts a killed process may cost
 BUSY_SECONDS = 60.0
 
 _TABLE = """
@@ -54,7 +55,7 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unsaved = 0
+        self._unsaved: list[tuple[object, ...]] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
@@ -75,7 +76,7 @@ class Index:
     def __exit__(self, *_: object) -> None:
         """Keep what was learnt, however the scan ends."""
         with closing(self._connection):
-            self._connection.commit()
+            self._save()
 
     def known(self, file: Found) -> Facts | None:
         """What is known of a file, or None where it is new or has changed."""
@@ -90,24 +91,28 @@ class Index:
     def learn(self, file: Found, facts: Facts) -> None:
         """Remember what a file's content says."""
         tags = facts.tags
-        self._connection.execute(
-            _LEARN,
+        self._unsaved.append(
             (
                 *(os.fsencode(file.path), file.size, file.modified, file.inode),
                 *(facts.digest, facts.seconds, facts.reason, facts.detail),
                 *(tags.title, tags.artist, tags.album, tags.genre, tags.isrc),
-            ),
+            )
         )
-        self._unsaved += 1
-        if self._unsaved >= BATCH:
-            self._connection.commit()
-            self._unsaved = 0
+        if len(self._unsaved) >= BATCH:
+            self._save()
 
     def forget_all_but(self, paths: Iterable[str]) -> None:
         """Drop files that are no longer there."""
         present = {os.fsencode(path) for path in paths}
         known = [path for (path,) in self._connection.execute("SELECT path FROM files")]
-        self._connection.executemany("DELETE FROM files WHERE path = ?", [(p,) for p in known if p not in present])
+        with self._connection:
+            self._connection.executemany("DELETE FROM files WHERE path = ?", [(p,) for p in known if p not in present])
+
+    def _save(self) -> None:
+        """Write what was learnt in one short transaction, so that another scan waits for no decoder."""
+        with self._connection:
+            self._connection.executemany(_LEARN, self._unsaved)
+        self._unsaved.clear()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from sottovoce.audio import Unusable
+
 from sottovoce_client.catalogue.consent import Consent, Purpose
 from sottovoce_client.catalogue.sheet import SHEET, Row, key, read_sheet
 from sottovoce_client.catalogue.text import plain

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sottovoce.audio import Unusable
+
 from sottovoce_client.catalogue import isrc
 from sottovoce_client.catalogue.examine import Facts
 from sottovoce_client.catalogue.layout import Candidate

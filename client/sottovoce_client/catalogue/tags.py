@@ -1,5 +1,6 @@
 """What is written inside an audio file about it: title, artist, album, genre, ISRC."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def _riff_info(path: Path) -> dict[str, str]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # a name need not be text
             found = {name: plain(getattr(file, name, "")) for name in ("title", "artist", "album", "genre")}
     except (soundfile.LibsndfileError, UnicodeDecodeError):
         return {}

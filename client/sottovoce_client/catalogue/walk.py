@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sottovoce.audio import Unusable
+
 from sottovoce_client.catalogue.tracks import Rejected
 
 AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
