@@ -83,6 +83,12 @@ def test_the_file_is_the_owners_alone_and_a_new_one_never_replaces_it(file, plan
     assert caught.value.exit_code == 3
 
 
+def test_a_charge_is_on_the_disk_when_it_returns(ledger):
+    # EXTRA (3): every commit is flushed, and so is the removal of its journal. No test can cut the power.
+    assert ledger._database.execute("PRAGMA synchronous").fetchone() == (3,)
+    assert ledger._database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
 def test_a_round_is_charged_once(ledger, plan):
     ledger.open_run(RUN, plan, CEILINGS)
     ledger.charge(RUN, 1, plan.events(5))
@@ -158,9 +164,12 @@ def test_an_abort_returns_what_was_not_charged_and_nothing_else(ledger, plan):
         ledger.open_run(OTHER, plan, narrow)
     ledger.close_run(RUN)
     assert ledger.epsilon(1e-5) == spent > 0
-    ledger.open_run(OTHER, plan, narrow)
+    together = epsilon([*plan.events(10), *plan.events()], 1e-5)
+    with pytest.raises(BudgetExceeded):
+        ledger.open_run(OTHER, plan, Ceilings(8.0, together * 0.999, 1e-5))
+    ledger.open_run(OTHER, plan, Ceilings(8.0, together, 1e-5))
     ledger.charge(OTHER, 1, plan.events())
-    assert ledger.epsilon(1e-5) == epsilon([*plan.events(10), *plan.events()], 1e-5) > plan.epsilon
+    assert ledger.epsilon(1e-5) == together > plan.epsilon
 
 
 def test_no_privacy_needs_permission_and_costs_everything(ledger, plan):
