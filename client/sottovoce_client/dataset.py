@@ -119,11 +119,12 @@ class TrackDataset:
             segments_per_track: at most so many of each; the mask tells where a track has fewer.
             randomness: what they are drawn by.
         """
-        chosen = []
-        for track in tracks:
-            first, last = int(self.offsets[track]), int(self.offsets[track + 1])
-            order = np.argsort(randomness.uniform(last - first)) if last - first > 1 else np.zeros(1, dtype=np.int64)
-            chosen.append(first + order[:segments_per_track])
+        lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+        keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
+        chosen = [
+            first + np.argsort(order)[:segments_per_track]
+            for first, order in zip(self.offsets[tracks], keys, strict=True)
+        ]
         return self._batch(tracks, chosen)
 
     def all_batches(self, tracks_per_batch: int) -> Iterator[Batch]:
