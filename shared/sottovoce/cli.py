@@ -1,0 +1,56 @@
+"""The program `sottovoce`: its own commands here, those of each side through entry points (decision 0002)."""
+
+from typing import Annotated
+
+import typer
+
+from sottovoce import __version__
+from sottovoce.commands.classify import classify
+from sottovoce.commands.evaluate import evaluate
+from sottovoce.commands.program import Program
+from sottovoce.commands.release import release
+
+EXAMPLES = """
+Start here:
+
+  sottovoce synthesise music --labels 5   catalogues to try it with
+
+  sottovoce simulate --catalogues music   train, and publish a release
+
+  sottovoce classify song.flac --release out/release
+"""
+
+app = typer.Typer(
+    name="sottovoce",
+    cls=Program,
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sottovoce {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def sottovoce(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Record labels train music models together without sharing their audio."""
+
+
+app.command()(classify)
+app.command()(evaluate)
+app.add_typer(release, name="release")
+
+
+def main() -> None:
+    """Run the program; it ends the process with the command's exit code."""
+    app(prog_name="sottovoce")

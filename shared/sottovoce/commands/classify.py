@@ -1,0 +1,78 @@
+"""`sottovoce classify`: the style of each file, by a release."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.commands.output import notes, print_json, results, say, shown
+from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
+from sottovoce.errors import AudioError, ConfigurationError
+
+if TYPE_CHECKING:
+    from sottovoce.release import Release
+
+BAR = 24
+SOME_FAILED = 1
+
+
+def classify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.", show_default=False)],
+    release: ReleaseOption,
+    key: KeyOption = None,
+    top: Annotated[int, typer.Option(min=1, help="How many styles to show for each file.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the style of each audio file, with probabilities.
+
+    The whole track counts: it is cut into segments as the release says, and their probabilities are averaged. A file
+    that cannot be used is named with its reason, the others go on, and the exit code is 1.
+    """
+    _expect_files(files)
+    model = opened(release, key)
+    found, failed = [], 0
+    for file in files:
+        try:
+            answer = _classified(model, file)
+        except AudioError as error:
+            failed += 1
+            if as_json:
+                found.append({"file": str(file), "error": error.message})
+            else:
+                say(notes(), "Error", f"{shown(file)}: {error.message}", "bold red")
+            continue
+        found.append(answer)
+        if not as_json:
+            _print_answer(file, answer, top)
+    if as_json:
+        print_json(found)
+    if failed:
+        say(notes(), "Error", f"{failed} of {len(files)} files could not be classified.", "bold red")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _expect_files(files: list[Path]) -> None:
+    for file in files:
+        if file.is_dir():
+            raise ConfigurationError(
+                f"'{shown(file)}' is a folder.",
+                hint="Give files; `sottovoce evaluate` takes a folder of STYLE/track and measures how well it does.",
+            )
+
+
+def _classified(model: "Release", file: Path) -> dict[str, Any]:
+    values = model.probabilities(file)
+    ranked = sorted(zip(model.manifest.classes, map(float, values), strict=True), key=lambda pair: -pair[1])
+    return {"file": str(file), "style": ranked[0][0], "probabilities": dict(ranked)}
+
+
+def _print_answer(file: Path, answer: dict[str, Any], top: int) -> None:
+    table = Table.grid(padding=(0, 2))
+    for style, probability in list(answer["probabilities"].items())[:top]:
+        chosen = style == answer["style"]
+        bar = Text("█" * round(BAR * probability), "green" if chosen else "bright_black")
+        table.add_row(Text(f"  {style}", "bold" if chosen else ""), f"{probability:6.1%}", bar)
+    results().print(Text(shown(file)), soft_wrap=True)
+    results().print(table)

@@ -1,0 +1,36 @@
+"""What commands print: results on stdout, all else on stderr."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+
+def results() -> Console:
+    """The console of results: stdout, as wide as the terminal; colours only where a person looks."""
+    return Console(highlight=False)
+
+
+def notes() -> Console:
+    """The console of progress, warnings and errors: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that any terminal can show: bytes that are not UTF-8, and control characters, are escaped."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def say(console: Console, label: str, message: str, style: str) -> None:
+    """Print `label: message`, the label in a style; nothing in the message is taken for markup."""
+    console.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value, for scripts."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

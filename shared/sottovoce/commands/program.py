@@ -1,0 +1,126 @@
+"""The program's frame: it finds every side's commands, and says in words what went wrong in any of them."""
+
+import errno
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from sottovoce.commands.help import set_help
+from sottovoce.commands.output import notes, say, shown
+from sottovoce.errors import ConfigurationError, SottovoceError
+
+GROUP = "sottovoce.commands"
+DEBUG = "SOTTOVOCE_DEBUG"
+COMPLETION = ("install_completion", "show_completion")  # typer adds these to every app
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BUG = 70  # EX_SOFTWARE of sysexits.h
+
+
+class Program(TyperGroup):
+    """The top level: own commands, and those that the installed distribution's entry points name."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        set_help(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, the sides' first, since a catalogue comes before a release."""
+        return [*_entry_points(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        point = _entry_points().get(cmd_name)
+        return super().get_command(ctx, cmd_name) if point is None else _loaded(point)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what was asked for; every failure ends in a message and an exit code of its own."""
+        with _explained():
+            return super().invoke(ctx)
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    try:
+        found = distribution("sottovoce").entry_points.select(group=GROUP)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return {}
+    return {point.name: point for point in found}
+
+
+@cache
+def _loaded(point: EntryPoint) -> click.Command:
+    """The command behind an entry point: a typer app is a group of commands, a function is one command."""
+    try:
+        value = point.load()
+    except (ImportError, AttributeError) as error:
+        return _missing(point.name, str(error))
+    if not isinstance(value, typer.Typer):
+        single = typer.Typer()
+        single.command(point.name)(value)
+        value = single
+    command = get_command(value)
+    command.name = point.name
+    command.params = [parameter for parameter in command.params if parameter.name not in COMPLETION]
+    set_help(command)
+    return command
+
+
+def _missing(name: str, reason: str) -> click.Command:
+    """Stands in for a command of an outdated installation, so that the others still work."""
+
+    def fail() -> None:
+        raise ConfigurationError(
+            f"The command '{name}' cannot be loaded: {reason}.",
+            hint="Install Sottovoce again: pip install --editable . (in its source folder).",
+        )
+
+    return click.Command(name, callback=fail, hidden=True, context_settings={"ignore_unknown_options": True})
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns an exception into what a person can act on; `SOTTOVOCE_DEBUG=1` shows its traceback as well."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        notes().print("Interrupted.")
+        raise typer.Exit(INTERRUPTED) from None
+    except SottovoceError as error:
+        raise _failed(error.message, error.hint, error.exit_code) from None
+    except MemoryError:
+        raise _failed("There is not enough memory.", None, 1) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output has seen enough; typer ends quietly
+            raise
+        raise _failed(*_of_system(error), 1) from None
+    except Exception as error:  # the last resort of a program
+        what = f"This is a bug in Sottovoce ({type(error).__name__}: {error})."
+        raise _failed(what, f"Set {DEBUG}=1 for the traceback, and report it.", BUG) from None
+
+
+def _of_system(error: OSError) -> tuple[str, str | None]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: nothing more could be written.", "Free some space and run the command again."
+    where = f" ({shown(error.filename)})" if isinstance(error.filename, str) else ""
+    return f"The system says: {error.strerror or error}{where}.", None
+
+
+def _failed(message: str, hint: str | None, code: int) -> typer.Exit:
+    """Print what went wrong to stderr; the exception to raise."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    say(notes(), "Error", message, "bold red")
+    if hint:
+        say(notes(), "Hint", hint, "bold cyan")
+    return typer.Exit(code)

@@ -1,0 +1,123 @@
+"""`sottovoce release`: what a release says of itself, and whether that holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.commands.output import notes, print_json, results, say
+from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
+from sottovoce.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from sottovoce.release import Checked, Privacy
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
+
+release = typer.Typer(help="Look at a published model: what it is, who signed it, with what privacy.")
+
+
+@release.command(epilog="Example:\n\n  sottovoce release show runs/latest/release")
+def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
+    """Show what a release says of itself, after its signature and digests were checked."""
+    from sottovoce.release import check
+
+    try:
+        checked = check(directory, trusted(key))
+    except ReleaseError as error:
+        raise located(error, directory) from None
+    if as_json:
+        print_json(_described(checked))
+    else:
+        _print_card(checked)
+
+
+@release.command(
+    epilog="Examples:\n\n  sottovoce release verify out/release\n\n"
+    "  sottovoce release verify out/release --key federation.toml"
+)
+def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
+    """Check a release, and say in words what was checked. The exit code is 0 only if all of it is in order.
+
+    Without --key this finds damage, but not a forger, who would sign with a key of their own.
+    """
+    from sottovoce.release import load
+
+    sentences: list[str] = []
+
+    def passed(sentence: str) -> None:
+        sentences.append(sentence)
+        if not as_json:
+            results().print(Text.assemble(("✓ ", "green"), sentence), soft_wrap=True)
+
+    try:
+        opened = load(directory, trusted(key), say=passed)
+    except ReleaseError as error:
+        if not as_json:
+            raise located(error, directory) from None
+        print_json({"verified": False, "vouched": False, "checks": sentences, "error": error.message})
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        print_json({"verified": True, "vouched": opened.vouched, "checks": sentences})
+    elif opened.vouched:
+        results().print(Text("In order, and signed with the key that you trust.", "bold green"))
+    else:
+        results().print(Text("In order, but nobody vouched for the key that signed it.", "bold yellow"))
+        say(notes(), "Hint", "Ask the coordinator for their key by another way, and give it with --key.", "bold cyan")
+
+
+def _described(checked: "Checked") -> dict[str, Any]:
+    import json
+
+    signers = [
+        {"role": each.role.value, "name": each.name, "public_key": each.public_key.hex()} for each in checked.signatures
+    ]
+    manifest: dict[str, Any] = json.loads(checked.manifest.to_bytes())
+    return {**manifest, "signatures": signers, "vouched": checked.vouched}
+
+
+def _print_card(checked: "Checked") -> None:
+    manifest = checked.manifest
+    coordinator = checked.signatures[0]
+    spec = manifest.features
+    card = Table.grid(padding=(0, 2))
+    card.add_column(style="bold", no_wrap=True)
+    card.add_column()
+    rows = [
+        ("Model", f"{manifest.task}, family {manifest.family}, {manifest.parameters:,} parameters"),
+        ("Classes", ", ".join(manifest.classes)),
+        ("Trained by", f"{manifest.labels} labels in {manifest.rounds} rounds"),
+        *[("Privacy" if number == 0 else "", line) for number, line in enumerate(_privacy(manifest.privacy))],
+        ("Features", f"segments of {spec.segment_seconds:g} s at {spec.sample_rate:,} Hz, {spec.n_mels} mel bands"),
+        ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
+        ("Signed by", f"coordinator of {coordinator.name}"),
+        ("", f"{coordinator.public_key.hex()}"),
+        ("", "which is the key that you trust" if checked.vouched else "which nobody vouched for (see --key)"),
+        *[("Co-signed", f"{each.name}, {each.public_key.hex()}") for each in checked.signatures[1:]],
+        ("Agreement", manifest.agreement),
+        ("Run", manifest.run),
+        ("Configuration", manifest.configuration),
+        ("Software", ", ".join(f"{name} {version}" for name, version in manifest.software.items())),
+    ]
+    for name, value in rows:
+        card.add_row(name, Text(value))
+    results().print(Text(manifest.name, "bold"))
+    results().print(card)
+
+
+def _privacy(privacy: "Privacy") -> list[str]:
+    """The privacy statement in words, one line each."""
+    from sottovoce.release import Noise
+
+    if privacy.noise is Noise.NONE:
+        return ["None: trained without differential privacy. It may tell what it was trained on."]
+    lines = [
+        f"{each.labels} labels: ε ≤ {each.epsilon:g} at δ = {each.delta:g} for each {privacy.unit} of theirs"
+        for each in privacy.promises
+    ]
+    lines.append(f"{privacy.neighbours}, {privacy.accountant} accountant, trust: {privacy.trust}")
+    if privacy.noise is Noise.SEEDED:
+        lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
+    return lines

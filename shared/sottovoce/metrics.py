@@ -1,0 +1,85 @@
+"""Figures of a classifier from its confusion matrix: the only form in which they come out of a masked sum."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+COLLAPSED_ENTROPY = 0.25
+"""Predictions have collapsed when their entropy is below this share of the true classes' entropy, ..."""
+DOMINATED = 0.8
+"""... unless the largest true class holds more than this share anyway: then naming it always is hardly wrong."""
+
+
+def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
+    """Figures as plain JSON values.
+
+    Args:
+        matrix: `[C, C]` non-negative counts, true class by predicted class.
+        classes: the C names.
+
+    Returns:
+        - `accuracy`, in [0, 1];
+        - `macro_f1`: mean F1 over the classes that occur as truth or as prediction, which is what scikit-learn's
+          `f1_score(average="macro", zero_division=0)` gives for the same tracks;
+        - `per_class`: `precision`, `recall`, `f1` and `support` by name, 0 where they are undefined;
+        - `confusion_matrix`: the matrix, as lists;
+        - `predicted_class_entropy`: of the predictions, divided by log C: 0 when all name one class, 1 when even;
+        - `collapsed`: whether the predictions have all but collapsed into one class, which accuracy hides where that
+          class is common (see `COLLAPSED_ENTROPY`).
+
+        Of an empty matrix every figure is 0.
+
+    Raises:
+        ValueError: the matrix is not square, does not fit the classes, or holds a negative count.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    if counts.shape != (len(classes), len(classes)) or (counts < 0).any():
+        raise ValueError(f"Expected a {len(classes)} by {len(classes)} matrix of counts >= 0, not {counts.shape}.")
+    true, predicted = np.nonzero(counts)
+    precision, recall, f1, support = _per_class(true, predicted, counts[true, predicted], len(classes))
+    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    return {
+        "accuracy": float(np.trace(counts)) / max(int(counts.sum()), 1),
+        "macro_f1": float(f1[occurs].mean()) if occurs.any() else 0.0,
+        "per_class": {
+            name: {
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "f1": float(f1[index]),
+                "support": int(support[index]),
+            }
+            for index, name in enumerate(classes)
+        },
+        "confusion_matrix": counts.tolist(),
+        "predicted_class_entropy": _entropy(counts.sum(axis=0)) / math.log(len(classes)) if len(classes) > 1 else 0.0,
+        "collapsed": _collapsed(counts),
+    }
+
+
+def _per_class(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], weight: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.float64], ...]:
+    if not weight.size:
+        return tuple(np.zeros(classes) for _ in range(4))
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second: not for `--help`
+
+    found: tuple[NDArray[np.float64], ...] = precision_recall_fscore_support(
+        true, predicted, sample_weight=weight, labels=range(classes), zero_division=0
+    )
+    return found
+
+
+def _collapsed(counts: NDArray[np.int64]) -> bool:
+    truth = counts.sum(axis=1)
+    if truth.max(initial=0) > DOMINATED * truth.sum():
+        return False
+    return _entropy(counts.sum(axis=0)) < COLLAPSED_ENTROPY * _entropy(truth)
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Shannon entropy in nats of the shares that `counts` are."""
+    shares = counts[counts > 0] / max(int(counts.sum()), 1)
+    return float(-(shares * np.log(shares)).sum()) + 0.0  # + 0.0: never -0.0

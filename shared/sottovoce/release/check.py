@@ -1,0 +1,181 @@
+"""Opens a release and checks it before anything of it is used; what is checked is said in words.
+
+In this order, each step only with what the steps before have established:
+
+- the folder holds exactly the files of a release, all of them regular files;
+- the signatures are valid over the manifest's bytes, the coordinator's under the key that the caller trusts, if any;
+- the manifest is strict JSON of a known schema, complete, and every field is in range;
+- each file has the size and the SHA-256 that the manifest gives;
+- the model is a safetensors file (never unpickled) of finite float32 tensors with the manifest's names and shapes;
+- the normalisation constants are those that the feature spec names.
+
+Each file is read once: the bytes that were checked are the bytes that are used.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+
+from sottovoce.errors import ReleaseError
+from sottovoce.release.manifest import (
+    CONTENT_FILES,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SIGNATURE_FILE,
+    FileEntry,
+    Manifest,
+)
+from sottovoce.release.signatures import Signature, decode
+
+LARGEST_MANIFEST = 1 << 20
+LARGEST_SIGNATURES = 1 << 22  # room for 10,000 labels
+FILES = frozenset({MANIFEST_FILE, SIGNATURE_FILE, *CONTENT_FILES})
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a release holds, checked.
+
+    Args:
+        manifest: its manifest.
+        signatures: all valid; the coordinator's first. Labels' keys are as they state them.
+        vouched: whether the coordinator's key is one that the caller trusts.
+        tensors: the trained parameters by name, float32.
+    """
+
+    manifest: Manifest
+    signatures: tuple[Signature, ...]
+    vouched: bool
+    tensors: Mapping[str, NDArray[np.float32]]
+
+
+def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda _: None) -> Checked:
+    """Check a release without building its model.
+
+    Args:
+        directory: the release.
+        trusted_key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way. Without one,
+            the check finds damage, but not a forger, who signs with a key of their own.
+        say: called with one sentence for each thing that was found to be in order.
+
+    Raises:
+        ReleaseError: anything is not in order.
+    """
+    _expect_files(directory)
+    say(f"The folder holds the {len(FILES)} files of a release and nothing else.")
+    raw = _read(directory, MANIFEST_FILE, LARGEST_MANIFEST)
+    signatures = _signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
+    manifest = Manifest.from_bytes(raw)
+    say("The manifest is complete, and every field is known and in range.")
+    contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
+    say("Every file has the size and the SHA-256 that the manifest gives.")
+    tensors = _tensors(contents[MODEL_FILE], manifest.shapes)
+    say(f"The model's {manifest.parameters:,} parameters are finite numbers of the names and shapes that it gives.")
+    return Checked(manifest, signatures, trusted_key is not None, tensors)
+
+
+def _expect_files(directory: Path) -> None:
+    try:
+        with os.scandir(directory) as entries:
+            found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    except FileNotFoundError:
+        raise ReleaseError("There is no such folder.", hint="Give the folder that holds manifest.json.") from None
+    except NotADirectoryError:
+        raise ReleaseError("A release is a folder, not a file.", hint="Give the folder around it.") from None
+    except OSError as error:
+        raise ReleaseError(f"The release's folder cannot be read: {error.strerror}.") from None
+    if MANIFEST_FILE not in found:
+        raise ReleaseError("This folder is no release: it has no manifest.json.", hint=_inside(directory))
+    for name in sorted(FILES - set(found)):
+        raise ReleaseError(f"The release's {name} is missing.", hint="Fetch the release again.")
+    for name in sorted(found):
+        if name not in FILES:
+            raise ReleaseError(
+                f"The release's folder holds {name!r}, which no release has.",
+                hint="Nobody signed it: move it elsewhere, if you put it there.",
+            )
+        if not found[name]:
+            raise ReleaseError(f"The release's {name} is not a regular file.", hint="Fetch the release again.")
+
+
+def _inside(directory: Path) -> str:
+    """A run's folder is easily given where its release is meant."""
+    if (directory / "release" / MANIFEST_FILE).is_file():
+        return "The release is the folder 'release' in it."
+    return "Give the folder that holds manifest.json."
+
+
+def _read(directory: Path, name: str, limit: int) -> bytes:
+    """A regular file's bytes. It is opened once, without following a link or waiting for a pipe."""
+    try:
+        handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ReleaseError(f"The release's {name} is not a regular file.")
+            data = file.read(limit + 1)
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise ReleaseError(f"The release's {name} cannot be read: {reason}.") from None
+    if len(data) > limit:
+        raise ReleaseError(f"The release's {name} is larger than the {limit:,} bytes it may have.")
+    return data
+
+
+def _signatures(raw: bytes, data: bytes, trusted_key: bytes | None, say: Say) -> tuple[Signature, ...]:
+    signatures = decode(data)
+    coordinator, *labels = signatures
+    for each in signatures:
+        if not each.holds(raw):
+            raise ReleaseError(
+                f"The signature of the {each.role} '{each.name}' does not fit the manifest.",
+                hint="The manifest was changed after it was signed. Do not use this release; fetch it again.",
+            )
+    if trusted_key is not None and coordinator.public_key != trusted_key:
+        raise ReleaseError(
+            f"The release is signed with another key than the one you trust: {coordinator.public_key.hex()}.",
+            hint="Do not use it, unless the coordinator confirms by another way that this is their key.",
+        )
+    who = (
+        f"The manifest is signed by the coordinator of '{coordinator.name}' with the key {coordinator.public_key.hex()}"
+    )
+    say(f"{who}, which is the one you trust." if trusted_key else f"{who}, which nobody vouched for.")
+    if labels:
+        names = ", ".join(each.name for each in labels)
+        say(f"It is co-signed by {len(labels)} labels, with keys that they state themselves: {names}.")
+    return signatures
+
+
+def _content(directory: Path, name: str, entry: FileEntry) -> bytes:
+    data = _read(directory, name, entry.size)
+    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise ReleaseError(
+            f"The release's {name} is not the file that was signed.",
+            hint="It is damaged, or was exchanged. Do not use this release; fetch it again.",
+        )
+    return data
+
+
+def _tensors(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    try:
+        tensors: dict[str, NDArray[np.float32]] = load_safetensors(data)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise ReleaseError(f"The release's {MODEL_FILE} is not a safetensors file.") from None
+    if {name: value.shape for name, value in tensors.items()} != dict(shapes):
+        raise ReleaseError(f"The tensors in {MODEL_FILE} have other names or shapes than the manifest gives.")
+    for name, value in tensors.items():
+        if value.dtype != np.float32:
+            raise ReleaseError(f"The tensor '{name}' is of type {value.dtype} instead of float32.")
+        if not np.isfinite(value).all():
+            raise ReleaseError(f"The tensor '{name}' holds a number that is not finite.")
+    return tensors

@@ -1,0 +1,273 @@
+"""What a release says of itself: one frozen value, strict in both directions."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NoReturn, TypeVar
+
+from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.release.strict import Fields, parse
+from sottovoce.training import Trust, Unit
+
+SCHEMA = 1
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
+MODEL_FILE = "model.safetensors"
+CONTENT_FILES = (MODEL_FILE,)
+"""The files a release consists of beside its manifest and signatures: these, no more and no fewer."""
+DIGEST = re.compile(r"[0-9a-f]{64}")
+RUN = re.compile(r"[0-9a-f]{32}")
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+LONGEST_TEXT = 200
+WHERE = "the release's manifest"
+
+Chosen = TypeVar("Chosen", bound=StrEnum)
+
+
+class Noise(StrEnum):
+    """Where the noise of differential privacy came from."""
+
+    SYSTEM = "operating-system"
+    SEEDED = "seeded"  # a repeatable simulation: whoever knows the seed can subtract it
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What so many labels promised their tracks (or artists) for the whole run: at most (ε, δ) each."""
+
+    labels: int
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        _expect("promise", self.labels >= 1 and 0 < self.epsilon < math.inf and 0 < self.delta < 1)
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """The privacy statement of a release.
+
+    Args:
+        unit: what is protected, at the label that it belongs to.
+        neighbours: the neighbouring relation.
+        trust: what the guarantee rests on.
+        accountant: what the labels computed their ε with.
+        noise: where the noise came from; `none` means that the model was trained without privacy.
+        promises: by ε and δ, how many labels promised it; empty without privacy.
+    """
+
+    unit: Unit
+    neighbours: str
+    trust: Trust
+    accountant: str
+    noise: Noise
+    promises: tuple[Promise, ...]
+
+    def __post_init__(self) -> None:
+        _expect("neighbours", _is_text(self.neighbours))
+        _expect("accountant", _is_text(self.accountant))
+        _expect("promises", (self.noise is Noise.NONE) == (not self.promises))
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 (hex) of one file."""
+
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _expect("size", self.size >= 0)
+        _expect("sha256", bool(DIGEST.fullmatch(self.sha256)))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A release's manifest.
+
+    Args:
+        name: of the release, for people.
+        task: such as `style`.
+        family: kind of model in the task.
+        classes: the styles, in the order of the model's outputs.
+        features: how a consumer computes the model's input.
+        parameters: how many numbers were trained.
+        shapes: of each named tensor; they add up to `parameters`.
+        rounds: aggregations that the model has seen.
+        labels: how many labels joined the run.
+        privacy: what was promised to them.
+        agreement: digest (SHA-256, hex) of the federation's agreement.
+        run: id (hex) of the training run.
+        configuration: digest (SHA-256, hex) of the run's `TrainingConfig`.
+        created: UTC, such as 2025-01-31T12:00:00Z.
+        software: versions, by the name of the distribution.
+        files: of each other file, its size and digest.
+    """
+
+    name: str
+    task: str
+    family: str
+    classes: tuple[str, ...]
+    features: FeatureSpec
+    parameters: int
+    shapes: Mapping[str, tuple[int, ...]]
+    rounds: int
+    labels: int
+    privacy: Privacy
+    agreement: str
+    run: str
+    configuration: str
+    created: str
+    software: Mapping[str, str]
+    files: Mapping[str, FileEntry]
+
+    def __post_init__(self) -> None:
+        for name in ("name", "task", "family"):
+            _expect(name, _is_text(getattr(self, name)))
+        _expect("classes", len(self.classes) >= 2 and all(map(_is_text, self.classes)))
+        _expect("classes", len(set(self.classes)) == len(self.classes))
+        _expect("shapes", all(_is_text(name) and min(shape, default=1) >= 1 for name, shape in self.shapes.items()))
+        _expect("parameters", self.parameters == sum(math.prod(shape) for shape in self.shapes.values()) >= 1)
+        _expect("rounds", self.rounds >= 1)
+        _expect("labels", self.labels >= 1)
+        _expect("privacy", sum(promise.labels for promise in self.privacy.promises) in (0, self.labels))
+        _expect("agreement", bool(DIGEST.fullmatch(self.agreement)))
+        _expect("run", bool(RUN.fullmatch(self.run)))
+        _expect("configuration", bool(DIGEST.fullmatch(self.configuration)))
+        _expect("created", _is_time(self.created))
+        _expect("software", all(_is_text(name) and _is_text(version) for name, version in self.software.items()))
+        _expect("files", sorted(self.files) == sorted(CONTENT_FILES))
+
+    def to_bytes(self) -> bytes:
+        """JSON for people and programs; these exact bytes are signed, and `from_bytes` reads them back."""
+        values = {"schema": SCHEMA, **_plain(self)}
+        return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Read a manifest.
+
+        Raises:
+            ReleaseError: it is not JSON, of another schema, or a field is missing, unknown, of the wrong type or range.
+        """
+        top = Fields(parse(data, MANIFEST_FILE), WHERE)
+        _expect_schema(top.take("schema", int))
+        manifest = cls(
+            name=top.take("name", str),
+            task=top.take("task", str),
+            family=top.take("family", str),
+            classes=top.take_list("classes", str),
+            features=_features(top.take("features", dict)),
+            parameters=top.take("parameters", int),
+            shapes={name: _shape(shape) for name, shape in top.take("shapes", dict).items()},
+            rounds=top.take("rounds", int),
+            labels=top.take("labels", int),
+            privacy=_privacy(top.take("privacy", dict)),
+            agreement=top.take("agreement", str),
+            run=top.take("run", str),
+            configuration=top.take("configuration", str),
+            created=top.take("created", str),
+            software=_software(top.take("software", dict)),
+            files={name: _file(entry) for name, entry in top.take("files", dict).items()},
+        )
+        top.done()
+        return manifest
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as dicts, in the order of its fields."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _expect_schema(schema: int) -> None:
+    if schema > SCHEMA:
+        raise ReleaseError(
+            f"The release is of schema {schema}, and this version of Sottovoce reads schema {SCHEMA}.",
+            hint="Install a newer Sottovoce.",
+        )
+    if schema != SCHEMA:
+        _refuse("schema")
+
+
+def _features(value: Any) -> FeatureSpec:
+    try:
+        return FeatureSpec.from_dict(value)
+    except ConfigurationError as error:
+        raise ReleaseError(f"The release's feature spec cannot be used: {error.message}") from None
+
+
+def _privacy(value: Any) -> Privacy:
+    part = Fields(value, f"the privacy statement of {WHERE}")
+    privacy = Privacy(
+        unit=_choice(Unit, part.take("unit", str), "unit"),
+        neighbours=part.take("neighbours", str),
+        trust=_choice(Trust, part.take("trust", str), "trust"),
+        accountant=part.take("accountant", str),
+        noise=_choice(Noise, part.take("noise", str), "noise"),
+        promises=tuple(_promise(item) for item in part.take("promises", list)),
+    )
+    part.done()
+    return privacy
+
+
+def _promise(value: Any) -> Promise:
+    part = Fields(value, f"a promise of {WHERE}")
+    promise = Promise(part.take("labels", int), part.take("epsilon", float), part.take("delta", float))
+    part.done()
+    return promise
+
+
+def _file(value: Any) -> FileEntry:
+    part = Fields(value, f"a file entry of {WHERE}")
+    entry = FileEntry(part.take("size", int), part.take("sha256", str))
+    part.done()
+    return entry
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if type(value) is not list or any(type(item) is not int for item in value):
+        _refuse("shapes")
+    return tuple(value)
+
+
+def _software(value: Any) -> dict[str, str]:
+    _expect("software", all(type(version) is str for version in value.values()))
+    return dict(value)
+
+
+def _choice(kind: type[Chosen], value: str, name: str) -> Chosen:
+    try:
+        return kind(value)
+    except ValueError:
+        _refuse(name)
+
+
+def _is_text(value: str) -> bool:
+    """Short and printable: what is shown in a terminal must not be able to steer it."""
+    return 0 < len(value) <= LONGEST_TEXT and value.isprintable()
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return datetime.strptime(value, TIME_FORMAT).replace(tzinfo=UTC).strftime(TIME_FORMAT) == value
+    except ValueError:
+        return False
+
+
+def _expect(name: str, holds: bool) -> None:
+    if not holds:
+        _refuse(name)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ReleaseError(f"The field '{name}' of {WHERE} holds what it must not.")

@@ -1,0 +1,107 @@
+"""Who vouches for a manifest: `manifest.sig`, a list of Ed25519 signatures over its exact bytes."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sottovoce.agreement import NAME
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import ReleaseError
+from sottovoce.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sottovoce.release.manifest import SIGNATURE_FILE
+from sottovoce.release.strict import Fields, parse
+
+PURPOSE = "release"
+WHERE = f"the release's {SIGNATURE_FILE}"
+
+
+class Role(StrEnum):
+    """In what capacity somebody signs."""
+
+    COORDINATOR = "coordinator"
+    LABEL = "label"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature. Role and name are signed too, so that nobody's signature can be passed off as another's.
+
+    Args:
+        role: the coordinator publishes, labels co-sign.
+        name: of the federation, or of the label.
+        public_key: 32 bytes, as the signer states it: whether it is theirs, an agreement or a person must say.
+        signature: 64 bytes.
+    """
+
+    role: Role
+    name: str
+    public_key: bytes
+    signature: bytes
+
+    @classmethod
+    def make(cls, identity: Identity, role: Role, name: str, manifest: bytes) -> "Signature":
+        """Sign a manifest's bytes."""
+        signature = identity.sign(purpose=PURPOSE, message=_message(role, name, manifest))
+        return cls(role, name, identity.public_key, signature)
+
+    def holds(self, manifest: bytes) -> bool:
+        """Whether it is the stated key's signature over this manifest, in this role, under this name."""
+        message = _message(self.role, self.name, manifest)
+        return verify(self.public_key, self.signature, purpose=PURPOSE, message=message)
+
+
+def encode(signatures: tuple[Signature, ...]) -> bytes:
+    """The content of `manifest.sig`."""
+    values = [
+        {
+            "role": each.role.value,
+            "name": each.name,
+            "public_key": each.public_key.hex(),
+            "signature": each.signature.hex(),
+        }
+        for each in signatures
+    ]
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def decode(data: bytes) -> tuple[Signature, ...]:
+    """Read `manifest.sig`: exactly one coordinator, then any number of labels, each once.
+
+    Raises:
+        ReleaseError: it is anything else.
+    """
+    values = parse(data, SIGNATURE_FILE)
+    if type(values) is not list:
+        raise ReleaseError(f"Expected a list in {WHERE}.")
+    signatures = tuple(_signature(value) for value in values)
+    roles = [each.role for each in signatures]
+    if roles.count(Role.COORDINATOR) != 1 or roles[0] is not Role.COORDINATOR:
+        raise ReleaseError(f"Expected {WHERE} to start with the coordinator's signature, and to hold no second one.")
+    labels = [each.name for each in signatures[1:]]
+    if len(set(labels)) != len(labels):
+        raise ReleaseError(f"A label signs twice in {WHERE}.")
+    return signatures
+
+
+def _message(role: Role, name: str, manifest: bytes) -> bytes:
+    return canonical_json({"role": role, "name": name, "manifest": hashlib.sha256(manifest).digest()})
+
+
+def _signature(value: object) -> Signature:
+    part = Fields(value, WHERE)
+    role, name = part.take("role", str), part.take("name", str)
+    public_key, signature = part.take("public_key", str), part.take("signature", str)
+    part.done()
+    if role not in list(Role) or not (0 < len(name) <= 63 and name.isprintable()):
+        raise ReleaseError(f"A signer's role or name in {WHERE} is not one.")
+    if role == Role.LABEL and not NAME.fullmatch(name):
+        raise ReleaseError(f"A signer's name in {WHERE} cannot be a label's.")
+    return Signature(Role(role), name, _hex(public_key, PUBLIC_KEY_BYTES), _hex(signature, SIGNATURE_BYTES))
+
+
+def _hex(text: str, size: int) -> bytes:
+    if not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
+        raise ReleaseError(f"Expected {2 * size} hexadecimal digits for a key or signature in {WHERE}.")
+    return bytes.fromhex(text)
