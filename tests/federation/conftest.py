@@ -1,0 +1,155 @@
+"""A whole federation in one process: real labels, the real coordinator, and a grid that only passes messages on."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from sottovoce.features.extract import default_spec
+from sottovoce_client.prepare import Prepared
+from sottovoce_simulations.partition import Scheme
+
+from sottovoce.agreement import Agreement
+from sottovoce.features.spec import View
+from sottovoce.models import registry
+from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce_client import label as label_module
+from sottovoce_client.app import client_app
+from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce_client.label import Label
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.federation import Federation
+
+CLASSES = ("blues", "chorale", "techno")
+
+
+@dataclass
+class LocalGrid:
+    """Flower's grid as the strategy sees it; every message goes through the label's Flower app.
+
+    `lose` says of (label, Flower's message type, reply) whether the reply is lost on its way.
+    `tamper` may change what the coordinator sends; it sees (label, message).
+    """
+
+    labels: list[Label]
+    app: ClientApp = field(init=False)
+    lose: Callable[[str, str], bool] = lambda label, action: False
+    tamper: Callable[[str, Message], None] = lambda label, message: None
+    seen: list[tuple[str, str, Message]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.app = client_app(lambda context: self.labels[int(context.node_config["partition-id"])])
+
+    def get_node_ids(self) -> Iterable[int]:
+        return range(1, len(self.labels) + 1)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        replies = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            name = self.labels[node - 1].home.name
+            sent = copy.deepcopy(message)
+            self.tamper(name, sent)
+            context = Context(1, node, {"partition-id": node - 1}, RecordDict(), {})
+            reply = self.app(sent, context)
+            reply.metadata.__dict__["_src_node_id"] = node
+            self.seen.append((name, message.metadata.message_type, reply))
+            if not self.lose(name, message.metadata.message_type):
+                replies.append(reply)
+        return replies
+
+
+def a_config(**changes: object) -> TrainingConfig:
+    recipe = registry.family("style", "svm").recipe(private=True)
+    values: dict[str, object] = {
+        "task": "style",
+        "family": "svm",
+        "classes": CLASSES,
+        "feature_spec": default_spec().digest,
+        "rounds": 3,
+        "local_steps": 2,
+        "batch_size": 20,
+        "learning_rate": recipe.learning_rate,
+        "momentum": recipe.momentum,
+        "max_grad_norm": recipe.max_grad_norm,
+        "private": True,
+        "epsilon": 8.0,
+        "delta": 1e-5,
+        "unit": Unit.TRACK,
+        "trust": Trust.LOCAL,
+        "balance": Balance.NONE,
+        "segments_per_track": 1,
+        "update_clip": recipe.update_clip,
+        "ring_bits": 32,
+        "server_optimizer": "fedavg",
+        "server_learning_rate": 1.0,
+        "holdout": 0.2,
+        "seed": 7,
+    }
+    return TrainingConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def a_dataset(tracks: int, seed: int) -> TrackDataset:
+    """Tracks whose style shows in their features, so that something can be learnt."""
+    family, spec = registry.family("style", "svm"), default_spec()
+    random = np.random.default_rng(seed)
+    shape = spec.shape(View.SUMMARY) if hasattr(spec, "shape") else (len(_names()),)
+    assert family.view is View.SUMMARY
+    centres = np.random.default_rng(0).normal(size=(len(CLASSES), *shape))
+    samples = []
+    for track in range(tracks):
+        target = track % len(CLASSES)
+        segments = centres[target] + random.normal(size=(2, *shape))
+        samples.append(Sample(segments.astype(np.float32), target))
+    return TrackDataset.build(samples)
+
+
+def _names() -> tuple[str, ...]:
+    from sottovoce.features.extract import summary_names
+
+    return tuple(summary_names(default_spec()))
+
+
+@pytest.fixture
+def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
+    """Five labels with homes, policies and ledgers; their data are made up instead of extracted."""
+    catalogues = [tmp_path / "catalogues" / f"label-{number}" for number in range(1, 6)]
+    for catalogue in catalogues:
+        catalogue.mkdir(parents=True)
+    experiment = Experiment(tmp_path / "catalogues", Scheme.parse("as-is"))
+
+    def prepared(home: object, policy: object, config: object, **_: object) -> Prepared:
+        number = int(home.name[-1])  # type: ignore[attr-defined]
+        return Prepared(a_dataset(60, seed=number), a_dataset(15, seed=100 + number))
+
+    monkeypatch.setattr(label_module, "prepare", prepared)
+    return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
+
+
+@pytest.fixture
+def labels(federation: Federation) -> list[Label]:
+    return [Label(home) for home in federation.homes]
+
+
+@pytest.fixture
+def grid(labels: list[Label]) -> LocalGrid:
+    return LocalGrid(labels)
+
+
+@pytest.fixture
+def agreement(federation: Federation) -> Agreement:
+    return federation.agreement
+
+
+@pytest.fixture
+def config() -> TrainingConfig:
+    return a_config()
+
+
+@pytest.fixture
+def configured() -> Callable[..., TrainingConfig]:
+    return a_config

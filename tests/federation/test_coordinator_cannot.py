@@ -1,0 +1,137 @@
+"""What a coordinator tries against real labels over Flower's messages, and what it gets: nothing but a word."""
+
+import os
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+
+from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.messages import Announcement, Kind, decode
+from sottovoce.wire import FRAME, PARAMETERS, RECORD, Action, parameters_digest
+from sottovoce_client.ledger import Ledger
+
+ELEMENTS = 100
+
+
+def ask(grid, node: int, action: str, frame: bytes, parameters: np.ndarray | None = None) -> Message:
+    content = RecordDict({RECORD: ConfigRecord({FRAME: frame})})
+    if parameters is not None:
+        content[PARAMETERS] = ArrayRecord({PARAMETERS: Array(parameters)})
+    message = Message(content, dst_node_id=node, message_type=action)
+    return grid.app(message, Context(1, node, {"partition-id": node - 1}, RecordDict(), {}))
+
+
+def reason(reply: Message) -> str:
+    assert reply.has_error()
+    return reply.error.reason
+
+
+@pytest.fixture
+def joined(grid, agreement, config):
+    """An aggregator that all five labels have joined."""
+    aggregator = Aggregator(agreement, Announcement.of(agreement, config))
+    for node in grid.get_node_ids():
+        reply = ask(grid, node, Action.ANNOUNCE.value, aggregator.announcement.encode())
+        aggregator.receive(decode(reply.content.config_records[RECORD][FRAME]))
+    return aggregator
+
+
+@pytest.fixture
+def parameters(config):
+    from sottovoce.features.extract import default_spec
+
+    from sottovoce.models import registry
+    from sottovoce.models.parameters import initial
+
+    return initial(registry.family(config.task, config.family), default_spec(), len(config.classes), config.seed)
+
+
+def request(aggregator, parameters, number: int = 1, kind: Kind = Kind.TRAIN):
+    from sottovoce.models import registry
+    from sottovoce.protocol.layout import VectorLayout
+
+    config = aggregator.config
+    layout = VectorLayout.for_round(
+        config,
+        kind,
+        parameters=parameters.size,
+        counters=len(registry.task(config.task).counters(len(config.classes))),
+        participants=len(aggregator.adverts),
+    )
+    return aggregator.start_round(
+        number, kind, aggregator.adverts, parameters_digest(parameters), layout.elements
+    ).encode()
+
+
+def charges(label) -> int:
+    with Ledger(label.home.ledger_file) as ledger:
+        return len([row for row in ledger.rows() if row.kind == "charge"])
+
+
+def test_repeat_a_round(grid, joined, parameters, labels):
+    frame = request(joined, parameters)
+    assert not ask(grid, 1, Action.TRAIN.value, frame, parameters).has_error()
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "StaleRound"
+    assert charges(labels[0]) == 1
+
+
+def test_send_other_parameters_than_the_others_got(grid, joined, parameters, labels):
+    frame = request(joined, parameters)
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters + 1)) == "WrongParameters"
+    assert charges(labels[0]) == 0
+
+
+def test_leave_the_parameters_out(grid, joined, parameters):
+    assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters))) == "LocalProtocolError"
+
+
+def test_train_beyond_the_planned_rounds(grid, joined, parameters, config, labels):
+    frame = request(joined, parameters, number=config.rounds + 1)
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "UnplannedRound"
+    assert charges(labels[0]) == 0
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 2])
+def test_have_more_models_measured_than_planned(grid, joined, parameters, config, beyond):
+    frame = request(joined, parameters, number=config.rounds + beyond, kind=Kind.EVALUATE)
+    assert reason(ask(grid, 1, Action.EVALUATE.value, frame, parameters)) == "UnplannedRound"
+
+
+def test_announce_a_run_twice(grid, joined):
+    assert reason(ask(grid, 1, Action.ANNOUNCE.value, joined.announcement.encode())) == "OutOfOrder"
+
+
+def test_speak_of_a_run_that_nobody_joined(grid, joined, parameters, agreement, config):
+    other = Announcement.of(agreement, config)
+    frame = request(joined, parameters).replace(joined.announcement.run, other.run)
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "LocalProtocolError"
+
+
+def test_say_what_only_labels_say(grid, joined):
+    advert = next(iter(joined.adverts.values()))
+    assert reason(ask(grid, 1, Action.UNMASK.value, advert.encode())) == "OutOfOrder"
+
+
+@pytest.mark.parametrize("frame", [b"", b"SoVo", os.urandom(200), b"\x80\x04cos\nsystem\n"])
+def test_send_rubbish(grid, labels, frame):
+    del labels
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame)) == "Malformed"
+
+
+def test_learn_from_a_failure(grid, joined, parameters, labels, monkeypatch):
+    """Flower would send an exception's text, and with it a path."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device", "/label/secret/track.flac")
+
+    monkeypatch.setattr("sottovoce_client.label.train", fail)
+    reply = ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters)
+    assert reason(reply) == "unavailable"
+    assert "secret" not in repr(reply.error.__dict__)
+    assert charges(labels[0]) == 1
+
+
+def test_find_a_ledger_that_is_gone(grid, joined, parameters, labels):
+    labels[0].home.ledger_file.unlink()
+    assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters)) == "unavailable"

@@ -1,0 +1,138 @@
+"""A run over real labels and the real strategy, message by message, without processes."""
+
+import numpy as np
+import pytest
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Krum
+
+from sottovoce.errors import ConfigurationError, RoundAborted
+from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.messages import Announcement
+from sottovoce.training import Balance
+from sottovoce.wire import Action
+from sottovoce_client.label import Label
+from sottovoce_client.ledger import Ledger
+from sottovoce_server.app import train
+from sottovoce_server.strategy import SecureAggregation
+
+
+def test_labels_learn_together(grid, agreement, configured):
+    config = configured(rounds=8, local_steps=4, batch_size=48, epsilon=50.0)
+    outcome = train(grid, agreement, config)
+    assert [record.number for record in outcome.history.rounds] == list(range(1, 9))
+    assert all(record.survivors == tuple(f"label-{n}" for n in range(1, 6)) for record in outcome.history.rounds)
+    assert sorted(outcome.history.metrics) == list(range(9))
+    assert outcome.history.metrics[8]["accuracy"] > 0.9
+    assert outcome.history.metrics[0]["accuracy"] < outcome.history.metrics[8]["accuracy"]
+
+
+def test_each_label_charges_its_own_ledger_and_stays_below_its_promise(grid, agreement, config, labels):
+    outcome = train(grid, agreement, config)
+    promised = {promise.label: promise for promise in outcome.history.promises}
+    for label in labels:
+        with Ledger(label.home.ledger_file) as ledger:
+            spent = ledger.epsilon(config.delta)
+            assert len([row for row in ledger.rows() if row.kind == "charge"]) == config.rounds
+        assert 0.9 * promised[label.home.name].epsilon < spent <= promised[label.home.name].epsilon
+
+
+@pytest.mark.parametrize("balance", [Balance.LOSS, Balance.SAMPLING])
+def test_balancing_classes_is_accounted_for_within_the_same_ceiling(grid, agreement, configured, labels, balance):
+    config = configured(balance=balance)
+    train(grid, agreement, config)
+    for label in labels:
+        with Ledger(label.home.ledger_file) as ledger:
+            assert 0.9 * config.epsilon < ledger.epsilon(config.delta) <= config.epsilon
+
+
+@pytest.mark.parametrize("optimizer", ["fedavg", "fedavgm", "fedadam", "fedyogi"])
+def test_every_server_optimiser_gets_the_masked_mean(grid, agreement, configured, optimizer):
+    rate = 1.0 if optimizer.startswith("fedavg") else 0.05
+    config = configured(server_optimizer=optimizer, server_learning_rate=rate, epsilon=50.0, batch_size=48, rounds=5)
+    outcome = train(grid, agreement, config)
+    assert outcome.history.metrics[5]["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("action", [Action.TRAIN, Action.CROSS_CHECK, Action.UNMASK])
+def test_a_label_that_vanishes_at_any_point_is_recovered_around(grid, agreement, config, action):
+    grid.lose = lambda label, sent: label == "label-2" and sent == action.value
+    outcome = train(grid, agreement, config)
+    assert not any(record.aborted for record in outcome.history.rounds)
+    for record in outcome.history.rounds:
+        assert ("label-2" in record.survivors) == (action is not Action.TRAIN)
+
+
+def test_a_round_below_the_threshold_is_aborted_and_the_next_one_goes_on(grid, agreement, config, labels):
+    rounds = []
+
+    def lose(label: str, action: str) -> bool:
+        if action == Action.TRAIN and label == "label-1":
+            rounds.append(action)
+        return len(rounds) == 1 and action == Action.TRAIN and label in ("label-3", "label-4", "label-5")
+
+    grid.lose = lose
+    outcome = train(grid, agreement, config)
+    first, *others = outcome.history.rounds
+    assert first.aborted
+    assert first.survivors == ()
+    assert not any(record.aborted for record in others)
+    with Ledger(labels[4].home.ledger_file) as ledger:  # what was spent on the aborted round stays spent
+        assert len([row for row in ledger.rows() if row.kind == "charge"]) == config.rounds
+
+
+def test_a_run_with_too_few_labels_ends_with_a_clear_word(grid, agreement, config):
+    grid.lose = lambda label, action: label != "label-1" and action == Action.ANNOUNCE
+    with pytest.raises(RoundAborted, match="Only 1 labels take part, and the agreement needs 3"):
+        train(grid, agreement, config)
+
+
+def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, config, labels):
+    text = labels[0].home.policy_file.read_text().replace("allow_non_private = false", "most_rounds = 2")
+    labels[0].home.policy_file.write_text(text)
+    grid.labels[0] = Label(labels[0].home)
+    outcome = train(grid, agreement, config)
+    assert outcome.history.refusals == {"label-1": "rounds"}
+    assert len(outcome.history.promises) == 4
+
+
+def test_a_run_without_privacy_needs_every_label_to_allow_it(grid, agreement, configured):
+    with pytest.raises(RoundAborted, match="Only 0 labels"):
+        train(grid, agreement, configured(private=False))
+
+
+def test_a_second_run_beyond_the_lifetime_budget_is_declined(grid, agreement, config):
+    train(grid, agreement, config)
+    with pytest.raises(RoundAborted) as caught:
+        train(grid, agreement, config)
+    assert "budget" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", [FedMedian, Krum])
+def test_strategies_that_look_at_single_updates_are_refused(agreement, config, kind):
+    with pytest.raises(ConfigurationError, match="looks at single updates"):
+        SecureAggregation(
+            kind(),
+            aggregator=Aggregator(agreement, Announcement.of(agreement, config)),
+            counters=1,
+            metrics=lambda sums: {},
+        )
+
+
+@pytest.mark.parametrize("kind", [FedAvg, FedAvgM, FedAdam, FedYogi])
+def test_flowers_averaging_strategies_are_wrapped(agreement, config, kind):
+    aggregator = Aggregator(agreement, Announcement.of(agreement, config))
+    wrapped = SecureAggregation(kind(), aggregator=aggregator, counters=1, metrics=lambda sums: {})
+    assert wrapped.strategy.__class__ is kind
+
+
+def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agreement, config, grid):
+    def model(seed: int | None) -> bytes:
+        for home in federation.homes:
+            home.ledger_file.unlink()
+            Ledger.create(home.ledger_file)
+        grid.labels[:] = [Label(home, simulation_seed=seed) for home in federation.homes]
+        return train(grid, agreement, config.changed(ring_bits=32)).parameters.tobytes()
+
+    # Stochastic rounding draws from the operating system's entropy even then, so that models agree up to the grid.
+    first, again, other = (np.frombuffer(model(seed), np.float32) for seed in (1, 1, None))
+    assert np.abs(first - again).max() < 1e-4 * np.abs(first).max()
+    assert np.abs(first - other).max() > 1e-2 * np.abs(first).max()
