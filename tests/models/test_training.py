@@ -149,9 +149,10 @@ def test_broken_features_leave_nothing(family, spec, dataset_of, config_of, plan
 
 def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):
     svm = registry.family("style", "svm")
-    config = config_of(svm, private=False, learning_rate=3e38, batch_size=1, local_steps=9)
-    with pytest.raises(Diverged):
-        train(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim())
+    config = config_of(svm, private=False, learning_rate=1e38)
+    loud = dataset_of(svm, LAST, scale=[1e6] * 5)
+    with pytest.raises(Diverged, match="parameters"):
+        train(svm, start(svm, spec), loud, config, None, sim())
 
 
 def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec):
