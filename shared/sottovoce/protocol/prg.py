@@ -7,19 +7,31 @@ elements. AES in counter mode (NIST SP 800-38A, section 6.5) under a key used on
 from collections.abc import Iterable
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
+from numpy.typing import NDArray
 
 from sottovoce.protocol.ring import RingArray
 
 SEED_BYTES = 32
 CHUNK_BYTES = 1 << 17  # keystream, sum and zeros together stay in a core's second-level cache
-_ZEROS = bytes(CHUNK_BYTES)
+_ZEROS = memoryview(bytes(CHUNK_BYTES))
 
 
-def _keystream(seed: bytes) -> CipherContext:
-    return Cipher(AES(seed), CTR(bytes(16))).encryptor()
+class Keystream:
+    """PRG(seed), from its start onwards.
+
+    Args:
+        seed: 32 bytes, of one keystream only.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self._cipher = Cipher(AES(seed), CTR(bytes(16))).encryptor()
+
+    def fill(self, buffer: NDArray[np.uint8]) -> None:
+        """Write the next bytes into all of `buffer` (`[n]`, at most `CHUNK_BYTES`)."""
+        self._cipher.update_into(_ZEROS[: buffer.size], buffer.data)
 
 
 def add_masks(vector: RingArray, *, plus: Iterable[bytes] = (), minus: Iterable[bytes] = ()) -> None:
@@ -30,13 +42,13 @@ def add_masks(vector: RingArray, *, plus: Iterable[bytes] = (), minus: Iterable[
         plus: seeds of 32 bytes.
         minus: seeds of 32 bytes.
     """
-    streams = [(np.add, _keystream(seed)) for seed in plus] + [(np.subtract, _keystream(seed)) for seed in minus]
+    streams = [(np.add, Keystream(seed)) for seed in plus] + [(np.subtract, Keystream(seed)) for seed in minus]
     step = CHUNK_BYTES // vector.itemsize
     buffer = np.empty(min(CHUNK_BYTES, vector.nbytes), np.uint8)
-    mask = buffer.view(vector.dtype)
     for start in range(0, vector.size, step):
         part = vector[start : start + step]
-        zeros = memoryview(_ZEROS)[: part.nbytes]
+        filled = buffer[: part.nbytes]
+        mask = filled.view(vector.dtype)
         for combine, stream in streams:
-            stream.update_into(zeros, buffer.data)
-            combine(part, mask[: part.size], out=part)
+            stream.fill(filled)
+            combine(part, mask, out=part)

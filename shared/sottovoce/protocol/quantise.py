@@ -1,16 +1,19 @@
 """Real numbers to whole numbers and back, unbiased: stochastic rounding onto an even grid."""
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import LocalProtocolError
+from sottovoce.protocol.prg import SEED_BYTES, Keystream
 from sottovoce.protocol.ring import RingArray
 
 CHUNK = 1 << 14  # numbers; four temporaries of this size stay in the cache
 SPREAD = 16.0
+FRACTIONS = np.float32(1 << 24)  # as many as a float32 in [0, 1) is exact to
 
 
 @dataclass(frozen=True)
@@ -38,30 +41,32 @@ class Quantiser:
     def quantise(self, update: NDArray[np.float32], scale: float, out: RingArray) -> None:
         """Write `scale · update` onto the grid: rounded up or down at random, so that the mean is exact.
 
-        What a 32-bit float rounds when a number is scaled is its own precision; the random part is drawn against the
-        exact fraction that remains. The randomness hides nothing, so a fast generator seeded by the operating system
-        will do.
+        Once a number is scaled, in its own float32 precision, it splits exactly into a whole part and a fraction; it
+        is rounded up when 24 random bits, from a fresh keystream, are less than the fraction.
 
         Args:
             update: `[n]`, finite.
             scale: factor, applied before.
             out: `[n]`, filled with 0 … `top`.
         """
-        random = np.random.Generator(np.random.SFC64())
+        random = Keystream(os.urandom(SEED_BYTES))
         factor = np.float32(scale / self.step)
         half = self.top // 2
         size = min(CHUNK, update.size)
         value, floor, chance = (np.empty(size, np.float32) for _ in range(3))
-        whole = np.empty(size, np.int32)
+        bits, whole = np.empty(size, np.uint32), np.empty(size, np.int32)
         for start in range(0, update.size, CHUNK):
             part = update[start : start + CHUNK]
             number = part.size
-            v, f, c, w = value[:number], floor[:number], chance[:number], whole[:number]
+            v, f, c, r, w = value[:number], floor[:number], chance[:number], bits[:number], whole[:number]
             np.multiply(part, factor, out=v)
             np.clip(v, -half, half, out=v)
             np.floor(v, out=f)
             np.subtract(v, f, out=v)
-            random.random(out=c, dtype=np.float32)
+            np.multiply(v, FRACTIONS, out=v)
+            random.fill(r.view(np.uint8))
+            np.right_shift(r, 8, out=r)
+            np.copyto(c, r.view(np.int32), casting="unsafe")
             np.add(f, np.less(c, v), out=f)
             np.add(f, half, out=w, casting="unsafe")
             out[start : start + number] = w
