@@ -4,7 +4,7 @@
     ├── UserError                     what a person gave us cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
     │   ├── CatalogueError            a catalogue as a whole
-    │   ├── AudioError                one audio file; `reason` is a `Unusable` value of the catalogue
+    │   ├── AudioError                one audio file; `reason` is a value of `sottovoce.audio.Unusable`
     │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
     ├── PrivacyError                  a privacy promise would break; exit code 3
     │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
@@ -21,6 +21,11 @@
 Messages never carry a secret, a track's name or a path of a label's catalogue (the command line, which talks to the
 label's own people, adds the path itself).
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sottovoce.audio import Unusable
 
 
 class SottovoceError(Exception):
@@ -54,7 +59,17 @@ class CatalogueError(UserError):
 
 
 class AudioError(UserError):
-    """One audio file cannot be used."""
+    """One audio file cannot be used.
+
+    Args:
+        message: what is wrong.
+        reason: the same in one of few words, for counting.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, *, reason: "Unusable", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class ReleaseError(UserError):

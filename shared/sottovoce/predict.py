@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sottovoce.audio import Unusable
 from sottovoce.errors import AudioError
 from sottovoce.models.base import Family
 
@@ -33,7 +34,7 @@ def probabilities(family: Family, model: nn.Module, features: NDArray[np.floatin
         AudioError: there is no segment.
     """
     if len(features) == 0:
-        raise AudioError("The track is shorter than one segment.")
+        raise AudioError("The track is shorter than one segment.", reason=Unusable.TOO_SHORT)
     found = family.probabilities(outputs(model, torch.from_numpy(features))).mean(dim=0)
     averaged: NDArray[np.float32] = found.numpy()
     return averaged

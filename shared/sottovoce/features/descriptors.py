@@ -1,0 +1,27 @@
+"""What a descriptor is, and the statistics that several of them use."""
+
+import torch
+from torch import Tensor
+
+Descriptors = dict[str, Tensor]
+"""Names and values, each `[segments]` or `[segments, size]`."""
+
+
+def spread(values: Tensor) -> Tensor:
+    """Standard deviation along the last axis, safe for a single value."""
+    return values.std(dim=-1, correction=0)
+
+
+def level_and_spread(name: str, values: Tensor) -> Descriptors:
+    """Mean and standard deviation along the last axis."""
+    return {f"{name}.mean": values.mean(dim=-1), f"{name}.std": spread(values)}
+
+
+def logarithm(values: Tensor, floor: float) -> Tensor:
+    """Natural logarithm with a floor: what is positive and skewed becomes roughly Gaussian."""
+    return torch.log(values + floor)
+
+
+def share(values: Tensor) -> Tensor:
+    """Values divided by their sum along the last axis; all zero stays all zero."""
+    return values / values.sum(dim=-1, keepdim=True).clamp(min=1e-9)

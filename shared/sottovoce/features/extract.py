@@ -1,0 +1,113 @@
+"""From a track to the features of its segments, in both views."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.audio import Unusable, read
+from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.features.descriptors import Descriptors
+from sottovoce.features.harmony import harmony
+from sottovoce.features.normalisation import Normalisation, for_spec, shipped_digest
+from sottovoce.features.rhythm import rhythm
+from sottovoce.features.spec import FeatureSpec, View
+from sottovoce.features.spectra import Spectra, cut, level, spectra
+from sottovoce.features.timbre import timbre
+
+VERSION = 1
+"""Of this code, as `FeatureSpec.version` names it; raised whenever the same audio would give other numbers."""
+
+_NAMING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Features:
+    """A track's segments in both views, normalised.
+
+    Args:
+        summary: `[segments, len(summary_names(spec))]`, float32.
+        log_mel: `[segments, n_mels, frames]`, float16.
+    """
+
+    summary: NDArray[np.float32]
+    log_mel: NDArray[np.float16]
+
+    def view(self, view: View) -> NDArray[np.floating]:
+        """One of the two."""
+        return self.summary if view is View.SUMMARY else self.log_mel
+
+
+@lru_cache(maxsize=1)
+def default_spec() -> FeatureSpec:
+    """The spec that runs are made with: the defaults, normalised by the constants that are shipped."""
+    return FeatureSpec(version=VERSION, normalisation=shipped_digest())
+
+
+def extract_file(path: Path, spec: FeatureSpec, normalisation: Normalisation | None = None) -> Features:
+    """The features of an audio file; see `extract`.
+
+    Raises:
+        AudioError: the file cannot be used; `reason` says why.
+        ConfigurationError: the spec cannot be computed here.
+    """
+    return extract(read(path, spec.sample_rate), spec, normalisation)
+
+
+def extract(audio: Tensor, spec: FeatureSpec, normalisation: Normalisation | None = None) -> Features:
+    """The features of a track. They depend on nothing but the audio and the spec.
+
+    Args:
+        audio: mono samples at the spec's rate, `[samples]`, float32.
+        spec: how; one whose `normalisation` is empty gives features that are not normalised.
+        normalisation: the constants that the spec names, where they are not those shipped here (a release brings its
+            own).
+
+    Raises:
+        AudioError: the track is shorter than one segment.
+        ConfigurationError: the spec is of another version of this code, or its constants are not at hand.
+    """
+    if spec.version != VERSION:
+        raise ConfigurationError(
+            f"Features of version {spec.version} cannot be computed by this code, which computes version {VERSION}.",
+            hint="Install the version of sottovoce that the model was made with.",
+        )
+    constants = for_spec(spec, normalisation)
+    if len(audio) < spec.segment_samples:
+        raise AudioError("The track is shorter than one segment.", reason=Unusable.TOO_SHORT)
+    with torch.inference_mode():
+        found = spectra(cut(level(audio, spec), spec), spec)
+        summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
+    if constants is not None:
+        summary, log_mel = constants.summary(summary), constants.log_mel(log_mel)
+    return Features(summary.numpy(), log_mel.to(torch.float16).numpy())
+
+
+def _describe(found: Spectra) -> Descriptors:
+    return {**timbre(found), **rhythm(found), **harmony(found)}
+
+
+def _columns(descriptors: Descriptors) -> list[Tensor]:
+    return [values[:, None] if values.ndim == 1 else values for values in descriptors.values()]
+
+
+def summary_names(spec: FeatureSpec) -> tuple[str, ...]:
+    """The name of each dimension of the summary view, in order."""
+    return _names(spec)
+
+
+@lru_cache(maxsize=8)
+def _names(spec: FeatureSpec) -> tuple[str, ...]:
+    """Learnt from a segment of noise, so that names and numbers cannot come apart."""
+    noise = torch.rand(1, spec.segment_samples, generator=torch.Generator().manual_seed(_NAMING_SEED)) - 0.5
+    with torch.inference_mode():
+        descriptors = _describe(spectra(noise, spec))
+    return tuple(
+        name if values.ndim == 1 else f"{name}.{number}"
+        for name, values in descriptors.items()
+        for number in range(1 if values.ndim == 1 else values.shape[1])
+    )

@@ -1,0 +1,94 @@
+"""Fits the public normalisation constants: `python -m sottovoce.features.fit FOLDER` over public audio only.
+
+The shipped ones come from the synthetic catalogue (`sottovoce synthesise`), which is narrower than real music. So each
+deviation is at least a quarter of the middle one among its descriptor's dimensions: what hardly varies in synthetic
+music is not blown up where it does in real music.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.errors import AudioError, CatalogueError
+from sottovoce.features.extract import VERSION, Features, extract_file, summary_names
+from sottovoce.features.normalisation import CONSTANTS, Normalisation
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.files import write_bytes
+
+LEAST_SHARE = 0.25
+"""Least deviation, as a share of the median one in the same descriptor."""
+
+_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+_SEED = 2
+
+_log = logging.getLogger(__name__)
+
+
+def fit(tracks: Sequence[Features], names: Sequence[str]) -> Normalisation:
+    """Constants from features that are not normalised; every track weighs the same.
+
+    Args:
+        tracks: their features under a spec without constants.
+        names: of the summary's dimensions.
+    """
+    summary = _moments([track.summary for track in tracks])
+    bands = _moments([track.log_mel.transpose(0, 2, 1).reshape(-1, track.log_mel.shape[1]) for track in tracks])
+    groups = [name.rstrip("0123456789") for name in names]
+    std = summary[1].clone()
+    start = 0
+    for _, members in groupby(groups):
+        size = len(list(members))
+        part = std[start : start + size]
+        part.clamp_(min=max(LEAST_SHARE * float(part.median()), 1e-3))
+        start += size
+    return Normalisation(summary[0], std, bands[0], bands[1].clamp(min=LEAST_SHARE * float(bands[1].median())))
+
+
+def _moments(tracks: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
+    means = np.stack([track.mean(axis=0, dtype=np.float64) for track in tracks])
+    squares = np.stack([np.square(track, dtype=np.float64).mean(axis=0) for track in tracks])
+    mean = means.mean(axis=0)
+    std = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0))
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
+
+
+def _features(path: Path, spec: FeatureSpec) -> Features | None:
+    try:
+        return extract_file(path, spec)
+    except AudioError:
+        return None
+
+
+def main() -> None:
+    """Fit and write the constants that are shipped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="public audio, at any depth")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name(CONSTANTS))
+    parser.add_argument("--most", type=int, default=3000, help="use at most so many files, drawn evenly")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    spec = FeatureSpec(version=VERSION)
+    paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)
+    chosen = np.random.default_rng(_SEED).permutation(len(paths))[: options.most]
+    with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,), mp_context=get_context("spawn")) as pool:
+        found = pool.map(partial(_features, spec=spec), [paths[index] for index in sorted(chosen)], chunksize=8)
+        tracks = [features for features in found if features is not None]
+    if not tracks:
+        raise CatalogueError("There is no audio to fit normalisation constants on.")
+    constants = fit(tracks, summary_names(spec))
+    write_bytes(options.out, constants.to_bytes())
+    _log.info("%d tracks, digest %s", len(tracks), constants.digest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Public constants that features are normalised by. They are fitted on synthetic music, so they tell of no catalogue."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from sottovoce.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sottovoce.features.spec import FeatureSpec
+
+CLIP = 4.0
+"""Normalised numbers lie within ±CLIP, so that no odd recording outweighs a thousand others."""
+
+CONSTANTS = "constants.safetensors"
+_NAMES = ("summary_mean", "summary_std", "log_mel_mean", "log_mel_std")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Means and deviations of both views.
+
+    Args:
+        summary_mean: of each dimension, `[D]`, float32.
+        summary_std: of each dimension, positive.
+        log_mel_mean: of each band in dB, `[n_mels]`, float32.
+        log_mel_std: of each band, positive.
+    """
+
+    summary_mean: Tensor
+    summary_std: Tensor
+    log_mel_mean: Tensor
+    log_mel_std: Tensor
+
+    def __post_init__(self) -> None:
+        for mean, std in ((self.summary_mean, self.summary_std), (self.log_mel_mean, self.log_mel_std)):
+            if mean.ndim != 1 or mean.shape != std.shape or mean.dtype != torch.float32 or std.dtype != torch.float32:
+                raise ConfigurationError("Normalisation constants have the wrong shape or type.")
+            if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+                raise ConfigurationError("Normalisation constants are not finite, or a deviation is not positive.")
+
+    def summary(self, values: Tensor) -> Tensor:
+        """Summary vectors `[segments, D]`, normalised and clipped."""
+        return _normalised(values, self.summary_mean, self.summary_std)
+
+    def log_mel(self, values: Tensor) -> Tensor:
+        """Log-mel segments `[segments, n_mels, frames]` in dB, normalised and clipped."""
+        return _normalised(values, self.log_mel_mean[:, None], self.log_mel_std[:, None])
+
+    def to_bytes(self) -> bytes:
+        """The constants as safetensors; equal constants give equal bytes."""
+        return save({name: getattr(self, name).contiguous() for name in _NAMES})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of `to_bytes()`, which `FeatureSpec.normalisation` names."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+def _normalised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    if values.shape[1] != len(mean):
+        raise ConfigurationError("These normalisation constants belong to another feature spec.")
+    return ((values - mean) / std).clamp(-CLIP, CLIP)
+
+
+def load_normalisation(data: bytes) -> Normalisation:
+    """Constants from the bytes that `Normalisation.to_bytes` made, such as a release carries.
+
+    Raises:
+        ConfigurationError: the bytes are no such constants.
+    """
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError):
+        raise ConfigurationError("Normalisation constants are damaged.") from None
+    if set(tensors) != set(_NAMES):
+        raise ConfigurationError("Normalisation constants lack a part, or have one too many.")
+    return Normalisation(**tensors)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Normalisation:
+    """The constants that come with this package."""
+    return load_normalisation(_shipped_bytes())
+
+
+def shipped_digest() -> str:
+    """SHA-256 (hex) of the constants that come with this package."""
+    return hashlib.sha256(_shipped_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _shipped_bytes() -> bytes:
+    return files("sottovoce.features").joinpath(CONSTANTS).read_bytes()
+
+
+def constants_bytes(spec: "FeatureSpec") -> bytes:
+    """The shipped constants for a release to carry along with its spec.
+
+    Raises:
+        ConfigurationError: the spec names other constants.
+    """
+    if spec.normalisation != shipped_digest():
+        raise ConfigurationError("The feature spec names normalisation constants that are not those shipped here.")
+    return _shipped_bytes()
+
+
+def for_spec(spec: "FeatureSpec", given: Normalisation | None) -> Normalisation | None:
+    """The constants that a spec names: those given, or those shipped; None for a spec that names none.
+
+    Raises:
+        ConfigurationError: neither is what the spec names.
+    """
+    if not spec.normalisation:
+        return None
+    if given is not None and given.digest == spec.normalisation:
+        return given
+    if given is None and shipped_digest() == spec.normalisation:
+        return shipped()
+    raise ConfigurationError(
+        "The normalisation constants at hand are not those that the feature spec names.",
+        hint="A release brings its own; for a new run, use the default spec.",
+    )
+
+
+def unnormalised(spec: "FeatureSpec") -> "FeatureSpec":
+    """The same spec without constants: what constants are fitted on."""
+    return replace(spec, normalisation="")
