@@ -47,12 +47,12 @@ def scan(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Files read at a time; by default one a core.", show_default=False)
+        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
     ] = None,
     index: Annotated[
         Path | None,
         typer.Option(
-            help="The file that remembers this scan for the next; by default one in your cache folder.",
+            help="The file that remembers this scan for the next; Default: one in your cache folder.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +61,8 @@ def scan(
     """Say what a catalogue holds, what of it cannot be used and why.
 
     DIR holds WAV, FLAC, OGG, Opus or MP3 as STYLE/…/track, or in any way with a catalogue.csv (path, style, and
-    optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2 only where nothing can be used.
+    optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2
+    only where nothing can be used.
     """
     from sottovoce_client.catalogue.command import scan_and_show
 

@@ -171,5 +171,5 @@ def test_each_file_is_examined_once(root: Path, index: Path, write, monkeypatch:
     seen: list[Path] = []
     real = examine.examine
     monkeypatch.setattr("sottovoce_client.catalogue.scanning.examine", lambda path: seen.append(path) or real(path))
-    scan(root, index=index, workers=3)
+    scan(root, index=index, workers=1)
     assert sorted(seen) == sorted(root.rglob("*.wav"))

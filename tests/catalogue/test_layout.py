@@ -62,7 +62,9 @@ def test_the_walk_is_sorted_and_passes_over_what_promises_no_audio(root: Path) -
 def test_audio_of_another_format_is_named_so_that_it_can_be_converted(root: Path) -> None:
     put(root, "jazz/a.m4a")
     [entry] = candidates(root, purposes=frozenset(Purpose), today=TODAY, default_consent=DEFAULT_CONSENT)
-    assert entry == Rejected("jazz/a.m4a", "not-audio", "'.m4a' is not one of WAV, FLAC, OGG, Opus and MP3: convert it")
+    assert entry == Rejected(
+        "jazz/a.m4a", "not audio", "'.m4a' is not one of WAV, FLAC, OGG, Opus and MP3: convert it."
+    )
 
 
 def test_two_spellings_of_a_folder_are_one_style(root: Path) -> None:
@@ -93,7 +95,7 @@ def test_links_and_pipes(root: Path, tmp_path: Path) -> None:
         "jazz/loop": "ignored",
         "jazz/nowhere.wav": "missing",
         "jazz/out.wav": "outside",
-        "jazz/pipe.wav": "not-audio",
+        "jazz/pipe.wav": "not audio",
         "jazz/self.wav": "unreadable",
     }
 
@@ -116,7 +118,7 @@ def test_a_folder_that_may_not_be_read_is_reported_and_the_rest_goes_on(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    assert found(root) == {"folk": "no-permission", "jazz/a.wav": "jazz"}
+    assert found(root) == {"folk": "no permission", "jazz/a.wav": "jazz"}
 
 
 def test_a_sheet_lists_the_catalogue(root: Path) -> None:
@@ -129,11 +131,11 @@ def test_a_sheet_lists_the_catalogue(root: Path) -> None:
         "a.wav": "jazz",
         "rock/b.wav": "folk",
         "rock/cover.jpg": "ignored",
-        "rock/unlisted.wav": "no-style",
+        "rock/unlisted.wav": "no style",
         "take.bin": "folk",
         ".hidden/c.wav": "punk",
         "rock/d.wav": "missing",
-        "rock": "not-audio",
+        "rock": "not audio",
     }
 
 
@@ -152,7 +154,7 @@ def test_a_row_that_leads_out_is_rejected(root: Path, tmp_path: Path, path: str)
     (root / "catalogue.csv").write_text(f"path,style\n{path},jazz\n")
     entries = candidates(root, purposes=frozenset(Purpose), today=TODAY, default_consent=DEFAULT_CONSENT)
     details = [entry.detail for entry in entries if isinstance(entry, Rejected) and "line" in entry.detail]
-    assert details == ["catalogue.csv, line 2: it leads out of the catalogue"]
+    assert details == ["catalogue.csv, line 2: it leads out of the catalogue."]
 
 
 def test_consent_decides_before_anything_is_opened(root: Path) -> None:
@@ -162,7 +164,7 @@ def test_consent_decides_before_anything_is_opened(root: Path) -> None:
         "a.wav,jazz,\nb.wav,jazz,generator\nc.wav,jazz,none\n"
         "d.wav,jazz,style until 2026-05-31\ne.wav,jazz,stlye\n"
     )
-    any_purpose = {"a.wav": "jazz", "b.wav": "jazz", "c.wav": "withheld", "d.wav": "withheld", "e.wav": "bad-row"}
+    any_purpose = {"a.wav": "jazz", "b.wav": "jazz", "c.wav": "withheld", "d.wav": "withheld", "e.wav": "bad row"}
     assert found(root) == any_purpose
     assert found(root, purposes=frozenset({Purpose.STYLE})) == any_purpose | {"b.wav": "withheld"}
     assert found(root, today=date(2026, 5, 31)) == any_purpose | {"d.wav": "jazz"}

@@ -1,13 +1,17 @@
 """Opening one file: its digest, whether its audio can be used, and its tags."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sottovoce.audio import Unusable, inspect
-
 from sottovoce.errors import AudioError
 from sottovoce.files import sha256_file
 from sottovoce_client.catalogue.tags import Tags, read_tags
+
+# A permission, a network drive or a file may come back, so these say nothing of the content.
+_PASSING = (Unusable.NO_PERMISSION, Unusable.MISSING, Unusable.UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Facts:
     """What a file's content says, whatever a scan is for.
 
     Args:
-        digest: SHA-256 of the content, 64 hexadecimal digits; empty where it could not be read.
+        digest: SHA-256 of the content, 64 hexadecimal digits; empty where the content could not be read.
         seconds: of audio; 0 where there is none.
         reason: why its audio cannot be used, or None where it can.
         detail: the same in a sentence.
@@ -30,23 +34,31 @@ class Facts:
 
     @property
     def lasting(self) -> bool:
-        """Whether the same content says the same tomorrow; a permission or a network drive may come back."""
+        """Whether the same content says the same tomorrow."""
         return bool(self.digest)
+
+    def plain(self) -> tuple[Any, ...]:
+        """Plain values in one order, which `of` reads back."""
+        return (self.digest, self.seconds, self.reason, self.detail, *astuple(self.tags))
+
+    @classmethod
+    def of(cls, plain: Sequence[Any]) -> "Facts":
+        """Facts from plain values."""
+        digest, seconds, reason, detail, *tags = plain
+        return cls(digest, seconds, Unusable(reason) if reason else None, detail, Tags(*tags))
 
 
 def examine(path: Path) -> Facts:
     """Read a file through."""
     try:
-        if path.stat().st_size == 0:
-            return Facts(sha256_file(path), reason=Unusable.EMPTY, detail="it has no content")
         digest = sha256_file(path)
         seconds = inspect(path).seconds
     except PermissionError:
-        return Facts("", reason=Unusable.NO_PERMISSION, detail="it may not be read")
+        return Facts("", reason=Unusable.NO_PERMISSION, detail="The file may not be read.")
     except FileNotFoundError:
-        return Facts("", reason=Unusable.MISSING, detail="it vanished during the scan")
+        return Facts("", reason=Unusable.MISSING, detail="The file is not there.")
     except OSError as error:
-        return Facts("", reason=Unusable.UNREADABLE, detail=f"it cannot be read: {error.strerror}")
+        return Facts("", reason=Unusable.UNREADABLE, detail=f"The file cannot be read: {error.strerror}.")
     except AudioError as error:
-        return Facts(digest, reason=error.reason, detail=error.message)
+        return Facts("" if error.reason in _PASSING else digest, reason=error.reason, detail=error.message)
     return Facts(digest, seconds, tags=read_tags(path))

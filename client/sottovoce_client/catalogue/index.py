@@ -12,11 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from sottovoce.audio import Unusable
-
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.examine import Facts
-from sottovoce_client.catalogue.tags import Tags
 from sottovoce_client.catalogue.walk import Found
 
 APPLICATION = 0x53_6F_74_74  # "Sott": a database of somebody else's is never taken for an index
@@ -83,21 +80,11 @@ class Index:
         row = self._connection.execute(
             _KNOWN, (os.fsencode(file.path), file.size, file.modified, file.inode)
         ).fetchone()
-        if row is None:
-            return None
-        digest, seconds, reason, detail, *tags = row
-        return Facts(digest, seconds, Unusable(reason) if reason else None, detail, Tags(*tags))
+        return None if row is None else Facts.of(row)
 
     def learn(self, file: Found, facts: Facts) -> None:
         """Remember what a file's content says."""
-        tags = facts.tags
-        self._unsaved.append(
-            (
-                *(os.fsencode(file.path), file.size, file.modified, file.inode),
-                *(facts.digest, facts.seconds, facts.reason, facts.detail),
-                *(tags.title, tags.artist, tags.album, tags.genre, tags.isrc),
-            )
-        )
+        self._unsaved.append((os.fsencode(file.path), file.size, file.modified, file.inode, *facts.plain()))
         if len(self._unsaved) >= BATCH:
             self._save()
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sottovoce.audio import Unusable
-
 from sottovoce_client.catalogue import isrc
 from sottovoce_client.catalogue.examine import Facts
 from sottovoce_client.catalogue.layout import Candidate
@@ -35,10 +34,10 @@ def resolve(
         tracks[track.digest] = track
         code = _said(candidate, facts, "isrc")
         if code and track.isrc is None:
-            remarks.append(Remark(path, f"'{code}' is no ISRC (two letters, three letters or digits, seven digits)"))
+            remarks.append(Remark(path, f"'{code}' is no ISRC (two letters, three letters or digits, seven digits)."))
         if track.isrc is not None and by_isrc.setdefault(track.isrc, track) is not track:
             other = _name(by_isrc[track.isrc], root)
-            remarks.append(Remark(path, f"it has the ISRC of {other}: if they are one recording, keep one"))
+            remarks.append(Remark(path, f"It has the ISRC of {other}: if they are one recording, keep one."))
     return list(tracks.values()), rejected, remarks
 
 
@@ -47,10 +46,10 @@ def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Reje
     if facts.reason is not None:
         return Rejected(path, facts.reason, facts.detail)
     if facts.seconds < segment_seconds:
-        length = f"it lasts {facts.seconds:.2f} s, and a segment {segment_seconds:g} s"
+        length = f"It lasts {facts.seconds:.2f} s, and a segment {segment_seconds:g} s."
         return Rejected(path, Unusable.TOO_SHORT, length)
     if not (candidate.style or facts.tags.genre):
-        return Rejected(path, Unusable.NO_STYLE, "neither a sheet, nor a folder, nor a tag inside it names one")
+        return Rejected(path, Unusable.NO_STYLE, "Neither a sheet, nor a folder, nor a tag inside it names one.")
     return None
 
 
@@ -75,7 +74,7 @@ def _said(candidate: Candidate, facts: Facts, name: str) -> str:
 
 
 def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
-    detail = f"its content is that of {_name(first, root)}"
+    detail = f"Its content is that of {_name(first, root)}"
     conflicts = []
     if track.style != first.style:
         conflicts.append(f"style '{first.style}' there, '{track.style}' here")
@@ -83,7 +82,7 @@ def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
         conflicts.append(f"consent '{first.consent}' there, '{track.consent}' here")
     if conflicts:
         detail += f", and they contradict each other: {', '.join(conflicts)}"
-    return Rejected(path, Unusable.DUPLICATE, detail)
+    return Rejected(path, Unusable.DUPLICATE, f"{detail}.")
 
 
 def _name(track: Track, root: Path) -> str:

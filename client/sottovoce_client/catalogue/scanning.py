@@ -1,8 +1,8 @@
 """Scanning a catalogue: walk, ask the index, open what changed on all cores, decide."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
 from sottovoce_client.catalogue.examine import Facts, examine
 from sottovoce_client.catalogue.index import Index, default_index
 from sottovoce_client.catalogue.layout import Candidate, Withheld, candidates
+from sottovoce_client.catalogue.readers import read_all
 from sottovoce_client.catalogue.resolve import resolve
 from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected
 
 # `progress(done, total)`: the total is None while the folders are still walked. Called from the scanning thread.
 Progress = Callable[[int, int | None], None]
-AHEAD = 4  # files waiting for each worker: enough to keep it busy, few enough to stop at once
 
 
 def scan(
@@ -33,9 +33,8 @@ def scan(
 ) -> Catalogue:
     """What a catalogue holds, opening only files that consent to one of the purposes and changed since the last scan.
 
-    Threads share the work, since decoding and hashing leave the interpreter free: no process is started, so a scan may
-    run anywhere, and an interruption (Ctrl-C, or an error raised by `progress`) ends it within the files at hand. What
-    it has learnt by then is kept.
+    What it has learnt is kept when it is interrupted (Ctrl-C, or an error raised by `progress`), and so is everything
+    but the last few files when its process is killed.
 
     Args:
         root: the catalogue's folder; it may be read-only.
@@ -43,7 +42,7 @@ def scan(
         segment_seconds: a track must last as long as this.
         purposes: open what may serve one of these; None: what may serve any purpose.
         default_consent: of a track for which the sheet says nothing.
-        workers: files read at a time; by default one a core.
+        workers: processes that read files, by default one a core; 1 reads in this process and starts none.
         progress: told of every file that is done.
         today: the day that consent is asked for; by default the local one.
 
@@ -73,7 +72,7 @@ def scan(
                 ignored += 1
     files.sort(key=lambda candidate: candidate.file.path)
     with Index(index or default_index(root)) as memory:
-        facts, opened = _facts(root, files, memory, workers or _cores(), tell)
+        facts, opened = _facts(root, files, memory, workers, tell)
         memory.forget_all_but([candidate.file.path for candidate in files] + withheld)
     tracks, refused, remarks = resolve(root, zip(files, facts, strict=True), segment_seconds)
     catalogue = Catalogue(
@@ -99,40 +98,26 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _facts(root: Path, files: list[Candidate], memory: Index, workers: int, tell: Progress) -> tuple[list[Facts], int]:
+def _facts(
+    root: Path, files: list[Candidate], memory: Index, workers: int | None, tell: Progress
+) -> tuple[list[Facts], int]:
     """The facts of each file, in order, and how many files had to be read for them."""
     facts = [memory.known(candidate.file) for candidate in files]
     unknown = [number for number, known in enumerate(facts) if known is None]
     done = len(files) - len(unknown)
     tell(done, len(files))
     paths = ((number, root / files[number].file.path) for number in unknown)
-    for number, learnt in _examined(paths, workers):
-        facts[number] = learnt
-        if learnt.lasting:
-            memory.learn(files[number].file, learnt)
-        done += 1
-        tell(done, len(files))
+    with closing(_examined(paths, workers)) as examined:  # an interruption ends the readers now, not some day
+        for number, learnt in examined:
+            facts[number] = learnt
+            if learnt.lasting:
+                memory.learn(files[number].file, learnt)
+            done += 1
+            tell(done, len(files))
     return [known for known in facts if known is not None], len(unknown)
 
 
-def _examined(paths: Iterable[tuple[int, Path]], workers: int) -> Iterator[tuple[int, Facts]]:
-    """Each file's facts as they come, a few files ahead."""
+def _examined(files: Iterable[tuple[int, Path]], workers: int | None) -> Generator[tuple[int, Facts], None, None]:
     if workers == 1:
-        yield from ((number, examine(path)) for number, path in paths)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="catalogue")
-    waiting: dict[Future[Facts], int] = {}
-    try:
-        for number, path in paths:
-            waiting[pool.submit(examine, path)] = number
-            if len(waiting) >= AHEAD * workers:
-                yield from _finished(waiting)
-        while waiting:
-            yield from _finished(waiting)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _finished(waiting: dict[Future[Facts], int]) -> Iterator[tuple[int, Facts]]:
-    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-        yield waiting.pop(future), future.result()
+        return ((number, examine(path)) for number, path in files)
+    return read_all(files, workers or _cores())

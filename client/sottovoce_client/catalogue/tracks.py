@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 
 from sottovoce.audio import Unusable
-
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.consent import Consent, Purpose
 from sottovoce_client.catalogue.text import identity

@@ -1,0 +1,89 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sottovoce_client.catalogue import readers, scan
+from sottovoce_client.catalogue.examine import examine
+
+FAILS = """
+import os, sys
+from sottovoce_client.catalogue import reader
+real = reader.examine
+reader.examine = lambda path: os.abort() if "crash" in path.name else real(path)
+reader.main()
+"""
+
+SCANS = """
+import sys, pathlib
+from sottovoce_client.catalogue import scan
+root, index = map(pathlib.Path, sys.argv[1:])
+scan(root, index=index, workers=2, progress=lambda done, total: total and done == 9 and print("on", flush=True))
+"""
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_process() -> object:
+    before = children()
+    yield
+    assert children() == before
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_readers_say_what_examining_here_says(root: Path, write, workers: int) -> None:
+    files = dict(enumerate([write(f"jazz/{number}.flac") for number in range(7)] + [root / "missing.wav"]))
+    assert dict(readers.read_all(files.items(), workers)) == {n: examine(path) for n, path in files.items()}
+
+
+def test_no_files_need_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "COMMAND", ["/does/not/exist"])
+    assert list(readers.read_all([], 4)) == []
+
+
+def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
+    root: Path, index: Path, write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b crash", "c", "d crash", "e", "f"):
+        write(f"jazz/{name}.wav")
+    with monkeypatch.context() as patched:
+        patched.setattr(readers, "COMMAND", [sys.executable, "-c", FAILS])
+        catalogue = scan(root, index=index, workers=2)
+    assert [track.path.stem for track in catalogue.tracks] == ["a", "c", "e", "f"]
+    assert [(file.path, file.reason, file.detail) for file in catalogue.unusable] == [
+        ("jazz/b crash.wav", "corrupt", "The decoder failed at it."),
+        ("jazz/d crash.wav", "corrupt", "The decoder failed at it."),
+    ]
+    assert scan(root, index=index).opened == 2  # what was no fault of the files is found out
+
+
+def test_readers_end_at_once_when_nobody_asks_any_more(root: Path, write) -> None:
+    files = [(number, write(f"jazz/{number}.wav")) for number in range(6)]
+    running = readers.read_all(files, 2)
+    next(running)
+    assert len(children()) >= 2
+    running.close()
+
+
+def test_readers_do_not_outlive_a_scan_that_is_killed(root: Path, index: Path, write) -> None:
+    long = write("jazz/long.ogg", seconds=60)
+    for number in range(100):
+        (root / "jazz" / f"{number}.ogg").write_bytes(long.read_bytes())
+    scanning = subprocess.Popen([sys.executable, "-c", SCANS, root, index], stdout=subprocess.PIPE)
+    assert scanning.stdout is not None
+    assert scanning.stdout.readline() == b"on\n"
+    below = [int(pid) for pid in Path(f"/proc/{scanning.pid}/task/{scanning.pid}/children").read_text().split()]
+    scanning.stdout.close()
+    scanning.send_signal(signal.SIGKILL)
+    scanning.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
