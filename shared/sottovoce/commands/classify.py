@@ -12,7 +12,7 @@ from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, op
 from sottovoce.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
-    from sottovoce.release import Release
+    from sottovoce.release.load import Release
 
 BAR = 24
 SOME_FAILED = 1

@@ -13,7 +13,7 @@ from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, op
 from sottovoce.errors import AudioError, CatalogueError
 
 if TYPE_CHECKING:
-    from sottovoce.release import Release
+    from sottovoce.release.load import Release
 
 Found = dict[Path, int | str]
 """For each file the number of its recognised class, or why it cannot be used."""

@@ -12,7 +12,8 @@ from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import ReleaseError
 
 if TYPE_CHECKING:
-    from sottovoce.release import Checked, Privacy
+    from sottovoce.release.check import Checked
+    from sottovoce.release.manifest import Privacy
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
 
@@ -22,7 +23,7 @@ release = typer.Typer(help="Look at a published model: what it is, who signed it
 @release.command(epilog="Example:\n\n  sottovoce release show runs/latest/release")
 def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
     """Show what a release says of itself, after its signature and digests were checked."""
-    from sottovoce.release import check
+    from sottovoce.release.check import check
 
     try:
         checked = check(directory, trusted(key))
@@ -43,7 +44,7 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
 
     Without --key this finds damage, but not a forger, who would sign with a key of their own.
     """
-    from sottovoce.release import load
+    from sottovoce.release.load import load
 
     sentences: list[str] = []
 
@@ -109,7 +110,7 @@ def _print_card(checked: "Checked") -> None:
 
 def _privacy(privacy: "Privacy") -> list[str]:
     """The privacy statement in words, one line each."""
-    from sottovoce.release import Noise
+    from sottovoce.release.manifest import Noise
 
     if privacy.noise is Noise.NONE:
         return ["None: trained without differential privacy. It may tell what it was trained on."]

@@ -10,7 +10,7 @@ from sottovoce.commands.output import notes, say, shown
 from sottovoce.errors import ConfigurationError, ReleaseError
 
 if TYPE_CHECKING:
-    from sottovoce.release import Release
+    from sottovoce.release.load import Release
 
 KEY = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_KEY_FILE = 1 << 22
@@ -61,7 +61,7 @@ def trusted(key: str | None) -> bytes | None:
 
 def opened(directory: Path, key: str | None) -> "Release":
     """Check and load a release; a warning says what a person should know before relying on it."""
-    from sottovoce.release import load
+    from sottovoce.release.load import load
 
     try:
         release = load(directory, trusted(key))

@@ -5,9 +5,9 @@ In this order, each step only with what the steps before have established:
 - the folder holds exactly the files of a release, all of them regular files;
 - the signatures are valid over the manifest's bytes, the coordinator's under the key that the caller trusts, if any;
 - the manifest is strict JSON of a known schema, complete, and every field is in range;
-- each file has the size and the SHA-256 that the manifest gives;
-- the model is a safetensors file (never unpickled) of finite float32 tensors with the manifest's names and shapes;
-- the normalisation constants are those that the feature spec names.
+- each file has the size and the SHA-256 that the manifest gives, and the normalisation constants those that the feature
+  spec names;
+- the model is a safetensors file (never unpickled) of finite float32 tensors with the manifest's names and shapes.
 
 Each file is read once: the bytes that were checked are the bytes that are used.
 """
@@ -27,6 +27,7 @@ from safetensors.numpy import load as load_safetensors
 
 from sottovoce.errors import ReleaseError
 from sottovoce.release.manifest import (
+    CONSTANTS_FILE,
     CONTENT_FILES,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -52,12 +53,14 @@ class Checked:
         signatures: all valid; the coordinator's first. Labels' keys are as they state them.
         vouched: whether the coordinator's key is one that the caller trusts.
         tensors: the trained parameters by name, float32.
+        constants: the bytes of the normalisation constants that the feature spec names.
     """
 
     manifest: Manifest
     signatures: tuple[Signature, ...]
     vouched: bool
     tensors: Mapping[str, NDArray[np.float32]]
+    constants: bytes
 
 
 def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda _: None) -> Checked:
@@ -79,10 +82,10 @@ def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambd
     manifest = Manifest.from_bytes(raw)
     say("The manifest is complete, and every field is known and in range.")
     contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
-    say("Every file has the size and the SHA-256 that the manifest gives.")
+    say("Every file has the size and the SHA-256 that the manifest gives, and the feature spec names its constants.")
     tensors = _tensors(contents[MODEL_FILE], manifest.shapes)
     say(f"The model's {manifest.parameters:,} parameters are finite numbers of the names and shapes that it gives.")
-    return Checked(manifest, signatures, trusted_key is not None, tensors)
+    return Checked(manifest, signatures, trusted_key is not None, tensors, contents[CONSTANTS_FILE])
 
 
 def _expect_files(directory: Path) -> None:

@@ -18,12 +18,23 @@ SCHEMA = 1
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 MODEL_FILE = "model.safetensors"
-CONTENT_FILES = (MODEL_FILE,)
+CONSTANTS_FILE = "normalisation.safetensors"
+CONTENT_FILES = (MODEL_FILE, CONSTANTS_FILE)
 """The files a release consists of beside its manifest and signatures: these, no more and no fewer."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 LONGEST_TEXT = 200
+MOST_CLASSES = 10_000
+RANGES = {
+    "sample_rate": (1_000, 192_000),
+    "segment_seconds": (0.05, 600),
+    "max_segments": (1, 100_000),
+    "n_fft": (16, 65_536),
+    "hop_length": (16, 65_536),
+    "n_mels": (1, 4_096),
+}
+"""Within these a feature spec costs memory in proportion to its use; a stranger's may say anything."""
 WHERE = "the release's manifest"
 
 Chosen = TypeVar("Chosen", bound=StrEnum)
@@ -130,7 +141,7 @@ class Manifest:
     def __post_init__(self) -> None:
         for name in ("name", "task", "family"):
             _expect(name, _is_text(getattr(self, name)))
-        _expect("classes", len(self.classes) >= 2 and all(map(_is_text, self.classes)))
+        _expect("classes", 2 <= len(self.classes) <= MOST_CLASSES and all(map(_is_text, self.classes)))
         _expect("classes", len(set(self.classes)) == len(self.classes))
         _expect("shapes", all(_is_text(name) and min(shape, default=1) >= 1 for name, shape in self.shapes.items()))
         _expect("parameters", self.parameters == sum(math.prod(shape) for shape in self.shapes.values()) >= 1)
@@ -143,6 +154,9 @@ class Manifest:
         _expect("created", _is_time(self.created))
         _expect("software", all(_is_text(name) and _is_text(version) for name, version in self.software.items()))
         _expect("files", sorted(self.files) == sorted(CONTENT_FILES))
+        _expect("features", all(low <= getattr(self.features, name) <= high for name, (low, high) in RANGES.items()))
+        # The constants are named twice, by the spec and as a file: a consumer must normalise by no others.
+        _expect("features", self.features.normalisation == self.files[CONSTANTS_FILE].sha256)
 
     def to_bytes(self) -> bytes:
         """JSON for people and programs; these exact bytes are signed, and `from_bytes` reads them back."""

@@ -4,27 +4,28 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from sottovoce.agreement import Agreement
 from sottovoce.errors import ReleaseError
+from sottovoce.features.normalisation import constants_bytes
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce.identity import Identity
 from sottovoce.models import registry
-from sottovoce.models.parameters import shapes, split
+from sottovoce.models.parameters import model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
 from sottovoce.release.check import FILES, check
 from sottovoce.release.manifest import (
+    CONSTANTS_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     SIGNATURE_FILE,
@@ -87,15 +88,18 @@ def write(
 
     Raises:
         ReleaseError: something is there already, or what would be published cannot be.
-        ConfigurationError: the parameters do not fit the model.
+        ConfigurationError: the parameters do not fit the model, or hold a number that is not finite.
     """
     if signer.public_key != provenance.agreement.coordinator_key:
         raise ReleaseError("Only the coordinator whose key the agreement pins can sign its release.")
     if provenance.config.feature_spec != provenance.spec.digest:
         raise ReleaseError("The feature spec is not the one that the run was configured with.")
     _expect_free(directory, replace)
-    files = _content(provenance, parameters)
-    manifest = _manifest(name, provenance, parameters, files)
+    config, spec = provenance.config, provenance.spec
+    family = registry.family(config.task, config.family)
+    tensors = split(parameters, shapes(model_of(family, spec, len(config.classes), parameters)))
+    files = {MODEL_FILE: save(tensors), CONSTANTS_FILE: constants_bytes(spec)}
+    manifest = _manifest(name, provenance, tensors, files)
     raw = manifest.to_bytes()
     signature = Signature.make(signer, Role.COORDINATOR, provenance.agreement.federation, raw)
     files |= {MANIFEST_FILE: raw, SIGNATURE_FILE: encode((signature,))}
@@ -119,17 +123,9 @@ def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: byte
     write_bytes(directory / SIGNATURE_FILE, encode((*kept, own)))
 
 
-def _content(provenance: Provenance, parameters: NDArray[np.float32]) -> dict[str, bytes]:
-    return {MODEL_FILE: save(split(parameters, _shapes(provenance)))}
-
-
-def _shapes(provenance: Provenance) -> dict[str, tuple[int, ...]]:
-    config = provenance.config
-    with torch.device("meta"):
-        return shapes(registry.family(config.task, config.family).build(provenance.spec, len(config.classes)))
-
-
-def _manifest(name: str, provenance: Provenance, parameters: NDArray[np.float32], files: dict[str, bytes]) -> Manifest:
+def _manifest(
+    name: str, provenance: Provenance, tensors: Mapping[str, NDArray[np.float32]], files: Mapping[str, bytes]
+) -> Manifest:
     config = provenance.config
     return Manifest(
         name=name,
@@ -137,8 +133,8 @@ def _manifest(name: str, provenance: Provenance, parameters: NDArray[np.float32]
         family=config.family,
         classes=config.classes,
         features=provenance.spec,
-        parameters=parameters.size,
-        shapes=_shapes(provenance),
+        parameters=sum(value.size for value in tensors.values()),
+        shapes={name: value.shape for name, value in tensors.items()},
         rounds=provenance.rounds,
         labels=len(provenance.promises),
         privacy=_privacy(provenance),

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from sottovoce.agreement import Agreement, Member
+from sottovoce.features.extract import default_spec
+from sottovoce.identity import Identity
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.release.signatures import Role, Signature, encode
+from sottovoce.release.write import Provenance, write
+from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+
+LABELS = ("east", "north", "south")
+
+
+@pytest.fixture(scope="session")
+def coordinator():
+    return Identity.generate()
+
+
+@pytest.fixture(scope="session")
+def labels():
+    return {name: Identity.generate() for name in LABELS}
+
+
+@pytest.fixture(scope="session")
+def agreement(coordinator, labels):
+    members = tuple(Member(name, identity.public_key) for name, identity in sorted(labels.items()))
+    return Agreement("isles", coordinator.public_key, members)
+
+
+@pytest.fixture(scope="session")
+def provenance_of(agreement):
+    """How a run came about; keywords change its training configuration."""
+
+    def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), seeded=False, **changes):
+        spec = default_spec()
+        settings = {
+            "task": "style",
+            "family": "svm",
+            "classes": ("fugue", "reel", "tango"),
+            "feature_spec": spec.digest,
+            "rounds": 3,
+            "local_steps": 1,
+            "batch_size": 8,
+            "learning_rate": 0.1,
+            "momentum": 0.0,
+            "max_grad_norm": 1.0,
+            "private": True,
+            "epsilon": 8.0,
+            "delta": 1e-5,
+            "unit": Unit.TRACK,
+            "trust": Trust.LOCAL,
+            "balance": Balance.NONE,
+            "segments_per_track": 1,
+            "update_clip": 1.0,
+            "ring_bits": 32,
+            "server_optimizer": "fedavg",
+            "server_learning_rate": 1.0,
+            "holdout": 0.2,
+            "seed": 0,
+        }
+        config = TrainingConfig(**(settings | changes))
+        return Provenance(config, spec, agreement, bytes(range(16)), 3, promises, seeded)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def parameters_of():
+    """A model's first parameters, with a little noise so that no two seeds give one model."""
+
+    def make(provenance, seed=0):
+        family = registry.family(provenance.config.task, provenance.config.family)
+        first = initial(family, provenance.spec, len(provenance.config.classes), seed)
+        return first + np.random.default_rng(seed).normal(scale=0.1, size=first.size).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def publish(tmp_path, coordinator, provenance_of, parameters_of):
+    """Write a release and return its folder."""
+
+    def make(name="release", *, seed=0, signer=coordinator, replace=False, **changes):
+        provenance = provenance_of(**changes)
+        write(tmp_path / name, provenance, parameters_of(provenance, seed), signer, name=name, replace=replace)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def resign(coordinator):
+    """Put other manifest bytes into a release, rightly signed: what a malicious coordinator could publish."""
+
+    def make(directory, change, *, signer=coordinator):
+        raw = (directory / "manifest.json").read_bytes()
+        values = json.loads(raw)
+        raw = change(values)
+        raw = raw if isinstance(raw, bytes) else json.dumps(values).encode()
+        (directory / "manifest.json").write_bytes(raw)
+        signature = Signature.make(signer, Role.COORDINATOR, "isles", raw)
+        (directory / "manifest.sig").write_bytes(encode((signature,)))
+        return directory
+
+    return make

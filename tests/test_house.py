@@ -1,0 +1,198 @@
+"""The rules of the house, kept by reading every file: who imports whom, and what no file does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "sottovoce": ROOT / "shared" / "sottovoce",
+    "sottovoce_client": ROOT / "client" / "sottovoce_client",
+    "sottovoce_server": ROOT / "server" / "sottovoce_server",
+    "sottovoce_simulations": ROOT / "simulations" / "sottovoce_simulations",
+}
+MAY_IMPORT = {
+    "sottovoce": {"sottovoce"},
+    "sottovoce_client": {"sottovoce", "sottovoce_client"},
+    "sottovoce_server": {"sottovoce", "sottovoce_server"},
+    "sottovoce_simulations": set(PACKAGES),
+}
+SPEAKS_FLOWER = {
+    "sottovoce_client/app.py",
+    "sottovoce_server/app.py",
+    "sottovoce_server/optimizers.py",  # names the inner strategy, for strategy.py
+    "sottovoce_server/strategy.py",
+    "sottovoce_simulations/engine.py",
+}
+UNPICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+RUNS_CODE = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_CALLS = {
+    "torch.load": "it unpickles",
+    "torch.jit.load": "it runs what it finds",
+    "numpy.load": "it may unpickle: use safetensors",
+    "yaml.load": "it makes any object",
+    "numpy.random.seed": "global state",
+    "random.seed": "global state",
+    "torch.manual_seed": "global state, allowed only inside torch.random.fork_rng",
+    "os.system": "a shell",
+}
+LARGEST_FILE = 400
+FILES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
+
+
+def name_of(path):
+    return next(str(path.relative_to(folder.parent)) for folder in PACKAGES.values() if path.is_relative_to(folder))
+
+
+def package_of(path):
+    return name_of(path).partition("/")[0]
+
+
+@pytest.fixture(params=FILES, ids=name_of)
+def file(request):
+    return request.param
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(tree):
+    """Every module that a file imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield node.module
+
+
+def without_types(tree):
+    """The tree without what only a type checker reads."""
+
+    class Runtime(ast.NodeTransformer):
+        def visit_If(self, node):
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    return Runtime().visit(tree)
+
+
+def calls(tree):
+    """The dotted name of every call, with `import … as` undone, and the node."""
+    real = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            real |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            real |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            first, _, rest = ast.unparse(node.func).partition(".")
+            yield real.get(first, first) + (f".{rest}" if rest else ""), node
+
+
+def forked(tree, call):
+    """Whether a call stands in a block that gives torch's global generator back as it was."""
+    return any(
+        isinstance(node, ast.With)
+        and any("fork_rng" in ast.unparse(item.context_expr) for item in node.items)
+        and call in list(ast.walk(node))
+        for node in ast.walk(tree)
+    )
+
+
+def problems(tree):
+    for name, node in calls(tree):
+        if name in RUNS_CODE:
+            yield f"line {node.lineno}: {name} runs what it is given"
+        if name == "print":
+            yield f"line {node.lineno}: prints"
+        if name in FORBIDDEN_CALLS and not (name == "torch.manual_seed" and forked(tree, node)):
+            yield f"line {node.lineno}: {name}: {FORBIDDEN_CALLS[name]}"
+        if any(keyword.arg == "shell" and ast.unparse(keyword.value) == "True" for keyword in node.keywords):
+            yield f"line {node.lineno}: a shell"
+    for module in imported(tree):
+        if module.partition(".")[0] in UNPICKLES:
+            yield f"imports {module}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            yield f"line {node.lineno}: assert vanishes under -O; raise an error instead"
+
+
+def test_the_house_is_found():
+    assert len(FILES) > 40
+    assert {package_of(path) for path in FILES} == set(PACKAGES)
+
+
+def test_a_package_imports_only_whom_it_may(file):
+    foreign = {module.partition(".")[0] for module in imported(tree_of(file))} & set(PACKAGES)
+    assert foreign <= MAY_IMPORT[package_of(file)]
+
+
+def test_flower_is_spoken_at_the_edges_only(file):
+    speaks = any(module.partition(".")[0] in {"flwr", "ray"} for module in imported(without_types(tree_of(file))))
+    assert not speaks or name_of(file) in SPEAKS_FLOWER
+
+
+def test_no_file_does_what_none_may(file):
+    assert list(problems(tree_of(file))) == []
+
+
+def test_every_module_says_what_lives_in_it(file):
+    assert ast.get_docstring(tree_of(file))
+
+
+def test_files_are_small(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= LARGEST_FILE
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_typed(package):
+    assert (PACKAGES[package] / "py.typed").is_file()
+    assert (PACKAGES[package] / "__init__.py").is_file()
+
+
+def test_every_folder_of_modules_is_a_package():
+    assert [name_of(path) for path in FILES if not (path.parent / "__init__.py").is_file()] == []
+
+
+def test_tests_are_no_package():
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_every_exception_to_the_flower_rule_is_needed():
+    names = {name_of(path): path for path in FILES}
+    assert set(names) >= SPEAKS_FLOWER
+    for name in SPEAKS_FLOWER:
+        assert any(module.startswith(("flwr", "ray")) for module in imported(tree_of(names[name]))), name
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import pickle", "pickle"),
+        ("from torch import load as get\nget('x')", "torch.load"),
+        ("import torch as t\nt.manual_seed(1)", "torch.manual_seed"),
+        ("import numpy as np\nnp.random.seed(1)", "numpy.random.seed"),
+        ("assert 1", "assert"),
+        ("eval('1')", "eval"),
+        ("print(1)", "prints"),
+        ("import subprocess\nsubprocess.run('ls', shell=True)", "a shell"),
+    ],
+)
+def test_the_reader_finds_what_it_looks_for(source, found):
+    assert any(found in problem for problem in problems(ast.parse(source)))
+
+
+def test_a_forked_seed_is_no_problem():
+    source = "import torch\nwith torch.random.fork_rng(devices=[]):\n    torch.manual_seed(1)\n"
+    assert list(problems(ast.parse(source))) == []
+
+
+def test_no_secret_lies_in_the_repository():
+    suspicious = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+    for path in [*FILES, *(ROOT / "tests").rglob("*"), *(ROOT / "docs").rglob("*")]:
+        if path.is_file():
+            assert not suspicious.search(path.read_bytes()) or path == Path(__file__), path
