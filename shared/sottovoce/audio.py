@@ -49,6 +49,7 @@ class Unusable(StrEnum):
     NO_PERMISSION = "no permission"
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    CHANGED = "changed"
     NO_STYLE = "no style"
     DUPLICATE = "duplicate"
     OUTSIDE = "outside"

@@ -37,7 +37,7 @@ def _shorter_than_riff(path: Path) -> bool:
 
 
 def _ends_with_last_page(path: Path) -> bool:
-    """Whether the last whole Ogg page (RFC 3533, section 6) is marked as the stream's last, and nothing is cut off it."""
+    """Whether the last Ogg page (RFC 3533, section 6) is whole and marked as the last of its stream."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _OGG_LARGEST_PAGE))
         tail = file.read()

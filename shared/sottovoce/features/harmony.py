@@ -1,4 +1,4 @@
-"""Descriptors of harmony and melody: which notes sound together and after one another, in any key, on any instrument."""
+"""Descriptors of harmony and melody: which notes sound together and in succession, in any key, on any instrument."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ WIDEST_INTERVAL = 12
 
 
 def harmony(spectra: Spectra) -> Descriptors:
-    """Chroma and what does not change with the key: its Fourier magnitudes, mode, intervals, successions and register."""
+    """Chroma, and what does not change with its key: Fourier magnitudes, mode, intervals, successions, register."""
     chroma = _chroma(spectra.pitch)
     return {
         **_pitch_classes(chroma),
@@ -31,7 +31,7 @@ def _chroma(pitch: Tensor) -> Tensor:
 
 
 def _pitch_classes(chroma: Tensor) -> Descriptors:
-    """Chroma itself, and its discrete Fourier transform over the pitch classes (Quinn, 2006): magnitudes know no key."""
+    """Chroma itself, and its Fourier transform over the pitch classes (Quinn, 2006), whose magnitudes know no key."""
     mean = share(chroma.mean(dim=2))
     qualities = torch.fft.rfft(mean).abs()[:, 1:]
     momentary = torch.fft.rfft(chroma.transpose(1, 2)).abs()[:, :, 1:]

@@ -1,4 +1,4 @@
-"""Public constants that features are normalised by. They are fitted on synthetic music, so they tell of no catalogue."""
+"""Public constants that features are normalised by: fitted on synthetic music, so they tell of no catalogue."""
 
 import hashlib
 from dataclasses import dataclass, replace
