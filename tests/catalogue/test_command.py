@@ -1,5 +1,6 @@
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -147,6 +148,21 @@ def test_the_program_ends_with_the_code_of_its_error(root: Path, index: Path, wr
     assert "Nothing in this catalogue can be used: it is empty." in empty.stderr
     assert "Hint: Arrange audio as STYLE/track" in empty.stderr
     assert "Traceback" not in empty.stderr
+
+
+@pytest.mark.slow
+def test_a_terminal_sees_progress_and_nothing_else_does(root: Path, index: Path, write) -> None:
+    for number in range(5):
+        write(f"jazz/{number}.wav")
+    ours, theirs = pty.openpty()
+    program = [sys.executable, "-c", "from sottovoce.cli import main; main()", "catalogue", "scan", root, "--json"]
+    done = subprocess.run([*program, "--index", index], stdout=subprocess.PIPE, stderr=theirs, check=True)
+    assert json.loads(done.stdout)["tracks"] == 5
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "reading" in shown
+    assert "5/5" in shown
 
 
 @pytest.mark.slow
