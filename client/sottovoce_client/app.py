@@ -42,6 +42,7 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)
         except Exception as error:
             LOG.error("Cannot answer a message: %s", type(error).__name__)
+            LOG.debug("Where it happened, for the label's own eyes only:", exc_info=True)
             return Message(Error(UNAVAILABLE, "unavailable"), reply_to=message)
         return Message(RecordDict({RECORD: ConfigRecord({FRAME: reply})}), reply_to=message)
 

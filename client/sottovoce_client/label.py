@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sottovoce.features.extract import default_spec
 
 from sottovoce.entropy import Randomness
-from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError
+from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError, PrivacyError
+from sottovoce.features.extract import default_spec
 from sottovoce.identity import Identity
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
@@ -24,7 +24,7 @@ from sottovoce.privacy.balance import noisy_histogram
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.protocol.errors import OutOfOrder, UnplannedRound
+from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import (
     Announcement,
@@ -117,6 +117,8 @@ class Label:
                 plan = self._plan(config, prepared)
             except (CatalogueError, ConfigurationError):
                 return self._refusal(announcement, RefusalReason.CATALOGUE)
+            except PrivacyError:
+                return self._refusal(announcement, RefusalReason.PRIVACY)
             with Ledger(self.home.ledger_file) as ledger:
                 try:
                     ledger.open_run(announcement.run, plan, self.policy.ceilings)
@@ -155,18 +157,18 @@ class Label:
         )
 
     def _plan(self, config: TrainingConfig, prepared: Prepared) -> PrivacyPlan | None:
-        if prepared.train.unit_count < LEAST_UNITS:
+        if prepared.train.units < LEAST_UNITS:
             raise CatalogueError(f"A label needs {LEAST_UNITS} {config.unit}s to train on, and this one has fewer.")
         if not config.private:
             return None
-        return plan_for(
-            config, prepared.train.unit_count, epsilon=self.policy.epsilon_per_run, delta=self.policy.delta_max
-        )
+        return plan_for(config, prepared.train.units, epsilon=self.policy.epsilon_per_run, delta=self.policy.delta_max)
 
     def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
         """Check the round, charge it, measure, train, mask."""
         state = self._states.load(request.run)
         _expect_planned(request, state.config)
+        if len(request.adverts) < self.policy.least_participants:
+            raise TooFewParticipants("This label's policy wants more participants in a round.")
         if parameters is None:
             raise LocalProtocolError("A round's global parameters did not come along.")
         state.participant.accept(request, parameters_digest(parameters))
@@ -220,12 +222,20 @@ class Label:
                 else state.participant.unmask(request)
             )
             self._states.save(request.run, state)
+        if isinstance(request, UnmaskRequest) and request.round > state.config.rounds:
+            self._leave(request.run)
         return answer
+
+    def _leave(self, run: bytes) -> None:
+        """The run is over here: give back what it never charged, and forget its secret key."""
+        with Ledger(self.home.ledger_file) as ledger:
+            ledger.close_run(run)
+        self._states.forget(run)
 
     def _data(self, config: TrainingConfig) -> Prepared:
         """This run's data, kept for the next message of the same process."""
         if config.digest not in self._prepared:
-            self._prepared = {config.digest: prepare(self.home, self.policy, config)}
+            self._prepared = {config.digest: prepare(self.home, config)}
         return self._prepared[config.digest]
 
     def _randomness(self, round_number: int) -> Randomness:

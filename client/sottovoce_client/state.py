@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
-from sottovoce.protocol.participant import Participant
 
 from sottovoce.agreement import Agreement
 from sottovoce.canonical import canonical_json
@@ -19,6 +18,7 @@ from sottovoce.errors import LocalProtocolError
 from sottovoce.files import write_bytes
 from sottovoce.identity import Identity
 from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.participant import Participant
 from sottovoce.training import TrainingConfig, Trust, Unit
 
 OWNER_ONLY = 0o600

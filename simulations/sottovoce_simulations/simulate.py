@@ -16,7 +16,6 @@ from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.files import folder_aside
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
-from sottovoce_client.policy import Policy
 from sottovoce_server.app import train
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_simulations import engine
@@ -153,7 +152,7 @@ def _styles(federation: Federation, experiment: Experiment, watcher: Watcher) ->
     found: set[str] = set()
     for index, home in enumerate(federation.homes, start=1):
         watcher.stage(f"Computing features of {home.name} ({index} of {len(federation.homes)})")
-        found |= extract_ahead(home, Policy.from_toml(home.policy_file), experiment.task, progress=watcher.advance)
+        found |= extract_ahead(home, experiment.task, progress=watcher.advance)
     if len(found) < 2:
         raise CatalogueError(
             f"The catalogues hold {len(found)} style; recognising needs two or more.",

@@ -40,7 +40,6 @@ def joined(grid, agreement, config):
 @pytest.fixture
 def parameters(config):
     from sottovoce.features.extract import default_spec
-
     from sottovoce.models import registry
     from sottovoce.models.parameters import initial
 

@@ -1,0 +1,62 @@
+"""What a round costs beyond the labels' own training, under Flower's simulation engine, for 5, 20 and 100 labels.
+
+Each label trains the same tiny share, so that what is left of a round's wall time is the engine, the messages and the
+protocol. The labels' own seconds are those they noted at home, divided by the processes that worked side by side.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.simulate import simulate
+from sottovoce_simulations.synthesis import synthesise
+
+LABELS = (5, 20, 100)
+ROUNDS = 6
+TRACKS_A_LABEL = 24
+
+
+def overhead(catalogues: Path, labels: int, out: Path) -> dict[str, float]:
+    """Mean seconds of a round after the first (which loads the labels' code and data), and what is not training."""
+    experiment = Experiment(
+        catalogues, Scheme.parse("iid"), clients=labels, rounds=ROUNDS, epsilon=50.0, delta=1e-3, seed=1
+    )
+    simulate(experiment, out)
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    later = [row["seconds"] for row in run["rounds"][1:]]
+    side_by_side = min(os.cpu_count() or 1, labels)
+    trained = [
+        json.loads(line)
+        for file in out.glob("labels/*/timings.jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    own = sum(row["seconds"] for row in trained if row["stage"] == "training" and row["round"] > 1)
+    round_seconds = sum(later) / len(later)
+    training_seconds = own / side_by_side / len(later)
+    return {
+        "round_seconds": round_seconds,
+        "training_seconds": training_seconds,
+        "overhead_seconds": round_seconds - training_seconds,
+        "bytes_up": run["figures"]["bytes_up_per_client_per_round"],
+    }
+
+
+def run() -> dict[str, object]:
+    """Seconds a round for each number of labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        synthesise(root / "made", labels=5, tracks=max(LABELS) * TRACKS_A_LABEL // 5)
+        pool = root / "pool"
+        for file in sorted((root / "made").glob("label-*/*/**/*.flac")):
+            label, style = file.relative_to(root / "made").parts[:2]
+            target = pool / style / f"{label}-{file.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(target)
+        return {str(labels): overhead(pool, labels, root / f"run-{labels}") for labels in LABELS}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
