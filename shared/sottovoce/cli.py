@@ -20,6 +20,21 @@ Start here:
   sottovoce classify song.flac --release out/release
 """
 
+CLASSIFY = """
+Examples:
+
+  sottovoce classify song.flac --release out/release
+
+  sottovoce classify *.mp3 --release out/release --json
+"""
+EVALUATE = """
+Examples:
+
+  sottovoce evaluate music/ --release out/release
+
+  sottovoce evaluate music/ --release out/release --json > figures.json
+"""
+
 app = typer.Typer(
     name="sottovoce",
     cls=Program,
@@ -46,8 +61,8 @@ def sottovoce(
     """Record labels train music models together without sharing their audio."""
 
 
-app.command()(classify)
-app.command()(evaluate)
+app.command(epilog=CLASSIFY)(classify)
+app.command(epilog=EVALUATE)(evaluate)
 app.add_typer(release, name="release")
 
 

@@ -22,7 +22,7 @@ def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.", show_default=False)],
     release: ReleaseOption,
     key: KeyOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many styles to show for each file.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="How many styles the table shows for each file.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Name the style of each audio file, with probabilities.

@@ -20,7 +20,7 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a f
 release = typer.Typer(help="Look at a published model: what it is, who signed it, with what privacy.")
 
 
-@release.command(epilog="Example:\n\n  sottovoce release show runs/latest/release")
+@release.command(epilog="Example:\n\n  sottovoce release show out/release")
 def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
     """Show what a release says of itself, after its signature and digests were checked."""
     from sottovoce.release.check import check
@@ -94,9 +94,9 @@ def _print_card(checked: "Checked") -> None:
         ("Features", f"segments of {spec.segment_seconds:g} s at {spec.sample_rate:,} Hz, {spec.n_mels} mel bands"),
         ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
         ("Signed by", f"coordinator of {coordinator.name}"),
-        ("", f"{coordinator.public_key.hex()}"),
+        ("", coordinator.public_key.hex()),
         ("", "which is the key that you trust" if checked.vouched else "which nobody vouched for (see --key)"),
-        *[("Co-signed", f"{each.name}, {each.public_key.hex()}") for each in checked.signatures[1:]],
+        *[row for each in checked.signatures[1:] for row in (("", f"label {each.name}"), ("", each.public_key.hex()))],
         ("Agreement", manifest.agreement),
         ("Run", manifest.run),
         ("Configuration", manifest.configuration),

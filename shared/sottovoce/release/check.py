@@ -155,7 +155,7 @@ def _signatures(raw: bytes, data: bytes, trusted_key: bytes | None, say: Say) ->
     say(f"{who}, which is the one you trust." if trusted_key else f"{who}, which nobody vouched for.")
     if labels:
         names = ", ".join(each.name for each in labels)
-        say(f"It is co-signed by {len(labels)} labels, with keys that they state themselves: {names}.")
+        say(f"It is co-signed, with keys that the signers state themselves, by {names}.")
     return signatures
 
 

@@ -1,0 +1,5 @@
+"""`python -m sottovoce` is the program `sottovoce`."""
+
+from sottovoce.cli import main
+
+main()
