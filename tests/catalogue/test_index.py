@@ -173,3 +173,16 @@ def test_each_file_is_examined_once(root: Path, index: Path, write, monkeypatch:
     monkeypatch.setattr("sottovoce_client.catalogue.scanning.examine", lambda path: seen.append(path) or real(path))
     scan(root, index=index, workers=1)
     assert sorted(seen) == sorted(root.rglob("*.wav"))
+
+
+def test_an_index_that_fails_on_the_way_is_an_error_of_its_own(root: Path, index: Path, write) -> None:
+    write("jazz/a.wav")
+
+    def drop(done: int, total: int | None) -> None:
+        if total is not None and not done:
+            with sqlite3.connect(index) as connection:
+                connection.execute("DROP TABLE files")
+            connection.close()
+
+    with pytest.raises(CatalogueError, match="index cannot be used: no such table"):
+        scan(root, index=index, workers=1, progress=drop)

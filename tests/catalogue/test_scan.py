@@ -264,7 +264,7 @@ def test_only_a_catalogue_with_nothing_usable_is_an_error(root: Path, index: Pat
         scan(root, index=index)
     error = caught.value
     assert error.exit_code == 2
-    assert error.message == "Nothing in this catalogue can be used: 1 no style, 1 too short, 1 other files ignored."
+    assert error.message == "Nothing in this catalogue can be used: 1 no style, 1 too short, 1 ignored."
     assert reasons(error.catalogue) == {"a.wav": "no style", "jazz/short.wav": "too short"}
 
 

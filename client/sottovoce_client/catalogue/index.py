@@ -6,8 +6,8 @@ not be found out again, so a damaged one is put aside and begun anew.
 
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -53,19 +53,15 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unsaved: list[tuple[object, ...]] = []
-        try:
+        with _explained():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 self._connection = _connect(path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):  # locked, read-only, no space: nothing is damaged
-                    raise
+            except sqlite3.OperationalError:  # locked, read-only, no space: nothing is damaged
+                raise
+            except sqlite3.DatabaseError:
                 _put_aside(path)
                 self._connection = _connect(path)
-        except (OSError, sqlite3.Error) as error:
-            raise CatalogueError(
-                f"The catalogue's index cannot be used: {error}.", hint="Choose another file with --index."
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -77,9 +73,9 @@ class Index:
 
     def known(self, file: Found) -> Facts | None:
         """What is known of a file, or None where it is new or has changed."""
-        row = self._connection.execute(
-            _KNOWN, (os.fsencode(file.path), file.size, file.modified, file.inode)
-        ).fetchone()
+        key = (os.fsencode(file.path), file.size, file.modified, file.inode)
+        with _explained():
+            row = self._connection.execute(_KNOWN, key).fetchone()
         return None if row is None else Facts.of(row)
 
     def learn(self, file: Found, facts: Facts) -> None:
@@ -91,15 +87,26 @@ class Index:
     def forget_all_but(self, paths: Iterable[str]) -> None:
         """Drop files that are no longer there."""
         present = {os.fsencode(path) for path in paths}
-        known = [path for (path,) in self._connection.execute("SELECT path FROM files")]
-        with self._connection:
+        with _explained(), self._connection:
+            known = [path for (path,) in self._connection.execute("SELECT path FROM files")]
             self._connection.executemany("DELETE FROM files WHERE path = ?", [(p,) for p in known if p not in present])
 
     def _save(self) -> None:
         """Write what was learnt in one short transaction, so that another scan waits for no decoder."""
-        with self._connection:
+        with _explained(), self._connection:
             self._connection.executemany(_LEARN, self._unsaved)
         self._unsaved.clear()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CatalogueError(
+            f"The catalogue's index cannot be used: {reason}.", hint="Choose another file with --index."
+        ) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

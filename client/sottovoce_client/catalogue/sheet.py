@@ -55,8 +55,8 @@ def read_sheet(root: Path) -> dict[str, Row] | None:
     """The rows of a catalogue's sheet by `key(path)`, or None where there is no sheet.
 
     Raises:
-        CatalogueError: there is a sheet, but it cannot be read as one: not a readable file, not UTF-8, not CSV, or its
-            header lacks a column or has one that looks like a slip.
+        CatalogueError: the folder cannot be read; or there is a sheet, but it cannot be read as one: not a readable
+            file, not UTF-8, not CSV, or its header lacks a column or has one that looks like a slip.
     """
     sheet = _find(root)
     if sheet is None:
@@ -72,7 +72,10 @@ def read_sheet(root: Path) -> dict[str, Row] | None:
 
 
 def _find(root: Path) -> Path | None:
-    names = [name for name in root.iterdir() if name.name.casefold() == SHEET]
+    try:
+        names = [name for name in root.iterdir() if name.name.casefold() == SHEET]
+    except OSError as error:
+        raise CatalogueError(f"The folder cannot be read: {error.strerror}.") from None
     if len(names) > 1:
         raise CatalogueError(
             f"The catalogue has {len(names)} files named {SHEET}, in different case.", hint="Keep one."

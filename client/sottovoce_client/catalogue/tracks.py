@@ -119,7 +119,7 @@ class NothingUsable(CatalogueError):
         if catalogue.withheld:
             counts.append(f"{len(catalogue.withheld)} without consent")
         if catalogue.ignored:
-            counts.append(f"{catalogue.ignored} other files ignored")
+            counts.append(f"{catalogue.ignored} ignored")
         super().__init__(
             f"Nothing in this catalogue can be used: {', '.join(counts) or 'it is empty'}.",
             hint="Arrange audio as STYLE/track, or list it in a catalogue.csv.",
