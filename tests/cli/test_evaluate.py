@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -102,6 +103,23 @@ def test_nothing_usable_is_an_error(sottovoce, release, unusable, tmp_path):
     result = sottovoce("evaluate", tmp_path / "pool", "--release", release)
     assert result.exit_code == 2
     assert "None of the tracks could be used." in result.stderr
+
+
+def test_an_interruption_does_not_wait_for_the_other_files(sottovoce, release, pool, monkeypatch):
+    for number in range(300):
+        (pool / "reel" / f"{number}.wav").hardlink_to(pool / "reel" / "d.wav")
+    asked = []
+
+    def interrupted(_release, path):
+        asked.append(path)
+        time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sottovoce.release.load.Release.probabilities", interrupted)
+    result = sottovoce("evaluate", pool, "--release", release)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "Interrupted."
+    assert len(asked) < 300
 
 
 def test_torchs_threads_are_given_back(sottovoce, release, music):

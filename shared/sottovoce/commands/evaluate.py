@@ -104,15 +104,13 @@ def _recognised(model: "Release", paths: list[Path]) -> Found:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one core a file, instead of all cores for each operation
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    try:
-        with (
-            Progress(*columns, console=notes(), transient=True) as progress,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-        ):
+    with Progress(*columns, console=notes(), transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
             answers = progress.track(pool.map(recognise, paths), total=len(paths), description="Classifying")
             return dict(zip(paths, answers, strict=True))
-    finally:
-        torch.set_num_threads(threads)
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interruption does not wait for all the other files
+            torch.set_num_threads(threads)
 
 
 def _figures(known: dict[Path, str], found: Found, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.commands.output import notes, results, say, shown
+from sottovoce.commands.output import counted, notes, results, say, shown
 
 MOST_NAMED = 20
 
@@ -23,7 +23,7 @@ def print_figures(figures: dict[str, Any]) -> None:
             (f"{figures['accuracy']:.3f}", "bold"),
             (", macro-F1 ", ""),
             (f"{figures['macro_f1']:.3f}", "bold"),
-            (f", on {figures['tracks']} tracks", ""),
+            (f", on {counted(figures['tracks'], 'track')}", ""),
         )
     )
     if figures["collapsed"]:
@@ -34,12 +34,14 @@ def print_figures(figures: dict[str, Any]) -> None:
 
 def _print_left_out(figures: dict[str, Any]) -> None:
     for style, count in figures["unknown_styles"].items():
-        say(notes(), "Left out", f"'{shown(style)}' is no style of the release ({count} files).", "yellow")
+        say(notes(), "Left out", f"'{shown(style)}' is no style of the release ({counted(count, 'file')}).", "yellow")
     unusable = figures["unusable"]
     for each in unusable[:MOST_NAMED]:
         say(notes(), "Left out", f"{shown(each['file'])}: {each['reason']}", "yellow")
     if len(unusable) > MOST_NAMED:
-        say(notes(), "Left out", f"{len(unusable) - MOST_NAMED} more files; --json names them all.", "yellow")
+        say(
+            notes(), "Left out", f"{counted(len(unusable) - MOST_NAMED, 'more file')}; --json names them all.", "yellow"
+        )
 
 
 def _print_classes(console: Console, per_class: dict[str, dict[str, float]]) -> None:

@@ -26,6 +26,11 @@ def shown(path: Path | str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words: `1 label`, `3 labels`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def say(console: Console, label: str, message: str, style: str) -> None:
     """Print `label: message`, the label in a style; nothing in the message is taken for markup."""
     console.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)

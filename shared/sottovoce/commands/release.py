@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.commands.output import notes, print_json, results, say
+from sottovoce.commands.output import counted, notes, print_json, results, say
 from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import ReleaseError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sottovoce.release.manifest import Privacy
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
+
+TRUST = {"local": "rests on nobody but each label itself, which adds its own noise (local)"}
 
 release = typer.Typer(help="Look at a published model: what it is, who signed it, with what privacy.")
 
@@ -51,7 +53,9 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
     def passed(sentence: str) -> None:
         sentences.append(sentence)
         if not as_json:
-            results().print(Text.assemble(("✓ ", "green"), sentence), soft_wrap=True)
+            line = Table.grid(padding=(0, 1))
+            line.add_row(Text("✓", "green"), Text(sentence))
+            results().print(line)
 
     try:
         opened = load(directory, trusted(key), say=passed)
@@ -89,7 +93,7 @@ def _print_card(checked: "Checked") -> None:
     rows = [
         ("Model", f"{manifest.task}, family {manifest.family}, {manifest.parameters:,} parameters"),
         ("Classes", ", ".join(manifest.classes)),
-        ("Trained by", f"{manifest.labels} labels in {manifest.rounds} rounds"),
+        ("Trained by", f"{counted(manifest.labels, 'label')} in {counted(manifest.rounds, 'round')}"),
         *[("Privacy" if number == 0 else "", line) for number, line in enumerate(_privacy(manifest.privacy))],
         ("Features", f"segments of {spec.segment_seconds:g} s at {spec.sample_rate:,} Hz, {spec.n_mels} mel bands"),
         ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
@@ -115,10 +119,11 @@ def _privacy(privacy: "Privacy") -> list[str]:
     if privacy.noise is Noise.NONE:
         return ["None: trained without differential privacy. It may tell what it was trained on."]
     lines = [
-        f"{each.labels} labels: ε ≤ {each.epsilon:g} at δ = {each.delta:g} for each {privacy.unit} of theirs"
+        f"{counted(each.labels, 'label')}: ε ≤ {each.epsilon:g} at δ = {each.delta:g} for each {privacy.unit} of theirs"
         for each in privacy.promises
     ]
-    lines.append(f"{privacy.neighbours}, {privacy.accountant} accountant, trust: {privacy.trust}")
+    lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
+    lines.append(TRUST[privacy.trust])
     if privacy.noise is Noise.SEEDED:
         lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
     return lines
