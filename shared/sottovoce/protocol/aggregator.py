@@ -68,9 +68,10 @@ class Sum:
 
 @dataclass
 class _Gathering:
-    """What a round has gathered so far."""
+    """What a round has gathered so far; `phase` is what the coordinator waits in, and `close_…` ends."""
 
     round: Round
+    phase: Phase
     total: RingArray
     bundles: dict[str, tuple[Sealed, ...]]
     survivors: tuple[str, ...]
@@ -151,7 +152,7 @@ class Aggregator:
             What every participant is sent, the same bytes to each.
 
         Raises:
-            LocalProtocolError: the number is not new, a label has not joined, or there are too few or too many.
+            LocalProtocolError: the number is not new, a label has not joined, or they are too few or too many.
         """
         labels = sorted(set(participants))
         if number <= self._newest_round:
@@ -176,7 +177,7 @@ class Aggregator:
         for label in labels:
             self._phases[label] = after(self._phases[label], ReportRequest)
         self._newest_round = number
-        self._gathering = _Gathering(Round(request), self._ring.zeros(elements), {}, (), {}, {})
+        self._gathering = _Gathering(Round(request), Phase.REPORTING, self._ring.zeros(elements), {}, (), {}, {})
         return request
 
     def receive(self, message: Message) -> None:
@@ -204,8 +205,9 @@ class Aggregator:
 
         Raises:
             RoundAborted: too few are left. Nothing was revealed.
+            LocalProtocolError: the round is not at this step.
         """
-        gathering = self._under_way()
+        gathering = self._under_way(Phase.REPORTING)
         survivors = self._in_phase(Phase.REPORTED)
         self._need(len(survivors), gathering.round.topology.threshold, "reported")
         holders = [label for label in survivors if label in gathering.round.topology.holders]
@@ -215,8 +217,9 @@ class Aggregator:
         if not self._agreement.cross_check:
             return dict(self._unmask_requests(gathering, holders))
         request = gathering.round.request
+        gathering.phase = Phase.CHECKING
         for label in survivors:
-            self._phases[label] = after(self._phases[label], CrossCheckRequest)
+            self._move(label, CrossCheckRequest)
         return dict.fromkeys(survivors, CrossCheckRequest(request.run, request.round, survivors))
 
     def close_cross_check(self) -> dict[str, UnmaskRequest]:
@@ -224,8 +227,9 @@ class Aggregator:
 
         Raises:
             RoundAborted: too few have signed. Nothing was revealed.
+            LocalProtocolError: the round is not at this step.
         """
-        gathering = self._under_way()
+        gathering = self._under_way(Phase.CHECKING)
         signers = self._in_phase(Phase.CHECKED)
         self._need(len(signers), gathering.round.topology.threshold, "signed the survivor set")
         holders = [label for label in signers if label in gathering.round.topology.holders]
@@ -235,11 +239,6 @@ class Aggregator:
         self._release(Phase.CHECKED)
         return requests
 
-    def advance(self) -> Mapping[str, CrossCheckRequest | UnmaskRequest]:
-        """`close_cross_check` where there is one; nothing more to ask once shares were asked for."""
-        under_check = {Phase.CHECKING, Phase.CHECKED} & set(self._phases.values())
-        return self.close_cross_check() if under_check else {}
-
     def finish(self) -> Sum:
         """Remove the masks.
 
@@ -247,7 +246,7 @@ class Aggregator:
             RoundAborted: too few shares came, so that nothing was revealed; or they do not lie on one polynomial
                 (caused by `WrongShares`), so that a holder or a label gave wrong ones.
         """
-        gathering = self._under_way()
+        gathering = self._under_way(Phase.UNMASKING)
         self._need(len(gathering.shares), gathering.round.topology.share_threshold, "gave their shares")
         self._close()
         request = gathering.round.request
@@ -267,6 +266,7 @@ class Aggregator:
             config_digest=self._announcement.config_digest,
             roster=self._roster,
         )
+        after(self._phases[advert.label], Advert)
         if any(advert.public_key == other.public_key for other in self._adverts.values()):
             raise DuplicateParticipant(f"'{advert.label}' shows a key that was shown before.")
         self._probe.agree(advert.public_key)
@@ -322,7 +322,7 @@ class Aggregator:
         if label not in self._phases:
             raise NotAParticipant(f"'{label}' takes no part in the run.")
         after(self._phases[label], type(message))
-        gathering = self._under_way()
+        gathering = self._under_way(*Phase)
         gathering.round.check_answers(run, number)
         return gathering
 
@@ -336,6 +336,7 @@ class Aggregator:
         self._phases[label] = after(self._phases[label], message)
 
     def _unmask_requests(self, gathering: _Gathering, holders: Iterable[str]) -> dict[str, UnmaskRequest]:
+        gathering.phase = Phase.UNMASKING
         request = gathering.round.request
         signatures = tuple(Signature(label, gathering.signatures[label]) for label in sorted(gathering.signatures))
         sealed: dict[str, list[Sealed]] = {label: [] for label in gathering.round.topology.holders}
@@ -358,14 +359,18 @@ class Aggregator:
         for label in self._in_phase(phase):
             self._phases[label] = Phase.IDLE
 
-    def _under_way(self) -> _Gathering:
+    def _under_way(self, *phases: Phase) -> _Gathering:
         if self._gathering is None:
             raise LocalProtocolError("No round is under way.")
+        if self._gathering.phase not in phases:
+            raise LocalProtocolError(
+                f"The round is in phase '{self._gathering.phase}', which this step does not follow."
+            )
         return self._gathering
 
     def _need(self, got: int, wanted: int, what: str) -> None:
         if got < wanted:
-            number, count = self._under_way().round.request.round, len(self.participants)
+            number, count = self._newest_round, len(self.participants)
             self._close()
             raise RoundAborted(f"Round {number}: {got} of {count} labels {what}; {wanted} are needed.")
 

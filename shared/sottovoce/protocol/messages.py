@@ -63,7 +63,7 @@ class Signed(Message):
     label: Any
     signature: Any
 
-    @property
+    @cached_property
     def signed_digest(self) -> bytes:
         """SHA-256 of every byte of the message but the signature (32 bytes)."""
         hasher = hashlib.sha256()

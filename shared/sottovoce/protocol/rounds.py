@@ -60,17 +60,18 @@ class Round:
         """Length of what a sender seals: a share of its self-mask's seed, then of each partner's, in their order."""
         return SEED_BYTES * (1 + len(self.topology.partners(sender)))
 
-    def unmasked(self, survivors: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+    def unmasked(self, survivors: tuple[str, ...]) -> Iterator[tuple[str, str | None, int]]:
         """Which secrets are opened, in the order of `Shares.values`.
 
-        For each survivor: its self-mask (label, None), then what it shares with each dropped partner (label, partner).
+        For each survivor: its self-mask's seed (label, None), then the seed that it has in common with each partner
+        that dropped out (label, partner); and its place in that survivor's bundle.
         """
         alive = frozenset(survivors)
         for label in survivors:
-            yield label, None
-            for partner in self.topology.partners(label):
+            yield label, None, 0
+            for place, partner in enumerate(self.topology.partners(label), 1):
                 if partner not in alive:
-                    yield label, partner
+                    yield label, partner, place
 
     def survivors_digest(self, survivors: tuple[str, ...]) -> bytes:
         """What survivors sign: SHA-256 over the request's digest (so over everything in it) and the survivor set."""

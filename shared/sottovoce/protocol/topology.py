@@ -92,6 +92,10 @@ class Topology:
         return tuple(sorted(drawn("committee", self.seed, self.participants)[:COMMITTEE]))
 
     @cached_property
+    def _known(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    @cached_property
     def _circle(self) -> list[str]:
         return drawn("partners", self.seed, self.participants)
 
@@ -101,6 +105,11 @@ class Topology:
 
     def partners(self, label: str) -> tuple[str, ...]:
         """Whom a participant masks against, in ascending order: everyone, or its k nearest on the drawn circle."""
+        if label not in self._known:
+            self._known[label] = self._nearest(label)
+        return self._known[label]
+
+    def _nearest(self, label: str) -> tuple[str, ...]:
         count, others = len(self.participants), partner_count(len(self.participants))
         if others == count - 1:
             return tuple(other for other in self.participants if other != label)

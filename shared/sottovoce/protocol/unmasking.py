@@ -50,11 +50,10 @@ def answer(
         opened[sender] = unseal(seal_key(sender), box, round_.header(sender, label))
         if len(opened[sender]) != round_.bundle_bytes(sender):
             raise WrongBundles(f"Round {request.round}: the bundle of '{sender}' has another length than its shares.")
-    parts = []
-    for survivor, partner in round_.unmasked(request.survivors):
-        place = 0 if partner is None else 1 + round_.topology.partners(survivor).index(partner)
-        parts.append(opened[survivor][place * SEED_BYTES : (place + 1) * SEED_BYTES])
-    return b"".join(parts)
+    return b"".join(
+        opened[survivor][place * SEED_BYTES : (place + 1) * SEED_BYTES]
+        for survivor, _, place in round_.unmasked(request.survivors)
+    )
 
 
 def _check_signatures(request: UnmaskRequest, round_: Round, roster: Roster | None) -> None:
@@ -101,7 +100,7 @@ def masks_left(
     secrets = combine([number for number, _ in given], matrix, threshold=topology.share_threshold)
     added: list[bytes] = []
     subtracted: list[bytes] = []
-    for place, (label, partner) in enumerate(order):
-        seed = secrets[place * SEED_BYTES : (place + 1) * SEED_BYTES]
+    for index, (label, partner, _) in enumerate(order):
+        seed = secrets[index * SEED_BYTES : (index + 1) * SEED_BYTES]
         (subtracted if partner is not None and partner < label else added).append(seed)
     return added, subtracted

@@ -1,12 +1,16 @@
-"""A participant's secret state as bytes, for the label's own disk: versioned, strict, no pickle."""
+"""A participant's secret state as bytes, for the label's own disk: versioned, strict, no pickle.
 
+A checksum at the end tells damage, not malice: whoever can write this file is the label itself.
+"""
+
+import hashlib
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from sottovoce.agreement import MOST_LABELS
 from sottovoce.errors import LocalProtocolError
 from sottovoce.protocol.codec import Blob, Body, Choice, Fixed, Many, Name, Number, Reader, Record
-from sottovoce.protocol.messages import MOST_CONFIG_BYTES, Advert, ReportRequest, decode
+from sottovoce.protocol.messages import DIGEST_BYTES, MOST_CONFIG_BYTES, Advert, ReportRequest, decode
 from sottovoce.protocol.progress import Checked, Idle, Progress, Reported, Reporting
 from sottovoce.protocol.rounds import Round
 from sottovoce.protocol.states import Phase
@@ -63,7 +67,8 @@ class Saved(Record):
         """The one encoding."""
         parts: list[bytes | memoryview] = [MAGIC]
         self.write(parts)
-        return b"".join(parts)
+        body = b"".join(parts)
+        return body + hashlib.sha256(body).digest()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Saved":
@@ -72,8 +77,11 @@ class Saved(Record):
         Raises:
             LocalProtocolError: the bytes are damaged or of another version.
         """
-        reader = Reader(data)
+        body, checksum = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+        reader = Reader(body)
         try:
+            if hashlib.sha256(body).digest() != checksum:
+                raise ValueError("its checksum is wrong")
             if reader.take(len(MAGIC)) != MAGIC:
                 raise ValueError("it does not start like one of this version")
             saved = cls.read(reader)

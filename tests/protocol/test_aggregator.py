@@ -1,0 +1,258 @@
+"""What the coordinator refuses of a label, without harm to the round; and what it cannot be made to start."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
+from sottovoce.identity import Identity
+from sottovoce.protocol import errors
+from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.messages import (
+    Advert,
+    Announcement,
+    CrossCheckRequest,
+    CrossCheckSignature,
+    Kind,
+    Message,
+    Report,
+    Sealed,
+    Shares,
+    UnmaskRequest,
+)
+from sottovoce.protocol.participant import Participant
+from sottovoce_simulations.rounds import InMemoryRounds, plain_config
+
+MakeTable = Callable[..., InMemoryRounds]
+ELEMENTS = 4
+
+
+def signed(table: InMemoryRounds, message: Report | Shares | Advert, **changes: object) -> Message:
+    """The message changed, and signed again by its label: what a corrupt label could send."""
+    fields = {name: getattr(message, name) for name in message.__dataclass_fields__ if name not in ("TYPE", "PURPOSE")}
+    fields.pop("signature")
+    return type(message).sign(table.identities[message.label], **{**fields, **changes})
+
+
+@pytest.fixture
+def table(make_table: MakeTable) -> InMemoryRounds:
+    return make_table(4)
+
+
+def one_report(table: InMemoryRounds) -> Report:
+    """The report of `label-000`, while all others have reported."""
+    request = table.request(1, ELEMENTS)
+    for participant in table.participants.values():
+        participant.accept(request, bytes(32))
+    reports = {label: p.report(np.ones(ELEMENTS, np.uint32)) for label, p in table.participants.items()}
+    for label, report in reports.items():
+        if label != "label-000":
+            table.aggregator.receive(report)
+    return reports["label-000"]
+
+
+def refused(table: InMemoryRounds, error: type[RemoteProtocolError], message: Message) -> None:
+    gathering = table.aggregator._gathering
+    before = None if gathering is None else gathering.total.copy()
+    with pytest.raises(RemoteProtocolError) as caught:
+        table.aggregator.receive(message)
+    assert type(caught.value) is error
+    if gathering is not None and before is not None:
+        assert np.array_equal(gathering.total, before)
+
+
+def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
+    report = one_report(table)
+    box = report.bundles[0]
+    for error, changed in (
+        (errors.WrongRun, signed(table, report, run=bytes(16))),
+        (errors.WrongRound, signed(table, report, round=2)),
+        (errors.WrongRound, signed(table, report, request=bytes(32))),
+        (errors.WrongVector, signed(table, report, ring_bits=16)),
+        (errors.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS - 4))),
+        (errors.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS + 4))),
+        (errors.WrongBundles, signed(table, report, bundles=report.bundles[1:])),
+        (errors.WrongBundles, signed(table, report, bundles=(Sealed("label-000", box.box), *report.bundles))),
+        (
+            errors.WrongBundles,
+            signed(table, report, bundles=(Sealed(box.label, box.box + b"\x00"), *report.bundles[1:])),
+        ),
+        (errors.BadSignature, replace(report, vector=bytes(4 * ELEMENTS))),
+        (errors.BadSignature, replace(report, signature=bytes(64))),
+        (errors.OutOfOrder, replace(report, label="label-001")),
+        (errors.NotAParticipant, replace(report, label="label-099")),
+    ):
+        refused(table, error, changed)
+    total = table.unmask()
+    assert total.survivors == ("label-001", "label-002", "label-003")
+    assert total.vector.tolist() == [3] * ELEMENTS
+
+
+def test_a_report_counts_once_and_not_late(table: InMemoryRounds) -> None:
+    report = one_report(table)
+    table.aggregator.receive(report)
+    refused(table, errors.OutOfOrder, report)
+    table.aggregator.close_reports()
+    refused(table, errors.OutOfOrder, report)
+
+
+def test_a_late_report_is_out_of_order(table: InMemoryRounds) -> None:
+    report = one_report(table)
+    table.aggregator.close_reports()
+    refused(table, errors.OutOfOrder, report)
+
+
+def test_a_report_of_the_round_before_is_refused(table: InMemoryRounds) -> None:
+    report = one_report(table)
+    table.request(2, ELEMENTS)
+    refused(table, errors.WrongRound, report)
+
+
+def test_nobody_speaks_for_another(table: InMemoryRounds) -> None:
+    """A report with another label's name on it is not signed by that label."""
+    request = table.request(1, ELEMENTS)
+    mine = table.participants["label-000"]
+    mine.accept(request, bytes(32))
+    report = mine.report(np.ones(ELEMENTS, np.uint32))
+    bundles = tuple(sorted(Sealed("label-000" if b.label == "label-001" else b.label, b.box) for b in report.bundles))
+    refused(table, errors.BadSignature, replace(report, label="label-001", bundles=bundles))
+
+
+def checks(table: InMemoryRounds) -> dict[str, CrossCheckSignature]:
+    table.aggregator.receive(one_report(table))
+    answers = {}
+    for label, check in table.aggregator.close_reports().items():
+        assert isinstance(check, CrossCheckRequest)
+        answers[label] = table.participants[label].cross_check(check)
+    return answers
+
+
+def test_a_signature_on_something_else_is_refused(table: InMemoryRounds) -> None:
+    answers = checks(table)
+    mine, other = answers["label-000"], answers["label-001"]
+    refused(table, errors.WrongRun, replace(mine, run=bytes(16)))
+    refused(table, errors.WrongRound, replace(mine, round=2))
+    refused(table, errors.BadSignature, replace(mine, signature=other.signature))
+    refused(table, errors.BadSignature, replace(mine, label="label-002"))
+    refused(table, errors.NotAParticipant, replace(mine, label="label-099"))
+    table.aggregator.receive(mine)
+    refused(table, errors.OutOfOrder, mine)
+
+
+def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
+    table = make_table(5)
+    answers = checks(table)
+    for answer in answers.values():
+        table.aggregator.receive(answer)
+    requests = table.aggregator.close_cross_check()
+    shares = {label: table.participants[label].unmask(request) for label, request in requests.items()}
+    mine = shares.pop("label-000")
+    for error, changed in (
+        (errors.WrongRun, signed(table, mine, run=bytes(16))),
+        (errors.WrongRound, signed(table, mine, round=2)),
+        (errors.WrongRound, signed(table, mine, survivors_digest=bytes(32))),
+        (errors.WrongShares, signed(table, mine, values=mine.values[:-32])),
+        (errors.BadSignature, replace(mine, values=bytes(len(mine.values)))),
+        (errors.BadSignature, replace(mine, label="label-001")),
+        (errors.NotAParticipant, replace(mine, label="label-099")),
+    ):
+        refused(table, error, changed)
+    for answer in shares.values():
+        table.aggregator.receive(answer)
+    refused(table, errors.OutOfOrder, shares["label-001"])
+    assert table.aggregator.finish().vector.tolist() == [5] * ELEMENTS
+
+
+def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
+    table = InMemoryRounds(4)
+    participant, advert = Participant.join(
+        table.aggregator.announcement,
+        label="label-000",
+        identity=table.identities["label-000"],
+        agreement=table.agreement,
+        epsilon=8.0,
+        delta=1e-5,
+    )
+    other = plain_config(32).changed(epsilon=9.0)
+    for error, changed in (
+        (errors.WrongRun, signed(table, advert, run=bytes(16))),
+        (errors.WrongAgreement, signed(table, advert, agreement=bytes(32))),
+        (errors.ConfigurationChanged, signed(table, advert, config_digest=other.digest)),
+        (errors.BadKey, signed(table, advert, public_key=bytes(32))),
+        (errors.BadSignature, replace(advert, epsilon=7.0)),
+        (errors.BadSignature, replace(advert, label="label-001")),
+        (errors.UnknownLabel, replace(advert, label="label-099")),
+    ):
+        refused(table, error, changed)
+    table.aggregator.receive(advert)
+    refused(table, errors.OutOfOrder, advert)
+    copied = Advert.sign(
+        table.identities["label-001"],
+        **{
+            name: getattr(advert, name)
+            for name in ("run", "agreement", "public_key", "config_digest", "epsilon", "delta")
+        },
+        label="label-001",
+    )
+    refused(table, errors.DuplicateParticipant, copied)
+    assert table.aggregator.adverts == {"label-000": advert}
+    assert participant.advert == advert
+
+
+def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> None:
+    refused(table, errors.Malformed, table.aggregator.announcement)
+    refused(table, errors.Malformed, UnmaskRequest(bytes(16), 1, (), (), ()))
+
+
+@pytest.mark.parametrize(
+    ("number", "labels", "why"),
+    [
+        (0, ["label-000", "label-001", "label-002"], "does not come after"),
+        (1, ["label-000", "label-001"], "2 participants"),
+        (1, ["label-000", "label-001", "label-099"], "has not joined"),
+    ],
+)
+def test_a_round_that_no_label_would_accept_is_not_started(
+    table: InMemoryRounds, number: int, labels: list[str], why: str
+) -> None:
+    with pytest.raises(LocalProtocolError, match=why):
+        table.aggregator.start_round(number, Kind.TRAIN, labels, bytes(32), ELEMENTS)
+    assert table.aggregator.participants == ()
+
+
+def test_a_coordinator_serves_its_own_agreement_and_a_true_configuration(table: InMemoryRounds) -> None:
+    announcement = table.aggregator.announcement
+    with pytest.raises(errors.WrongAgreement):
+        Aggregator(replace(table.agreement, cross_check=False), announcement)
+    with pytest.raises(errors.Malformed):
+        Aggregator(table.agreement, replace(announcement, config_digest=bytes(32)))
+    assert Announcement.of(table.agreement, plain_config(32)).run != announcement.run
+
+
+def test_an_aborted_round_leaves_nothing_behind_and_the_next_one_works(table: InMemoryRounds) -> None:
+    one_report(table)
+    table.aggregator.close_reports()
+    with pytest.raises(RoundAborted, match="0 of 4 labels signed"):
+        table.aggregator.close_cross_check()
+    assert table.aggregator.participants == ()
+    assert table.aggregator._gathering is None
+    table.report(table.request(2, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
+    assert table.unmask().vector.tolist() == [4] * ELEMENTS
+
+
+def test_a_restarted_coordinator_goes_on_with_the_same_adverts(table: InMemoryRounds) -> None:
+    restarted = Aggregator(table.agreement, table.aggregator.announcement)
+    for advert in table.aggregator.adverts.values():
+        restarted.receive(advert)
+    table.aggregator = restarted
+    table.report(table.request(5, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
+    assert table.unmask().vector.tolist() == [4] * ELEMENTS
+
+
+def test_a_stranger_with_a_key_of_its_own_is_nobody(table: InMemoryRounds) -> None:
+    advert = table.aggregator.adverts["label-000"]
+    fields = {n: getattr(advert, n) for n in ("run", "agreement", "config_digest", "epsilon", "delta")}
+    stranger = Advert.sign(Identity.generate(), **fields, label="stranger", public_key=bytes(range(32)))
+    refused(table, errors.UnknownLabel, stranger)

@@ -1,0 +1,105 @@
+"""A label's state on disk: it goes on where it was, forgets nothing, and is never another label's."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sottovoce.errors import LocalProtocolError
+from sottovoce.protocol import errors
+from sottovoce.protocol.messages import CrossCheckRequest
+from sottovoce.protocol.participant import Participant
+from sottovoce_simulations.rounds import InMemoryRounds
+
+MakeTable = Callable[..., InMemoryRounds]
+ME = "label-000"
+
+
+def restart(table: InMemoryRounds) -> None:
+    """Every label is switched off and on again."""
+    for label, participant in table.participants.items():
+        data = participant.to_bytes()
+        table.participants[label] = Participant.from_bytes(
+            data, identity=table.identities[label], agreement=table.agreement
+        )
+        assert table.participants[label].to_bytes() == data
+
+
+@pytest.mark.parametrize("labels", [4, 66])
+def test_labels_may_restart_at_every_step(make_table: MakeTable, labels: int) -> None:
+    table = make_table(labels)
+    restart(table)
+    request = table.request(1, 3)
+    for participant in table.participants.values():
+        participant.accept(request, bytes(32))
+    restart(table)
+    for participant in table.participants.values():
+        table.aggregator.receive(participant.report(np.ones(3, np.uint32)))
+    restart(table)
+    for label, check in table.aggregator.close_reports().items():
+        assert isinstance(check, CrossCheckRequest)
+        table.aggregator.receive(table.participants[label].cross_check(check))
+    restart(table)
+    for label, unmask in table.aggregator.close_cross_check().items():
+        table.aggregator.receive(table.participants[label].unmask(unmask))
+    restart(table)
+    assert table.aggregator.finish().vector.tolist() == [labels] * 3
+    participant = table.participants[ME]
+    assert participant.config == table.aggregator.config
+    with pytest.raises(errors.StaleRound):
+        participant.accept(request, bytes(32))
+
+
+def test_two_reports_out_of_one_rolled_back_state_share_no_mask(make_table: MakeTable) -> None:
+    """A restored backup answers a round again; the self-mask and every sealing are fresh."""
+    table = make_table(3)
+    participant = table.participants[ME]
+    participant.accept(table.request(1, 8), bytes(32))
+    backup = participant.to_bytes()
+    reports = [
+        Participant.from_bytes(backup, identity=table.identities[ME], agreement=table.agreement).report(
+            np.zeros(8, np.uint32)
+        )
+        for _ in range(2)
+    ]
+    assert reports[0].vector != reports[1].vector
+    assert reports[0].bundles[0].box[:12] != reports[1].bundles[0].box[:12]
+
+
+@pytest.fixture
+def saved(make_table: MakeTable) -> tuple[InMemoryRounds, bytes]:
+    table = make_table(3)
+    participant = table.participants[ME]
+    participant.accept(table.request(1, 3), bytes(32))
+    participant.report(np.zeros(3, np.uint32))
+    return table, participant.to_bytes()
+
+
+def test_damaged_bytes_are_refused(saved: tuple[InMemoryRounds, bytes]) -> None:
+    table, data = saved
+    for size in [*range(0, len(data), 7), len(data) - 1]:
+        with pytest.raises(LocalProtocolError, match="saved state"):
+            Participant.from_bytes(data[:size], identity=table.identities[ME], agreement=table.agreement)
+    for changed in (data + b"\x00", b""):
+        with pytest.raises(LocalProtocolError, match="saved state"):
+            Participant.from_bytes(changed, identity=table.identities[ME], agreement=table.agreement)
+
+
+def test_every_changed_byte_is_noticed(saved: tuple[InMemoryRounds, bytes]) -> None:
+    table, data = saved
+    for place in range(0, len(data), 3):
+        changed = bytearray(data)
+        changed[place] ^= 0x55
+        with pytest.raises(LocalProtocolError, match="saved state"):
+            Participant.from_bytes(bytes(changed), identity=table.identities[ME], agreement=table.agreement)
+
+
+def test_another_labels_state_is_refused(saved: tuple[InMemoryRounds, bytes]) -> None:
+    table, data = saved
+    with pytest.raises(LocalProtocolError, match="another label's"):
+        Participant.from_bytes(data, identity=table.identities["label-001"], agreement=table.agreement)
+    other = replace(copy.copy(table.agreement), cross_check=False)
+    with pytest.raises(LocalProtocolError, match="another agreement"):
+        Participant.from_bytes(data, identity=table.identities[ME], agreement=other)
