@@ -99,7 +99,7 @@ def test_the_card(sottovoce, release, coordinator):
         "style, family svm",
         "fugue, reel, tango",
         "3 labels in 3 rounds",
-        "3 labels: ε ≤ 8 at δ = 1e-05 for each track of theirs",
+        "3 labels: ε ≤ 8 at δ = 1e-05, for each track",
         "neighbours: add-or-remove-one-unit; accountant: PLD",
         coordinator.public_key.hex(),
         "which nobody vouched for",

@@ -46,6 +46,12 @@ def test_labels_with_one_promise_are_counted_together(publish):
     assert (privacy.neighbours, privacy.accountant) == ("add-or-remove-one-unit", "PLD")
 
 
+def test_what_a_label_says_of_itself_cannot_hold_a_release_up(publish):
+    promises = ((0.0, 0.0), (8.0, 1e-5), (float("inf"), 0.0))
+    privacy = check(publish(promises=promises)).manifest.privacy
+    assert privacy.promises == (Promise(1, 0.0, 0.0), Promise(1, 8.0, 1e-5), Promise(1, None, 0.0))
+
+
 def test_a_release_without_privacy_promises_nothing(publish):
     privacy = check(publish(private=False)).manifest.privacy
     assert privacy.noise is Noise.NONE

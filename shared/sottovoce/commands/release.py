@@ -13,7 +13,7 @@ from sottovoce.errors import ReleaseError
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
-    from sottovoce.release.manifest import Privacy
+    from sottovoce.release.manifest import Privacy, Promise
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
 
@@ -118,12 +118,13 @@ def _privacy(privacy: "Privacy") -> list[str]:
 
     if privacy.noise is Noise.NONE:
         return ["None: trained without differential privacy. It may tell what it was trained on."]
-    lines = [
-        f"{counted(each.labels, 'label')}: ε ≤ {each.epsilon:g} at δ = {each.delta:g} for each {privacy.unit} of theirs"
-        for each in privacy.promises
-    ]
+    lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
     lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
     lines.append(TRUST[privacy.trust])
     if privacy.noise is Noise.SEEDED:
         lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
     return lines
+
+
+def _bound(promise: "Promise") -> str:
+    return "no promise" if promise.epsilon is None else f"ε ≤ {promise.epsilon:g} at δ = {promise.delta:g}"

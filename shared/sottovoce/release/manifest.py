@@ -50,14 +50,18 @@ class Noise(StrEnum):
 
 @dataclass(frozen=True)
 class Promise:
-    """What so many labels promised their tracks (or artists) for the whole run: at most (ε, δ) each."""
+    """What so many labels promised their tracks (or artists) for the whole run: at most (ε, δ) each.
+
+    A label speaks for itself: the coordinator passes on what its signed advert says. None: it promised nothing finite.
+    """
 
     labels: int
-    epsilon: float
+    epsilon: float | None
     delta: float
 
     def __post_init__(self) -> None:
-        _expect("promise", self.labels >= 1 and 0 < self.epsilon < math.inf and 0 < self.delta < 1)
+        _expect("promises", self.labels >= 1 and 0 <= self.delta < 1)
+        _expect("promises", self.epsilon is None or 0 <= self.epsilon < math.inf)
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ def _privacy(value: Any) -> Privacy:
 
 def _promise(value: Any) -> Promise:
     part = Fields(value, f"a promise of {WHERE}")
-    promise = Promise(part.take("labels", int), part.take("epsilon", float), part.take("delta", float))
+    promise = Promise(part.take("labels", int), part.take_number_or_null("epsilon"), part.take("delta", float))
     part.done()
     return promise
 

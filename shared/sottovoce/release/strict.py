@@ -71,6 +71,12 @@ class Fields:
             raise ReleaseError(f"Expected the field '{name}' in {self._where} to be of type {kind.__name__}.")
         return value
 
+    def take_number_or_null(self, name: str) -> float | None:
+        """A field that is a number or null; it must be there all the same."""
+        if self._left.get(name, 0) is None:
+            return self.take(name, type(None))
+        return self.take(name, float)
+
     def take_list(self, name: str, kind: type[T]) -> tuple[T, ...]:
         """A field that is a list, each item of exactly this type."""
         items = self.take(name, list)

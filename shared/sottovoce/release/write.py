@@ -1,6 +1,7 @@
 """Publishes a release: the folder appears whole, or not at all."""
 
 import hashlib
+import math
 import os
 import platform
 from collections import Counter
@@ -149,7 +150,7 @@ def _manifest(
 
 def _privacy(provenance: Provenance) -> Privacy:
     config = provenance.config
-    counted = sorted(Counter(provenance.promises).items()) if config.private else []
+    counted = sorted(Counter(provenance.promises).items()) if config.private else []  # strongest first
     noise = Noise.SEEDED if provenance.seeded else Noise.SYSTEM
     return Privacy(
         unit=config.unit,
@@ -157,7 +158,9 @@ def _privacy(provenance: Provenance) -> Privacy:
         trust=config.trust,
         accountant=ACCOUNTANT,
         noise=noise if config.private else Noise.NONE,
-        promises=tuple(Promise(labels, epsilon, delta) for (epsilon, delta), labels in counted),
+        promises=tuple(
+            Promise(labels, epsilon if math.isfinite(epsilon) else None, delta) for (epsilon, delta), labels in counted
+        ),
     )
 
 
