@@ -35,6 +35,7 @@ from sottovoce.release.manifest import (
     FileEntry,
     Manifest,
 )
+from sottovoce.release.reading import read_manifest
 from sottovoce.release.signatures import Signature, decode
 
 LARGEST_MANIFEST = 1 << 20
@@ -79,7 +80,7 @@ def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambd
     say(f"The folder holds the {len(FILES)} files of a release and nothing else.")
     raw = _read(directory, MANIFEST_FILE, LARGEST_MANIFEST)
     signatures = _signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
-    manifest = Manifest.from_bytes(raw)
+    manifest = read_manifest(raw)
     say("The manifest is complete, and every field is known and in range.")
     contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
     say("Every file has the size and the SHA-256 that the manifest gives, and the feature spec names its constants.")
@@ -124,15 +125,15 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
     try:
         handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
                 raise ReleaseError(f"The release's {name} is not a regular file.")
-            data = file.read(limit + 1)
+            if found.st_size > limit:
+                raise ReleaseError(f"The release's {name} is larger than the {limit:,} bytes it may have.")
+            return file.read(found.st_size)
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise ReleaseError(f"The release's {name} cannot be read: {reason}.") from None
-    if len(data) > limit:
-        raise ReleaseError(f"The release's {name} is larger than the {limit:,} bytes it may have.")
-    return data
 
 
 def _signatures(raw: bytes, data: bytes, trusted_key: bytes | None, say: Say) -> tuple[Signature, ...]:

@@ -1,4 +1,4 @@
-"""What a release says of itself: one frozen value, strict in both directions."""
+"""What a release says of itself: one frozen value, checked at birth. `reading` makes it from a stranger's bytes."""
 
 import json
 import math
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
-from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.errors import ReleaseError
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.release.strict import Fields, parse
 from sottovoce.training import Trust, Unit
 
 SCHEMA = 1
@@ -36,8 +35,6 @@ RANGES = {
 }
 """Within these a feature spec costs memory in proportion to its use; a stranger's may say anything."""
 WHERE = "the release's manifest"
-
-Chosen = TypeVar("Chosen", bound=StrEnum)
 
 
 class Noise(StrEnum):
@@ -163,39 +160,9 @@ class Manifest:
         _expect("features", self.features.normalisation == self.files[CONSTANTS_FILE].sha256)
 
     def to_bytes(self) -> bytes:
-        """JSON for people and programs; these exact bytes are signed, and `from_bytes` reads them back."""
+        """JSON for people and programs; these exact bytes are signed, and `read_manifest` reads them back."""
         values = {"schema": SCHEMA, **_plain(self)}
         return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Manifest":
-        """Read a manifest.
-
-        Raises:
-            ReleaseError: it is not JSON, of another schema, or a field is missing, unknown, of the wrong type or range.
-        """
-        top = Fields(parse(data, MANIFEST_FILE), WHERE)
-        _expect_schema(top.take("schema", int))
-        manifest = cls(
-            name=top.take("name", str),
-            task=top.take("task", str),
-            family=top.take("family", str),
-            classes=top.take_list("classes", str),
-            features=_features(top.take("features", dict)),
-            parameters=top.take("parameters", int),
-            shapes={name: _shape(shape) for name, shape in top.take("shapes", dict).items()},
-            rounds=top.take("rounds", int),
-            labels=top.take("labels", int),
-            privacy=_privacy(top.take("privacy", dict)),
-            agreement=top.take("agreement", str),
-            run=top.take("run", str),
-            configuration=top.take("configuration", str),
-            created=top.take("created", str),
-            software=_software(top.take("software", dict)),
-            files={name: _file(entry) for name, entry in top.take("files", dict).items()},
-        )
-        top.done()
-        return manifest
 
 
 def _plain(value: Any) -> Any:
@@ -205,69 +172,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _expect_schema(schema: int) -> None:
-    if schema > SCHEMA:
-        raise ReleaseError(
-            f"The release is of schema {schema}, and this version of Sottovoce reads schema {SCHEMA}.",
-            hint="Install a newer Sottovoce.",
-        )
-    if schema != SCHEMA:
-        _refuse("schema")
-
-
-def _features(value: Any) -> FeatureSpec:
-    try:
-        return FeatureSpec.from_dict(value)
-    except ConfigurationError as error:
-        raise ReleaseError(f"The release's feature spec cannot be used: {error.message}") from None
-
-
-def _privacy(value: Any) -> Privacy:
-    part = Fields(value, f"the privacy statement of {WHERE}")
-    privacy = Privacy(
-        unit=_choice(Unit, part.take("unit", str), "unit"),
-        neighbours=part.take("neighbours", str),
-        trust=_choice(Trust, part.take("trust", str), "trust"),
-        accountant=part.take("accountant", str),
-        noise=_choice(Noise, part.take("noise", str), "noise"),
-        promises=tuple(_promise(item) for item in part.take("promises", list)),
-    )
-    part.done()
-    return privacy
-
-
-def _promise(value: Any) -> Promise:
-    part = Fields(value, f"a promise of {WHERE}")
-    promise = Promise(part.take("labels", int), part.take_number_or_null("epsilon"), part.take("delta", float))
-    part.done()
-    return promise
-
-
-def _file(value: Any) -> FileEntry:
-    part = Fields(value, f"a file entry of {WHERE}")
-    entry = FileEntry(part.take("size", int), part.take("sha256", str))
-    part.done()
-    return entry
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if type(value) is not list or any(type(item) is not int for item in value):
-        _refuse("shapes")
-    return tuple(value)
-
-
-def _software(value: Any) -> dict[str, str]:
-    _expect("software", all(type(version) is str for version in value.values()))
-    return dict(value)
-
-
-def _choice(kind: type[Chosen], value: str, name: str) -> Chosen:
-    try:
-        return kind(value)
-    except ValueError:
-        _refuse(name)
 
 
 def _is_text(value: str) -> bool:
@@ -284,8 +188,4 @@ def _is_time(value: str) -> bool:
 
 def _expect(name: str, holds: bool) -> None:
     if not holds:
-        _refuse(name)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ReleaseError(f"The field '{name}' of {WHERE} holds what it must not.")
+        raise ReleaseError(f"The field '{name}' of {WHERE} holds what it must not.")

@@ -8,6 +8,7 @@ from sottovoce.errors import ReleaseError
 
 Object = dict[str, Any]
 T = TypeVar("T")
+MOST_DIGITS = 15
 
 
 def parse(data: bytes, name: str) -> Any:
@@ -18,11 +19,15 @@ def parse(data: bytes, name: str) -> Any:
         name: of the file, for the message.
 
     Raises:
-        ReleaseError: it is not JSON, names a key twice, or holds a number that is not finite.
+        ReleaseError: it is not JSON, names a key twice, or holds a number that is not finite or too large.
     """
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
         )
     except (ValueError, RecursionError) as error:
         raise ReleaseError(f"The release's {name} cannot be read: {error}.") from None
@@ -44,6 +49,13 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise ValueError("it holds a number that is not finite")
     return number
+
+
+def _bounded(digits: str) -> int:
+    """What fits a float and a file's size, so that no arithmetic on it can fail."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("it holds a number that is too large")
+    return int(digits)
 
 
 class Fields:
