@@ -1,6 +1,7 @@
 """A label's home: the folder that holds its keys, policy, ledger and unfinished runs, readable by the owner only."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,18 @@ class LabelHome:
     cache: Path
 
     @classmethod
-    def create(cls, root: Path, *, name: str, catalogue: Path, cache: Path | None = None) -> "LabelHome":
-        """Make a new home with a fresh identity key.
+    def create(
+        cls, root: Path, *, name: str, catalogue: Path, cache: Path | None = None, split_key: bytes | None = None
+    ) -> "LabelHome":
+        """Make a new home with a fresh identity key and an empty ledger.
+
+        Args:
+            root: the home folder.
+            name: the label's name in the federation.
+            catalogue: folder of the label's audio.
+            cache: folder of computed features; by default within the home.
+            split_key: decides which tracks are held out; by default 32 bytes of the operating system's entropy. A
+                simulation gives one, so that models are compared on one split.
 
         Raises:
             ConfigurationError: a home is already there; nothing of it is touched.
@@ -44,6 +55,7 @@ class LabelHome:
         root.chmod(OWNER_ONLY)
         home.runs.mkdir(mode=OWNER_ONLY, exist_ok=True)
         Identity.generate().save(home.identity_file)
+        write_bytes(home.split_key_file, split_key or os.urandom(32), mode=0o600)
         Ledger.create(home.ledger_file)
         described = {"name": name, "catalogue": str(home.catalogue), "cache": str(home.cache)}
         write_bytes(home._file, canonical_json(described), mode=0o600)
@@ -72,6 +84,11 @@ class LabelHome:
     def identity_file(self) -> Path:
         """The label's Ed25519 private key."""
         return self.root / "identity.key"
+
+    @property
+    def split_key_file(self) -> Path:
+        """Which tracks are held out follows from this key; it is made once, so that they stay held out."""
+        return self.root / "split.key"
 
     @property
     def policy_file(self) -> Path:

@@ -11,6 +11,7 @@ from sottovoce.agreement import LEAST_PARTICIPANTS, Agreement
 from sottovoce.errors import ConfigurationError
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import TrainingConfig, Trust, Unit
+from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
 from sottovoce_client.ledger import Ceilings
 
 _REACH = {Unit.TRACK: 0, Unit.ARTIST: 1}
@@ -34,6 +35,7 @@ class Policy:
         most_rounds: of one run.
         largest_model: parameters.
         trust: what a guarantee may rest on.
+        default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
     """
 
     tasks: frozenset[str] = frozenset({"style"})
@@ -48,6 +50,7 @@ class Policy:
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
     trust: frozenset[Trust] = frozenset({Trust.LOCAL})
+    default_consent: Consent = DEFAULT_CONSENT
 
     def __post_init__(self) -> None:
         for name in ("epsilon_per_run", "epsilon_lifetime"):
@@ -126,6 +129,8 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
             return value
         if kind is Unit:
             return Unit(value)
+        if kind is Consent and isinstance(value, str):
+            return Consent.parse(value)
         if kind == frozenset[Trust] and isinstance(value, list):
             return frozenset(Trust(item) for item in value)
         if kind == frozenset[str] and isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -11,6 +11,7 @@ from sottovoce_client.cache import FeatureCache
 from sottovoce_client.catalogue import Progress, Purpose, Track, holdout, scan
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.home import LabelHome
+from sottovoce_client.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def usable_tracks(
         index=home.cache / "indexes" / f"{home.name}.sqlite",
         segment_seconds=default_spec().segment_seconds,
         purposes=frozenset({purpose}),
+        default_consent=Policy.from_toml(home.policy_file).default_consent,
         workers=workers,
         progress=progress,
     )
@@ -59,7 +61,7 @@ def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
         CatalogueError: nothing in the catalogue can be used, or one side of the hold-out is empty.
     """
     tracks = [track for track in usable_tracks(home, config.task, workers=1) if track.style in config.classes]
-    split = holdout(tracks, config.holdout, key=home.name.encode())
+    split = holdout(tracks, config.holdout, key=home.split_key_file.read_bytes())
     return Prepared(_dataset(home, split.train, config), _dataset(home, split.held_out, config))
 
 

@@ -1,5 +1,6 @@
 """A whole federation in one folder: the labels' homes, their agreement and the coordinator's key."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sottovoce_client.ledger import Ledger
 from sottovoce_simulations.experiment import Experiment
 
 NAME = "simulation"
+SPLIT = "sottovoce/simulation/split"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Federation:
         homes = []
         for catalogue in sorted(catalogues, key=lambda path: label_name(path)):
             name = label_name(catalogue)
-            home = LabelHome.create(root / name, name=name, catalogue=catalogue, cache=cache)
+            split_key = hashlib.sha256(f"{SPLIT}/{name}".encode()).digest()
+            home = LabelHome.create(root / name, name=name, catalogue=catalogue, cache=cache, split_key=split_key)
             write_text(home.policy_file, policy)
             homes.append(home)
         members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)

@@ -141,3 +141,11 @@ def test_a_small_round_is_refused(config, agreement):
     policy = Policy(least_participants=4)
     assert policy.check(config, agreement, parameters=1, participants=3) is RefusalReason.PARTICIPANTS
     assert policy.check(config, agreement, parameters=1, participants=4) is None
+
+
+def test_the_label_sets_what_a_silent_track_consents_to(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text('default_consent = "generator until 2030-01-31"\n')
+    assert str(Policy.from_toml(tmp_path / "policy.toml").default_consent) == "generator until 2030-01-31"
+    (tmp_path / "policy.toml").write_text('default_consent = "everything"\n')
+    with pytest.raises(ConfigurationError, match="everything"):
+        Policy.from_toml(tmp_path / "policy.toml")
