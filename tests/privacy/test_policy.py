@@ -143,7 +143,7 @@ def test_a_small_round_is_refused(config, agreement):
     assert policy.check(config, agreement, parameters=1, participants=4) is None
 
 
-def test_the_label_sets_what_a_silent_track_consents_to(tmp_path: Path) -> None:
+def test_the_label_sets_what_a_silent_track_consents_to(tmp_path) -> None:
     (tmp_path / "policy.toml").write_text('default_consent = "generator until 2030-01-31"\n')
     assert str(Policy.from_toml(tmp_path / "policy.toml").default_consent) == "generator until 2030-01-31"
     (tmp_path / "policy.toml").write_text('default_consent = "everything"\n')
