@@ -32,9 +32,12 @@ def already_made(out: Path, request: Any) -> bool:
         request: anything that `canonical_json` takes; equal requests make equal folders.
 
     Raises:
-        ConfigurationError: `out` is a file, or a folder with something in it that we did not make.
+        ConfigurationError: `out` is a file or lies below one, or is a folder with something in it that we did not make.
     """
     if not out.exists() and not out.is_symlink():
+        there = next(folder for folder in out.absolute().parents if folder.exists())
+        if not there.is_dir():
+            raise ConfigurationError(f"{out} cannot be made: {there} is a file.", hint="Choose another folder.")
         return False
     marker = _marker(out)
     if marker is None:

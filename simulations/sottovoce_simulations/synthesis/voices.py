@@ -107,9 +107,11 @@ class Player:
         return sound * self._damped(held, len(time))
 
     def _damped(self, held: int, samples: int) -> Samples:
-        """The hand on the strings: level 1 while held, then the release."""
-        gone = np.maximum(np.arange(samples, dtype=np.float32) - held, 0) / self._rate
-        return np.exp(gone * np.float32(-1 / max(self._voice.release, 1e-3)))
+        """The hand on the strings: level 1 while held, then the release, which ends in silence."""
+        gone = np.maximum(np.arange(samples, dtype=np.float32) - held, 0)
+        fall = np.exp(gone * np.float32(-1 / (max(self._voice.release, 1e-3) * self._rate)))
+        fall *= 1 - gone / np.float32(max(1, samples - held))
+        return fall.astype(np.float32, copy=False)
 
     def _sung(self, pitch: float, held: int) -> Samples:
         voice = self._voice
