@@ -196,3 +196,12 @@ def test_no_secret_lies_in_the_repository():
     for path in [*FILES, *(ROOT / "tests").rglob("*"), *(ROOT / "docs").rglob("*")]:
         if path.is_file():
             assert not suspicious.search(path.read_bytes()) or path == Path(__file__), path
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_a_page_names_only_files_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w/.-]+)`", text):
+        assert (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link

@@ -1,18 +1,23 @@
 """A release that is not exactly what was signed is refused, each time with its reason."""
 
+import contextlib
 import json
 import os
 import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from sottovoce.errors import ReleaseError
 from sottovoce.identity import Identity
 from sottovoce.release.check import FILES, check
 from sottovoce.release.load import load
+from sottovoce.release.reading import read_manifest
 from sottovoce.release.signatures import Role, Signature, decode, encode
+from sottovoce.release.write import write
 
 
 def refused(directory, match, key=None):
@@ -308,3 +313,41 @@ def test_each_check_is_said_and_none_after_a_failure(publish, coordinator):
         check(directory, say=fewer.append)
     assert len(fewer) == 3
     assert "nobody vouched for" in fewer[1]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def honest(provenance_of, parameters_of, coordinator, tmp_path_factory):
+    """A right manifest's bytes."""
+    directory = tmp_path_factory.mktemp("honest") / "release"
+    write(directory, provenance_of(), parameters_of(provenance_of()), coordinator, name="honest")
+    return (directory / "manifest.json").read_bytes()
+
+
+@given(data=st.data(), value=JSON)
+def test_any_field_may_hold_anything(honest, data, value):
+    """A stranger's manifest raises nothing but a `ReleaseError`, whatever stands where."""
+    values = json.loads(honest)
+    place = values
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], (dict, list)) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = value
+    for read, raw in ((read_manifest, json.dumps(values).encode()), (decode, json.dumps([value]).encode())):
+        with contextlib.suppress(ReleaseError):
+            read(raw)
+
+
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_may_stand_in_a_file(raw):
+    for read in (read_manifest, decode):
+        with pytest.raises(ReleaseError):
+            read(raw)
