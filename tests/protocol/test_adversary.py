@@ -344,7 +344,7 @@ def test_a_label_unmasks_once(table: InMemoryRounds) -> None:
 
 
 def test_who_holds_no_shares_is_not_asked(make_table: MakeTable) -> None:
-    table = make_table(70)
+    table = make_table(65)
     reported(table)
     requests = unmask_requests(table)
     outside = next(label for label in table.participants if label not in requests)

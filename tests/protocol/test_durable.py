@@ -27,7 +27,7 @@ def restart(table: InMemoryRounds) -> None:
         assert table.participants[label].to_bytes() == data
 
 
-@pytest.mark.parametrize("labels", [4, 66])
+@pytest.mark.parametrize("labels", [4, pytest.param(66, marks=pytest.mark.slow)])
 def test_labels_may_restart_at_every_step(make_table: MakeTable, labels: int) -> None:
     table = make_table(labels)
     restart(table)
