@@ -13,26 +13,26 @@ from sottovoce.commands.release import release
 EXAMPLES = """
 Start here:
 
-  sottovoce synthesise music --labels 5   catalogues to try it with
+  sottovoce synthesise music   make catalogues to try it with
 
-  sottovoce simulate --catalogues music   train, and publish a release
+  sottovoce simulate --catalogues music --out run   train, publish a release
 
-  sottovoce classify song.flac --release out/release
+  sottovoce classify song.flac --release run/release   and use it
 """
 
 CLASSIFY = """
 Examples:
 
-  sottovoce classify song.flac --release out/release
+  sottovoce classify song.flac --release run/release
 
-  sottovoce classify *.mp3 --release out/release --json
+  sottovoce classify *.mp3 --release run/release --json
 """
 EVALUATE = """
 Examples:
 
-  sottovoce evaluate music/ --release out/release
+  sottovoce evaluate music/ --release run/release
 
-  sottovoce evaluate music/ --release out/release --json > figures.json
+  sottovoce evaluate music/ --release run/release --json > figures.json
 """
 
 app = typer.Typer(

@@ -59,7 +59,7 @@ def test_help_on_every_level(sottovoce, level, flag):
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != ["release"]], ids=" ".join)
+@pytest.mark.parametrize("level", LEVELS, ids=" ".join)
 def test_help_comes_with_an_example(sottovoce, level):
     assert f"$ sottovoce {' '.join(level)}".rstrip() in sottovoce(*level, "--help").stdout
 
@@ -218,6 +218,24 @@ def test_paragraphs_wrap_and_examples_do_not(command_that):
         """
 
     assert "Two words of one paragraph." in command_that(command, "probe", "--help").stdout
+
+
+def test_examples_at_the_end_of_a_docstring_come_last(command_that):
+    def command():
+        """One.
+
+        Examples:
+
+            sottovoce probe
+
+            sottovoce probe -h
+        """
+
+    _, options, examples = command_that(command, "probe", "--help").stdout.partition("Options")
+    assert options
+    lines = [line.strip() for line in examples.splitlines()]
+    start = lines.index("Examples:")
+    assert lines[start + 1 : start + 3] == ["$ sottovoce probe", "$ sottovoce probe -h"]
 
 
 def test_click_leaves_control_flow_alone(command_that):

@@ -1,32 +1,35 @@
 """Lays out help texts: typer keeps a docstring's line breaks, which suit the source and not the terminal."""
 
 import inspect
+import re
 
 import click
 
 KEEP_LINES = "\b"  # click's mark for a paragraph that is not rewrapped
+EXAMPLES = re.compile(r"Examples?:")
 
 
 def set_help(command: click.Command) -> None:
-    """Let a command's help, and that of all its subcommands, wrap as the terminal does; examples stay line by line."""
-    command.help = command.help and _wrapped(command.help)
-    command.epilog = command.epilog and _line_by_line(command.epilog)
+    """Let a command's help, and that of all its subcommands, wrap as the terminal does.
+
+    Examples, which may end a docstring, come last in the help, after the options, and stay line by line.
+    """
+    text, examples = _parted(inspect.cleandoc(command.help or ""))
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text) or None
+    command.epilog = _line_by_line(command.epilog or "\n\n".join(examples)) or None
     if isinstance(command, click.Group):
         for below in command.commands.values():
             set_help(below)
 
 
-def _wrapped(text: str) -> str:
-    paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(
-        paragraph.removeprefix(KEEP_LINES).strip("\n")
-        if paragraph.startswith(KEEP_LINES)
-        else " ".join(paragraph.split())
-        for paragraph in paragraphs
-    )
+def _parted(text: str) -> tuple[list[str], list[str]]:
+    """The paragraphs before and from `Example:` or `Examples:` on."""
+    paragraphs = text.split("\n\n")
+    start = next((index for index, each in enumerate(paragraphs) if EXAMPLES.match(each)), len(paragraphs))
+    return paragraphs[:start], paragraphs[start:]
 
 
 def _line_by_line(text: str) -> str:
-    """An epilog, of which typer joins the lines of a paragraph: so each line becomes one."""
-    lines = [line for line in inspect.cleandoc(text.replace(KEEP_LINES, "")).splitlines() if line.strip()]
-    return "\n\n".join(f"$ {line.strip()}" if line.strip().startswith("sottovoce ") else line for line in lines)
+    """An epilog, of which typer joins the lines of a paragraph: so each line becomes one. Commands get a prompt."""
+    lines = (line.strip() for line in text.replace(KEEP_LINES, "").splitlines())
+    return "\n\n".join(f"$ {line}" if line.startswith("sottovoce ") else line for line in lines if line)

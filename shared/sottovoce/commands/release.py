@@ -19,12 +19,18 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a f
 
 TRUST = {"local": "rests on nobody but each label itself, which adds its own noise (local)"}
 
-release = typer.Typer(help="Look at a published model: what it is, who signed it, with what privacy.")
+release = typer.Typer(
+    help="Look at a published model: what it is, who signed it, with what privacy.",
+    epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release",
+    no_args_is_help=True,
+)
 
 
-@release.command(epilog="Example:\n\n  sottovoce release show out/release")
+@release.command(epilog="Example:\n\n  sottovoce release show run/release")
 def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
-    """Show what a release says of itself, after its signature and digests were checked."""
+    """Show what a release says of itself.
+
+    Its signatures and digests are checked first."""
     from sottovoce.release.check import check
 
     try:
@@ -38,13 +44,13 @@ def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fals
 
 
 @release.command(
-    epilog="Examples:\n\n  sottovoce release verify out/release\n\n"
-    "  sottovoce release verify out/release --key federation.toml"
+    epilog="Examples:\n\n  sottovoce release verify run/release\n\n"
+    "  sottovoce release verify run/release --key federation.toml"
 )
 def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
-    """Check a release, and say in words what was checked. The exit code is 0 only if all of it is in order.
+    """Check a release, and say in words what was checked.
 
-    Without --key this finds damage, but not a forger, who would sign with a key of their own.
+    The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would sign with a key of their own.
     """
     from sottovoce.release.load import load
 
