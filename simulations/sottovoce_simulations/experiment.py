@@ -4,9 +4,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.features.extract import default_spec
-
 from sottovoce.errors import ConfigurationError
+from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.training import Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
@@ -57,6 +56,14 @@ class Experiment:
             raise ConfigurationError(f"Expected a drop-out probability in [0, 1), not {self.drop_out}.")
         if self.seed is not None and self.seed < 0:
             raise ConfigurationError(f"Expected a seed >= 0, not {self.seed}.")
+
+    def check(self) -> None:
+        """Find out before any work whether a run can be configured so.
+
+        Raises:
+            ConfigurationError: the task or family is unknown, or a value is out of range.
+        """
+        self.training(classes=("one", "another"))
 
     def training(self, classes: tuple[str, ...]) -> TrainingConfig:
         """The configuration that the coordinator announces.

@@ -55,8 +55,7 @@ class Federation:
             }
         )
         homes = []
-        for catalogue in sorted(catalogues, key=lambda path: label_name(path)):
-            name = label_name(catalogue)
+        for name, catalogue in sorted(_named(catalogues).items()):
             split_key = hashlib.sha256(f"{SPLIT}/{name}".encode()).digest()
             home = LabelHome.create(root / name, name=name, catalogue=catalogue, cache=cache, split_key=split_key)
             write_text(home.policy_file, policy)
@@ -79,6 +78,16 @@ class Federation:
         """Seconds that all labels together spent on a stage, as they noted at home."""
         lines = (json.loads(line) for home in self.homes for line in _lines(home.timings_file))
         return float(sum(line["seconds"] for line in lines if line["stage"] == stage))
+
+
+def _named(catalogues: Sequence[Path]) -> dict[str, Path]:
+    """Each catalogue under a name of its own: folders whose names differ only in what a name must not hold get a number."""
+    named: dict[str, Path] = {}
+    for catalogue in sorted(catalogues):
+        name = label_name(catalogue)
+        taken = sum(other == name or other.startswith(f"{name}-") for other in named)
+        named[f"{name[:58]}-{taken + 1}" if name in named else name] = catalogue
+    return named
 
 
 def label_name(catalogue: Path) -> str:

@@ -9,13 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sottovoce.features.extract import default_spec
-from sottovoce_client.prepare import extract_ahead
-
 from sottovoce.errors import CatalogueError, ConfigurationError
+from sottovoce.features.extract import default_spec
 from sottovoce.files import folder_aside
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
+from sottovoce_client.prepare import extract_ahead
 from sottovoce_server.app import train
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_simulations import engine
@@ -90,6 +89,7 @@ def simulate(experiment: Experiment, out: Path, *, watcher: Watcher | None = Non
         CatalogueError: there are too few labels, or a label has nothing to train on.
         RoundAborted: too few labels took part.
     """
+    experiment.check()
     with _results(out) as workplace:
         run = _run(experiment, workplace, out, watcher or Nobody())
         write_report(workplace, run)

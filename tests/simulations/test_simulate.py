@@ -1,0 +1,168 @@
+"""Whole simulations under Flower's engine, on real audio files, through the command line as a user has it."""
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sottovoce_client.ledger import Ledger
+from sottovoce_simulations.synthesis import synthesise
+
+pytestmark = pytest.mark.slow
+LABELS, TRACKS = 4, 40
+
+
+def sottovoce(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="module")
+def catalogues(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music") / "catalogues"
+    synthesise(folder, labels=LABELS, tracks=TRACKS, seconds=(8, 8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    out = tmp_path_factory.mktemp("results") / "run"
+    done = sottovoce("simulate", "--catalogues", catalogues, "--rounds", "3", "--delta", "1e-3", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), out
+
+
+def test_json_is_one_object_with_every_final_figure(finished):
+    figures, out = finished
+    assert {"accuracy", "macro_f1", "epsilon", "delta", "rounds", "clients", "dropped", "parameters"} <= set(figures)
+    assert figures["rounds"] == 3
+    assert figures["clients"] == LABELS
+    assert figures["dropped"] == 0
+    assert figures["release"] == str(out / "release")
+    assert {"features", "training", "masking", "total"} <= set(figures["seconds"])
+    assert 0 < figures["seconds"]["training"] < figures["seconds"]["total"]
+    assert figures["bytes_up_per_client_per_round"] > 4 * figures["parameters"]
+    assert 0 <= figures["accuracy"] <= 1
+
+
+def test_every_label_spent_what_its_ledger_says(finished):
+    figures, out = finished
+    assert len(figures["epsilon"]) == LABELS
+    for label, epsilon in figures["epsilon"].items():
+        with Ledger(out / "labels" / label / "ledger.sqlite") as ledger:
+            assert epsilon == pytest.approx(ledger.epsilon(1e-3))
+        assert 7.5 < epsilon <= 8.0
+
+
+def test_all_files_are_there_and_agree(finished):
+    figures, out = finished
+    run = json.loads((out / "run.json").read_text())
+    assert run["figures"] == figures
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["round"]) for row in rows] == [1, 2, 3]
+    assert float(rows[-1]["macro_f1"]) == pytest.approx(figures["macro_f1"])
+    for name in ("learning_curve", "confusion_matrix", "epsilon"):
+        assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "report.html").read_text()
+    for shown in re.findall(r'src="([^"]+)"', page):
+        assert (out / shown).exists()
+    assert f"{figures['macro_f1']:.3f}" in page
+    assert sum(map(sum, figures["confusion_matrix"])) == figures["tracks"]
+
+
+def test_the_labels_homes_are_their_owners_alone(finished):
+    _, out = finished
+    for home in (out / "labels").iterdir():
+        assert home.stat().st_mode & 0o077 == 0
+        for secret in ("identity.key", "split.key", "ledger.sqlite"):
+            assert (home / secret).stat().st_mode & 0o077 == 0
+        assert not [file for file in (home / "runs").iterdir() if file.suffix == ".json"], "a run's key was kept"
+
+
+def test_the_release_verifies_and_classifies(finished, catalogues):
+    _, out = finished
+    assert sottovoce("release", "verify", out / "release").returncode == 0
+    track = next(catalogues.glob("label-*/*/*/*.flac"))
+    done = sottovoce("classify", track, "--release", out / "release", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_labels_that_vanish_do_not_stop_a_run(catalogues, tmp_path):
+    done = sottovoce(
+        "simulate", "--catalogues", catalogues, "--rounds", "4", "--delta", "1e-3", "--drop-out", "0.3", "--seed", "5",
+        "--balance", "sampling", "--ring-bits", "16", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["dropped"] > 0
+    assert figures["rounds"] == 4
+    assert max(figures["epsilon"].values()) <= 8.0
+
+
+def test_a_pool_is_split_and_artists_are_the_unit(catalogues, tmp_path):
+    done = sottovoce(
+        "simulate", "--catalogues", catalogues / "label-01", "--clients", "3", "--partition", "iid", "--rounds", "1",
+        "--unit", "artist", "--no-dp", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    if done.returncode:  # so small a pool may have too few artists: then it must say so
+        assert "artist" in done.stderr
+        return
+    figures = json.loads(done.stdout)
+    assert figures["clients"] == 3
+    assert set(figures["epsilon"].values()) == {None}
+
+
+def test_a_killed_simulation_leaves_nothing_half_written(catalogues, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "sottovoce", "simulate", "--catalogues", str(catalogues), "--out", str(out)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, env={**os.environ}
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".run.*/labels/*/ledger.sqlite")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    done = sottovoce("simulate", "--catalogues", catalogues, "--rounds", "1", "--delta", "1e-3", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_ctrl_c_ends_it_cleanly(catalogues, tmp_path):
+    command = [sys.executable, "-m", "sottovoce", "simulate", "--catalogues", str(catalogues), "--rounds", "500"]
+    process = subprocess.Popen(
+        [*command, "--delta", "1e-3", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".run.*/labels/*/timings.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_epsilon_that_no_noise_keeps_is_an_error_with_a_word(catalogues, tmp_path):
+    done = sottovoce("simulate", "--catalogues", catalogues, "--delta", "0.5", "--out", tmp_path / "run")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "declined" in done.stderr
+
+
+def test_accuracy_is_finite(finished):
+    figures, _ = finished
+    assert math.isfinite(figures["loss"])
