@@ -81,7 +81,7 @@ class Federation:
 
 
 def _named(catalogues: Sequence[Path]) -> dict[str, Path]:
-    """Each catalogue under a name of its own: folders whose names differ only in what a name must not hold get a number."""
+    """Each catalogue under a name of its own; of folders whose names become one, the later get a number."""
     named: dict[str, Path] = {}
     for catalogue in sorted(catalogues):
         name = label_name(catalogue)
