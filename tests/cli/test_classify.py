@@ -92,6 +92,13 @@ def test_bad_files_are_in_the_json_too(sottovoce, release, music, unusable, tmp_
     assert good["style"]
 
 
+def test_a_pipe_is_not_waited_for(sottovoce, release, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    result = sottovoce("classify", tmp_path / "pipe.wav", "--release", release)
+    assert result.exit_code == 1
+    assert "not a regular file" in result.stderr
+
+
 def test_a_folder_is_not_a_file(sottovoce, release, music):
     result = sottovoce("classify", music, "--release", release)
     assert result.exit_code == 2

@@ -63,6 +63,10 @@ def _expect_files(files: list[Path]) -> None:
 
 
 def _classified(model: "Release", file: Path) -> dict[str, Any]:
+    from sottovoce.audio import Unusable
+
+    if file.exists() and not file.is_file():  # a pipe would be waited for without end
+        raise AudioError("It is not a regular file.", reason=Unusable.NOT_AUDIO)
     values = model.probabilities(file)
     ranked = sorted(zip(model.manifest.classes, map(float, values), strict=True), key=lambda pair: -pair[1])
     return {"file": str(file), "style": ranked[0][0], "probabilities": dict(ranked)}

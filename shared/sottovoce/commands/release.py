@@ -50,7 +50,8 @@ def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fals
 def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
     """Check a release, and say in words what was checked.
 
-    The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would sign with a key of their own.
+    The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would
+    sign with a key of their own.
     """
     from sottovoce.release.load import load
 

@@ -42,7 +42,7 @@ def trusted(key: str | None) -> bytes | None:
     if not path.is_file():
         raise ConfigurationError(
             f"'{shown(key)}' is neither a key nor a file that holds one.",
-            hint="A key is 64 hexadecimal digits. `sottovoce release show` prints the one that a release names.",
+            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs; do not take it from the release itself.",
         )
     if path.suffix == ".toml":
         from sottovoce.agreement import Agreement
