@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ MESSAGES = (
     UnmaskRequest,
     Shares,
 )
+ASKED = (CrossCheckRequest, UnmaskRequest)
 ME = "label-000"
 
 
@@ -109,7 +111,7 @@ class Story:
 STORY = Story()
 
 
-def hear(participant: Participant, message: Message) -> object:
+def hear(participant: Participant, message: Message) -> Any:
     steps: dict[type[Message], Callable[[], object]] = {
         ReportRequest: lambda: participant.accept(message, bytes(32)),  # type: ignore[arg-type]
         Report: lambda: participant.report(np.ones(4, np.uint32)),
@@ -130,8 +132,8 @@ def test_out_of_order_at_a_label(phase: Phase, message: type[Message]) -> None:
             hear(participant, said)
         return  # a newer one may always come, and an old one is stale: see test_adversary
     if message in TRANSITIONS[phase]:
-        hear(participant, said)
-        assert participant.to_bytes() != before
+        reached, answer = TRANSITIONS[phase][message], hear(participant, said)
+        assert participant._progress.phase is (after(reached, type(answer)) if message in ASKED else reached)
     else:
         with pytest.raises(OutOfOrder):
             hear(participant, said)

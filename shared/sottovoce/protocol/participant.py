@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 
 from sottovoce.agreement import Agreement
-from sottovoce.errors import LocalProtocolError
+from sottovoce.errors import ConfigurationError, LocalProtocolError
 from sottovoce.identity import Identity
 from sottovoce.protocol.adverts import check_advert, roster_of
 from sottovoce.protocol.errors import (
@@ -250,9 +250,10 @@ class Participant:
         after(self._progress.phase, UnmaskRequest)
         if not isinstance(self._progress, (Reported, Checked)):
             raise OutOfOrder("No round waits to be unmasked.")
+        round_, me = self._progress.round, self._advert.label
+        round_.check_answers(request.run, request.round)
         if isinstance(self._progress, Checked) and request.survivors != self._progress.survivors:
             raise Equivocation(f"Round {request.round} is to be unmasked for another survivor set than was signed.")
-        round_, me = self._progress.round, self._advert.label
         values = answer(
             request,
             round_,
@@ -290,6 +291,10 @@ class Participant:
             LocalProtocolError: the bytes are damaged, or are another label's or another agreement's.
         """
         saved = Saved.from_bytes(data)
+        try:
+            config, progress = TrainingConfig.from_bytes(saved.config), saved.progress
+        except (ConfigurationError, Malformed) as error:
+            raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:
             raise LocalProtocolError("A label's saved state is another label's, or was made under another agreement.")
         return cls(
@@ -297,9 +302,9 @@ class Participant:
             agreement=agreement,
             key=RunKey.from_bytes(saved.private_key),
             advert=saved.advert,
-            config=TrainingConfig.from_bytes(saved.config),
+            config=config,
             newest_round=saved.newest_round,
-            progress=saved.progress,
+            progress=progress,
         )
 
     def _check_participants(self, request: ReportRequest) -> None:

@@ -26,7 +26,7 @@ def answer(
     """The values of a holder's `Shares`, once the survivor set has proved to be in order.
 
     Args:
-        request: what the coordinator asks.
+        request: what the coordinator asks about this round.
         round_: the round that this label reported in.
         label: this holder.
         own: its shares of its own secrets.
@@ -34,10 +34,9 @@ def answer(
         seal_key: gives the key that a sender's bundle for this label is sealed with.
 
     Raises:
-        WrongRun, WrongRound, WrongSurvivors, TooFewSurvivors, NotAParticipant, BadSignature, TooFewSignatures,
-        WrongBundles, BadSeal: as their names say.
+        WrongSurvivors, TooFewSurvivors, NotAParticipant, BadSignature, TooFewSignatures, WrongBundles, BadSeal: as
+            their names say.
     """
-    round_.check_answers(request.run, request.round)
     round_.check_survivors(request.survivors, including=label)
     if label not in round_.topology.holders:
         raise NotAParticipant(f"'{label}' holds no shares in round {request.round}.")
