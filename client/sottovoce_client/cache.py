@@ -148,7 +148,7 @@ class FeatureCache:
         head = _CHECKSUM + _HEADER.size
         if len(data) < head or data[:_CHECKSUM].tobytes() != _checksum(file_digest, spec, view, data[_CHECKSUM:].data):
             return None
-        shape = [size for size in _HEADER.unpack_from(data, _CHECKSUM) if size]
+        shape = [size for size in _HEADER.unpack_from(data.data, _CHECKSUM) if size]
         return data[head:].view(_TYPES[view]).reshape(shape)
 
     def _write(self, file_digest: str, spec: FeatureSpec, view: View, values: NDArray[np.floating]) -> None:

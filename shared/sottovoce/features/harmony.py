@@ -7,7 +7,7 @@ from sottovoce.features.descriptors import Descriptors, level_and_spread, logari
 from sottovoce.features.spectra import LOWEST_PITCH, Spectra
 
 DIATONIC = (0, 2, 4, 5, 7, 9, 11)
-STEP_SECONDS = (0.2, 0.5)
+STEP_SECONDS = 0.2
 WIDEST_INTERVAL = 12
 
 
@@ -36,16 +36,13 @@ def _pitch_classes(chroma: Tensor) -> Descriptors:
     qualities = torch.fft.rfft(mean).abs()[:, 1:]
     momentary = torch.fft.rfft(chroma.transpose(1, 2)).abs()[:, :, 1:]
     entropy = -(mean * torch.log(mean + 1e-6)).sum(dim=1)
-    ordered = mean.sort(dim=1, descending=True).values
     return {
         "chroma.mean": mean.sqrt(),
-        "chroma.std": spread(chroma),
         "quality.mean": qualities,
         "quality.momentary": momentary.mean(dim=1),
         "quality.std": spread(momentary.transpose(1, 2)),
         "mode": _mode(mean),
         "chroma.entropy": entropy,
-        "chroma.ordered": ordered.sqrt(),
     }
 
 
@@ -68,24 +65,22 @@ def _intervals(chroma: Tensor) -> Descriptors:
 
 def _successions(pitch: Tensor, chroma: Tensor, frame_rate: float) -> Descriptors:
     """By how many semitones what sounds moves up or down from one moment to the next, as shares."""
-    found: Descriptors = {}
     frames = pitch.shape[2]
-    for seconds in STEP_SECONDS:
-        lag = min(max(1, round(seconds * frame_rate)), frames - 1)
-        now, later = chroma[:, :, :-lag], chroma[:, :, lag:]
-        moves = [(now * later.roll(-steps, dims=1)).sum(dim=1).mean(dim=1) for steps in range(12)]
-        found[f"succession.{seconds:g}s"] = share(torch.stack(moves, dim=1)).sqrt()
+    lag = min(max(1, round(STEP_SECONDS * frame_rate)), frames - 1)
+    now, later = chroma[:, :, :-lag], chroma[:, :, lag:]
+    classes = [(now * later.roll(-steps, dims=1)).sum(dim=1).mean(dim=1) for steps in range(12)]
     fresh = (pitch[:, :, 1:] - pitch[:, :, :-1]).clamp(min=0)
-    lag = min(max(1, round(STEP_SECONDS[0] * frame_rate)), fresh.shape[2] - 1)
-    sounding, starting = pitch[:, :, : fresh.shape[2] - lag + 1], fresh[:, :, lag - 1 :]
+    sounding, starting = pitch[:, :, : frames - lag], fresh[:, :, lag - 1 :]
     products = torch.einsum("sif,sjf->sij", sounding, starting)
     moves = [
         products.diagonal(offset=step, dim1=1, dim2=2).sum(dim=1)
         for step in range(-WIDEST_INTERVAL, WIDEST_INTERVAL + 1)
     ]
-    found["melody"] = share(torch.stack(moves, dim=1)).sqrt()
-    found["change"] = (chroma[:, :, 1:] - chroma[:, :, :-1]).abs().sum(dim=1).mean(dim=1)
-    return found
+    return {
+        "succession": share(torch.stack(classes, dim=1)).sqrt(),
+        "melody": share(torch.stack(moves, dim=1)).sqrt(),
+        "change": (chroma[:, :, 1:] - chroma[:, :, :-1]).abs().sum(dim=1).mean(dim=1),
+    }
 
 
 def _register(pitch: Tensor) -> Descriptors:

@@ -12,11 +12,11 @@ from sottovoce.features.spec import FeatureSpec
 FLOOR = 1e-8
 """Power below which nothing is heard (-80 dB); it also keeps logarithms finite in digital silence."""
 
-COARSE_BANDS = 24
+COARSE_BANDS = 18
 PITCH_WINDOW_SECONDS = 0.19
 LOWEST_PITCH, HIGHEST_PITCH = 36, 96
 _PEAK = 0.99
-_KNEE_DBFS, _RATIO = -20.0, 3.0
+_BEFORE_DBFS, _KNEE_DBFS, _RATIO = -20.0, -40.0, 2.0
 _ENVELOPE_SECONDS = 0.05
 
 
@@ -65,7 +65,7 @@ def cut(audio: Tensor, spec: FeatureSpec) -> Tensor:
 def level(audio: Tensor, spec: FeatureSpec) -> Tensor:
     """A track brought to the spec's loudness (RMS), unless its peaks would clip; compressed first on demand."""
     if spec.compress:
-        audio = _compressed(audio * _gain(audio, _KNEE_DBFS), spec)
+        audio = _compressed(audio * _gain(audio, _BEFORE_DBFS), spec)
     return audio * _gain(audio, spec.loudness)
 
 
@@ -76,7 +76,7 @@ def _gain(audio: Tensor, loudness: float) -> float:
 
 
 def _compressed(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """Downward compression above -20 dBFS at 3:1, by the level of short windows, without delay."""
+    """Compression 2:1 of what lies above -40 dBFS, by the level of short windows, without delay."""
     window = 2 * round(_ENVELOPE_SECONDS * spec.sample_rate / 2) + 1
     mean_square = torch.nn.functional.avg_pool1d(
         audio.square()[None, None], window, stride=1, padding=window // 2, count_include_pad=False
@@ -119,7 +119,7 @@ def _window(length: int) -> Tensor:
 def _power(segments: Tensor, length: int, hop: int) -> Tensor:
     """Power spectrogram with centred windows, `[segments, bins, frames]`."""
     spectrum = torch.stft(
-        segments, length, hop, window=_window(length), center=True, pad_mode="constant", return_complex=True
+        segments, length, hop, window=_window(length), center=True, pad_mode="reflect", return_complex=True
     )
     parts = torch.view_as_real(spectrum)
     return parts[..., 0].square() + parts[..., 1].square()
