@@ -1,6 +1,7 @@
 """A release that is not exactly what was signed is refused, each time with its reason."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from sottovoce.errors import ReleaseError
 from sottovoce.identity import Identity
@@ -18,6 +19,8 @@ from sottovoce.release.load import load
 from sottovoce.release.reading import read_manifest
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.release.write import write
+
+CONSTANTS = ("summary_mean", "summary_std", "log_mel_mean", "log_mel_std")
 
 
 def refused(directory, match, key=None):
@@ -227,8 +230,6 @@ def test_a_signed_manifest_is_read_strictly(publish, resign, coordinator, change
 
 def sign_model(directory, tensors, coordinator):
     """Publish other tensors, with a manifest that fits their bytes."""
-    import hashlib
-
     save_file(tensors, directory / "model.safetensors")
     data = (directory / "model.safetensors").read_bytes()
 
@@ -257,7 +258,6 @@ def test_tensors_that_do_not_fit(publish, resign, coordinator, change, match):
 
 
 def test_a_pickle_in_place_of_the_model(publish, resign, tmp_path):
-    import hashlib
     import pickle
 
     class Bomb:
@@ -286,6 +286,27 @@ def test_a_model_that_its_manifest_does_not_describe(publish, resign, coordinato
     directory = resign(publish(), change)
     with pytest.raises(ReleaseError, match=match):
         load(directory, coordinator.public_key)
+
+
+@pytest.mark.parametrize(
+    ("constants", "match"),
+    [
+        (b"", "Normalisation constants are damaged"),
+        (save({"summary_mean": np.zeros(3, np.float32)}), "lack a part"),
+        (save({name: np.ones(3, np.float32) for name in CONSTANTS}), "do not fit its feature spec"),
+        (save({name: np.zeros(3, np.float32) for name in CONSTANTS}), "not positive"),
+    ],
+)
+def test_constants_that_cannot_be_used(publish, resign, coordinator, constants, match):
+    directory, digest = publish(), hashlib.sha256(constants).hexdigest()
+    (directory / "normalisation.safetensors").write_bytes(constants)
+
+    def change(values):
+        values["files"]["normalisation.safetensors"] = {"size": len(constants), "sha256": digest}
+        values["features"]["normalisation"] = digest
+
+    with pytest.raises(ReleaseError, match=match):
+        load(resign(directory, change), coordinator.public_key)
 
 
 def test_what_is_no_folder(tmp_path):

@@ -42,7 +42,7 @@ def trusted(key: str | None) -> bytes | None:
     if not path.is_file():
         raise ConfigurationError(
             f"'{shown(key)}' is neither a key nor a file that holds one.",
-            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs; do not take it from the release itself.",
+            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs: the release itself proves none.",
         )
     if path.suffix == ".toml":
         from sottovoce.agreement import Agreement

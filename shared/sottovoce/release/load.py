@@ -9,7 +9,7 @@ from torch import nn
 
 from sottovoce import predict
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.features.extract import VERSION, extract_file
+from sottovoce.features.extract import VERSION, extract_file, summary_names
 from sottovoce.features.normalisation import Normalisation, load_normalisation
 from sottovoce.models import registry
 from sottovoce.models.base import Family
@@ -66,6 +66,8 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
         model = model_of(family, spec, classes, join(checked.tensors))
     except ConfigurationError as error:
         raise ReleaseError(f"The release's model cannot be built: {error.message}", hint=error.hint) from None
+    if (len(constants.summary_mean), len(constants.log_mel_mean)) != (len(summary_names(spec)), spec.n_mels):
+        raise ReleaseError("The release's normalisation constants do not fit its feature spec.")
     if shapes(model) != dict(manifest.shapes):
         raise ReleaseError(f"The tensors do not have the shapes of the {manifest.task} model '{family.name}'.")
     say(f"The tensors are those of the {manifest.task} model '{family.name}' for {classes} classes.")

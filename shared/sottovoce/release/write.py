@@ -25,6 +25,7 @@ from sottovoce.models import registry
 from sottovoce.models.parameters import model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
 from sottovoce.release.check import FILES, check
+from sottovoce.release.load import load
 from sottovoce.release.manifest import (
     CONSTANTS_FILE,
     MANIFEST_FILE,
@@ -107,7 +108,7 @@ def write(
     with folder_aside(directory) as aside:
         for file, data in files.items():
             write_bytes(aside / file, data)
-        check(aside, signer.public_key)
+        load(aside, signer.public_key)
         _expect_free(directory, replace)
     return manifest
 
