@@ -13,7 +13,7 @@ from sottovoce_simulations.synthesis.artist import Artist, title
 from sottovoce_simulations.synthesis.styles import STYLES
 from sottovoce_simulations.synthesis.track import Track, seed_of
 
-VERSION = 1  # raised whenever the same request would sound different
+VERSION = 2  # raised whenever the same request would sound different
 LABELS_A_STYLE = 2
 MOST_LABELS = 1000
 MOST_TRACKS = 100_000
