@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
 from numpy.typing import NDArray
 
-from sottovoce.errors import ConfigurationError, ProtocolError, RemoteProtocolError, RoundAborted
+from sottovoce.errors import ConfigurationError, ProtocolError, RoundAborted
 from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.layout import Decoded, VectorLayout
@@ -188,7 +188,7 @@ class SecureAggregation(Strategy):
             survivors = total.survivors
             decoded = current.layout.decode(total.vector, len(survivors))
             self.history.metrics[current.number - 1] = self._metrics(decoded.counters)
-        except (RoundAborted, RemoteProtocolError) as error:
+        except RoundAborted as error:
             aborted, survivors = error.message, ()
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
         if current.kind is Kind.TRAIN:
