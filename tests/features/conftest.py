@@ -31,7 +31,7 @@ def extension(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def music():
     """A few seconds of chords with decaying partials: `music(seconds, rate, transpose)`."""
 
@@ -93,6 +93,6 @@ def value():
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_audio():
     return lambda wave: torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))

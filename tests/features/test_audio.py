@@ -145,9 +145,10 @@ def test_no_damage_whatsoever_gets_past_the_error(write, music, name):
             data[place] = rng.integers(256)
         path.write_bytes(data[: rng.integers(1, len(data))])
         try:
-            assert np.isfinite(read(path, 22_050).numpy()).all()
-        except AudioError as error:
-            assert isinstance(error.reason, Unusable)
+            samples = read(path, 22_050)
+        except AudioError:
+            continue
+        assert torch.isfinite(samples).all()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

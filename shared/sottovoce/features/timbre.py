@@ -47,13 +47,13 @@ def _shape(spectra: Spectra) -> Descriptors:
     power = spectra.power[:, 1:]
     bins = power.shape[1]
     hertz = torch.arange(1, bins + 1) * (spectra.spec.sample_rate / spectra.spec.n_fft)
-    amplitude = (power + FLOOR * 1e-2).sqrt()
+    amplitude = (power + FLOOR * 1e-4).sqrt()  # a higher floor would weigh on the centroid of a pure tone
     total = amplitude.sum(dim=1)
     centroid = (hertz @ amplitude) / total
     spread_hertz = ((hertz.square() @ amplitude) / total - centroid.square()).clamp(min=1).sqrt()
     energy = amplitude.cumsum(dim=1)
     roll_off = (energy < ROLL_OFF * energy[:, -1:]).sum(dim=1) * (spectra.spec.sample_rate / spectra.spec.n_fft)
-    flatness = torch.log(amplitude).mean(dim=1) - torch.log(total / bins)
+    flatness = 0.5 * torch.log(power + FLOOR * 1e-2).mean(dim=1) - torch.log(total / bins)
     return {
         **level_and_spread("centroid", torch.log2(centroid)),
         **level_and_spread("bandwidth", torch.log2(spread_hertz)),
