@@ -57,7 +57,7 @@ def _print_classes(console: Console, per_class: dict[str, dict[str, float]]) -> 
 
 def _print_confusion(console: Console, matrix: list[list[int]], classes: list[str]) -> None:
     """Rows are true styles. Columns carry numbers, which the rows explain, so that many styles fit a terminal."""
-    table = Table("recognised as", box=None, pad_edge=False, header_style="bold")
+    table = Table("true style, recognised as →", box=None, pad_edge=False, header_style="bold")
     for number in range(1, len(classes) + 1):
         table.add_column(str(number), justify="right")
     for index, (style, row) in enumerate(zip(classes, matrix, strict=True)):

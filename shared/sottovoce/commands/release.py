@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
 
-TRUST = {"local": "rests on nobody but each label itself, which adds its own noise (local)"}
+TRUST = {"local": "local noise: the promise rests on nobody but the label itself"}
 
 release = typer.Typer(
     help="Look at a published model: what it is, who signed it, with what privacy.",
