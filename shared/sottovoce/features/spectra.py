@@ -173,7 +173,7 @@ def _pitches(segments: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     offset = 0.5 * (left - right) / (left - 2 * middle + right).clamp(max=-1e-6)
     bins = torch.arange(low, high + 1)[:, None] + offset.clamp(-0.5, 0.5)
     pitch = 69 + 12 * torch.log2(bins * (spec.sample_rate / length / 440))
-    strength = torch.where(peak, band[:, 1:-1] ** 0.25, 0.0)
+    strength = torch.where(peak, band[:, 1:-1].sqrt().sqrt(), 0.0)
     semitone = pitch.round()
     angle = 2 * math.pi * (pitch - semitone)
     tuning = torch.atan2((strength * angle.sin()).sum(dim=(1, 2)), (strength * angle.cos()).sum(dim=(1, 2)))

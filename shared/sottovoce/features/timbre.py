@@ -2,7 +2,9 @@
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,14 +67,15 @@ def _shape(spectra: Spectra) -> Descriptors:
 def _contrast(spectra: Spectra) -> Descriptors:
     """Peaks against valleys in each octave band (Jiang et al., ICME 2002), in dB."""
     width = spectra.spec.sample_rate / spectra.spec.n_fft
-    edges = [0.0] + [OCTAVES_FROM * 2**octave for octave in range(CONTRAST_BANDS)]
-    decibels = 10 * torch.log10(spectra.power[:, :, ::2] + FLOOR * 1e-2)  # every other frame says as much
+    octaves = [OCTAVES_FROM * 2**octave for octave in range(CONTRAST_BANDS - 1)]
+    # Every other frame says as much. Numpy sorts several times faster than torch does.
+    decibels = (10 * torch.log10(spectra.power[:, :, ::2] + FLOOR * 1e-2)).transpose(1, 2).numpy()
     contrasts = []
-    for low, high in zip(edges, [*edges[1:-1], spectra.spec.sample_rate / 2], strict=False):
-        band = decibels[:, max(1, round(low / width)) : max(2 + round(low / width), round(high / width))]
-        ordered = band.sort(dim=1).values
-        few = max(1, round(CONTRAST_SHARE * band.shape[1]))
-        contrasts.append(ordered[:, -few:].mean(dim=1) - ordered[:, :few].mean(dim=1))
+    for low, high in pairwise([0.0, *octaves, spectra.spec.sample_rate / 2]):
+        band = decibels[:, :, max(1, round(low / width)) : max(2 + round(low / width), round(high / width))]
+        ordered = torch.from_numpy(np.sort(band, axis=2))
+        few = max(1, round(CONTRAST_SHARE * band.shape[2]))
+        contrasts.append(ordered[:, :, -few:].mean(dim=2) - ordered[:, :, :few].mean(dim=2))
     return level_and_spread("contrast", torch.stack(contrasts, dim=1))
 
 
