@@ -140,6 +140,10 @@ class SecureAggregation(Strategy):
         promises = []
         for node, answer in self._exchange(grid, Action.ANNOUNCE, requests):
             if isinstance(answer, Advert):
+                if self._config.private and not answer.epsilon <= self._config.epsilon:
+                    # The release would have to say so of the whole model.
+                    LOG.warning("%s promises less privacy than the run; it is left out.", answer.label)
+                    continue
                 self._nodes[answer.label] = node
                 promises.append(Promise(answer.label, answer.epsilon, answer.delta))
             elif isinstance(answer, Refusal):

@@ -92,8 +92,12 @@ class Console:
             f"{seconds['total']:.0f} s, of which features {seconds['features']:.0f} s."
         )
         self._out.print(f"Report: {out / 'report.html'}", soft_wrap=True)
-        self._out.print("\nClassify a file with it:", style="bold")
-        self._out.print(f"  sottovoce classify YOUR-FILE --release {figures['release']}", soft_wrap=True)
+        self._out.print("\nNext:", style="bold")
+        for command in (
+            f"sottovoce classify YOUR-FILE --release {figures['release']}",
+            f"sottovoce release verify {figures['release']} --key {out / 'federation.toml'}",
+        ):
+            self._out.print(f"  {command}", soft_wrap=True, highlight=False)
 
 
 def _rounds(rounds: list[dict[str, Any]]) -> Table:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SHOWN_PACKAGES = ("sottovoce", "flwr", "torch", "torchaudio", "opacus", "dp-accounting", "cryptography", "numpy")
 CACHE = ".sottovoce"
 RELEASE = "release"
+AGREEMENT = "federation.toml"
 
 
 class Watcher(Protocol):
@@ -120,6 +121,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
         promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
         seeded=experiment.seed is not None,
     )
+    federation.agreement.write(workplace / AGREEMENT)
     name = f"{federation.agreement.federation}-{config.task}-{config.family}"
     write(workplace / RELEASE, provenance, outcome.parameters, federation.coordinator, name=name)
     clock.seconds |= {stage: federation.seconds(stage) for stage in ("training", "masking", "evaluation")}

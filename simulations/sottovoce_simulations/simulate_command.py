@@ -10,16 +10,6 @@ import typer
 
 from sottovoce.training import Balance, Unit
 
-EXAMPLES = """
-Examples:
-
-\b
-  sottovoce simulate                                    # synthetic catalogues, made on the spot
-  sottovoce simulate --catalogues music/ --family cnn   # one folder in music/ is one label
-  sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
-  sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
-"""
-
 
 def simulate(
     catalogues: Annotated[
@@ -42,7 +32,20 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Folder for results. Default: runs/TIME-FAMILY.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as one JSON object.")] = False,
 ) -> None:
-    """Train a model over many labels on this machine, with the code that labels and coordinator run."""
+    """Train a model over many labels on this machine, with the code that labels and coordinator run.
+
+    Leaves run.json, metrics.csv, plots, report.html and a signed release in the folder OUT.
+
+    Examples:
+
+    sottovoce simulate
+
+    sottovoce simulate --catalogues music/ --family cnn --out runs/cnn
+
+    sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
+
+    sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
+    """
     from sottovoce_simulations.experiment import Experiment
     from sottovoce_simulations.partition import Scheme
     from sottovoce_simulations.show import Console

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self, cast
 
 from sottovoce.audio import Unusable
 from sottovoce_client.catalogue.examine import Facts
@@ -65,9 +65,9 @@ class _Reader:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the scan to deal with
         )
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        self._questions, self.answers = self._process.stdin, self._process.stdout
+        # Both are pipes, as asked for above.
+        self._questions = cast("IO[bytes]", self._process.stdin)
+        self.answers = cast("IO[bytes]", self._process.stdout)
 
     def __enter__(self) -> Self:
         return self
