@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def _librosa_log_mel(path: Path, spec: FeatureSpec) -> "np.ndarray[Any, Any]":
 
 def _difference(path: Path, spec: FeatureSpec) -> float:
     """Largest difference in dB between the two, below the band that resampling filters shape."""
-    raw = FeatureSpec(**{**spec.to_dict(), "normalisation": ""})
+    raw = replace(spec, normalisation="")
     ours, theirs = extract_file(path, raw).log_mel.astype(np.float32), _librosa_log_mel(path, spec)
     bands = slice(0, spec.n_mels * 9 // 10)
     return float(np.abs(ours - theirs)[:, bands].max())

@@ -1,7 +1,7 @@
 """Public constants that features are normalised by: fitted on synthetic music, so they tell of no catalogue."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -128,8 +128,3 @@ def for_spec(spec: "FeatureSpec", given: Normalisation | None) -> Normalisation 
         "The normalisation constants at hand are not those that the feature spec names.",
         hint="A release brings its own; for a new run, use the default spec.",
     )
-
-
-def unnormalised(spec: "FeatureSpec") -> "FeatureSpec":
-    """The same spec without constants: what constants are fitted on."""
-    return replace(spec, normalisation="")
