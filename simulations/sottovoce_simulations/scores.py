@@ -6,7 +6,7 @@ of copyright; what follows is about the encodings, which music21 distributes by 
 - `palestrina`: "Copyright 2000, John Miller. Rights to all derivative electronic formats reserved", with a licensing
   agreement of the Humdrum database. Use them to measure, and ship nothing that is made from them.
 - `bach` (chorales), `trecento`: no terms in the files beyond music21's own notice.
-- `ryans-mammoth`, `oneills`: ABC transcriptions by volunteers, named in each file's `Z:` field; no terms.
+- `ryans-mammoth`, `oneills` (his airs): ABC transcriptions by volunteers, named in each file's `Z:` field; no terms.
 - The Essen folk songs are left out: their owners permit non-commercial use only.
 
 So the rendered audio stays on the machine that renders it: no file of it, and no model trained on it, is part of
@@ -33,6 +33,9 @@ FOLDERS = MappingProxyType(
 _SUFFIXES = frozenset({".abc", ".krn", ".mxl", ".xml"})
 _NUMBER = re.compile(r"^X:\s*(\d+)", re.MULTILINE)
 _LEAST_NOTES = 24
+# O'Neill's first 625 numbers are airs. His dances (jigs, reels, hornpipes) are of the kind that fills Ryan's book too:
+# from which of the two a jig was played can hardly be heard, so only the airs make a class of their own.
+_AIRS = 625
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ def pieces(style: str) -> list[Piece]:
         if path.suffix not in _SUFFIXES:
             continue
         name = path.relative_to(root).as_posix()
-        numbers = _NUMBER.findall(path.read_text("utf-8", "replace")) if style == "oneills" else []
-        if numbers:
-            found += [Piece(name, int(number), f"{style} {number}") for number in dict.fromkeys(numbers)]
+        if style == "oneills":
+            numbers = _NUMBER.findall(path.read_text("utf-8", "replace"))
+            airs = [int(number) for number in dict.fromkeys(numbers) if int(number) <= _AIRS]
+            found += [Piece(name, number, f"{style} {number}") for number in airs]
         else:
             found.append(Piece(name, None, _work(style, path.stem)))
     return found
