@@ -149,10 +149,9 @@ def test_broken_features_leave_nothing(family, spec, dataset_of, config_of, plan
 
 def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):
     svm = registry.family("style", "svm")
-    config = config_of(svm, private=False, learning_rate=1e38)
-    loud = dataset_of(svm, LAST, scale=[1e6] * 5)
+    config = config_of(svm, private=False, learning_rate=3e38, batch_size=1, momentum=0.99, local_steps=50)
     with pytest.raises(Diverged, match="parameters"):
-        train(svm, start(svm, spec), loud, config, None, sim())
+        train(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim())
 
 
 def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec):
