@@ -5,7 +5,6 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.models.base import Recipe
 from sottovoce.models.style.cnn import Cnn, strided
 
 CHANNELS = (16, 16)
@@ -33,25 +32,9 @@ class Recurrent(nn.Module):
 
 
 class Rnn(Cnn):
-    """A recurrent network; loss, augmentation and probabilities are those of `cnn`."""
+    """A recurrent network; the rest is as `cnn` has it."""
 
     name = "rnn"
-
-    def recipe(self, *, private: bool) -> Recipe:
-        """Large batches: at a given ε they carry the most signal."""
-        return Recipe(
-            rounds=20,
-            local_steps=4,
-            batch_size=480 if private else 64,
-            learning_rate=1.0 if private else 0.1,
-            momentum=0.0 if private else 0.9,
-            max_grad_norm=1.0,
-            segments_per_track=1,
-            update_clip=10.0,
-            ring_bits=32,
-            server_optimizer="fedavg",
-            server_learning_rate=1.0,
-        )
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for segments `[n_mels, frames]`; any number of frames will do."""
