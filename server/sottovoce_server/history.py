@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.refusals import RefusalReason
+
 
 @dataclass(frozen=True)
 class RoundRecord:
@@ -51,7 +53,7 @@ class RunHistory:
     rounds: list[RoundRecord] = field(default_factory=list)
     metrics: dict[int, Mapping[str, object]] = field(default_factory=dict)
     promises: tuple[Promise, ...] = ()
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, RefusalReason] = field(default_factory=dict)
     join_seconds: float = 0.0
 
 

@@ -147,18 +147,17 @@ class SecureAggregation(Strategy):
                 self._nodes[answer.label] = node
                 promises.append(Promise(answer.label, answer.epsilon, answer.delta))
             elif isinstance(answer, Refusal):
-                self.history.refusals[answer.label] = answer.reason.value
+                self.history.refusals[answer.label] = answer.reason
         self._nodes = dict(sorted(self._nodes.items()))
         self._joined = True
         self.history.promises = tuple(sorted(promises, key=lambda promise: promise.label))
         self.history.join_seconds = time.monotonic() - started
         self._on_change(self.history)
-        least = self._aggregator.agreement.n_min
+        least, refused = self._aggregator.agreement.n_min, sorted(self.history.refusals.items())
         if len(self._nodes) < least:
             raise RoundAborted(
                 f"Only {len(self._nodes)} labels take part, and the agreement needs {least}.",
-                hint="; ".join(f"{label} declined: {reason}" for label, reason in self.history.refusals.items())
-                or None,
+                hint="; ".join(f"{label} declined: {reason.explained}" for label, reason in refused) or None,
             )
 
     def _start(

@@ -19,3 +19,25 @@ class RefusalReason(StrEnum):
     CONFIGURATION = "configuration"
     CATALOGUE = "catalogue"  # nothing here may serve the run
     UNAVAILABLE = "unavailable"
+
+    @property
+    def explained(self) -> str:
+        """The reason in words, for people: what a label of this kind of refusal would have to see changed."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    RefusalReason.TASK: "its policy does not allow this task",
+    RefusalReason.FAMILY: "its policy does not allow this family of models, or it does not know it",
+    RefusalReason.PURPOSE: "its tracks may not serve this purpose",
+    RefusalReason.PRIVACY: "its policy wants more privacy than the run gives",
+    RefusalReason.BUDGET: "its lifetime budget of ε leaves no room for the run",
+    RefusalReason.TRUST: "its policy does not accept what the privacy of the run rests on",
+    RefusalReason.PARTICIPANTS: "its policy wants more participants",
+    RefusalReason.ROUNDS: "its policy allows fewer rounds",
+    RefusalReason.MODEL_SIZE: "its policy allows smaller models only",
+    RefusalReason.AGREEMENT: "it holds another agreement",
+    RefusalReason.CONFIGURATION: "it cannot compute what the run asks for",
+    RefusalReason.CATALOGUE: "it has too few tracks (or artists) that may serve the run",
+    RefusalReason.UNAVAILABLE: "it is not available",
+}

@@ -10,6 +10,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sottovoce.refusals import RefusalReason
 from sottovoce_server.history import RunHistory
 from sottovoce_simulations.synthesis import synthesise
 
@@ -83,7 +84,7 @@ class Console:
                 f"{figures['predicted_class_entropy']:.2f} of 1); accuracy alone would hide it."
             )
         for label, reason in run["refusals"].items():
-            self._out.print(f"{label} declined: {reason}")
+            self._out.print(f"{label} declined: {RefusalReason(reason).explained}.")
         seconds = figures["seconds"]
         self._out.print(
             f"Accuracy [bold]{figures['accuracy']:.3f}[/], macro-F1 [bold]{figures['macro_f1']:.3f}[/] on held-out "

@@ -93,7 +93,7 @@ def a_config(**changes: object) -> TrainingConfig:
     return TrainingConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def a_dataset(tracks: int, seed: int) -> TrackDataset:
+def a_dataset(tracks: int, seed: int, *, artists: bool = False) -> TrackDataset:
     """Tracks whose style shows in their features, so that something can be learnt."""
     random = np.random.default_rng(seed)
     shape = (len(summary_names(default_spec())),)
@@ -102,7 +102,7 @@ def a_dataset(tracks: int, seed: int) -> TrackDataset:
     for track in range(tracks):
         target = track % len(CLASSES)
         segments = centres[target] + random.normal(size=(2, *shape))
-        samples.append(Sample(segments.astype(np.float32), target))
+        samples.append(Sample(segments.astype(np.float32), target, f"artist {track // 2}" if artists else None))
     return TrackDataset.build(samples, default_spec())
 
 
@@ -123,7 +123,8 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
 
     def prepared(home: object, config: object) -> Prepared:
         number = int(home.name[-1])  # type: ignore[attr-defined]
-        return Prepared(a_dataset(60, seed=number), a_dataset(15, seed=100 + number))
+        artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
+        return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
 
     monkeypatch.setattr(label_module, "prepare", prepared)
     return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)

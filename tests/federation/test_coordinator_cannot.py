@@ -1,6 +1,7 @@
 """What a coordinator tries against real labels over Flower's messages, and what it gets: nothing but a word."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,20 @@ def test_leave_the_parameters_out(grid, joined, parameters):
     assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters))) == "LocalProtocolError"
 
 
+def test_ask_for_a_vector_of_another_length(grid, joined, parameters, labels):
+    digest = parameters_digest(parameters)
+    frame = joined.start_round(1, Kind.TRAIN, joined.adverts, digest, ELEMENTS).encode()
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "WrongVector"
+    assert charges(labels[0]) == 0
+    assert not ask(grid, 1, Action.TRAIN.value, request(joined, parameters, number=2), parameters).has_error()
+
+
+def test_send_the_parameters_of_another_model(grid, joined, parameters, labels):
+    frame = request(joined, parameters[1:])
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters[1:])) == "WrongParameters"
+    assert charges(labels[0]) == 0
+
+
 def test_train_beyond_the_planned_rounds(grid, joined, parameters, config, labels):
     frame = request(joined, parameters, number=config.rounds + 1)
     assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "UnplannedRound"
@@ -99,6 +114,13 @@ def test_have_more_models_measured_than_planned(grid, joined, parameters, config
 
 def test_announce_a_run_twice(grid, joined):
     assert reason(ask(grid, 1, Action.ANNOUNCE.value, joined.announcement.encode())) == "OutOfOrder"
+
+
+def test_reserve_a_budget_under_another_agreement(grid, agreement, config, labels):
+    announcement = replace(Announcement.of(agreement, config), agreement=bytes(32))
+    assert reason(ask(grid, 1, Action.ANNOUNCE.value, announcement.encode())) == "WrongAgreement"
+    with Ledger(labels[0].home.ledger_file) as ledger:
+        assert not ledger.rows()
 
 
 def test_speak_of_a_run_that_nobody_joined(grid, joined, parameters, agreement, config):

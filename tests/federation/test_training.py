@@ -7,7 +7,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi
 from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
-from sottovoce.training import Balance
+from sottovoce.training import Balance, Unit
 from sottovoce.wire import Action
 from sottovoce_client.label import Label
 from sottovoce_client.ledger import Ledger
@@ -42,6 +42,16 @@ def test_balancing_classes_is_accounted_for_within_the_same_ceiling(grid, agreem
     for label in labels:
         with Ledger(label.home.ledger_file) as ledger:
             assert 0.9 * config.epsilon < ledger.epsilon(config.delta) <= config.epsilon
+
+
+def test_artists_can_be_the_unit(grid, agreement, configured, labels):
+    config = configured(unit=Unit.ARTIST, rounds=2)
+    outcome = train(grid, agreement, config)
+    assert not any(record.aborted for record in outcome.history.rounds)
+    for label in labels:
+        with Ledger(label.home.ledger_file) as ledger:
+            (charged,) = ledger.spent()
+        assert charged.sample_rate == pytest.approx(config.batch_size / 30)  # 60 tracks of 30 artists
 
 
 @pytest.mark.parametrize("optimizer", ["fedavg", "fedavgm", "fedadam", "fedyogi"])
@@ -103,7 +113,7 @@ def test_a_second_run_beyond_the_lifetime_budget_is_declined(grid, agreement, co
     train(grid, agreement, config)
     with pytest.raises(RoundAborted) as caught:
         train(grid, agreement, config)
-    assert "budget" in caught.value.hint
+    assert "lifetime budget" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", [FedMedian, Krum])

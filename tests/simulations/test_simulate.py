@@ -49,7 +49,8 @@ def test_json_is_one_object_with_every_final_figure(finished):
     assert figures["release"] == str(out / "release")
     assert {"features", "training", "masking", "total"} <= set(figures["seconds"])
     assert 0 < figures["seconds"]["training"] < figures["seconds"]["total"]
-    assert figures["bytes_up_per_client_per_round"] > 4 * figures["parameters"]
+    ring_bytes = json.loads((out / "run.json").read_text())["configuration"]["ring_bits"] / 8
+    assert 1 < figures["bytes_up_per_client_per_round"] / (ring_bytes * figures["parameters"]) < 2
     assert 0 <= figures["accuracy"] <= 1
 
 
@@ -109,17 +110,29 @@ def test_labels_that_vanish_do_not_stop_a_run(catalogues, tmp_path):
     assert max(figures["epsilon"].values()) <= 8.0
 
 
-def test_a_pool_is_split_and_artists_are_the_unit(catalogues, tmp_path):
+def test_a_pool_is_split(tmp_path):
+    synthesise(tmp_path / "made", labels=2, tracks=90, seconds=(8, 8))
     done = sottovoce(
-        "simulate", "--catalogues", catalogues / "label-01", "--clients", "3", "--partition", "iid", "--rounds", "1",
-        "--unit", "artist", "--no-dp", "--out", tmp_path / "run", "--json",
+        "simulate", "--catalogues", tmp_path / "made" / "label-01", "--clients", "3", "--partition", "iid", "--rounds", "1",
+        "--no-dp", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
-    if done.returncode:  # so small a pool may have too few artists: then it must say so
-        assert "artist" in done.stderr
-        return
+    assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["clients"] == 3
     assert set(figures["epsilon"].values()) == {None}
+    privacy = json.loads((tmp_path / "run" / "release" / "manifest.json").read_text())["privacy"]
+    assert privacy["noise"] == "none"
+
+
+def test_labels_with_too_little_say_so(catalogues, tmp_path):
+    done = sottovoce(
+        "simulate", "--catalogues", catalogues / "label-01", "--clients", "3", "--unit", "artist", "--out",
+        tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "Only 0 labels take part, and the agreement needs 3" in done.stderr
+    assert "too few tracks (or artists)" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_simulation_leaves_nothing_half_written(catalogues, tmp_path):

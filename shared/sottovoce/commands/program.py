@@ -2,6 +2,8 @@
 
 import errno
 import os
+import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ GROUP = "sottovoce.commands"
 DEBUG = "SOTTOVOCE_DEBUG"
 COMPLETION = ("install_completion", "show_completion")  # typer adds these to every app
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+PATIENCE_SECONDS = 2.0  # for threads to end by themselves after Ctrl-C
 BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -95,6 +98,7 @@ def _explained() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         notes().print("Interrupted.")
+        _abandon_threads()
         raise typer.Exit(INTERRUPTED) from None
     except SottovoceError as error:
         raise _failed(error.message, error.hint, error.exit_code) from None
@@ -114,6 +118,20 @@ def _of_system(error: OSError) -> tuple[str, str | None]:
         return "The disk is full: nothing more could be written.", "Free some space and run the command again."
     where = f" ({shown(error.filename)})" if isinstance(error.filename, str) else ""
     return f"The system says: {error.strerror or error}{where}.", None
+
+
+def _abandon_threads() -> None:
+    """End the process even where a library's thread does not: Flower's wait for ever for workers that are gone.
+
+    By now every `with` block of the command has ended, so that nothing is left half-written.
+    """
+    others = [thread for thread in threading.enumerate() if not (thread.daemon or thread is threading.main_thread())]
+    for thread in others:
+        thread.join(timeout=PATIENCE_SECONDS / len(others))
+    if any(thread.is_alive() for thread in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _failed(message: str, hint: str | None, code: int) -> typer.Exit:
