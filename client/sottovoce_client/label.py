@@ -24,7 +24,7 @@ from sottovoce.privacy.balance import noisy_histogram
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound
+from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound, WrongParameters, WrongVector
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import (
     Announcement,
@@ -36,7 +36,7 @@ from sottovoce.protocol.messages import (
     UnmaskRequest,
     decode,
 )
-from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.participant import Participant, check_announcement
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Balance, TrainingConfig
 from sottovoce.wire import parameters_digest
@@ -105,6 +105,7 @@ class Label:
 
     def _join(self, announcement: Announcement) -> Message:
         """Decide whether to take part, and promise the whole run's privacy to the ledger before saying so."""
+        check_announcement(announcement, label=self.home.name, identity=self.identity, agreement=self.agreement)
         config = announcement.config
         reason = self._objection(config)
         if reason is not None:
@@ -138,14 +139,13 @@ class Label:
     def _objection(self, config: TrainingConfig) -> RefusalReason | None:
         """Why this label declines by its policy, or since it cannot compute what is asked."""
         try:
-            family = registry.family(config.task, config.family)
+            registry.family(config.task, config.family)
         except ConfigurationError:
             return RefusalReason.FAMILY
         spec = default_spec()
         if config.feature_spec != spec.digest:
             return RefusalReason.CONFIGURATION
-        size = initial(family, spec, len(config.classes), config.seed).size
-        return self.policy.check(config, self.agreement, parameters=size)
+        return self.policy.check(config, self.agreement, parameters=_model_size(config))
 
     def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
         return Refusal.sign(
@@ -171,6 +171,7 @@ class Label:
             raise TooFewParticipants("This label's policy wants more participants in a round.")
         if parameters is None:
             raise LocalProtocolError("A round's global parameters did not come along.")
+        layout = _layout(request, state.config, parameters.size)
         state.participant.accept(request, parameters_digest(parameters))
         self._states.save(request.run, state)
         config = state.config
@@ -194,7 +195,6 @@ class Label:
         with self._timed(request, "evaluation"):
             counters = measure(family, parameters, prepared.holdout, config)
         with self._timed(request, "masking"):
-            layout = VectorLayout.for_round(config, request.kind, parameters.size, counters.size, len(request.adverts))
             report = state.participant.report(layout.encode(update, counters))
             self._states.save(request.run, state)
         return report
@@ -266,6 +266,28 @@ def _expect_planned(request: ReportRequest, config: TrainingConfig) -> None:
     planned = request.round <= config.rounds if request.kind is Kind.TRAIN else request.round == config.rounds + 1
     if not planned:
         raise UnplannedRound(f"The run plans {config.rounds} rounds and one evaluation, and this is none of them.")
+
+
+def _layout(request: ReportRequest, config: TrainingConfig, parameters: int) -> VectorLayout:
+    """The layout of a round's vector. What does not fit it is refused before the round costs the tracks anything.
+
+    Raises:
+        WrongParameters: the parameters that came along are not those of the run's model.
+        WrongVector: the request wants a vector of another length.
+    """
+    if parameters != _model_size(config):
+        raise WrongParameters("A round's parameters are not as many as the run's model has.")
+    counters = len(registry.task(config.task).counters(len(config.classes)))
+    layout = VectorLayout.for_round(config, request.kind, parameters, counters, len(request.adverts))
+    if layout.elements != request.elements:
+        raise WrongVector("A round is to be reported in a vector of another length than its layout gives.")
+    return layout
+
+
+def _model_size(config: TrainingConfig) -> int:
+    """How many parameters the run's model has."""
+    family = registry.family(config.task, config.family)
+    return initial(family, default_spec(), len(config.classes), config.seed).size
 
 
 def _histogram(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:

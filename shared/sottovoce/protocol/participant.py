@@ -121,7 +121,7 @@ class Participant:
             Malformed: the configuration is not what its digest names.
             LocalProtocolError: the identity is not the one that the agreement pins for this label.
         """
-        _check_announcement(announcement, label=label, identity=identity, agreement=agreement)
+        check_announcement(announcement, label=label, identity=identity, agreement=agreement)
         config = announcement.config
         key = RunKey.generate()
         advert = Advert.sign(
@@ -366,7 +366,13 @@ class Participant:
         return derive(self._secret(other, round_), purpose="seal", run=self._advert.run, context=context)
 
 
-def _check_announcement(announcement: Announcement, *, label: str, identity: Identity, agreement: Agreement) -> None:
+def check_announcement(announcement: Announcement, *, label: str, identity: Identity, agreement: Agreement) -> None:
+    """Refuse a run that is under another agreement than the label's own; `Participant.join` does so itself.
+
+    Raises:
+        WrongAgreement: the run is under another agreement.
+        LocalProtocolError: the identity is not the one that the agreement pins for this label.
+    """
     if agreement.key_of(label) != identity.public_key:
         raise LocalProtocolError(f"The agreement pins another identity key for '{label}'.")
     if announcement.agreement != agreement.digest:
