@@ -30,9 +30,19 @@ def written_aside(path: Path) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
+        _flush_folder(path.parent)
     finally:
         with suppress(FileNotFoundError):
             aside.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """After a power cut, too, a name means the new file: without this, a label could wake up with an older state."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
