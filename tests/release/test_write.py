@@ -168,6 +168,24 @@ def test_a_label_does_not_co_sign_for_a_stranger(publish, labels):
     assert (directory / "manifest.sig").read_bytes() == before
 
 
+def test_a_label_co_signs_the_bytes_it_checked_whatever_lies_there_afterwards(
+    publish, labels, coordinator, monkeypatch
+):
+    directory = publish()
+    manifest = directory / "manifest.json"
+    checked = manifest.read_bytes()
+
+    def check_and_swap(*args):
+        result = check(*args)
+        manifest.write_bytes(checked.replace(b"system", b"seeded"))
+        return result
+
+    monkeypatch.setattr("sottovoce.release.write.check", check_and_swap)
+    cosign(directory, labels["east"], label="east", trusted_key=coordinator.public_key)
+    manifest.write_bytes(checked)
+    assert len(check(directory, coordinator.public_key).signatures) == 2
+
+
 def test_no_private_key_is_in_a_release(publish, coordinator, tmp_path):
     coordinator.save(tmp_path / "key")
     secret = (tmp_path / "key").read_bytes()

@@ -51,6 +51,7 @@ class Checked:
 
     Args:
         manifest: its manifest.
+        raw: the manifest's bytes, which are signed.
         signatures: all valid; the coordinator's first. Labels' keys are as they state them.
         vouched: whether the coordinator's key is one that the caller trusts.
         tensors: the trained parameters by name, float32.
@@ -58,6 +59,7 @@ class Checked:
     """
 
     manifest: Manifest
+    raw: bytes
     signatures: tuple[Signature, ...]
     vouched: bool
     tensors: Mapping[str, NDArray[np.float32]]
@@ -86,7 +88,7 @@ def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambd
     say("Every file has the size and the SHA-256 that the manifest gives, and the feature spec names its constants.")
     tensors = _tensors(contents[MODEL_FILE], manifest.shapes)
     say(f"The model's {manifest.parameters:,} parameters are finite numbers of the names and shapes that it gives.")
-    return Checked(manifest, signatures, trusted_key is not None, tensors, contents[CONSTANTS_FILE])
+    return Checked(manifest, raw, signatures, trusted_key is not None, tensors, contents[CONSTANTS_FILE])
 
 
 def _expect_files(directory: Path) -> None:

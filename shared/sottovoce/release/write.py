@@ -121,7 +121,7 @@ def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: byte
     """
     checked = check(directory, trusted_key)
     kept = tuple(each for each in checked.signatures if (each.role, each.name) != (Role.LABEL, label))
-    own = Signature.make(identity, Role.LABEL, label, (directory / MANIFEST_FILE).read_bytes())
+    own = Signature.make(identity, Role.LABEL, label, checked.raw)
     write_bytes(directory / SIGNATURE_FILE, encode((*kept, own)))
 
 
