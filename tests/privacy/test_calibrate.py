@@ -93,6 +93,15 @@ def test_what_cannot_be_planned_is_named(config, monkeypatch):
         plan_for(config.changed(epsilon=0.3), 200)
 
 
+def test_whether_there_is_a_plan_says_nothing_of_the_number_of_units(config, monkeypatch):
+    """A coordinator picks batch size and steps, and hears whether a label declines: a search for the size."""
+    monkeypatch.setattr(calibrate, "LARGEST_NOISE", 5.0)
+    config = config.changed(epsilon=3.0, batch_size=16)
+    for units in (16, 160, 1600):
+        with pytest.raises(PrivacyError, match="No noise keeps"):
+            plan_for(config, units)
+
+
 def test_the_closed_form_of_the_gaussian_is_the_published_one():
     # Balle & Wang 2018: σ = 3.730632 is (1, 1e-5)-DP, which the classical bound would call 4.84.
     assert gaussian_delta(1.0, 3.730632) == pytest.approx(1e-5, rel=1e-4)

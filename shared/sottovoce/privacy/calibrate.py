@@ -99,7 +99,8 @@ def _least_noise(
         )
 
     low, high = math.log(LEAST_NOISE), math.log(LARGEST_NOISE)
-    if epsilon_rdp(run(high), delta) > ceiling:
+    # At every unit in every step: what a coordinator is told must not depend on how many units there are.
+    if epsilon_rdp((*others, PoissonGaussian(1.0, LARGEST_NOISE, steps)), delta) > AIM * ceiling:
         raise PrivacyError(
             f"No noise keeps ε = {ceiling:g} at δ = {delta:g}.", hint="Allow a larger ε, or plan fewer rounds."
         )
