@@ -32,6 +32,12 @@ class Trust(StrEnum):
 
 
 RING_BITS = (16, 24, 32)
+MOST_STEPS = 1_000_000
+"""Of a run: an accountant takes seconds for so many, and minutes for a hundred times as many."""
+MOST_CLASSES = 1_000
+"""Each label counts (true, predicted) pairs: the square of this."""
+CLIPS = (1e-6, 1e6)
+"""Least and largest clip: float32 has its full precision for clipped vectors and noise of these sizes."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,19 @@ class TrainingConfig:
         for name in ("learning_rate", "max_grad_norm", "epsilon", "update_clip", "server_learning_rate"):
             value = getattr(self, name)
             self._expect(name, math.isfinite(value) and value > 0, "> 0 and finite")
+        least, most = CLIPS
+        self._expect("max_grad_norm", least <= self.max_grad_norm <= most, f"in [{least:g}, {most:g}]")
         self._expect("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
         self._expect("holdout", 0 < self.holdout < 1, "in (0, 1)")
         self._expect("ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
         self._expect("classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
+        if len(self.classes) > MOST_CLASSES:
+            raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
+        if self.steps > MOST_STEPS:
+            raise ConfigurationError(
+                f"{self.rounds} rounds of {self.local_steps} steps are more than the {MOST_STEPS:,} steps of a run."
+            )
 
     def _expect(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
