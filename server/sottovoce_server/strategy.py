@@ -140,7 +140,8 @@ class SecureAggregation(Strategy):
         promises = []
         for node, answer in self._exchange(grid, Action.ANNOUNCE, requests):
             if isinstance(answer, Advert):
-                if self._config.private and not answer.epsilon <= self._config.epsilon:
+                config = self._config
+                if config.private and (answer.epsilon > config.epsilon or answer.delta > config.delta):
                     # The release would have to say so of the whole model.
                     LOG.warning("%s promises less privacy than the run; it is left out.", answer.label)
                     continue

@@ -7,6 +7,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi
 from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
+from sottovoce.protocol.participant import Participant
 from sottovoce.training import Balance, Unit
 from sottovoce.wire import Action
 from sottovoce_client.label import Label
@@ -102,6 +103,20 @@ def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, co
     outcome = train(grid, agreement, config)
     assert outcome.history.refusals == {"label-1": "rounds"}
     assert len(outcome.history.promises) == 4
+
+
+@pytest.mark.parametrize("weaker", [{"epsilon": 8.5}, {"delta": 2e-5}, {"delta": 1.0}])
+def test_a_label_that_promises_less_than_the_run_is_left_out(grid, agreement, config, monkeypatch, weaker):
+    """Otherwise one label could make the release of all worthless, or, with δ = 1, impossible."""
+    join = Participant.join
+
+    def join_weakly(announcement, *, label, **values):
+        return join(announcement, label=label, **(values | (weaker if label == "label-1" else {})))
+
+    monkeypatch.setattr(Participant, "join", join_weakly)
+    outcome = train(grid, agreement, config)
+    assert [promise.label for promise in outcome.history.promises] == ["label-2", "label-3", "label-4", "label-5"]
+    assert all("label-1" not in record.participants for record in outcome.history.rounds)
 
 
 def test_a_run_without_privacy_needs_every_label_to_allow_it(grid, agreement, configured):
