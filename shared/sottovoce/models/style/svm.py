@@ -8,7 +8,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Recipe
 
 SHARPNESS = 4.0
-"""Turns margins into probabilities; chosen on the public synthetic catalogue, where it gives the true styles the largest likelihood."""
+"""Turns margins into probabilities. Of 1 to 12, it gave the true styles of synthetic tracks the largest likelihood."""
 
 
 class Linear(nn.Module):
