@@ -6,10 +6,12 @@ from numpy.typing import NDArray
 from sottovoce.models import parameters as flat
 from sottovoce.models import registry
 from sottovoce.models.base import Family
+from sottovoce.protocol.layout import COUNTER_BITS
 from sottovoce.training import TrainingConfig
 from sottovoce_client.dataset import TrackDataset
 
 TRACKS_AT_ONCE = 32
+LARGEST_COUNTER = 2**COUNTER_BITS - 1
 
 
 def measure(
@@ -26,4 +28,6 @@ def measure(
     counters = np.zeros(len(task.counters(classes)), dtype=np.int64)
     for batch in dataset.all_batches(TRACKS_AT_ONCE):
         counters += task.measure(family, model, batch, classes)
-    return counters
+    # The ring has room for so much of each counter; more held-out tracks than that would fail every round.
+    saturated: NDArray[np.int64] = np.minimum(counters, LARGEST_COUNTER)
+    return saturated

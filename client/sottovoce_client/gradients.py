@@ -55,14 +55,17 @@ class UnitGradients:
             generator: what augmentation is drawn by.
 
         Raises:
-            Diverged: a gradient is not finite.
+            Diverged: a gradient is not finite, in a run without privacy. With a clip, a unit whose gradient is not
+                finite counts as one of zero: whether a round fails must not tell what is in it.
         """
         losses = self._losses(batch, weights, generator)
         with warnings.catch_warnings():
             # The first layer's input is data and needs no gradient; its hook says so each time.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             torch.autograd.backward(losses.sum())
-        total = self._taken() if self._clip is None else self._clipped(self._clip, len(batch.targets))
+        if self._clip is not None:
+            return self._clipped(self._clip, batch.mask)
+        total = self._taken()
         if not torch.isfinite(total).all():
             raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
         return total
@@ -75,10 +78,20 @@ class UnitGradients:
         share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
         return self._family.loss(self._model(features), targets) * share.flatten().to(torch.float32)
 
-    def _clipped(self, clip: float, rows: int) -> Tensor:
+    def _clipped(self, clip: float, mask: Tensor) -> Tensor:
+        rows = len(mask)
+        # Padding has no loss, but where the model overflows even a gradient of 0 becomes NaN, and a row is padded only
+        # since another track has more segments: it must not count.
+        padding = ~mask.flatten()
+        for value in self._parameters:
+            _grad_sample(value)[padding] = 0.0
         # [rows, size] for each parameter: a row's gradient is the sum over its segments.
         gradients = [_grad_sample(value).view(rows, -1, value.numel()).sum(dim=1) for value in self._parameters]
         norms = torch.stack([gradient.square().sum(dim=1) for gradient in gradients]).sum(dim=0).sqrt()
+        broken = ~torch.isfinite(norms)
+        for gradient in gradients:
+            gradient[broken] = 0.0  # not by a factor: 0 · inf is NaN
+        norms[broken] = 0.0
         factor = (clip / (norms + ROUNDING)).clamp(max=1.0)
         for value in self._parameters:
             value.grad = None

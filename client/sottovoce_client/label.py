@@ -95,10 +95,10 @@ class Label:
             case Announcement():
                 return self._join(message).encode()
             case ReportRequest():
-                with self._states.locked(message.run):
+                with self._states.joined(message.run):
                     return self._report(message, parameters).encode()
             case CrossCheckRequest() | UnmaskRequest():
-                with self._states.locked(message.run):
+                with self._states.joined(message.run):
                     return self._follow(message).encode()
             case _:
                 raise OutOfOrder(f"A {type(message).__name__} is nothing that a coordinator says to a label.")
@@ -166,7 +166,7 @@ class Label:
     def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
         """Check the round, charge it, measure, train, mask."""
         state = self._states.load(request.run)
-        _expect_planned(request, state.config)
+        self._expect_planned(request, state.config)
         if len(request.adverts) < self.policy.least_participants:
             raise TooFewParticipants("This label's policy wants more participants in a round.")
         if parameters is None:
@@ -198,6 +198,23 @@ class Label:
             report = state.participant.report(layout.encode(update, counters))
             self._states.save(request.run, state)
         return report
+
+    def _expect_planned(self, request: ReportRequest, config: TrainingConfig) -> None:
+        """Training rounds up to the planned number, then one evaluation of what they made.
+
+        The ledger bounds training by itself. An evaluation costs no ε, so that without these bounds a coordinator could
+        ask for the counts of as many models of its own making as it likes.
+
+        Raises:
+            UnplannedRound: the run has no such round.
+        """
+        if request.kind is Kind.TRAIN:
+            planned = request.round <= config.rounds
+        else:
+            with Ledger(self.home.ledger_file) as ledger:
+                planned = request.round == config.rounds + 1 and bool(ledger.spent_in(request.run))
+        if not planned:
+            raise UnplannedRound(f"The run plans {config.rounds} rounds, then one evaluation; this is none of them.")
 
     def _charge(self, request: ReportRequest, state: RunState, prepared: Prepared, randomness: Randomness) -> None:
         """Write this round's privacy loss into the ledger; draw the class histogram with the run's first round."""
@@ -252,20 +269,6 @@ class Label:
         line = {"run": request.run.hex(), "round": request.round, "stage": stage}
         with self.home.timings_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")
-
-
-def _expect_planned(request: ReportRequest, config: TrainingConfig) -> None:
-    """Training rounds up to the planned number, then one evaluation.
-
-    The ledger bounds training by itself. Evaluations cost no ε, so that without this bound a coordinator could ask for
-    the counts of as many models of its own making as it likes.
-
-    Raises:
-        UnplannedRound: the run has no such round.
-    """
-    planned = request.round <= config.rounds if request.kind is Kind.TRAIN else request.round == config.rounds + 1
-    if not planned:
-        raise UnplannedRound(f"The run plans {config.rounds} rounds and one evaluation, and this is none of them.")
 
 
 def _layout(request: ReportRequest, config: TrainingConfig, parameters: int) -> VectorLayout:

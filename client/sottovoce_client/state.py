@@ -64,7 +64,22 @@ class RunStates:
     @contextmanager
     def locked(self, run: bytes) -> Iterator[None]:
         """One message of a run at a time, over all processes: two at once could answer a round twice."""
-        with FileLock(self.folder / f".{run.hex()}.lock", mode=OWNER_ONLY):
+        with FileLock(self._lock(run), mode=OWNER_ONLY):
+            yield
+
+    def _lock(self, run: bytes) -> Path:
+        return self.folder / f".{run.hex()}.lock"
+
+    @contextmanager
+    def joined(self, run: bytes) -> Iterator[None]:
+        """`locked`, for a run that the label has joined; a stranger's run leaves no trace.
+
+        Raises:
+            LocalProtocolError: the label has not joined it.
+        """
+        if not self.exists(run):
+            raise LocalProtocolError("This label has not joined the run.")
+        with self.locked(run):
             yield
 
     def exists(self, run: bytes) -> bool:
@@ -101,3 +116,4 @@ class RunStates:
     def forget(self, run: bytes) -> None:
         """Remove a finished run's state, and with it the run's secret key."""
         self._file(run).unlink(missing_ok=True)
+        self._lock(run).unlink(missing_ok=True)

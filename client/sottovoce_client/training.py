@@ -42,7 +42,8 @@ def train(
 
     Raises:
         PrivacyError: the plan is not the run's, is missing, or accounts for less than what would be done.
-        Diverged: a gradient or a parameter is not finite.
+        Diverged: a parameter is not finite, or in a run without privacy a gradient is not. With privacy this follows
+            from the noised sums alone, so that it tells nothing that they do not.
         ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
     """
     _check(config, plan, dataset)

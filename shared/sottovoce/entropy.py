@@ -1,7 +1,7 @@
 """Randomness for privacy: uniform words from the operating system's entropy, and the few draws made of them.
 
-A simulation may be repeatable: it asks for `Randomness.for_simulation(seed)`, which runs the same code on other words
-and which a deployed label refuses (`expect_deployable`).
+A simulation may be repeatable: `Randomness.for_simulation(seed)` runs the same code on other words. Only a simulation
+can ask for it: nothing in a label's files or messages can name a seed.
 """
 
 import math
@@ -50,19 +50,6 @@ class Randomness(ABC):
     @abstractmethod
     def words(self, count: int) -> NDArray[np.uint64]:
         """Independent, uniform 64-bit words: `[count]`."""
-
-    def expect_deployable(self) -> "Randomness":
-        """Itself, if it may protect real data.
-
-        Raises:
-            PrivacyError: it comes from a seed.
-        """
-        if self.simulated:
-            raise PrivacyError(
-                "Noise from a seed protects nobody: whoever knows the seed can subtract it.",
-                hint="Use Randomness.system(); a seed is for simulations.",
-            )
-        return self
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """Uniform on {0, 1, …, 2⁵³ − 1}·2⁻⁵³: `[count]`."""

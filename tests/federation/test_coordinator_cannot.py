@@ -112,6 +112,19 @@ def test_have_more_models_measured_than_planned(grid, joined, parameters, config
     assert reason(ask(grid, 1, Action.EVALUATE.value, frame, parameters)) == "UnplannedRound"
 
 
+def test_have_a_model_measured_that_nothing_was_trained_for(grid, joined, parameters, config):
+    """Else evaluations would be free: announce, evaluate, announce again."""
+    frame = request(joined, parameters, number=config.rounds + 1, kind=Kind.EVALUATE)
+    assert reason(ask(grid, 1, Action.EVALUATE.value, frame, parameters)) == "UnplannedRound"
+
+
+def test_leave_traces_of_runs_that_nobody_joined(grid, joined, parameters, labels):
+    frame = request(joined, parameters).replace(joined.announcement.run, os.urandom(16))
+    before = set(labels[0].home.runs.iterdir())
+    ask(grid, 1, Action.TRAIN.value, frame, parameters)
+    assert set(labels[0].home.runs.iterdir()) == before
+
+
 def test_announce_a_run_twice(grid, joined):
     assert reason(ask(grid, 1, Action.ANNOUNCE.value, joined.announcement.encode())) == "OutOfOrder"
 

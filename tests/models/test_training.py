@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import registry
-from sottovoce.models.parameters import initial
+from sottovoce.models.parameters import initial, model_of
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.training import Balance, Unit
 from sottovoce_client import gradients
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.evaluation import measure
+from sottovoce_client.gradients import UnitGradients
 from sottovoce_client.training import train
 
 CLASSES = 3
@@ -140,11 +142,33 @@ def test_a_toy_problem_is_learnt(family, spec, shape_of, config_of):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_broken_features_leave_nothing(family, spec, dataset_of, config_of, plan_of, bad):
+def test_a_unit_that_overflows_counts_as_nothing(family, spec, dataset_of, config_of, plan_of, bad, monkeypatch):
+    """Whether a round fails must not tell what is in it: a coordinator could build a model that one track breaks."""
+    # Augmentation draws otherwise for another number of rows.
+    monkeypatch.setattr(type(family), "augment", lambda self, features, generator: features)
     config = config_of(family)
-    dataset = dataset_of(family, LAST, scale=[1, 1, bad, 1, 1])
+    parameters = start(family, spec)
+
+    def total(scale: list[float], chosen: list[int]) -> torch.Tensor:
+        dataset = dataset_of(family, (2, 3, 1, 2), scale=scale)
+        model = model_of(family, spec, CLASSES, parameters)
+        batch = dataset.batch(np.array(chosen), 3, sim())
+        weights = torch.ones(len(chosen), dtype=torch.float64)
+        return UnitGradients(family, model, plan_of(config).max_grad_norm).sum(batch, weights, torch.Generator())
+
+    whole, broken = total([1, 1, 1, 1], [0, 1, 3]), total([1, 1, bad, 1], [0, 1, 3, 2])
+    assert torch.isfinite(broken).all()
+    torch.testing.assert_close(whole, broken)
+    assert np.isfinite(
+        train(family, parameters, dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, plan_of(config), sim())
+    ).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_broken_features_stop_a_run_without_privacy(family, spec, dataset_of, config_of, bad):
+    config = config_of(family, private=False)
     with pytest.raises(Diverged):
-        train(family, start(family, spec), dataset, config, plan_of(config), sim())
+        train(family, start(family, spec), dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, None, sim())
 
 
 def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):

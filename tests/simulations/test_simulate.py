@@ -113,8 +113,8 @@ def test_labels_that_vanish_do_not_stop_a_run(catalogues, tmp_path):
 def test_a_pool_is_split(tmp_path):
     synthesise(tmp_path / "made", labels=2, tracks=90, seconds=(8, 8))
     done = sottovoce(
-        "simulate", "--catalogues", tmp_path / "made" / "label-01", "--clients", "3", "--partition", "iid", "--rounds", "1",
-        "--no-dp", "--out", tmp_path / "run", "--json",
+        "simulate", "--catalogues", tmp_path / "made" / "label-01", "--clients", "3", "--partition", "iid",
+        "--rounds", "1", "--no-dp", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
