@@ -6,13 +6,13 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
-from sottovoce.features.extract import default_spec
-from sottovoce.protocol.aggregator import Aggregator
 
 from sottovoce.agreement import Agreement
 from sottovoce.errors import RoundAborted
+from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
+from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
 from sottovoce.training import TrainingConfig
 from sottovoce.wire import PARAMETERS

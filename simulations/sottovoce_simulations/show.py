@@ -1,5 +1,7 @@
 """What a person at a terminal sees of a simulation: progress while it runs, tables when it is done."""
 
+import shutil
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -94,9 +96,11 @@ class Console:
         )
         self._out.print(f"Report: {out / 'report.html'}", soft_wrap=True)
         self._out.print("\nNext:", style="bold")
+        # Run from a virtual environment that is not active, as `make demo` does, the bare name would not be found.
+        program = "sottovoce" if shutil.which("sottovoce") else sys.argv[0]
         for command in (
-            f"sottovoce classify YOUR-FILE --release {figures['release']}",
-            f"sottovoce release verify {figures['release']} --key {out / 'federation.toml'}",
+            f"{program} classify YOUR-FILE --release {figures['release']}",
+            f"{program} release verify {figures['release']} --key {out / 'federation.toml'}",
         ):
             self._out.print(f"  {command}", soft_wrap=True, highlight=False)
 
