@@ -254,12 +254,13 @@ class Ledger:
             LedgerError: the file is damaged or a row has been tampered with.
             UnknownPrivacyEvent: a row holds an event without accounting.
         """
-        with _named_errors():
+        with self._transaction("BEGIN"):  # another process may append between two reads
             if self._database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
                 raise LedgerError("The ledger is damaged.")
             hashes = [bytes(value) for (value,) in self._database.execute("SELECT hash FROM ledger ORDER BY number")]
+            rows = self.rows()
         previous = _FIRST
-        for number, (row, expected) in enumerate(zip(self.rows(), hashes, strict=True), start=1):
+        for number, (row, expected) in enumerate(zip(rows, hashes, strict=True), start=1):
             previous = row.hash(previous)
             if row.number != number or previous != expected:
                 raise LedgerError(
@@ -297,10 +298,10 @@ class Ledger:
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """One writer at a time: what is read inside cannot change before what is written is on the disk."""
         with _named_errors():
-            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(begin)
             try:
                 yield
                 self._database.execute("COMMIT")
