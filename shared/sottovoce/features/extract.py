@@ -1,5 +1,7 @@
 """From a track to the features of its segments, in both views."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +57,8 @@ def extract_file(path: Path, spec: FeatureSpec, normalisation: Normalisation | N
         AudioError: the file cannot be used; `reason` says why.
         ConfigurationError: the spec cannot be computed here.
     """
-    return extract(read(path, spec.sample_rate), spec, normalisation)
+    with _one_thread():
+        return extract(read(path, spec.sample_rate), spec, normalisation)
 
 
 def extract(audio: Tensor, spec: FeatureSpec, normalisation: Normalisation | None = None) -> Features:
@@ -79,12 +82,23 @@ def extract(audio: Tensor, spec: FeatureSpec, normalisation: Normalisation | Non
     constants = for_spec(spec, normalisation)
     if len(audio) < spec.segment_samples:
         raise AudioError("The track is shorter than one segment.", reason=Unusable.TOO_SHORT)
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         found = spectra(cut(level(audio, spec), spec), spec)
         summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
     if constants is not None:
         summary, log_mel = constants.summary(summary), constants.log_mel(log_mel)
     return Features(summary.numpy(), log_mel.to(torch.float16).numpy())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order: with more threads torch adds up parts, whose number would show in the last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _describe(found: Spectra) -> Descriptors:
