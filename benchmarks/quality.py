@@ -31,13 +31,14 @@ from sottovoce_simulations.synthesis import synthesise
 LABELS, TRACKS = 5, 600
 FAMILIES = ("svm", "cnn", "rnn")
 SEEDS = (1, 2, 3)
+SYNTHESIS_SEED = 2026  # not the one that recipes were tuned on
 
 
 def run() -> dict[str, Any]:
     """Macro-F1 of every family with and without privacy, and of the yardstick."""
     with tempfile.TemporaryDirectory() as folder:
         catalogues = Path(folder) / "catalogues"
-        synthesise(catalogues, labels=LABELS, tracks=TRACKS)
+        synthesise(catalogues, labels=LABELS, tracks=TRACKS, seed=SYNTHESIS_SEED)
         return compare(Experiment(catalogues, Scheme.parse("as-is")), Path(folder))
 
 
