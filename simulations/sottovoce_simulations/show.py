@@ -53,7 +53,8 @@ class Console:
 
     def stage(self, text: str) -> None:
         """Something else has begun."""
-        self._progress.reset(self._task, description=text, total=None, completed=0, note="")
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(text, total=None, note="")
 
     def advance(self, done: int, total: int | None) -> None:
         """How far the stage is."""

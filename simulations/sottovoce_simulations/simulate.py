@@ -110,6 +110,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
         classes = _styles(federation, experiment, watcher)
     config = experiment.training(classes)
     watcher.stage("Training")
+    watcher.advance(0, config.rounds)
     outcome = _train(experiment, federation, config, watcher)
     watcher.stage("Publishing")
     provenance = Provenance(
