@@ -43,17 +43,6 @@ def usable_tracks(
     return catalogue.for_purpose(purpose, datetime.now(UTC).astimezone().date())
 
 
-def extract_ahead(home: LabelHome, task: str, *, progress: Progress | None = None) -> frozenset[str]:
-    """Compute the features of every usable track that is not in the cache yet, on all cores; the styles there are.
-
-    Raises:
-        CatalogueError: nothing in the catalogue can be used.
-    """
-    tracks = usable_tracks(home, task, progress=progress)
-    FeatureCache(home.cache).fill(tracks, default_spec(), progress=progress)
-    return frozenset(track.style for track in tracks)
-
-
 def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
     """The data sets of a run. Tracks whose style the run does not know take no part.
 

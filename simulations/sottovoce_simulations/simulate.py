@@ -14,7 +14,9 @@ from sottovoce.features.extract import default_spec
 from sottovoce.files import folder_aside
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
-from sottovoce_client.prepare import extract_ahead
+from sottovoce_client.cache import FeatureCache
+from sottovoce_client.catalogue import Track
+from sottovoce_client.prepare import usable_tracks
 from sottovoce_server.app import train
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_simulations import engine
@@ -83,7 +85,7 @@ def simulate(experiment: Experiment, out: Path, *, watcher: Watcher | None = Non
         watcher: is told of the progress.
 
     Returns:
-        The content of run.json: `configuration`, `figures`, `rounds`, `labels`, `software`.
+        The content of run.json: `configuration`, `figures`, `rounds`, `refusals`, `software`.
 
     Raises:
         ConfigurationError: `out` holds something else, or the experiment cannot be run.
@@ -104,10 +106,10 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
     catalogues = partition(
         experiment.catalogues, cache / "partitions", experiment.clients, experiment.scheme, experiment.seed
     )
-    federation = Federation.create(workplace / "labels", catalogues, cache / "features", experiment)
-    watcher.stage("Computing features")
+    features = cache / "features"
+    federation = Federation.create(workplace / "labels", catalogues, features, experiment)
     with clock.timing("features"):
-        classes = _styles(federation, experiment, watcher)
+        classes = _styles(federation, experiment, FeatureCache(features), watcher)
     config = experiment.training(classes)
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
@@ -150,12 +152,15 @@ def _train(experiment: Experiment, federation: Federation, config: TrainingConfi
     return outcomes[0]
 
 
-def _styles(federation: Federation, experiment: Experiment, watcher: Watcher) -> tuple[str, ...]:
-    """Compute every label's features ahead of the run, and agree on the styles that occur."""
-    found: set[str] = set()
+def _styles(federation: Federation, experiment: Experiment, cache: FeatureCache, watcher: Watcher) -> tuple[str, ...]:
+    """Scan every catalogue, compute all features ahead of the run on all cores, and agree on the styles that occur."""
+    tracks: list[Track] = []
     for index, home in enumerate(federation.homes, start=1):
-        watcher.stage(f"Computing features of {home.name} ({index} of {len(federation.homes)})")
-        found |= extract_ahead(home, experiment.task, progress=watcher.advance)
+        watcher.stage(f"Scanning {home.name} ({index} of {len(federation.homes)})")
+        tracks.extend(usable_tracks(home, experiment.task, progress=watcher.advance))
+    watcher.stage("Computing features")
+    cache.fill(tracks, default_spec(), progress=watcher.advance)
+    found = {track.style for track in tracks}
     if len(found) < 2:
         raise CatalogueError(
             f"The catalogues hold {len(found)} style; recognising needs two or more.",
