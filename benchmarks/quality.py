@@ -60,7 +60,7 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
             rows[f"{family}{'' if private else ' without privacy'}"] = {
                 "macro_f1": [run["macro_f1"] for run in runs],
                 "accuracy": [run["accuracy"] for run in runs],
-                "epsilon": max(value or float("inf") for value in runs[0]["epsilon"].values()),
+                "epsilon": max(runs[0]["epsilon"].values()) if private else None,
                 "parameters": runs[0]["parameters"],
                 "collapsed": any(run["collapsed"] for run in runs),
                 "seconds": runs[0]["seconds"]["total"],
