@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -287,6 +288,7 @@ def _layout(request: ReportRequest, config: TrainingConfig, parameters: int) -> 
     return layout
 
 
+@lru_cache(maxsize=4)  # asked for in every round
 def _model_size(config: TrainingConfig) -> int:
     """How many parameters the run's model has."""
     family = registry.family(config.task, config.family)

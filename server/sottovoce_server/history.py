@@ -54,7 +54,6 @@ class RunHistory:
     metrics: dict[int, Mapping[str, object]] = field(default_factory=dict)
     promises: tuple[Promise, ...] = ()
     refusals: dict[str, RefusalReason] = field(default_factory=dict)
-    join_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

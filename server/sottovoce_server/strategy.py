@@ -134,7 +134,6 @@ class SecureAggregation(Strategy):
 
     def _join(self, grid: Grid) -> None:
         """Announce the run to every node; those that answer with a valid advert take part."""
-        started = time.monotonic()
         announcement = self._aggregator.announcement
         requests = dict.fromkeys(grid.get_node_ids(), announcement)
         promises = []
@@ -152,7 +151,6 @@ class SecureAggregation(Strategy):
         self._nodes = dict(sorted(self._nodes.items()))
         self._joined = True
         self.history.promises = tuple(sorted(promises, key=lambda promise: promise.label))
-        self.history.join_seconds = time.monotonic() - started
         self._on_change(self.history)
         least, refused = self._aggregator.agreement.n_min, sorted(self.history.refusals.items())
         if len(self._nodes) < least:

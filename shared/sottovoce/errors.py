@@ -11,7 +11,6 @@
     │   ├── BudgetExceeded            more ε than the policy or the run allows
     │   └── LedgerError               the ledger cannot be read or written: nothing is trained
     │       └── AlreadyCharged        this round of this run was charged before
-    ├── Refused                       a label declines a run, by policy; `reason` tells no private fact
     ├── ProtocolError                 masked rounds; exit code 4
     │   ├── LocalProtocolError        we called our own side wrongly
     │   └── RemoteProtocolError       the peer sent what it must not (see `sottovoce.protocol`)
@@ -96,10 +95,6 @@ class LedgerError(PrivacyError):
 
 class AlreadyCharged(LedgerError):
     """This round of this run was charged before: it must not be trained a second time."""
-
-
-class Refused(SottovoceError):
-    """A label declines a run by its own policy; the reason tells no private fact."""
 
 
 class ProtocolError(SottovoceError):

@@ -1,6 +1,5 @@
 """The declared, versioned way from audio to numbers; it travels in every release."""
 
-import dataclasses
 import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -87,10 +86,6 @@ class FeatureSpec:
     def digest(self) -> str:
         """SHA-256 (hex) of the spec, which keys the cache and is named in every run."""
         return digest(self).hex()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, which `from_dict` reads back."""
-        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "FeatureSpec":
