@@ -39,6 +39,7 @@ class Trust(StrEnum):
 
 
 RING_BITS = (16, 24, 32)
+LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000
 """Of a run: an accountant takes seconds for so many, and minutes for a hundred times as many."""
 MOST_CLASSES = 1_000
@@ -65,15 +66,19 @@ class Stream:
 
     Args:
         period: rounds from one turn of a unit to its next.
-        bands: how many rounds' contributions a report is made of, 1 to `period`; 1 is independent noise.
+        coefficients: of the rounds that a report is made of, from its own back, whole numbers, at most `period` of
+            them; (1,) is independent noise. See `sottovoce.privacy.factorisation`.
     """
 
     period: int
-    bands: int
+    coefficients: tuple[int, ...]
 
     def __post_init__(self) -> None:
         _expect(self, "period", self.period >= 1, ">= 1")
-        _expect(self, "bands", 1 <= self.bands <= self.period, "from 1 to the period")
+        _expect(self, "coefficients", 1 <= len(self.coefficients) <= self.period, "to be at most as many as the period")
+        _expect(self, "coefficients", 1 <= self.coefficients[0] <= LARGEST_COEFFICIENT, "to begin with a positive one")
+        within = all(abs(value) <= LARGEST_COEFFICIENT for value in self.coefficients)
+        _expect(self, "coefficients", within, f"within ±{LARGEST_COEFFICIENT}")
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class TrainingConfig:
         _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
         if len(self.classes) > MOST_CLASSES:
             raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
-        if self.steps > MOST_STEPS:
+        if self.rounds * self.local_steps > MOST_STEPS:
             raise ConfigurationError(
                 f"{self.rounds} rounds of {self.local_steps} steps are more than the {MOST_STEPS:,} steps of a run."
             )
@@ -211,9 +216,16 @@ class TrainingConfig:
         return Trust.LOCAL if self.shared is None else Trust.SHARED
 
     @property
+    def steps_per_round(self) -> int:
+        """Accounted steps of a round; where the unit is a label, all that it does within one is one."""
+        return 1 if self.unit is Unit.LABEL else self.local_steps
+
+    @property
     def steps(self) -> int:
-        """Accounted steps of the whole run; where the unit is a label, what it does within a round is one."""
-        return self.rounds * (1 if self.unit is Unit.LABEL else self.local_steps)
+        """Accounted steps of the whole run. Where units take turns, all rounds together are one."""
+        if self.shared is not None and self.shared.stream is not None:
+            return 1
+        return self.rounds * self.steps_per_round
 
     @property
     def digest(self) -> bytes:
@@ -268,6 +280,8 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value
+    if kind == tuple[int, ...] and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
     if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ConfigurationError(f"Field {name} of a training configuration has the wrong type.")

@@ -17,6 +17,7 @@ from scipy.fft import dct, idct
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.events import DiscreteGaussianSum
+from sottovoce.privacy.factorisation import BandedToeplitz
 from sottovoce.protocol.prg import CHUNK_BYTES, Keystream
 from sottovoce.training import TrainingConfig
 
@@ -44,7 +45,8 @@ class SumGrid:
         scale: integers that make up one clip.
         norm_squared: the largest squared L2 norm of a unit's rounded vector, its count included.
         coefficients: of the rounds that a report is made of, from the newest back; (1,) unless units take turns.
-        participations: how often a unit takes part in sums with those coefficients: 1, or its turns in the run.
+        energy: by how much, squared, they and a unit's turns in the run raise its norm over all rounds; else 1.
+        rows: rounds that are accounted for as one sum: all of them where units take turns; else 1.
         variance: of one label's noise on each coordinate.
         sum_bound: largest magnitude of a coordinate of a label's own sum; it is cut there, before noise.
         quantile: which quantile of norms the clip follows, counted in one more coordinate; or None.
@@ -54,7 +56,8 @@ class SumGrid:
     scale: int
     norm_squared: int
     coefficients: tuple[int, ...]
-    participations: int
+    energy: int
+    rows: int
     variance: float
     sum_bound: int
     quantile: float | None
@@ -74,9 +77,11 @@ class SumGrid:
         shared = config.shared
         if shared is None:
             raise ConfigurationError("A run whose labels do not share their noise has no grid of integers.")
-        coefficients, participations = (1,), 1
         room = ((1 << (config.ring_bits - 1)) - 1) // labels
-        energy = participations * sum(value * value for value in coefficients)
+        matrix, energy, rows = BandedToeplitz((1,)), 1, 1
+        if (stream := shared.stream) is not None:
+            matrix, rows = BandedToeplitz(stream.coefficients), config.rounds
+            energy = matrix.sensitivity_squared(-(-config.rounds // stream.period), stream.period)
         scale = FINEST
         while scale and _growth(scale // 2, parameters) <= FINE:
             scale //= 2
@@ -85,22 +90,23 @@ class SumGrid:
             norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
             variance = shared.noise_multiplier**2 * norm_squared * energy / shared.honest
             free = room - math.ceil(REACH * math.sqrt(variance))
-            sum_bound = free // sum(abs(value) for value in coefficients)
+            sum_bound = free // matrix.growth
             if sum_bound >= LEAST_CLIPS * scale:
                 return cls(
                     parameters,
                     scale,
                     norm_squared,
-                    coefficients,
-                    participations,
+                    matrix.coefficients,
+                    energy,
+                    rows,
                     variance,
                     sum_bound,
                     shared.clip_quantile,
                 )
             scale //= 2
         raise ConfigurationError(
-            f"The sums of {labels} labels, with noise {shared.noise_multiplier:.3g} times the clip, do not fit a ring of "
-            f"{config.ring_bits} bits.",
+            f"The sums of {labels} labels, with noise {shared.noise_multiplier:.3g} times the clip, do not fit a ring "
+            f"of {config.ring_bits} bits.",
             hint="Use a larger ring_bits (32), less noise, or fewer rounds.",
         )
 
@@ -114,14 +120,19 @@ class SumGrid:
         return DiscreteGaussianSum(
             sample_rate=sample_rate,
             variance=self.variance,
-            norm_squared=self.norm_squared,
+            norm_squared=self.norm_squared * self.energy,
             honest=honest,
-            dimension=self.dimension,
+            dimension=self.dimension * self.rows,
             steps=steps,
         )
 
     def signs(self, run: bytes, round_number: int) -> NDArray[np.float32]:
-        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not rest on them."""
+        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not rest on them.
+
+        Rounds whose sums are mixed have one rotation, or their noise would not cancel.
+        """
+        if len(self.coefficients) > 1:
+            round_number = 0
         seed = hashlib.sha256(b"sottovoce/1/rotation\x00" + run + round_number.to_bytes(4)).digest()
         stream, drawn = Keystream(seed), np.empty(-(-self.parameters // 8), np.uint8)
         for start in range(0, drawn.size, CHUNK_BYTES):
@@ -167,8 +178,8 @@ class SumGrid:
         bounded: NDArray[np.int64] = np.clip(total, -self.sum_bound, self.sum_bound)
         return bounded
 
-    def vector(self, total: NDArray[np.int64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The sum of vectors, in clips, that integers `[parameters]` stand for: `[parameters]`."""
+    def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of vectors, in clips, that numbers on the grid, `[parameters]`, stand for: `[parameters]`."""
         rotated = (total / self.scale).astype(np.float32)
         back: NDArray[np.float32] = idct(rotated, norm="ortho") * signs
         return back
@@ -179,7 +190,7 @@ class SumGrid:
 
 
 def _bound_squared(scale: int, parameters: int) -> float:
-    """The norm, squared, within which a vector of norm `scale` is rounded: proposition 22 of the paper, β = e^(−1/2)."""
+    """The norm, squared, within which a vector of norm `scale` is rounded: the paper's proposition 22, β = e^(−1/2)."""
     root = math.sqrt(parameters)
     return min((scale + root) ** 2, scale**2 + parameters / 4 + scale + root / 2)
 

@@ -52,7 +52,9 @@ class PrivacyPlan:
             self._expect(name, math.isfinite(value) and value > 0, "> 0 and finite")
         self._expect("steps", self.steps >= 1, ">= 1")
         self._expect("histogram_noise", self.histogram_noise is None or self.histogram_noise > 0, "None or > 0")
-        self._expect("grid", (self.grid is not None) == (self.trust is Trust.SHARED), "with shared noise, and only then")
+        self._expect(
+            "grid", (self.grid is not None) == (self.trust is Trust.SHARED), "with shared noise, and only then"
+        )
         self._expect("honest", self.honest >= 1 and (self.grid is not None or self.honest == 1), ">= 1, and 1 alone")
         self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
         self._expect("epsilon", 0 <= self.epsilon <= self.epsilon_ceiling, "within its ceiling")

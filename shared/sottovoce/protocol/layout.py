@@ -123,9 +123,7 @@ class VectorLayout:
         """Length of the vector: coordinates, limbs of the counters, and one for whether the update was clipped."""
         return self.parameters + self.counters * self._limbs + 1
 
-    def encode(
-        self, update: NDArray[np.float32] | NDArray[np.int64] | None, counters: NDArray[np.int64]
-    ) -> RingArray:
+    def encode(self, update: NDArray[np.float32] | NDArray[np.int64] | None, counters: NDArray[np.int64]) -> RingArray:
         """One label's vector. The update is clipped to `update_clip` and rounded at random onto the grid.
 
         Args:
