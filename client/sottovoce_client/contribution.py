@@ -64,8 +64,8 @@ def units_sum(
     if config.unit is Unit.LABEL:
         update = _whole_update(family, parameters, dataset, config, randomness)
         norm = float(np.linalg.norm(update.astype(np.float64)))
-        shortened: NDArray[np.float32] = update * np.float32(min(1.0, clip / (norm + ROUNDING)) / clip)
-        total = grid.integers(shortened[None], signs, randomness)
+        shortened = (update * np.float32(min(1.0, clip / (norm + ROUNDING)) / clip)).astype(np.float32)
+        total = grid.integers(shortened.reshape(1, -1), signs, randomness)
         return grid.cut(_with_count(total, grid, np.array([norm], np.float32), clip))
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
     gradients = UnitGradients(family, model, clip)
@@ -75,7 +75,7 @@ def units_sum(
     total, norms = np.zeros(grid.parameters, np.int64), [np.empty(0, np.float32)]
     for batch in batches(gradients, dataset, sampler.draw(randomness), config.segments_per_track, randomness):
         rows, lengths = gradients.rows(batch, weights[batch.targets], generator)
-        total += grid.integers(rows.numpy() / np.float32(clip), signs, randomness)
+        total += grid.integers((rows / clip).numpy(), signs, randomness)
         norms.append(lengths.numpy())
     return grid.cut(_with_count(total, grid, np.concatenate(norms), clip))
 
