@@ -133,6 +133,7 @@ def test_wrong_use(sottovoce, arguments, message):
         (errors.PrivacyError, 3),
         (errors.ProtocolError, 4),
         (errors.RoundAborted, 5),
+        (errors.RegistryError, 6),
         (errors.SottovoceError, 1),
     ],
 )

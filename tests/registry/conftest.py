@@ -11,6 +11,7 @@ from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.release import write as writing
 from sottovoce.release.check import FILES
+from sottovoce.release.seen import Seen
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import Balance, TrainingConfig, Unit
 from sottovoce_server.registry import tokens
@@ -138,8 +139,8 @@ class Registry:
         assert answer.status_code == 201, answer.text
         return answer.json()["upload"]
 
-    def send(self, token, upload, folder, files=tuple(sorted(FILES))):
-        for file in files:
+    def send(self, token, upload, folder, files=FILES):
+        for file in sorted(files):
             answer = self("PUT", f"/v1/uploads/{upload}/files/{file}", token, content=(folder / file).read_bytes())
             assert answer.status_code == 200, answer.text
 
@@ -186,3 +187,59 @@ def published(service, publisher, release):
     assert service.publish(publisher, release).status_code == 201
     service.show(publisher, "public")
     return service
+
+
+class Whole(httpx.SyncByteStream):
+    """A body that arrives."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __iter__(self):
+        yield self.data
+
+
+class Wire(httpx.BaseTransport):
+    """Carries a client's requests to a registry in this process, and can go wrong on the way.
+
+    `spoil` is called with the request and its answer, and returns what arrives (or raises).
+    """
+
+    def __init__(self, service):
+        self.service = service
+        self.requests = []
+        self.spoil = lambda request, answer: answer
+
+    def handle_request(self, request):
+        import anyio
+
+        request.read()
+        self.requests.append(request)
+
+        async def carry():
+            transport = httpx.ASGITransport(self.service.app)
+            answer = await transport.handle_async_request(
+                httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
+            )
+            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+        answer = self.spoil(request, anyio.run(carry))
+        if answer.is_closed:  # it was made from bytes, and httpx would not stream them
+            return httpx.Response(answer.status_code, headers=answer.headers, stream=Whole(answer.content))
+        return answer
+
+
+@pytest.fixture
+def wire(published):
+    return Wire(published)
+
+
+@pytest.fixture
+def seen(tmp_path):
+    return Seen(tmp_path / "state" / "seen.json")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Retries wait in no test."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)

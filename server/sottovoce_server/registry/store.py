@@ -102,7 +102,7 @@ class Store:
                     digest.update(chunk)
                     await out.write(chunk)
                 await out.flush()
-                await run_sync(os.fsync, out.fileno())
+                await run_sync(os.fsync, out.wrapped.fileno())
             _move(aside, target)
         finally:
             aside.unlink(missing_ok=True)
