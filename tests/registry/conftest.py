@@ -158,6 +158,11 @@ def settings(coordinator, agreement):
     return Settings(frozenset({coordinator.public_key}), (agreement,), largest_file=1 << 22)
 
 
+@pytest.fixture(scope="session")
+def start_registry():
+    return Registry
+
+
 @pytest.fixture
 def make_registry(tmp_path):
     made = []

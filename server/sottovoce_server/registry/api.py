@@ -138,7 +138,7 @@ def _publishing(database: Database, store: Store, access: Access, publishing: Pu
     routes = APIRouter(prefix="/v1/uploads", tags=["publish"])
     coordinator = Depends(access.holder_of(Scope.PUBLISH))
 
-    @routes.post("", status_code=201, responses=described(403, 409, 413))
+    @routes.post("", status_code=201, responses=described(400, 403, 409, 413))
     def begin(caller: Annotated[Caller, coordinator], announced: Announced) -> Begun:
         """Begin to upload a release. Nothing of it is visible before it is published."""
         if not caller.covers(announced.name):
@@ -147,7 +147,7 @@ def _publishing(database: Database, store: Store, access: Access, publishing: Pu
 
     @routes.put(
         "/{upload}/files/{file}",
-        responses=described(400, 403, 404, 413, 507),
+        responses=described(400, 403, 404, 408, 413, 507),
         openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
     )
     async def put(
@@ -198,7 +198,7 @@ def _changing(database: Database, access: Access, publishing: Publishing) -> API
 
         return Cosigned(added=await run_in_threadpool(add))
 
-    @routes.put("/{name}/visibility", responses=described(403, 404, 413))
+    @routes.put("/{name}/visibility", responses=described(400, 403, 404, 413))
     def show(caller: Annotated[Caller, coordinator], name: ModelName, shown: Shown) -> Shown:
         """Change who may see a model: anybody, whoever has a token, or whoever has a token that names it."""
         with database.session() as session:

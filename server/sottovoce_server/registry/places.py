@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sottovoce_server.registry.settings import Place
-
 if TYPE_CHECKING:
     from sottovoce_server.registry.database import Database
 
@@ -31,5 +29,6 @@ DatabaseOption = Annotated[
 def opened(data: Path, url: str | None) -> "Database":
     """The registry's database, up to date."""
     from sottovoce_server.registry.database import Database
+    from sottovoce_server.registry.settings import Place
 
     return Database(Place(data, url))

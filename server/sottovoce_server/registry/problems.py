@@ -25,6 +25,7 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
         401: "There is no token, or it is unknown, expired or revoked.",
         403: "The token does not allow this.",
         404: "There is no such thing, or none that the caller may see.",
+        408: "Nothing came for too long.",
         409: "This version is published already, and never changes.",
         410: "The release was withdrawn.",
         413: "The body is too large.",

@@ -137,6 +137,7 @@ def _run(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            listening.listen()
         except OSError as error:
             raise ConfigurationError(
                 f"Cannot listen on {host}, port {port}: {error.strerror}.", hint="Choose another --port or --host."
