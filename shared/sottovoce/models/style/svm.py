@@ -36,8 +36,22 @@ class Svm:
     name = "svm"
     view = View.SUMMARY
 
-    def recipe(self, *, private: bool) -> Recipe:
+    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """A clip well below the gradients' size: what counts is their direction, and noise grows with the clip."""
+        if shared:  # at a given ε few large steps win: everybody takes part in each
+            return Recipe(
+                rounds=60,
+                local_steps=1,
+                batch_size=1000,
+                learning_rate=1.0,
+                momentum=0.0,
+                max_grad_norm=0.1,
+                segments_per_track=8,
+                update_clip=100.0,
+                ring_bits=32,
+                server_optimizer="fedadam",
+                server_learning_rate=0.3,
+            )
         return Recipe(
             rounds=30,
             local_steps=5,
