@@ -32,6 +32,8 @@ LEAST_CLIPS = 8
 """Room of a coordinate for a label's summed gradients, in clips, when the scale is chosen. What is above is cut."""
 COUNT_WEIGHT = 0.1
 """What a unit adds to the count for the clip's quantile, over the clip: it costs 0.5 % more noise."""
+_AGAIN = math.exp(-8)
+"""How often, at most, a rounded vector is out of bounds and rounded again: so rarely that the mean stays right."""
 _TRIES = 64
 _BLOCK = 1 << 20  # numbers that are rotated and rounded at once
 
@@ -190,9 +192,9 @@ class SumGrid:
 
 
 def _bound_squared(scale: int, parameters: int) -> float:
-    """The norm, squared, within which a vector of norm `scale` is rounded: the paper's proposition 22, β = e^(−1/2)."""
+    """The norm, squared, within which a vector of norm `scale` is rounded: the paper's proposition 22, β = `_AGAIN`."""
     root = math.sqrt(parameters)
-    return min((scale + root) ** 2, scale**2 + parameters / 4 + scale + root / 2)
+    return min((scale + root) ** 2, scale**2 + parameters / 4 + math.sqrt(-2 * math.log(_AGAIN)) * (scale + root / 2))
 
 
 def _growth(scale: int, parameters: int) -> float:
