@@ -133,9 +133,7 @@ def _notes(score: _Score) -> list[scores.Sounding]:
     return [scores.Sounding(*note) for note in json.loads(score.notes.read_text(encoding="utf-8"))]
 
 
-def _jobs(
-    style: str, found: Sequence[_Score], number: int, seconds: float, seed: int, folder: Path
-) -> list[_Job]:
+def _jobs(style: str, found: Sequence[_Score], number: int, seconds: float, seed: int, folder: Path) -> list[_Job]:
     """One excerpt of each usable score, then, while too few, another one of each that is long enough."""
     (folder / style).mkdir()
     places = [_places(_end(_notes(score)), seconds, seed_of(seed, style, score.notes.stem)) for score in found]
@@ -183,9 +181,7 @@ def _render(job: _Job) -> None:
         csv.writer(file).writerow((f"{job.style}/{path.name}", job.style, title, piece.work))
 
 
-def _excerpt(
-    found: Sequence[scores.Sounding], begin: float, seconds: float, rng: np.random.Generator
-) -> list[Stroke]:
+def _excerpt(found: Sequence[scores.Sounding], begin: float, seconds: float, rng: np.random.Generator) -> list[Stroke]:
     """Some seconds of a piece, played as by hand; a shorter piece is repeated, as dances are."""
     length = _end(found)
     times = int(np.ceil(seconds / length)) if length < seconds else 1

@@ -113,7 +113,9 @@ def notes(piece: Piece) -> list[Sounding]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings of old encodings, which nobody here can mend
-            score = converter.parseFile(corpus() / piece.path, number=piece.number, forceSource=True, storePickle=False)
+            score: Any = converter.parseFile(
+                corpus() / piece.path, number=piece.number, forceSource=True, storePickle=False
+            )
             tempi = [(float(at), mark.getQuarterBPM()) for at, _, mark in score.metronomeMarkBoundaries()]
             found = sorted(_timed(_sounding(score), tempi), key=lambda note: (note.start, note.part, note.key))
     except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):

@@ -35,7 +35,8 @@ def melody(notes: Tensor, frame_rate: float) -> Descriptors:
         key, start, length = _runs(pitch, active, max(2, round(LEAST_SECONDS * frame_rate)))
         if len(key) >= LEAST_NOTES:
             found[segment] = np.concatenate(_described(key, start / frame_rate, length / frame_rate))
-    return dict(zip(sizes, torch.from_numpy(found).split(list(sizes.values()), dim=1), strict=True))
+    parts = np.split(found, np.cumsum(list(sizes.values()))[:-1], axis=1)
+    return {name: torch.from_numpy(part) for name, part in zip(sizes, parts, strict=True)}
 
 
 Notes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]

@@ -67,8 +67,8 @@ def _onsets(envelope: Tensor, frame_rate: float) -> Descriptors:
 
 
 def _gaps(onset: NDArray[np.bool_], frame_rate: float) -> Descriptors:
-    """Seconds between onsets: mean and deviation of their log2, and shares by length, of one and of two in a row, and by
-    how much longer a gap is than the one before. Fewer than three onsets count as one gap of the whole segment.
+    """Seconds between onsets: mean and deviation of their log2, shares by length of one and of two in a row, and shares
+    by how much longer a gap is than the one before. Fewer than three onsets count as one gap of the whole segment.
     """
     means, spreads, ones, twos, ratios = [], [], [], [], []
     for row in onset:
