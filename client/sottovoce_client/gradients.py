@@ -6,7 +6,7 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from torch import Tensor, nn
 
-from sottovoce.errors import Diverged
+from sottovoce.errors import ConfigurationError, Diverged
 from sottovoce.models.base import Batch, Family
 from sottovoce.models.parameters import trainable
 
@@ -58,17 +58,39 @@ class UnitGradients:
             Diverged: a gradient is not finite, in a run without privacy. With a clip, a unit whose gradient is not
                 finite counts as one of zero: whether a round fails must not tell what is in it.
         """
+        self._backward(batch, weights, generator)
+        if self._clip is not None:
+            gradients, norms = self._per_unit(batch.mask)
+            factors = _factors(norms, self._clip)
+            return torch.cat([factors @ gradient for gradient in gradients])
+        total = self._taken()
+        if not torch.isfinite(total).all():
+            raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
+        return total
+
+    def rows(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Each unit's clipped gradient by itself, `[rows, P]`, and its norm before clipping, `[rows]`.
+
+        Args:
+            batch: units as rows.
+            weights: weight of each row's loss, `[rows]`; comes before the clip.
+            generator: what augmentation is drawn by.
+
+        Raises:
+            ConfigurationError: there is no clip.
+        """
+        if self._clip is None:
+            raise ConfigurationError("Only clipped gradients are told apart.")
+        self._backward(batch, weights, generator)
+        gradients, norms = self._per_unit(batch.mask)
+        return torch.cat(gradients, dim=1) * _factors(norms, self._clip)[:, None], norms
+
+    def _backward(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> None:
         losses = self._losses(batch, weights, generator)
         with warnings.catch_warnings():
             # The first layer's input is data and needs no gradient; its hook says so each time.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             torch.autograd.backward(losses.sum())
-        if self._clip is not None:
-            return self._clipped(self._clip, batch.mask)
-        total = self._taken()
-        if not torch.isfinite(total).all():
-            raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
-        return total
 
     def _losses(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
         """Each segment's part of its unit's loss, `[rows · segments]`; padding has none."""
@@ -78,31 +100,35 @@ class UnitGradients:
         share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
         return self._family.loss(self._model(features), targets) * share.flatten().to(torch.float32)
 
-    def _clipped(self, clip: float, mask: Tensor) -> Tensor:
+    def _per_unit(self, mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Each unit's gradient, `[rows, size]` for each parameter, and its norm, `[rows]`."""
         rows = len(mask)
         # Padding has no loss, but where the model overflows even a gradient of 0 becomes NaN, and a row is padded only
         # since another track has more segments: it must not count.
         padding = ~mask.flatten()
         for value in self._parameters:
             _grad_sample(value)[padding] = 0.0
-        # [rows, size] for each parameter: a row's gradient is the sum over its segments.
+        # A row's gradient is the sum over its segments.
         gradients = [_grad_sample(value).view(rows, -1, value.numel()).sum(dim=1) for value in self._parameters]
         norms = torch.stack([gradient.square().sum(dim=1) for gradient in gradients]).sum(dim=0).sqrt()
         broken = ~torch.isfinite(norms)
         for gradient in gradients:
             gradient[broken] = 0.0  # not by a factor: 0 · inf is NaN
         norms[broken] = 0.0
-        factor = (clip / (norms + ROUNDING)).clamp(max=1.0)
         for value in self._parameters:
             value.grad = None
             value.grad_sample = None  # type: ignore[attr-defined]
-        return torch.cat([factor @ gradient for gradient in gradients])
+        return gradients, norms
 
     def _taken(self) -> Tensor:
         total = torch.cat([value.grad.flatten() for value in self._parameters if value.grad is not None])
         for value in self._parameters:
             value.grad = None
         return total
+
+
+def _factors(norms: Tensor, clip: float) -> Tensor:
+    return (clip / (norms + ROUNDING)).clamp(max=1.0)
 
 
 def _grad_sample(value: nn.Parameter) -> Tensor:

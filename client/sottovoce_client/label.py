@@ -24,6 +24,7 @@ from sottovoce.models.parameters import initial
 from sottovoce.privacy.balance import noisy_histogram
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import Event, NonPrivate
+from sottovoce.privacy.grid import SumGrid
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound, WrongParameters, WrongVector
 from sottovoce.protocol.layout import VectorLayout
@@ -38,9 +39,11 @@ from sottovoce.protocol.messages import (
     decode,
 )
 from sottovoce.protocol.participant import Participant, check_announcement
+from sottovoce.protocol.topology import threshold
 from sottovoce.refusals import RefusalReason
-from sottovoce.training import Balance, TrainingConfig
-from sottovoce.wire import parameters_digest
+from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce.wire import clip_follows, parameters_digest, split_clip
+from sottovoce_client.contribution import noised, units_sum
 from sottovoce_client.dataset import TrackDataset
 from sottovoce_client.evaluation import measure
 from sottovoce_client.home import LabelHome
@@ -143,9 +146,10 @@ class Label:
             registry.family(config.task, config.family)
         except ConfigurationError:
             return RefusalReason.FAMILY
-        spec = default_spec()
-        if config.feature_spec != spec.digest:
+        if config.feature_spec != default_spec().digest:
             return RefusalReason.CONFIGURATION
+        if config.private and not self.agreement.covers(config):
+            return RefusalReason.AGREEMENT
         return self.policy.check(config, self.agreement, parameters=_model_size(config))
 
     def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
@@ -162,7 +166,14 @@ class Label:
             raise CatalogueError(f"A label needs {LEAST_UNITS} {config.unit}s to train on, and this one has fewer.")
         if not config.private:
             return None
-        return plan_for(config, prepared.train.units, epsilon=self.policy.epsilon_per_run, delta=self.policy.delta_max)
+        labels = len(self.agreement.members)
+        return plan_for(
+            config,
+            labels if config.unit is Unit.LABEL else prepared.train.units,
+            grid=SumGrid.of(config, _model_size(config), labels) if config.shared else None,
+            epsilon=self.policy.epsilon_per_run,
+            delta=self.policy.delta_max,
+        )
 
     def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
         """Check the round, charge it, measure, train, mask."""
@@ -173,28 +184,31 @@ class Label:
         if parameters is None:
             raise LocalProtocolError("A round's global parameters did not come along.")
         layout = _layout(request, state.config, parameters.size)
+        shared = state.config.shared
+        if shared and threshold(len(request.adverts)) < shared.honest:
+            raise TooFewParticipants("A sum of this round's survivors could carry less noise than was agreed on.")
+        model, clip = split_clip(parameters, state.config)
         state.participant.accept(request, parameters_digest(parameters))
         self._states.save(request.run, state)
         config = state.config
         prepared = self._data(config)
         family = registry.family(config.task, config.family)
-        update = None
+        update: NDArray[np.float32] | NDArray[np.int64] | None = None
         if request.kind is Kind.TRAIN:
             randomness = self._randomness(request.round)
             self._charge(request, state, prepared, randomness)
             self._states.save(request.run, state)
             with self._timed(request, "training"):
-                update = train(
-                    family,
-                    parameters,
-                    prepared.train,
-                    config,
-                    state.plan,
-                    randomness,
-                    None if state.histogram is None else np.asarray(state.histogram),
-                )
+                histogram = None if state.histogram is None else np.asarray(state.histogram)
+                if shared and state.plan and state.plan.grid:
+                    signs = state.plan.grid.signs(request.run, request.round)
+                    sums = (model, clip, prepared.train, config, state.plan, signs, request.round, randomness)
+                    state.remember(request.round, units_sum(family, *sums, histogram))
+                    update = noised(state.last_sums(request.round), state.plan, randomness)
+                else:
+                    update = train(family, model, prepared.train, config, state.plan, randomness, histogram)
         with self._timed(request, "evaluation"):
-            counters = measure(family, parameters, prepared.holdout, config)
+            counters = measure(family, model, prepared.holdout, config)
         with self._timed(request, "masking"):
             report = state.participant.report(layout.encode(update, counters))
             self._states.save(request.run, state)
@@ -222,10 +236,12 @@ class Label:
         config, plan = state.config, state.plan
         balanced = config.balance is not Balance.NONE
         first = balanced and state.histogram is None
-        events: tuple[Event, ...] = (NonPrivate(),)
-        if plan is not None:
-            events = plan.events(config.local_steps, histogram=first)
         with Ledger(self.home.ledger_file) as ledger:
+            events: tuple[Event, ...] = (NonPrivate(),)
+            if plan is not None and config.steps == 1:  # where units take turns, the first round is charged for all
+                events = () if ledger.spent_in(request.run) else plan.events()
+            elif plan is not None:
+                events = plan.events(config.steps_per_round, histogram=first)
             ledger.charge(request.run, request.round, events)
         if first:
             state.histogram = _histogram(prepared.train, len(config.classes), plan, randomness)
@@ -279,9 +295,10 @@ def _layout(request: ReportRequest, config: TrainingConfig, parameters: int) -> 
         WrongParameters: the parameters that came along are not those of the run's model.
         WrongVector: the request wants a vector of another length.
     """
-    if parameters != _model_size(config):
+    if parameters != _model_size(config) + clip_follows(config):
         raise WrongParameters("A round's parameters are not as many as the run's model has.")
     counters = len(registry.task(config.task).counters(len(config.classes)))
+    # Where the clip rides along with the parameters, a count rides along with the update.
     layout = VectorLayout.for_round(config, request.kind, parameters, counters, len(request.adverts))
     if layout.elements != request.elements:
         raise WrongVector("A round is to be reported in a vector of another length than its layout gives.")

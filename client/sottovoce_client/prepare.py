@@ -1,8 +1,10 @@
 """From a catalogue to data sets: scan, consent, hold-out, features, and what a run sees of them."""
 
+import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
@@ -61,8 +63,18 @@ def _dataset(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -
 def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> Iterator[Sample]:
     """One sample a track; a track whose features cannot be computed after all takes no part."""
     view = registry.family(config.task, config.family).view
+    key = home.split_key_file.read_bytes()
     found = FeatureCache(home.cache).load_view(tracks, default_spec(), view)
     for track, segments in zip(tracks, found, strict=True):
         if segments is not None:
             unit = track.artist_key if config.unit is Unit.ARTIST else None
-            yield Sample(segments, config.classes.index(track.style), unit)
+            turn = turn_of(f"artist:{unit}" if unit else f"track:{track.digest}", key=key)
+            yield Sample(segments, config.classes.index(track.style), unit, turn)
+
+
+def turn_of(unit: str, *, key: bytes) -> int:
+    """When a unit has its turn, a number in [0, 2^63): by the label's key and the unit alone.
+
+    As with the hold-out, one unit more must not move the others' turns; a place in the catalogue's order would.
+    """
+    return int.from_bytes(hmac.digest(key, f"turn/{unit}".encode(), sha256)[:8]) >> 1

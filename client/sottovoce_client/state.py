@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from sottovoce.agreement import Agreement
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import LocalProtocolError
 from sottovoce.files import write_bytes
 from sottovoce.identity import Identity
+from sottovoce.privacy.grid import SumGrid
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.participant import Participant
 from sottovoce.training import TrainingConfig, Trust, Unit
@@ -32,11 +36,34 @@ class RunState:
         participant: the label's side of the masked rounds; it holds the run's secret key.
         plan: the privacy plan, fixed when the label joined; None in a run without privacy.
         histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
+        sums: with shared noise where units take turns, the last rounds' sums before noise, by round: they are part of
+            later reports, and as private as the tracks.
     """
 
     participant: Participant = field(repr=False)
     plan: PrivacyPlan | None
     histogram: list[float] | None = None
+    sums: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+
+    def remember(self, round_number: int, units_sum: NDArray[np.int64]) -> None:
+        """Keep a round's sum for as long as reports need it."""
+        self.sums[round_number] = units_sum
+        self.sums = {number: kept for number, kept in self.sums.items() if number > round_number - self._bands}
+
+    def last_sums(self, round_number: int) -> list[NDArray[np.int64]]:
+        """The sums that a round's report is made of, the oldest first; a round that was missed has added nothing."""
+        nothing = np.zeros_like(self.sums[round_number])
+        numbers = range(max(1, round_number - self._bands + 1), round_number + 1)
+        return [self.sums.get(number, nothing) for number in numbers]
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether a later report needs an earlier round's sum."""
+        return self._bands > 1
+
+    @property
+    def _bands(self) -> int:
+        return len(self.plan.grid.coefficients) if self.plan and self.plan.grid else 1
 
     @property
     def config(self) -> TrainingConfig:
@@ -92,6 +119,10 @@ class RunStates:
             "participant": state.participant.to_bytes(),
             "plan": None if state.plan is None else asdict(state.plan),
             "histogram": state.histogram,
+            # A report of one round's sum alone needs no earlier one.
+            "sums": {number: kept.astype("<i8").tobytes() for number, kept in state.sums.items()}
+            if state.keeps_sums
+            else {},
         }
         write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
 
@@ -108,12 +139,20 @@ class RunStates:
         participant = Participant.from_bytes(
             bytes.fromhex(values["participant"]), identity=self.identity, agreement=self.agreement
         )
-        plan = values["plan"]
-        if plan is not None:
-            plan = PrivacyPlan(**{**plan, "unit": Unit(plan["unit"]), "trust": Trust(plan["trust"])})
-        return RunState(participant, plan, values["histogram"])
+        sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}
+        return RunState(participant, _plan(values["plan"]), values["histogram"], sums)
 
     def forget(self, run: bytes) -> None:
         """Remove a finished run's state, and with it the run's secret key."""
         self._file(run).unlink(missing_ok=True)
         self._lock(run).unlink(missing_ok=True)
+
+
+def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
+    """What `asdict` made of a plan."""
+    if values is None:
+        return None
+    grid = values["grid"]
+    if grid is not None:
+        grid = SumGrid(**{**grid, "coefficients": tuple(grid["coefficients"])})
+    return PrivacyPlan(**{**values, "unit": Unit(values["unit"]), "trust": Trust(values["trust"]), "grid": grid})

@@ -1,5 +1,7 @@
 """What a label does in a round: a few steps of DP-SGD (Abadi et al., CCS 2016) on its own tracks."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from torch import Tensor
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import parameters as flat
-from sottovoce.models.base import Family
+from sottovoce.models.base import Batch, Family
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.training import TrainingConfig
 from sottovoce_client.dataset import TrackDataset
@@ -46,7 +48,25 @@ def train(
             from the noised sums alone, so that it tells nothing that they do not.
         ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
     """
-    _check(config, plan, dataset)
+    check_plan(config, plan, dataset)
+    return local_update(family, parameters, dataset, config, plan, randomness, histogram)
+
+
+def local_update(
+    family: Family,
+    parameters: NDArray[np.float32],
+    dataset: TrackDataset,
+    config: TrainingConfig,
+    plan: PrivacyPlan | None,
+    randomness: Randomness,
+    histogram: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """`train`, for a caller who answers for the plan: without one, nothing in here is clipped or noised.
+
+    Raises:
+        Diverged: as `train` says.
+        ConfigurationError: the parameters do not fit the model.
+    """
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
     gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None)
     sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
@@ -78,20 +98,39 @@ def _summed(
     """The units' (clipped) gradients, summed: `[P]`. Parts of a large batch follow one another, to bound memory."""
     total = torch.zeros(gradients.size)
     generator = randomness.torch_generator()
-    for part in np.split(tracks, range(at_once := gradients.units_at_once(segments_per_track), len(tracks), at_once)):
-        if len(part):
-            batch = dataset.batch(part, segments_per_track, randomness)
-            total += gradients.sum(batch, weights[batch.targets], generator)
+    for batch in batches(gradients, dataset, tracks, segments_per_track, randomness):
+        total += gradients.sum(batch, weights[batch.targets], generator)
     return total
 
 
-def _check(config: TrainingConfig, plan: PrivacyPlan | None, dataset: TrackDataset) -> None:
-    """Refuse to train otherwise than is agreed and accounted for."""
+def batches(
+    gradients: UnitGradients,
+    dataset: TrackDataset,
+    tracks: NDArray[np.int64],
+    segments_per_track: int,
+    randomness: Randomness,
+) -> Iterator[Batch]:
+    """The sampled tracks in parts whose gradients fit in memory."""
+    at_once = gradients.units_at_once(segments_per_track)
+    for part in np.split(tracks, range(at_once, len(tracks), at_once)):
+        if len(part):
+            yield dataset.batch(part, segments_per_track, randomness)
+
+
+def check_plan(config: TrainingConfig, plan: PrivacyPlan | None, dataset: TrackDataset) -> None:
+    """Refuse to train otherwise than is agreed and accounted for.
+
+    Raises:
+        PrivacyError: the plan is not the run's, is missing, or accounts for less than what would be done.
+        ConfigurationError: the features are not those of the run.
+    """
     if dataset.spec.digest != config.feature_spec:
         raise ConfigurationError("The features are not those that the run has agreed on.")
     if config.private != (plan is not None):
         raise PrivacyError("A private run needs a privacy plan, and only a private run has one.")
     if plan and (plan.unit is not config.unit or plan.max_grad_norm != config.max_grad_norm):
         raise PrivacyError("The label's privacy plan was made for another run.")
-    if plan and plan.steps < config.local_steps:
+    if plan and plan.trust is not config.trust:
+        raise PrivacyError("The label's privacy plan was made for a run with other noise.")
+    if plan and plan.steps < config.steps_per_round:
         raise PrivacyError("A round would take more steps than the label's privacy plan accounts for.")

@@ -12,6 +12,7 @@ from sottovoce.errors import RoundAborted
 from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
+from sottovoce.privacy.grid import SumGrid
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
 from sottovoce.training import TrainingConfig
@@ -19,6 +20,7 @@ from sottovoce.wire import PARAMETERS
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_server.optimizers import inner_strategy
 from sottovoce_server.strategy import SecureAggregation, flat
+from sottovoce_server.sums import SumDecoder
 
 
 def train(
@@ -46,15 +48,20 @@ def train(
     family = registry.family(config.task, config.family)
     announcement = Announcement.of(agreement, config)
     classes = config.classes
+    first: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
+    decoder = None
+    if config.shared:
+        grid_of_sums = SumGrid.of(config, first.size, len(agreement.members))
+        decoder = SumDecoder(config, grid_of_sums, announcement.run)
     strategy = SecureAggregation(
         inner_strategy(config, agreement),
         aggregator=Aggregator(agreement, announcement),
         counters=len(task.counters(len(classes))),
         metrics=lambda sums: task.metrics(sums, classes),
         on_change=on_change,
+        decoder=decoder,
         timeout=timeout,
     )
-    first: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
     result = strategy.start(grid, ArrayRecord({PARAMETERS: Array(first)}), config.rounds, timeout)
     if all(record.aborted for record in strategy.history.rounds):
         raise RoundAborted("Every round of the run was aborted, so there is no model.")

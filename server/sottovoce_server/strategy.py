@@ -21,8 +21,9 @@ from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.layout import Decoded, VectorLayout
 from sottovoce.protocol.messages import Advert, Kind, Refusal
-from sottovoce.wire import FRAME, PARAMETERS, RECORD, Action, parameters_digest
+from sottovoce.wire import CLIP, FRAME, PARAMETERS, RECORD, Action, clip_follows, parameters_digest
 from sottovoce_server.history import Promise, RoundRecord, RunHistory
+from sottovoce_server.sums import SumDecoder
 
 LOG = getLogger(__name__)
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx)
@@ -51,6 +52,7 @@ class SecureAggregation(Strategy):
         counters: how many whole-number sums ride along with the parameters.
         metrics: turns these sums into figures.
         on_change: called after joining and after each round, with the history so far.
+        decoder: turns sums of whole numbers into updates, where noise is shared; else None.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
 
     Raises:
@@ -65,6 +67,7 @@ class SecureAggregation(Strategy):
         counters: int,
         metrics: Metrics,
         on_change: Callable[[RunHistory], None] = lambda _: None,
+        decoder: SumDecoder | None = None,
         timeout: float = 3600.0,
     ) -> None:
         if type(strategy) not in AVERAGING:
@@ -79,6 +82,7 @@ class SecureAggregation(Strategy):
         self._counters = counters
         self._metrics = metrics
         self._on_change = on_change
+        self._decoder = decoder
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
@@ -106,11 +110,15 @@ class SecureAggregation(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Unmask the sum and hand it to the inner strategy; (None, None) when the round was aborted."""
         decoded = self._finish(replies)
-        if decoded is None or decoded.update is None:
+        update = None if decoded is None else decoded.update
+        if self._decoder:
+            integers = None if decoded is None else decoded.integers
+            update = self._decoder.update(integers, server_round, len(self.history.rounds[-1].survivors))
+        if update is None:
             return None, None
         mean = RecordDict(
             {
-                self.strategy.arrayrecord_key: moved(self._round.arrays, decoded.update),
+                self.strategy.arrayrecord_key: moved(self._round.arrays, update),
                 "metrics": MetricRecord({self.strategy.weighted_by_key: 1}),
             }
         )
@@ -163,7 +171,10 @@ class SecureAggregation(Strategy):
         self, number: int, kind: Kind, labels: tuple[str, ...], arrays: ArrayRecord, grid: Grid
     ) -> list[Message]:
         """Begin a round; the messages that ask for reports."""
-        current = flat(arrays)
+        sent = arrays
+        if self._decoder and clip_follows(self._config):
+            sent = ArrayRecord({**arrays, CLIP: Array(np.array([self._decoder.clip], np.float32))})
+        current = flat(sent)
         layout = VectorLayout.for_round(
             self._config, kind, parameters=current.size, counters=self._counters, participants=len(labels)
         )
@@ -172,7 +183,7 @@ class SecureAggregation(Strategy):
         request = self._aggregator.start_round(number, kind, labels, parameters_digest(current), layout.elements)
         action = Action.TRAIN if kind is Kind.TRAIN else Action.EVALUATE
         frame = request.encode()
-        return [_message(self._nodes[label], action, frame, arrays) for label in labels]
+        return [_message(self._nodes[label], action, frame, sent) for label in labels]
 
     def _finish(self, replies: Iterable[Message]) -> Decoded | None:
         """Collect reports, cross-check, unmask; what the sum says, or None if the round was aborted."""

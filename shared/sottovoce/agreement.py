@@ -14,6 +14,8 @@ from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_text
 from sottovoce.identity import PUBLIC_KEY_BYTES
+from sottovoce.protocol.topology import threshold
+from sottovoce.training import TrainingConfig, Trust
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 LEAST_PARTICIPANTS = 3
@@ -47,6 +49,9 @@ class Agreement:
         members: every label that may take part, with its pinned key, sorted by name.
         n_min: the least number of participants of a round.
         cross_check: whether survivors sign the survivor set before any share is released.
+        noise: what privacy rests on in this federation's runs: each label's own noise, or all labels' together.
+        honest: with shared noise, how many honest labels in every sum it counts on. Fewer honest ones than that, and
+            the guarantee is weaker than it says. 1 where noise is local.
     """
 
     federation: str
@@ -54,6 +59,8 @@ class Agreement:
     members: tuple[Member, ...]
     n_min: int = LEAST_PARTICIPANTS
     cross_check: bool = True
+    noise: Trust = Trust.LOCAL
+    honest: int = 1
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -69,6 +76,20 @@ class Agreement:
             raise ConfigurationError(
                 f"The agreement names {len(names)} labels; it needs {self.n_min} (n_min) to {MOST_LABELS}."
             )
+
+        least = threshold(self.n_min)
+        if self.noise is Trust.LOCAL and self.honest != 1:
+            raise ConfigurationError(f"honest = {self.honest} is for shared noise; local noise counts on nobody else.")
+        if not 1 <= self.honest <= least:
+            raise ConfigurationError(
+                f"honest = {self.honest}, but a round of {self.n_min} labels (n_min) may end with {least} in its sum.",
+                hint="Lower honest, or raise n_min.",
+            )
+
+    def covers(self, config: TrainingConfig) -> bool:
+        """Whether a private run rests on what the federation has agreed that privacy rests on."""
+        honest = config.shared.honest if config.shared else 1
+        return config.trust is self.noise and honest == self.honest
 
     @property
     def digest(self) -> bytes:
@@ -86,6 +107,8 @@ class Agreement:
             "coordinator_key": self.coordinator_key.hex(),
             "n_min": self.n_min,
             "cross_check": self.cross_check,
+            "noise": self.noise.value,
+            "honest": self.honest,
             "members": {member.name: member.public_key.hex() for member in self.members},
         }
         write_text(path, tomli_w.dumps(values))
@@ -102,7 +125,15 @@ class Agreement:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"The agreement {path.name} is not TOML: {error}.") from None
-        expected = {"federation": str, "coordinator_key": str, "n_min": int, "cross_check": bool, "members": dict}
+        expected = {
+            "federation": str,
+            "coordinator_key": str,
+            "n_min": int,
+            "cross_check": bool,
+            "noise": str,
+            "honest": int,
+            "members": dict,
+        }
         for name in sorted(set(values) | set(expected)):
             if name not in expected:
                 raise ConfigurationError(f"The agreement {path.name} has an unknown field '{name}'.")
@@ -114,7 +145,18 @@ class Agreement:
             members=tuple(Member(name, _key(key, name)) for name, key in sorted(values["members"].items())),
             n_min=values["n_min"],
             cross_check=values["cross_check"],
+            noise=_trust(values["noise"], path),
+            honest=values["honest"],
         )
+
+
+def _trust(value: str, path: Path) -> Trust:
+    try:
+        return Trust(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"The agreement {path.name} has noise = '{value}'.", hint=f"It is one of {', '.join(Trust)}."
+        ) from None
 
 
 def _key(value: object, name: str) -> bytes:

@@ -2,9 +2,10 @@
 
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from sottovoce.canonical import canonical_json, digest
 from sottovoce.errors import ConfigurationError
@@ -15,6 +16,7 @@ class Unit(StrEnum):
 
     TRACK = "track"
     ARTIST = "artist"
+    LABEL = "label"
 
 
 class Balance(StrEnum):
@@ -26,18 +28,88 @@ class Balance(StrEnum):
 
 
 class Trust(StrEnum):
-    """What the privacy guarantee rests on. LOCAL: on nobody but the label itself."""
+    """What the privacy guarantee rests on.
+
+    LOCAL: on nobody but the label itself, which adds all of the noise. SHARED: on the masks, and on so many honest
+    labels in a round's sum as the agreement says, since each adds only its part.
+    """
 
     LOCAL = "local"
+    SHARED = "shared"
 
 
 RING_BITS = (16, 24, 32)
+LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000
 """Of a run: an accountant takes seconds for so many, and minutes for a hundred times as many."""
 MOST_CLASSES = 1_000
 """Each label counts (true, predicted) pairs: the square of this."""
 CLIPS = (1e-6, 1e6)
 """Least and largest clip: float32 has its full precision for clipped vectors and noise of these sizes."""
+
+
+def _expect(owner: object, name: str, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ConfigurationError(f"Expected {name}={getattr(owner, name)} {wanted}.")
+
+
+def _floats(value: Any) -> None:
+    """Bring whole numbers of a frozen dataclass's float fields to float: 1 and 1.0 must have one digest."""
+    for field in fields(value):
+        if float in (field.type, *get_args(field.type)) and getattr(value, field.name) is not None:
+            object.__setattr__(value, field.name, float(getattr(value, field.name)))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Units take part in a fixed order, without sampling, under correlated noise (DP-FTRL).
+
+    Args:
+        period: rounds from one turn of a unit to its next.
+        coefficients: of the rounds that a report is made of, from its own back, whole numbers, at most `period` of
+            them; (1,) is independent noise. See `sottovoce.privacy.factorisation`.
+    """
+
+    period: int
+    coefficients: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _expect(self, "period", self.period >= 1, ">= 1")
+        _expect(self, "coefficients", 1 <= len(self.coefficients) <= self.period, "to be at most as many as the period")
+        _expect(self, "coefficients", 1 <= self.coefficients[0] <= LARGEST_COEFFICIENT, "to begin with a positive one")
+        within = all(abs(value) <= LARGEST_COEFFICIENT for value in self.coefficients)
+        _expect(self, "coefficients", within, f"within ±{LARGEST_COEFFICIENT}")
+
+
+@dataclass(frozen=True)
+class SharedNoise:
+    """How the labels of a run make one noise together; see `sottovoce.privacy.grid`. One accounted step a round.
+
+    Args:
+        honest: how many honest labels in a sum the guarantee counts on; their noise together is the planned one.
+        noise_multiplier: z: the standard deviation of their noise over what one unit can change a sum by.
+        sample_rate: the agreed rate at which each unit is sampled in a round; 1 takes all.
+        clip_quantile: the clip follows this quantile of the units' gradient norms; None keeps it where it is.
+        stream: units take turns instead of being sampled, or None.
+    """
+
+    honest: int
+    noise_multiplier: float
+    sample_rate: float
+    clip_quantile: float | None = None
+    stream: Stream | None = None
+
+    def __post_init__(self) -> None:
+        _floats(self)
+        _expect(self, "honest", self.honest >= 1, ">= 1")
+        multiplier = self.noise_multiplier
+        _expect(self, "noise_multiplier", math.isfinite(multiplier) and multiplier > 0, "> 0 and finite")
+        _expect(self, "sample_rate", 0 < self.sample_rate <= 1, "in (0, 1]")
+        if self.clip_quantile is not None:
+            _expect(self, "clip_quantile", 0 < self.clip_quantile < 1, "in (0, 1)")
+        if self.stream is not None:
+            _expect(self, "sample_rate", self.sample_rate == 1, "to be 1 where units take turns")
+            _expect(self, "clip_quantile", self.clip_quantile is None, "to be unset where units take turns")
 
 
 @dataclass(frozen=True)
@@ -51,7 +123,8 @@ class TrainingConfig:
         feature_spec: digest (hex) of the `FeatureSpec` that everybody extracts by.
         rounds: aggregations planned.
         local_steps: optimiser steps a label takes a round; each is one accounted step.
-        batch_size: expected number of units (tracks or artists) in a Poisson batch. A label with fewer takes all.
+        batch_size: expected number of units (tracks or artists) in a label's Poisson batch; a label with fewer takes
+            all. With shared noise, the number that the sum over all labels is divided by.
         learning_rate: of the label's optimiser.
         momentum: of the label's optimiser (SGD), reset each round.
         max_grad_norm: L2 clip of one unit's gradient.
@@ -59,7 +132,7 @@ class TrainingConfig:
         epsilon: ceiling of each label's ε for the whole run; a label's policy may lower it.
         delta: δ of that ceiling.
         unit: the unit of privacy.
-        trust: what the guarantee rests on.
+        shared: how noise is shared between the labels; None where each adds all of its own (and without privacy).
         balance: how class imbalance is met.
         segments_per_track: segments of each sampled unit that enter its (one, clipped) gradient.
         update_clip: L2 clip of a label's update of one round.
@@ -84,7 +157,7 @@ class TrainingConfig:
     epsilon: float
     delta: float
     unit: Unit
-    trust: Trust
+    shared: SharedNoise | None
     balance: Balance
     segments_per_track: int
     update_clip: float
@@ -95,36 +168,64 @@ class TrainingConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.type is float:  # 1 and 1.0 must have one digest
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        _floats(self)
         for name in ("rounds", "local_steps", "batch_size", "segments_per_track"):
-            self._expect(name, getattr(self, name) >= 1, ">= 1")
+            _expect(self, name, getattr(self, name) >= 1, ">= 1")
         for name in ("learning_rate", "max_grad_norm", "epsilon", "update_clip", "server_learning_rate"):
             value = getattr(self, name)
-            self._expect(name, math.isfinite(value) and value > 0, "> 0 and finite")
+            _expect(self, name, math.isfinite(value) and value > 0, "> 0 and finite")
         least, most = CLIPS
-        self._expect("max_grad_norm", least <= self.max_grad_norm <= most, f"in [{least:g}, {most:g}]")
-        self._expect("momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
-        self._expect("holdout", 0 < self.holdout < 1, "in (0, 1)")
-        self._expect("ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
-        self._expect("classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
+        _expect(self, "max_grad_norm", least <= self.max_grad_norm <= most, f"in [{least:g}, {most:g}]")
+        _expect(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
+        _expect(self, "delta", 0 < self.delta < 1, "in (0, 1)")
+        _expect(self, "holdout", 0 < self.holdout < 1, "in (0, 1)")
+        _expect(self, "ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
+        _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
         if len(self.classes) > MOST_CLASSES:
             raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
-        if self.steps > MOST_STEPS:
+        if self.rounds * self.local_steps > MOST_STEPS:
             raise ConfigurationError(
                 f"{self.rounds} rounds of {self.local_steps} steps are more than the {MOST_STEPS:,} steps of a run."
             )
 
-    def _expect(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise ConfigurationError(f"Expected {name}={getattr(self, name)} {wanted}.")
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        """Refuse combinations of noise, unit and balance that nobody has a proof for."""
+        if self.shared is None:
+            if self.unit is Unit.LABEL:
+                raise ConfigurationError(
+                    "The unit 'label' needs shared noise: a label that adds all noise itself drowns its whole update.",
+                    hint="Use noise 'shared', or the unit track or artist.",
+                )
+            return
+        if not self.private:
+            raise ConfigurationError("A run without privacy has no noise to share.")
+        if self.unit is Unit.LABEL:
+            _expect(self, "balance", self.balance is Balance.NONE, "to be none where the unit is a whole label")
+            if self.shared.sample_rate != 1 or self.shared.stream is not None:
+                raise ConfigurationError("Where the unit is a whole label, every label takes part in every round.")
+        else:
+            _expect(self, "local_steps", self.local_steps == 1, "to be 1 with shared noise, which covers one step")
+        if self.shared.stream is not None:
+            _expect(self, "balance", self.balance is not Balance.SAMPLING, "not to be sampling where units take turns")
+
+    @property
+    def trust(self) -> Trust:
+        """What the guarantee rests on."""
+        return Trust.LOCAL if self.shared is None else Trust.SHARED
+
+    @property
+    def steps_per_round(self) -> int:
+        """Accounted steps of a round; where the unit is a label, all that it does within one is one."""
+        return 1 if self.unit is Unit.LABEL else self.local_steps
 
     @property
     def steps(self) -> int:
-        """Accounted steps of the whole run."""
-        return self.rounds * self.local_steps
+        """Accounted steps of the whole run. Where units take turns, all rounds together are one."""
+        if self.shared is not None and self.shared.stream is not None:
+            return 1
+        return self.rounds * self.steps_per_round
 
     @property
     def digest(self) -> bytes:
@@ -146,18 +247,28 @@ class TrainingConfig:
             values = json.loads(data)
         except ValueError:
             raise ConfigurationError("A training configuration is not JSON.") from None
-        expected = {field.name: field.type for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != set(expected):
-            raise ConfigurationError("A training configuration lacks a field, or has one too many.")
-        return cls(**{name: _typed(name, expected[name], value) for name, value in values.items()})
+        parsed: TrainingConfig = _parsed(cls, values)
+        return parsed
 
     def changed(self, **changes: Any) -> "TrainingConfig":
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
 
 
+def _parsed(kind: Any, values: object) -> Any:
+    """A dataclass of this module from a JSON object with exactly its fields."""
+    expected = {field.name: field.type for field in fields(kind)}
+    if not isinstance(values, dict) or set(values) != set(expected):
+        raise ConfigurationError("A training configuration lacks a field, or has one too many.")
+    return kind(**{name: _typed(name, expected[name], value) for name, value in values.items()})
+
+
 def _typed(name: str, kind: Any, value: Any) -> Any:
     """`value` as `kind`, without coercion beyond int to float."""
+    if isinstance(kind, UnionType):  # of something and None
+        return None if value is None else _typed(name, get_args(kind)[0], value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _parsed(kind, value)
     if isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, str):
         try:
             return kind(value)
@@ -169,6 +280,8 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value
+    if kind == tuple[int, ...] and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
     if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ConfigurationError(f"Field {name} of a training configuration has the wrong type.")

@@ -4,15 +4,24 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from sottovoce.agreement import LEAST_PARTICIPANTS
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.models.base import Recipe
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.calibrate import with_least_noise
+from sottovoce.privacy.factorisation import BandedToeplitz
+from sottovoce.protocol.topology import most_corrupt, threshold
+from sottovoce.training import Balance, SharedNoise, Stream, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
 
 HOLDOUT = 0.2
 EPSILON = 8.0
 DELTA = 1e-5
+SHARED_RING_BITS = 32
+"""Whole numbers with room for a sum and its noise; on a smaller ring the grid is coarser, or does not fit."""
+COEFFICIENT_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,13 @@ class Experiment:
         private: False trains without clipping and noise.
         drop_out: probability of a label vanishing in a round.
         ring_bits: size of the ring, or None for the family's own.
+        noise: whether each label adds all of its noise, or all labels make one together.
+        honest: of shared noise, how many honest labels it counts on; None for as many as survive a round at least, if
+            fewer than a third collude.
+        sample_rate: of shared noise, the rate of each unit in a round, or None for the family's own.
+        clip_quantile: of shared noise, which quantile of gradient norms the clip follows; None keeps it fixed.
+        period: of shared noise, rounds between two turns of a unit, where they take turns instead of being sampled.
+        bands: of such turns, how many rounds' contributions a report is made of; None for `period` at most.
         seed: makes the experiment repeatable; None draws from the operating system's entropy.
     """
 
@@ -49,6 +65,12 @@ class Experiment:
     private: bool = True
     drop_out: float = 0.0
     ring_bits: int | None = None
+    noise: Trust = Trust.LOCAL
+    honest: int | None = None
+    sample_rate: float | None = None
+    clip_quantile: float | None = None
+    period: int | None = None
+    bands: int | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -57,43 +79,78 @@ class Experiment:
         if self.seed is not None and self.seed < 0:
             raise ConfigurationError(f"Expected a seed >= 0, not {self.seed}.")
 
+        if self.noise is not Trust.SHARED:
+            for name in ("honest", "sample_rate", "clip_quantile", "period", "bands"):
+                if getattr(self, name) is not None:
+                    raise ConfigurationError(
+                        f"{name}={getattr(self, name)} is for shared noise.", hint="Add --noise shared."
+                    )
+        elif not self.private:
+            raise ConfigurationError("Without privacy there is no noise to share.")
+
     def check(self) -> None:
         """Find out before any work whether a run can be configured so.
 
         Raises:
             ConfigurationError: the task or family is unknown, or a value is out of range.
         """
-        self.training(classes=("one", "another"))
+        self.training(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
 
-    def training(self, classes: tuple[str, ...]) -> TrainingConfig:
-        """The configuration that the coordinator announces.
+    def training(self, classes: tuple[str, ...], labels: int) -> TrainingConfig:
+        """The configuration that the coordinator announces to so many labels.
 
         Raises:
             ConfigurationError: the task or family is unknown, or a value is out of range.
         """
-        recipe = registry.family(self.task, self.family).recipe(private=self.private)
-        return TrainingConfig(
+        family = registry.family(self.task, self.family)
+        of_labels, shared = self.unit is Unit.LABEL, self.noise is Trust.SHARED
+        recipe = family.recipe(private=self.private and not of_labels, shared=shared and not of_labels)
+        rounds = recipe.rounds if self.rounds is None else self.rounds
+        config = TrainingConfig(
             task=self.task,
             family=self.family,
             classes=classes,
             feature_spec=default_spec().digest,
-            rounds=recipe.rounds if self.rounds is None else self.rounds,
+            rounds=rounds,
             local_steps=recipe.local_steps,
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             momentum=recipe.momentum,
-            max_grad_norm=recipe.max_grad_norm,
+            max_grad_norm=recipe.update_clip if of_labels else recipe.max_grad_norm,
             private=self.private,
             epsilon=self.epsilon,
             delta=self.delta,
             unit=self.unit,
-            trust=Trust.LOCAL,
+            shared=self._shared(recipe, rounds, labels) if shared else None,
             balance=self.balance,
             segments_per_track=recipe.segments_per_track,
             update_clip=recipe.update_clip,
-            ring_bits=recipe.ring_bits if self.ring_bits is None else self.ring_bits,
+            ring_bits=self.ring_bits or (SHARED_RING_BITS if shared else recipe.ring_bits),
             server_optimizer=recipe.server_optimizer,
             server_learning_rate=recipe.server_learning_rate,
             holdout=HOLDOUT,
             seed=secrets.randbits(31) if self.seed is None else self.seed,
+        )
+        if not shared:
+            return config
+        return with_least_noise(config, initial(family, default_spec(), len(classes), config.seed).size, labels)
+
+    def honest_of(self, labels: int) -> int:
+        """How many honest labels in a sum of a federation of so many labels the noise counts on."""
+        if self.noise is not Trust.SHARED:
+            return 1
+        return threshold(labels) - most_corrupt(labels) if self.honest is None else self.honest
+
+    def _shared(self, recipe: Recipe, rounds: int, labels: int) -> SharedNoise:
+        stream = None
+        if self.period is not None:
+            bands = min(self.period, rounds) if self.bands is None else self.bands
+            stream = Stream(self.period, BandedToeplitz.optimal(rounds, bands, COEFFICIENT_BITS).coefficients)
+        rate = recipe.sample_rate if self.sample_rate is None else self.sample_rate
+        return SharedNoise(
+            honest=self.honest_of(labels),
+            noise_multiplier=1.0,  # found when all else is known
+            sample_rate=1.0 if stream or self.unit is Unit.LABEL else rate,
+            clip_quantile=self.clip_quantile,
+            stream=stream,
         )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import tomli_w
 
-from sottovoce.agreement import Agreement, Member
+from sottovoce.agreement import LEAST_PARTICIPANTS, Agreement, Member
 from sottovoce.files import write_text
 from sottovoce.identity import Identity
+from sottovoce.training import Trust
 from sottovoce_client.home import LabelHome
 from sottovoce_client.ledger import Ledger
 from sottovoce_simulations.experiment import Experiment
@@ -52,6 +53,7 @@ class Federation:
                 "epsilon_lifetime": experiment.epsilon,
                 "delta_max": experiment.delta,
                 "allow_non_private": not experiment.private,
+                "trust": [experiment.noise.value],
             }
         )
         homes = []
@@ -61,7 +63,16 @@ class Federation:
             write_text(home.policy_file, policy)
             homes.append(home)
         members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)
-        agreement = Agreement(NAME, coordinator.public_key, members)
+        labels = len(members)
+        agreement = Agreement(
+            NAME,
+            coordinator.public_key,
+            members,
+            # Whoever drops out of a round does so after it began: shared noise counts on all labels' taking part.
+            n_min=labels if experiment.noise is Trust.SHARED else LEAST_PARTICIPANTS,
+            noise=experiment.noise,
+            honest=experiment.honest_of(labels),
+        )
         for home in homes:
             agreement.write(home.agreement_file)
         return cls(agreement, coordinator, tuple(homes))

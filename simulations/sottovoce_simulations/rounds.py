@@ -20,7 +20,7 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import RingArray
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Unit
 from sottovoce_simulations.faults import Moment
 
 M = TypeVar("M", bound=Message)
@@ -53,7 +53,7 @@ def plain_config(ring_bits: int) -> TrainingConfig:
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        trust=Trust.LOCAL,
+        shared=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

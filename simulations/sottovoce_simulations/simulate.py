@@ -110,7 +110,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
     federation = Federation.create(workplace / "labels", catalogues, features, experiment)
     with clock.timing("features"):
         classes = _styles(federation, experiment, FeatureCache(features), watcher)
-    config = experiment.training(classes)
+    config = experiment.training(classes, len(federation.homes))
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
     outcome = _train(experiment, federation, config, watcher)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.training import Balance, Unit
+from sottovoce.training import Balance, Trust, Unit
 
 
 def simulate(
@@ -27,6 +27,23 @@ def simulate(
     partition: Annotated[str, typer.Option(help="How: dirichlet:ALPHA, iid or as-is.")] = "",
     drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
     no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
+    noise: Annotated[Trust, typer.Option(help="Each label's own noise, or one that all make together.")] = Trust.LOCAL,
+    honest: Annotated[
+        int | None, typer.Option(min=1, help="Shared noise: honest labels it counts on.", show_default=False)
+    ] = None,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Shared noise: rate of each unit in a round.", show_default=False)
+    ] = None,
+    clip_quantile: Annotated[
+        float | None, typer.Option(help="Shared noise: the clip follows this quantile of norms.", show_default=False)
+    ] = None,
+    period: Annotated[
+        int | None,
+        typer.Option(min=1, help="Shared noise: units take turns, so many rounds apart (DP-FTRL).", show_default=False),
+    ] = None,
+    bands: Annotated[
+        int | None, typer.Option(min=1, help="Of turns: rounds whose noise is correlated.", show_default=False)
+    ] = None,
     ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results. Default: runs/TIME-FAMILY.")] = None,
@@ -43,6 +60,8 @@ def simulate(
     sottovoce simulate --catalogues music/ --family cnn --out runs/cnn
 
     sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
+
+    sottovoce simulate --catalogues music/ --noise shared --epsilon 2
 
     sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
     """
@@ -66,6 +85,12 @@ def simulate(
         private=not no_dp,
         drop_out=drop_out,
         ring_bits=ring_bits,
+        noise=noise,
+        honest=honest,
+        sample_rate=sample_rate,
+        clip_quantile=clip_quantile,
+        period=period,
+        bands=bands,
         seed=seed,
     )
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here

@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sottovoce.agreement import Agreement
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.models import registry
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Unit
 from sottovoce_client import label as label_module
 from sottovoce_client.app import client_app
 from sottovoce_client.dataset import Sample, TrackDataset
@@ -80,7 +80,7 @@ def a_config(**changes: object) -> TrainingConfig:
         "epsilon": 8.0,
         "delta": 1e-5,
         "unit": Unit.TRACK,
-        "trust": Trust.LOCAL,
+        "shared": None,
         "balance": Balance.NONE,
         "segments_per_track": 1,
         "update_clip": recipe.update_clip,

@@ -4,7 +4,7 @@ import pytest
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import registry
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Unit
 from sottovoce_client.dataset import Sample, TrackDataset
 
 STYLES = ("fugue", "reel", "tango")
@@ -64,7 +64,7 @@ def config_of(spec):
             "epsilon": 8.0,
             "delta": 1e-5,
             "unit": Unit.TRACK,
-            "trust": Trust.LOCAL,
+            "shared": None,
             "balance": Balance.NONE,
             "segments_per_track": 2,
             "update_clip": 10.0,

@@ -1,6 +1,6 @@
 import pytest
 
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Unit
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def config() -> TrainingConfig:
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        trust=Trust.LOCAL,
+        shared=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

@@ -10,7 +10,7 @@ from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.write import Provenance, write
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Unit
 
 LABELS = ("east", "north", "south")
 
@@ -52,7 +52,7 @@ def provenance_of(agreement):
             "epsilon": 8.0,
             "delta": 1e-5,
             "unit": Unit.TRACK,
-            "trust": Trust.LOCAL,
+            "shared": None,
             "balance": Balance.NONE,
             "segments_per_track": 1,
             "update_clip": 1.0,

@@ -29,6 +29,8 @@ class Recipe:
     ring_bits: int
     server_optimizer: str
     server_learning_rate: float
+    sample_rate: float = 1.0
+    """The agreed rate of each unit in a round, where noise is shared."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Family(Protocol):
     name: str
     view: View
 
-    def recipe(self, *, private: bool) -> Recipe:
-        """Defaults for a run with or without privacy."""
+    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+        """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
         ...
 
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":

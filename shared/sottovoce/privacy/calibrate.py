@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from sottovoce.errors import ConfigurationError, PrivacyError
-from sottovoce.privacy.accountant import check_delta, epsilon, epsilon_rdp
+from sottovoce.privacy.accountant import check_delta, epsilon_rdp
+from sottovoce.privacy.accountant import epsilon as epsilon_of
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.grid import SumGrid
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.training import Balance, TrainingConfig
 
@@ -26,13 +29,21 @@ CLASS_RATE_CAP = 2.0
 
 
 def plan_for(
-    config: TrainingConfig, units: int, *, epsilon: float | None = None, delta: float | None = None
+    config: TrainingConfig,
+    units: int,
+    *,
+    grid: SumGrid | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
 ) -> PrivacyPlan:
     """The plan with the least noise under which `units` units may be trained on as `config` says.
 
+    Shared noise is as the run says, the same for all labels: then the plan says what it costs, within the ceiling.
+
     Args:
         config: the run's configuration.
-        units: how many units (tracks or artists) the label trains on.
+        units: how many units (tracks or artists) the label trains on; of the unit `label`, how many labels there are.
+        grid: of the run, where noise is shared.
         epsilon: a lower ceiling than the run's, by the label's policy.
         delta: a lower δ than the run's, likewise.
 
@@ -47,11 +58,18 @@ def plan_for(
     ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
     delta = min(config.delta, 1.0 if delta is None else delta)
     check_delta(delta, units)
-    base_rate = min(1.0, config.batch_size / units)
-    sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate
-    histogram_noise = None if config.balance is Balance.NONE else _histogram_noise(ceiling, delta)
-    others: tuple[Event, ...] = () if histogram_noise is None else (Gaussian(histogram_noise),)
-    noise_multiplier, spent = _least_noise(sample_rate, config.steps, others, ceiling, delta)
+    shared = config.shared
+    if (shared is None) != (grid is None):
+        raise ConfigurationError("A plan needs the run's grid where noise is shared, and only there.")
+    base_rate = shared.sample_rate if shared else min(1.0, config.batch_size / units)
+    sample_rate, others, histogram_noise = _beside(config, base_rate, ceiling, delta)
+    if shared and grid:
+        noise_multiplier = shared.noise_multiplier
+        spent = epsilon_of((*others, grid.event(shared.honest, sample_rate, config.steps)), delta)
+        if spent > ceiling:
+            raise PrivacyError(f"The run's shared noise costs ε = {spent:.4g}, above the ceiling of {ceiling:g}.")
+    else:
+        noise_multiplier, spent = _least_noise(sample_rate, config.steps, others, ceiling, delta)
     return PrivacyPlan(
         unit=config.unit,
         trust=config.trust,
@@ -64,7 +82,45 @@ def plan_for(
         epsilon=spent,
         delta=delta,
         epsilon_ceiling=ceiling,
+        honest=shared.honest if shared else 1,
+        grid=grid,
     )
+
+
+def with_least_noise(config: TrainingConfig, parameters: int, labels: int) -> TrainingConfig:
+    """A run with the least shared noise that keeps its (ε, δ); nothing of any catalogue enters.
+
+    Args:
+        config: with shared noise, whose multiplier is replaced.
+        parameters: P, of the model.
+        labels: of the federation.
+
+    Raises:
+        ConfigurationError: noise is not shared, or no grid fits the ring.
+        PrivacyError: no noise keeps the promise.
+    """
+    if config.shared is None:
+        raise ConfigurationError("Only shared noise is a figure of the run: else each label plans its own.")
+    rate, others, _ = _beside(config, config.shared.sample_rate, config.epsilon, config.delta)
+    noise_multiplier, _ = _least_noise(rate, config.steps, others, config.epsilon, config.delta)
+    while True:
+        changed = config.changed(shared=replace(config.shared, noise_multiplier=noise_multiplier))
+        grid = SumGrid.of(changed, parameters, labels)
+        event = grid.event(config.shared.honest, rate, config.steps)
+        if epsilon_of((*others, event), config.delta) <= config.epsilon:
+            return changed
+        noise_multiplier *= 1 + PRECISION  # the proof for integers gives a little of their variance away
+
+
+def _beside(
+    config: TrainingConfig, base_rate: float, ceiling: float, delta: float
+) -> tuple[float, tuple[Event, ...], float | None]:
+    """The rate that is accounted for, what else is, and the noise of the class histogram, if there is one."""
+    sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate
+    if config.balance is Balance.NONE:
+        return sample_rate, (), None
+    noise = _histogram_noise(ceiling, delta)
+    return sample_rate, (Gaussian(noise),), noise
 
 
 def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
@@ -107,9 +163,9 @@ def _least_noise(
     # RDP is quick and never below PLD: what it asks for is enough, and PLD asks for a little less.
     high = root(epsilon_rdp, low, high)
     width = 0.1
-    while epsilon(run(high - width), delta) <= ceiling:
+    while epsilon_of(run(high - width), delta) <= ceiling:
         width *= 2
-    found = root(epsilon, high - width, high)
-    while (spent := epsilon(run(found), delta)) > ceiling:
+    found = root(epsilon_of, high - width, high)
+    while (spent := epsilon_of(run(found), delta)) > ceiling:
         found += PRECISION
     return math.exp(found), spent

@@ -17,7 +17,7 @@ def _expect(holds: bool, what: str) -> None:
         raise UnknownPrivacyEvent(f"Expected {what} of a privacy event.")
 
 
-def _check(event: "PoissonGaussian | Gaussian", times: str) -> None:
+def _check(event: "PoissonGaussian | Gaussian | DiscreteGaussianSum", times: str) -> None:
     """Bring whole numbers to float, so that 1 and 1.0 are one event with one JSON form, and check what all share."""
     for field in fields(event):
         if field.type is float:
@@ -63,15 +63,53 @@ class Gaussian:
 
 
 @dataclass(frozen=True, order=True)
+class DiscreteGaussianSum:
+    """Sums of integer vectors, to which each of `honest` labels adds independent discrete Gaussian noise N_Z(0, v).
+
+    Units are sampled independently, and one unit changes the sum by an integer vector of bounded L2 norm. Whatever
+    else is added to the sum (other labels' noise, wrapping around a ring) is post-processing.
+
+    Args:
+        sample_rate: the largest probability q with which any unit is sampled, in (0, 1].
+        variance: v, of each honest label's noise on each coordinate.
+        norm_squared: the largest squared L2 norm of what one unit adds.
+        honest: how many labels' noise is counted on.
+        dimension: coordinates of a sum.
+        steps: how many sums.
+    """
+
+    sample_rate: float
+    variance: float
+    norm_squared: int
+    honest: int
+    dimension: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        for name in ("norm_squared", "honest", "dimension"):
+            value = getattr(self, name)
+            _expect(type(value) is int and value >= 1, f"{name}={value} to be a whole number >= 1")
+        _expect(math.isfinite(self.variance) and self.variance > 0, f"variance={self.variance} > 0 and finite")
+        _check(self, "steps")
+        _expect(0 < self.sample_rate <= 1, f"sample_rate={self.sample_rate} in (0, 1]")
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Standard deviation of the honest labels' noise together, over the largest norm."""
+        return math.sqrt(self.honest * self.variance / self.norm_squared)
+
+
+@dataclass(frozen=True, order=True)
 class NonPrivate:
     """The data was used without any privacy: ε is infinite from here on."""
 
 
-Event = PoissonGaussian | Gaussian | NonPrivate
+Event = PoissonGaussian | Gaussian | DiscreteGaussianSum | NonPrivate
 
 _KINDS: Mapping[str, type[Event]] = {
     "poisson-gaussian": PoissonGaussian,
     "gaussian": Gaussian,
+    "discrete-gaussian-sum": DiscreteGaussianSum,
     "non-private": NonPrivate,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -100,7 +138,7 @@ def from_json(value: object) -> Event:
 
 def _times(event: Event) -> int:
     match event:
-        case PoissonGaussian():
+        case PoissonGaussian() | DiscreteGaussianSum():
             return event.steps
         case Gaussian():
             return event.count
@@ -110,7 +148,7 @@ def _times(event: Event) -> int:
 
 def _repeated(event: Event, times: int) -> Event:
     match event:
-        case PoissonGaussian():
+        case PoissonGaussian() | DiscreteGaussianSum():
             return replace(event, steps=times)
         case Gaussian():
             return replace(event, count=times)

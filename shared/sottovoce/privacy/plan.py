@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sottovoce.errors import PrivacyError
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.grid import SumGrid
 from sottovoce.training import Trust, Unit
 
 
@@ -25,6 +26,8 @@ class PrivacyPlan:
         delta: δ.
         epsilon_ceiling: what it was allowed to cost; unlike `epsilon`, it may be told, since it says nothing of the
             number of units.
+        honest: of shared noise, how many honest labels it is counted on; 1 where the label adds all of it.
+        grid: the integers that shared noise is added in; None where the label adds all of it.
     """
 
     unit: Unit
@@ -38,6 +41,8 @@ class PrivacyPlan:
     epsilon: float
     delta: float
     epsilon_ceiling: float
+    honest: int = 1
+    grid: SumGrid | None = None
 
     def __post_init__(self) -> None:
         self._expect("base_rate", 0 < self.base_rate <= self.sample_rate, "in (0, sample_rate]")
@@ -47,6 +52,10 @@ class PrivacyPlan:
             self._expect(name, math.isfinite(value) and value > 0, "> 0 and finite")
         self._expect("steps", self.steps >= 1, ">= 1")
         self._expect("histogram_noise", self.histogram_noise is None or self.histogram_noise > 0, "None or > 0")
+        self._expect(
+            "grid", (self.grid is not None) == (self.trust is Trust.SHARED), "with shared noise, and only then"
+        )
+        self._expect("honest", self.honest >= 1 and (self.grid is not None or self.honest == 1), ">= 1, and 1 alone")
         self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
         self._expect("epsilon", 0 <= self.epsilon <= self.epsilon_ceiling, "within its ceiling")
 
@@ -64,7 +73,10 @@ class PrivacyPlan:
 
         A label draws the histogram once, so its first round's events have it and the others' do not.
         """
-        training = PoissonGaussian(self.sample_rate, self.noise_multiplier, self.steps if steps is None else steps)
+        taken = self.steps if steps is None else steps
+        training: Event = PoissonGaussian(self.sample_rate, self.noise_multiplier, taken)
+        if self.grid is not None:
+            training = self.grid.event(self.honest, self.sample_rate, taken)
         if self.histogram_noise is None or not histogram:
             return (training,)
         return (Gaussian(self.histogram_noise), training)

@@ -1,7 +1,8 @@
 """What lies where in the vector that is summed: the update's coordinates, then the counters, then how many clipped.
 
 One formula keeps sums from wrapping: whatever a label may put into an element takes `value_bits` bits, and
-`value_bits + ⌈log2 n⌉ ≤ b`.
+`value_bits + ⌈log2 n⌉ ≤ b`. Of shared noise, coordinates are whole numbers of either sign, of magnitude below
+`value_bits − 1` bits (`sottovoce.privacy.grid` sees to that); they are not rounded or clipped here.
 """
 
 import math
@@ -28,12 +29,15 @@ class Decoded:
     """What a sum says.
 
     Args:
-        update: mean update, float32 `[parameters]`, its L2 norm at most the clip; None in an evaluate round.
+        update: mean update, float32 `[parameters]`, its L2 norm at most the clip; None in an evaluate round, and
+            where whole numbers are summed.
+        integers: the sum of whole numbers, int64 `[parameters]`, where those are summed; else None.
         counters: their sums, int64 `[counters]`.
         clipped: how many survivors' updates were clipped.
     """
 
     update: NDArray[np.float32] | None
+    integers: NDArray[np.int64] | None
     counters: NDArray[np.int64]
     clipped: int
 
@@ -43,11 +47,12 @@ class VectorLayout:
     """The vector of a round, the same for all its participants.
 
     Args:
-        parameters: coordinates of the update; 0 in an evaluate round.
+        parameters: coordinates of the update (or whole numbers of shared noise); 0 in an evaluate round.
         counters: whole-number sums that ride along; each label adds 0 … 2^40 − 1 to each.
         ring_bits: b: 16, 24 or 32.
         participants: n, of the round.
         update_clip: L2 bound of a label's update, and of the mean.
+        whole: whether coordinates are whole numbers, with shared noise in them.
 
     Raises:
         ConfigurationError: a sum of n labels could wrap, or the grid would be coarser than 8 bits.
@@ -58,6 +63,7 @@ class VectorLayout:
     ring_bits: int
     participants: int
     update_clip: float
+    whole: bool = False
 
     def __post_init__(self) -> None:
         Ring(self.ring_bits)
@@ -79,13 +85,14 @@ class VectorLayout:
     def for_round(
         cls, config: TrainingConfig, kind: Kind, parameters: int, counters: int, participants: int
     ) -> "VectorLayout":
-        """The layout of one round of a run."""
+        """The layout of one round of a run; `parameters` is how many numbers a label reports beside the counters."""
         return cls(
             parameters=parameters if kind is Kind.TRAIN else 0,
             counters=counters,
             ring_bits=config.ring_bits,
             participants=participants,
             update_clip=config.update_clip,
+            whole=config.shared is not None,
         )
 
     @cached_property
@@ -116,11 +123,11 @@ class VectorLayout:
         """Length of the vector: coordinates, limbs of the counters, and one for whether the update was clipped."""
         return self.parameters + self.counters * self._limbs + 1
 
-    def encode(self, update: NDArray[np.float32] | None, counters: NDArray[np.int64]) -> RingArray:
+    def encode(self, update: NDArray[np.float32] | NDArray[np.int64] | None, counters: NDArray[np.int64]) -> RingArray:
         """One label's vector. The update is clipped to `update_clip` and rounded at random onto the grid.
 
         Args:
-            update: float32 `[parameters]`; None in an evaluate round.
+            update: float32 `[parameters]`, or int64 of whole numbers; None in an evaluate round.
             counters: int64 `[counters]`, each 0 … 2^40 − 1.
 
         Returns:
@@ -129,10 +136,11 @@ class VectorLayout:
         Raises:
             LocalProtocolError: a shape, a type or a counter is wrong, or the update is not finite.
         """
-        coordinates = np.empty(0, np.float32) if update is None else update
-        if coordinates.shape != (self.parameters,) or coordinates.dtype != np.float32:
+        wanted = np.dtype(np.int64 if self.whole else np.float32)
+        coordinates = np.empty(0, wanted) if update is None else update
+        if coordinates.shape != (self.parameters,) or coordinates.dtype != wanted:
             raise LocalProtocolError(
-                f"An update is {coordinates.dtype}{list(coordinates.shape)} instead of float32[{self.parameters}]."
+                f"An update is {coordinates.dtype}{list(coordinates.shape)} instead of {wanted}[{self.parameters}]."
             )
         if counters.shape != (self.counters,) or counters.dtype != np.int64:
             raise LocalProtocolError(
@@ -140,15 +148,25 @@ class VectorLayout:
             )
         if counters.size and not 0 <= counters.min() <= counters.max() < 2**COUNTER_BITS:
             raise LocalProtocolError(f"A counter is not in 0 to 2^{COUNTER_BITS} - 1.")
-        norm = norm_of(coordinates)
-        clipped = norm > self.update_clip
         vector = np.empty(self.elements, self.ring.dtype)
-        self.quantiser.quantise(coordinates, self.update_clip / norm if clipped else 1.0, vector[: self.parameters])
+        clipped = self._write(coordinates, vector[: self.parameters])
         shifts = np.arange(self._limbs) * self._limb_bits
         limbs = (counters[:, None] >> shifts) & (2**self._limb_bits - 1)
         vector[self.parameters : -1] = limbs.ravel()
         vector[-1] = clipped
         return vector
+
+    def _write(self, coordinates: NDArray[np.float32] | NDArray[np.int64], out: RingArray) -> bool:
+        """Write an update's coordinates; whether it was clipped."""
+        if self.whole:
+            # Modulo 2^b. Noise beyond all reason would wrap, which costs no privacy: the ring only sees the sum.
+            out[:] = (coordinates & (2**self.ring_bits - 1)).astype(self.ring.dtype)
+            return False  # whether a sum was cut is not covered by its noise
+        update = coordinates.astype(np.float32, copy=False)
+        norm = norm_of(update)
+        clipped = norm > self.update_clip
+        self.quantiser.quantise(update, self.update_clip / norm if clipped else 1.0, out)
+        return clipped
 
     def decode(self, total: RingArray, survivors: int) -> Decoded:
         """What the sum of `survivors` vectors says. The mean is clipped, too: no label moves the model further.
@@ -169,7 +187,7 @@ class VectorLayout:
         coordinates, limbs = total[: self.parameters], total[self.parameters : -1]
         clipped = int(total[-1])
         if (
-            (coordinates.size and int(coordinates.max()) > survivors * self.quantiser.top)
+            (coordinates.size and not self.whole and int(coordinates.max()) > survivors * self.quantiser.top)
             or (limbs.size and int(limbs.max()) > survivors * (2**self._limb_bits - 1))
             or clipped > survivors
         ):
@@ -178,10 +196,13 @@ class VectorLayout:
         sums = [sum(places[start : start + self._limbs]) for start in range(0, len(places), self._limbs)]
         if any(value >= survivors << COUNTER_BITS for value in sums):
             raise ImplausibleSum("A round's counter is larger than its labels can have made it.")
-        update = None
-        if self.parameters:
+        update, integers = None, None
+        if self.whole:
+            half = 1 << (self.ring_bits - 1)
+            integers = ((coordinates.astype(np.int64) + half) & (2**self.ring_bits - 1)) - half
+        elif self.parameters:
             update = self.quantiser.mean(coordinates, survivors)
             norm = norm_of(update)
             if norm > self.update_clip:
                 update *= np.float32(self.update_clip / norm)
-        return Decoded(update, np.array(sums, np.int64), clipped)
+        return Decoded(update, integers, np.array(sums, np.int64), clipped)

@@ -40,11 +40,25 @@ class Svm:
     name = "svm"
     view = View.SUMMARY
 
-    def recipe(self, *, private: bool) -> Recipe:
+    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """A clip well below the gradients' size: what counts is their direction, and noise grows with the clip.
 
         All of a track's segments make its one gradient, up to a number that bounds the work on a long track.
         """
+        if shared:  # at a given ε few large steps win: everybody takes part in each
+            return Recipe(
+                rounds=60,
+                local_steps=1,
+                batch_size=1000,
+                learning_rate=1.0,
+                momentum=0.0,
+                max_grad_norm=0.1,
+                segments_per_track=8,
+                update_clip=100.0,
+                ring_bits=32,
+                server_optimizer="fedadam",
+                server_learning_rate=0.3,
+            )
         return Recipe(
             rounds=30,
             local_steps=5,
@@ -53,7 +67,7 @@ class Svm:
             momentum=0.0,
             max_grad_norm=0.1,
             segments_per_track=8,
-            update_clip=20.0,
+            update_clip=40.0,
             ring_bits=24,
             server_optimizer="fedavg",
             server_learning_rate=1.0,

@@ -1,0 +1,50 @@
+"""How fast integers of the discrete Gaussian are drawn, beside as many floats of the continuous one."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+from sottovoce.entropy import Randomness
+from sottovoce.privacy.discrete_gaussian import sample, table_for
+
+SIZE = 1_000_000
+VARIANCES = (0.01, 10.0, 1e4, 1e7, 1e10, 1e12)
+REPETITIONS = 15
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run() -> dict[str, object]:
+    """Seconds for a million draws of each variance, in turn with a million Gaussians; medians."""
+    randomness = Randomness.system()
+    tables = {variance: seconds(lambda variance=variance: table_for(variance)) for variance in VARIANCES}
+    discrete: dict[float, list[float]] = {variance: [] for variance in VARIANCES}
+    continuous, words = [], []
+    for _ in range(REPETITIONS):
+        words.append(seconds(lambda: randomness.words(SIZE)))
+        continuous.append(seconds(lambda: randomness.gaussian((SIZE,), 1.0)))
+        for variance, times in discrete.items():
+            times.append(seconds(lambda variance=variance: sample(randomness, variance, SIZE)))
+    gaussian = statistics.median(continuous)
+    return {
+        "integers": SIZE,
+        "words_seconds": statistics.median(words),
+        "gaussian_seconds": gaussian,
+        "by_variance": {
+            f"{variance:g}": {
+                "seconds": statistics.median(times),
+                "of_gaussian": statistics.median(times) / gaussian,
+                "table_seconds": tables[variance],
+            }
+            for variance, times in discrete.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
