@@ -40,6 +40,7 @@ def test_a_reference_is_safe_in_an_address_or_refused(text):
     assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}(@\d{8}T\d{6}Z)?", text)
 
 
+@FEW
 @given(JSON | LISTING)
 def test_no_listing_crashes_a_client(value):
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=json.dumps(value).encode()))
