@@ -14,7 +14,7 @@ from sottovoce.training import TrainingConfig, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
 from sottovoce_client.ledger import Ceilings
 
-_REACH = {Unit.TRACK: 0, Unit.ARTIST: 1}
+_REACH = {Unit.TRACK: 0, Unit.ARTIST: 1, Unit.LABEL: 2}
 """How much a unit covers: an artist's guarantee covers each of the artist's tracks."""
 
 
