@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from sottovoce.commands import remote
 from sottovoce.commands.output import counted, notes, print_json, results, say
 from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import ReleaseError
@@ -23,10 +24,14 @@ TRUST = {
 }
 
 release = typer.Typer(
-    help="Look at a published model: what it is, who signed it, with what privacy.",
-    epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release",
+    help="Look at a published model, publish it, or fetch one: what it is, who signed it, with what privacy.",
+    epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release\n\n"
+    "  sottovoce release pull isles-style-svm --from https://models.example.org --key federation.toml --out model",
     no_args_is_help=True,
 )
+release.command("list")(remote.list_releases)
+release.command("pull")(remote.pull)
+release.command("publish")(remote.publish)
 
 
 @release.command(epilog="Example:\n\n  sottovoce release show run/release")
