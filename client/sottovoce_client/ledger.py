@@ -239,6 +239,14 @@ class Ledger:
         """ε of all that was ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
         return _epsilon(self.spent(), delta)
 
+    def epsilon_in(self, run: bytes, delta: float) -> float:
+        """ε of what one run has charged, at this δ."""
+        return _epsilon(self.spent_in(run), delta)
+
+    def committed(self, delta: float) -> float:
+        """ε of all that was charged and all that open runs may still charge, at this δ."""
+        return _epsilon(_committed(self.rows()), delta)
+
     def rows(self) -> tuple[Row, ...]:
         """Every row, the oldest first."""
         return self._read()

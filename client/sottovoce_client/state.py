@@ -148,6 +148,21 @@ class RunStates:
         self._lock(run).unlink(missing_ok=True)
 
 
+@contextmanager
+def forget_run(folder: Path, run: bytes) -> Iterator[None]:
+    """Remove a run's state when the block ends well; no message of the run is answered meanwhile, nor ever again.
+
+    Args:
+        folder: of a label's unfinished runs.
+        run: the run's id.
+    """
+    lock = folder / f".{run.hex()}.lock"
+    with FileLock(lock, mode=OWNER_ONLY):
+        yield
+        (folder / f"{run.hex()}.json").unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+
+
 def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
     """What `asdict` made of a plan."""
     if values is None:
