@@ -12,7 +12,6 @@ A Flower that lacks what is replaced here is refused, and a bundle is refused wh
 """
 
 import base64
-import importlib
 import json
 import os
 import shlex
@@ -79,13 +78,15 @@ def command() -> list[str]:
 
 def _node(parent: str) -> None:
     """Be the SuperNode, until the parent ends. Its key is handed over in memory: an encrypted one stays so on disk."""
-    app_utils = importlib.import_module("flwr.supercore.app_utils")
-    app_utils.start_parent_process_monitor(int(parent))
+    from flwr.supercore.app_utils import start_parent_process_monitor
+    from flwr.supernode import start_client_internal as client
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    start_parent_process_monitor(int(parent))
     home = LabelHome.open(Path(os.environ[HOME]))
     guard = Ed25519PrivateKey.generate()
     line = guard.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    client = importlib.import_module("flwr.supernode.start_client_internal")
-    _replace(client, "http_request_response", partial(_guarded, client.http_request_response, guard))
+    _replace(client, "http_request_response", lambda connect: partial(_guarded, connect, guard))
     with _in_memory(home.node_key().openssh()) as key, _in_memory(json.dumps({GUARD: line}).encode()) as trusted:
         sys.argv = [
             "flower-supernode",
@@ -95,23 +96,27 @@ def _node(parent: str) -> None:
             *("--trusted-entities", trusted),
             *("--port", str(_free_port())),
         ]
-        importlib.import_module("flwr.supernode.cli.flower_supernode").flower_supernode()
+        flower_supernode()
 
 
 def _superexec(*arguments: str) -> None:
     """Be what starts a process for each message."""
+    from flwr.supercore.cli.flower_superexec import flower_superexec
+
     sys.argv = ["flower-superexec", *arguments]
-    importlib.import_module("flwr.supercore.cli.flower_superexec").flower_superexec()
+    flower_superexec()
 
 
 def _answer(*arguments: str) -> None:
     """Answer one message, with the app that is installed here; the bundle stays packed."""
-    runtime = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    _replace(runtime, "install_from_fab", _unpack_nothing)
-    _replace(runtime, "install_app_dependencies", _install_nothing)
-    _replace(runtime, "get_load_client_app_fn", lambda **_: _installed_app)
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+    from flwr.supernode.runtime import run_clientapp as runtime
+
+    _replace(runtime, "install_from_fab", lambda _: _unpack_nothing)
+    _replace(runtime, "install_app_dependencies", lambda _: _install_nothing)
+    _replace(runtime, "get_load_client_app_fn", lambda _: _load_installed)
     sys.argv = ["flwr-clientapp", *arguments]
-    importlib.import_module("flwr.supernode.cli.flwr_clientapp").flwr_clientapp()
+    flwr_clientapp()
 
 
 def _unpack_nothing(content: bytes, **_: Any) -> None:
@@ -123,10 +128,10 @@ def _install_nothing(*_: Any, **__: Any) -> None:
     raise ConfigurationError("A label installs nothing that a bundle asks for.")
 
 
-def _installed_app(*_: str) -> Any:
+def _load_installed(**_: Any) -> Callable[..., Any]:
     from sottovoce_client.deploy import app
 
-    return app
+    return lambda *_: app
 
 
 @contextmanager
@@ -171,8 +176,8 @@ def vouched(fab: Any, run: Any, guard: Ed25519PrivateKey) -> Any:
     return replace(fab, verifications={"valid_license": GUARD, GUARD: json.dumps(record)})
 
 
-def _replace(module: Any, name: str, value: Any) -> None:
-    """Put our own in the place of a name of Flower's, which must be there.
+def _replace(module: Any, name: str, made: Callable[[Any], Any]) -> None:
+    """Put our own, made of Flower's, in the place of a name of Flower's, which must be there.
 
     Raises:
         ConfigurationError: it is not, so that this Flower works in another way.
@@ -182,7 +187,7 @@ def _replace(module: Any, name: str, value: Any) -> None:
             f"This version of Flower has no {module.__name__}.{name}: a label cannot be kept safe with it.",
             hint="Install the version that Sottovoce asks for.",
         )
-    setattr(module, name, value)
+    setattr(module, name, made(getattr(module, name)))
 
 
 @contextmanager
@@ -206,7 +211,8 @@ def _free_port() -> int:
 def main() -> None:
     """`node PARENT`, `superexec …` or `answer …`: the three kinds of process that a joined label has."""
     what, *arguments = sys.argv[1:]
-    {"node": _node, "superexec": _superexec, "answer": _answer}[what](*arguments)
+    kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "answer": _answer}
+    kinds[what](*arguments)
 
 
 if __name__ == "__main__":
