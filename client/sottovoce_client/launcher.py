@@ -12,11 +12,11 @@ A Flower that lacks what is replaced here is refused, and a bundle is refused wh
 """
 
 import base64
-import importlib
 import json
 import os
 import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +41,10 @@ CERTIFICATE = "SOTTOVOCE_CERTIFICATE"
 GUARD = "sottovoce-guard"
 POLL_SECONDS = "0.2"
 """How often a label's own processes look for a message that has come."""
-_SCRIPTS = {"flower-superexec": "superexec", "flwr-clientapp": "answer"}
+LOOPBACK = "127.0.0.1"
+SECRET_BYTES = 32
+_SCRIPTS = {"flwr-clientapp": "answer"}
+"""What Flower starts by name, and which of our kinds of process that is."""
 _OWNER_ONLY = 0o700
 
 
@@ -79,39 +82,65 @@ def command() -> list[str]:
 
 def _node(parent: str) -> None:
     """Be the SuperNode, until the parent ends. Its key is handed over in memory: an encrypted one stays so on disk."""
-    app_utils = importlib.import_module("flwr.supercore.app_utils")
-    app_utils.start_parent_process_monitor(int(parent))
+    from flwr.supercore.app_utils import start_parent_process_monitor
+    from flwr.supernode import start_client_internal as client
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    start_parent_process_monitor(int(parent))
     home = LabelHome.open(Path(os.environ[HOME]))
     guard = Ed25519PrivateKey.generate()
     line = guard.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    client = importlib.import_module("flwr.supernode.start_client_internal")
-    _replace(client, "http_request_response", partial(_guarded, client.http_request_response, guard))
-    with _in_memory(home.node_key().openssh()) as key, _in_memory(json.dumps({GUARD: line}).encode()) as trusted:
+    _replace(client, "http_request_response", lambda connect: partial(_guarded, connect, guard))
+    with (
+        _in_memory(home.node_key().openssh()) as key,
+        _in_memory(json.dumps({GUARD: line}).encode()) as trusted,
+        _in_memory(os.urandom(SECRET_BYTES)) as secret,
+    ):
+        port = _free_port()
+        _start_superexec(port, secret)
         sys.argv = [
             "flower-supernode",
             *("--superlink", os.environ[SUPERLINK]),
             *("--root-certificates", os.environ[CERTIFICATE]),
-            *("--auth-supernode-private-key", key),
-            *("--trusted-entities", trusted),
-            *("--port", str(_free_port())),
+            *("--auth-supernode-private-key", _path(key)),
+            *("--trusted-entities", _path(trusted)),
+            *("--isolation", "process"),
+            *("--superexec-auth-secret-file", _path(secret)),
+            *("--host", LOOPBACK),
+            *("--port", str(port)),
         ]
-        importlib.import_module("flwr.supernode.cli.flower_supernode").flower_supernode()
+        flower_supernode()
+
+
+def _start_superexec(port: int, secret: int) -> None:
+    """Start what starts a process for each message. With a secret, so that no other user of the machine takes them."""
+    line = [
+        *(sys.executable, "-P", "-m", __spec__.name, "superexec", "--insecure"),
+        *("--runtime-api-address", f"{LOOPBACK}:{port}"),
+        *("--superexec-auth-secret-file", _path(secret)),
+        *("--parent-pid", str(os.getpid())),
+    ]
+    subprocess.Popen(line, pass_fds=[secret])  # noqa: S603
 
 
 def _superexec(*arguments: str) -> None:
     """Be what starts a process for each message."""
+    from flwr.supercore.cli.flower_superexec import flower_superexec
+
     sys.argv = ["flower-superexec", *arguments]
-    importlib.import_module("flwr.supercore.cli.flower_superexec").flower_superexec()
+    flower_superexec()
 
 
 def _answer(*arguments: str) -> None:
     """Answer one message, with the app that is installed here; the bundle stays packed."""
-    runtime = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    _replace(runtime, "install_from_fab", _unpack_nothing)
-    _replace(runtime, "install_app_dependencies", _install_nothing)
-    _replace(runtime, "get_load_client_app_fn", lambda **_: _installed_app)
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+    from flwr.supernode.runtime import run_clientapp as runtime
+
+    _replace(runtime, "install_from_fab", lambda _: _unpack_nothing)
+    _replace(runtime, "install_app_dependencies", lambda _: _install_nothing)
+    _replace(runtime, "get_load_client_app_fn", lambda _: _load_installed)
     sys.argv = ["flwr-clientapp", *arguments]
-    importlib.import_module("flwr.supernode.cli.flwr_clientapp").flwr_clientapp()
+    flwr_clientapp()
 
 
 def _unpack_nothing(content: bytes, **_: Any) -> None:
@@ -123,10 +152,10 @@ def _install_nothing(*_: Any, **__: Any) -> None:
     raise ConfigurationError("A label installs nothing that a bundle asks for.")
 
 
-def _installed_app(*_: str) -> Any:
+def _load_installed(**_: Any) -> Callable[..., Any]:
     from sottovoce_client.deploy import app
 
-    return app
+    return lambda *_: app
 
 
 @contextmanager
@@ -171,8 +200,8 @@ def vouched(fab: Any, run: Any, guard: Ed25519PrivateKey) -> Any:
     return replace(fab, verifications={"valid_license": GUARD, GUARD: json.dumps(record)})
 
 
-def _replace(module: Any, name: str, value: Any) -> None:
-    """Put our own in the place of a name of Flower's, which must be there.
+def _replace(module: Any, name: str, made: Callable[[Any], Any]) -> None:
+    """Put our own, made of Flower's, in the place of a name of Flower's, which must be there.
 
     Raises:
         ConfigurationError: it is not, so that this Flower works in another way.
@@ -182,31 +211,37 @@ def _replace(module: Any, name: str, value: Any) -> None:
             f"This version of Flower has no {module.__name__}.{name}: a label cannot be kept safe with it.",
             hint="Install the version that Sottovoce asks for.",
         )
-    setattr(module, name, value)
+    setattr(module, name, made(getattr(module, name)))
 
 
 @contextmanager
-def _in_memory(data: bytes) -> Iterator[str]:
-    """A path to some bytes that are on no disk, for this process only."""
+def _in_memory(data: bytes) -> Iterator[int]:
+    """An open file of some bytes that are on no disk, for this process and those that are given it."""
     handle = os.memfd_create("sottovoce")
     try:
         os.write(handle, data)
-        yield f"/proc/self/fd/{handle}"
+        yield handle
     finally:
         os.close(handle)
+
+
+def _path(handle: int) -> str:
+    """Where a process finds a file that it has open."""
+    return f"/proc/self/fd/{handle}"
 
 
 def _free_port() -> int:
     """A port of the loopback address that nobody uses now, for the SuperNode and its processes to talk over."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def main() -> None:
     """`node PARENT`, `superexec …` or `answer …`: the three kinds of process that a joined label has."""
     what, *arguments = sys.argv[1:]
-    {"node": _node, "superexec": _superexec, "answer": _answer}[what](*arguments)
+    kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "answer": _answer}
+    kinds[what](*arguments)
 
 
 if __name__ == "__main__":

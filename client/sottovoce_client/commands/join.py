@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from types import FrameType
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 
@@ -22,8 +22,11 @@ from sottovoce_client.joining import pin
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
 
-PAUSES = (1.0, 60.0)
-"""Shortest and longest seconds before a SuperNode that ended is started again; doubled each time."""
+PAUSES = (1.0, 10.0)
+"""Shortest and longest seconds before a SuperNode that ended is started again; doubled each time. One that was killed
+is let in again when the SuperLink has missed its heartbeats, about a minute later."""
+GLANCE = 0.1
+"""Seconds between two looks at the SuperNode."""
 LASTED = 60.0
 """Seconds after which a SuperNode counts as one that had worked."""
 PATIENCE = 15.0
@@ -63,31 +66,24 @@ def _stay(label: LabelHome, invitation: Invitation) -> None:
     say(console, "Left", f"'{agreement.federation}'.", "bold green")
 
 
-class Stop(Protocol):
-    """Whether it is time to leave."""
-
-    asked: bool
-
-
-def keep_alive(environment: dict[str, str], stop: Stop) -> None:
+def keep_alive(environment: dict[str, str], stop: Event) -> None:
     """Start the SuperNode, and start it again whenever it ends, until it is time to leave."""
     pause, longest = PAUSES
-    while not stop.asked:
+    while True:
         started = time.monotonic()
         # A session of its own, so that Ctrl-C reaches only us, and we let it leave in order.
         node = subprocess.Popen(launcher.command(), env=environment, start_new_session=True)  # noqa: S603
         try:
-            while node.poll() is None and not stop.asked:
-                time.sleep(0.1)
+            while node.poll() is None and not stop.wait(GLANCE):
+                pass
         finally:
             _end(node)
-        if stop.asked:
+        if stop.is_set():
             return
         pause = PAUSES[0] if time.monotonic() - started > LASTED else min(2 * pause, longest)
         say(notes(), "Note", f"the SuperNode has ended; it is started again in {pause:g} s.", "bold yellow")
-        until = time.monotonic() + pause
-        while not stop.asked and time.monotonic() < until:
-            time.sleep(0.1)
+        if stop.wait(pause):
+            return
 
 
 def _end(node: "subprocess.Popen[bytes]") -> None:
@@ -102,17 +98,14 @@ def _end(node: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def _stopped() -> Iterator[Stop]:
+def _stopped() -> Iterator[Event]:
     """SIGINT and SIGTERM ask to leave, for as long as the block lasts."""
 
-    class Asked:
-        asked = False
-
-    stop = Asked()
+    stop = Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         del number, frame
-        stop.asked = True
+        stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
