@@ -21,6 +21,8 @@ MAY_IMPORT = {
 }
 SPEAKS_FLOWER = {
     "sottovoce_client/app.py",
+    "sottovoce_client/deploy.py",
+    "sottovoce_client/launcher.py",
     "sottovoce_server/app.py",
     "sottovoce_server/optimizers.py",  # names the inner strategy, for strategy.py
     "sottovoce_server/strategy.py",
