@@ -21,6 +21,8 @@ MAY_IMPORT = {
 }
 SPEAKS_FLOWER = {
     "sottovoce_client/app.py",
+    "sottovoce_client/deploy.py",
+    "sottovoce_client/launcher.py",
     "sottovoce_server/app.py",
     "sottovoce_server/control.py",  # asks a running SuperLink
     "sottovoce_server/deploy.py",  # the app that a bundle names

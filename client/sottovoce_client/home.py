@@ -206,6 +206,16 @@ class LabelHome:
         """The agreement that this label has accepted."""
         return self.root / "federation.toml"
 
+    @property
+    def invitation_file(self) -> Path:
+        """The signed agreement as it was joined, with the way to the coordinator."""
+        return self.root / "invitation.toml"
+
+    @property
+    def certificate_file(self) -> Path:
+        """Of the authority that vouches for the coordinator's SuperLink."""
+        return self.root / "superlink.pem"
+
     def agreement(self) -> Agreement:
         """Read the agreement that this label has accepted.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sottovoce.agreement import Agreement
 from sottovoce.errors import ConfigurationError, UserError
+from sottovoce.files import write_text
 from sottovoce.invitation import Invitation
 from sottovoce_client.home import LabelHome
 from sottovoce_client.policy import Policy
@@ -38,7 +39,7 @@ def objections(
 
 
 def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
-    """Verify a signed agreement and make it the one that this label goes by.
+    """Verify a signed agreement and make it the one that this label goes by: all of it, or nothing.
 
     Raises:
         ConfigurationError: it cannot be read or verified, or the label cannot take part in it.
@@ -52,6 +53,8 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
         raise ConfigurationError(
             f"This label cannot take part: {'; '.join(reasons)}.", hint=f"sottovoce label check {file.name} says more."
         )
+    write_text(home.certificate_file, invitation.certificate)
+    invitation.write(home.invitation_file)
     invitation.agreement.write(home.agreement_file)
     return invitation
 

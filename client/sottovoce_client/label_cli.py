@@ -191,3 +191,37 @@ def close(
     from sottovoce_client.commands.close import close_run
 
     close_run(run, home, yes=yes)
+
+
+JOIN = """
+Examples:
+
+  sottovoce label join federation.toml
+
+  sottovoce label join federation.toml --home /srv/sottovoce --passphrase-file /run/secrets/label
+
+  sottovoce label join     with the agreement that this home has joined before
+"""
+
+
+@label.command(epilog=JOIN)
+def join(
+    federation: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FEDERATION.TOML]",
+            help="The signed agreement. Default: the one that was joined before.",
+            show_default=False,
+        ),
+    ] = None,
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Join a federation, and stay: answer its runs by this label's policy until Ctrl-C.
+
+    The agreement's signature is verified and the agreement pinned in the home. The connection to the coordinator is
+    encrypted (TLS) and authenticated both ways. It comes back by itself when either side was gone.
+    """
+    from sottovoce_client.commands.join import join_federation
+
+    join_federation(federation, home, passphrase_file=passphrase_file)

@@ -55,7 +55,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     card.add_row("federation", federation or "none yet: sottovoce label join federation.toml")
     folders = [shown(folder) for folder in label.catalogues]
     card.add_row("catalogues", Text("\n".join(folders) or "none yet: sottovoce label catalogue DIR"))
-    card.add_row("hours", f"{policy.hours or 'any time'}{'' if policy.awake() else ' (not now)'}")
+    card.add_row("hours", f"{str(policy.hours) or 'any time'}{'' if policy.awake() else ' (not now)'}")
     card.add_row("lifetime ε", _sentence(account))
     console.print(card)
     running = [run for run in account.runs if run.state == "open"]
