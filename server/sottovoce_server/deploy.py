@@ -34,7 +34,8 @@ def main(grid: Grid, context: Context) -> None:
     home = ServerHome.open(default_root())
     folder = RunFolder.of(home, str(context.run_config["run"]))
     try:
-        _Run(home, folder).do(grid)
+        with folder.worked_on():
+            _Run(home, folder).do(grid)
     except SottovoceError as error:
         folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
         raise

@@ -74,11 +74,14 @@ def resumed(home: ServerHome, control: Control, run: str, *, patience: float, ti
     folder = RunFolder.of(home, run)
     if folder.progress()["state"] == "published":
         raise ConfigurationError("This run has ended well: its release is published.")
-    if any(each.name == folder.run and not each.over for each in control.runs()):
+    if folder.under_way:
         raise ConfigurationError(
             "This run is still under way.", hint=f"To end it first: sottovoce server stop {folder.run[:8]}"
         )
     folder.keeper.load()
+    for each in control.runs():
+        if each.name == folder.run and not each.over:  # Flower waits for a process that is gone
+            control.stop(each.number)
     folder.write_order(replace(folder.order(), resume=True, patience=patience, timeout=timeout))
     return folder
 

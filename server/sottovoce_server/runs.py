@@ -2,10 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, SottovoceError
@@ -77,6 +80,28 @@ class RunFolder:
     def run(self) -> str:
         """The run's id (hexadecimal)."""
         return self.folder.name
+
+    @contextmanager
+    def worked_on(self) -> Iterator[None]:
+        """For the one process that does this run; the system ends it with the process, however that ends.
+
+        Raises:
+            ConfigurationError: another process does it.
+        """
+        try:
+            with FileLock(self.folder / ".lock", mode=0o600, timeout=0):
+                yield
+        except Timeout:
+            raise ConfigurationError("Another process works on this run.") from None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a process works on this run."""
+        try:
+            with self.worked_on():
+                return False
+        except ConfigurationError:
+            return True
 
     @property
     def keeper(self) -> Keeper:
