@@ -32,6 +32,7 @@ class What(StrEnum):
     REFUSED = "refused"
     ROUND_DECLINED = "round-declined"
     CLOSED = "closed"
+    COSIGNED = "cosigned"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Diary:
 
     def joined(self, run: bytes, config: TrainingConfig, *, federation: str, epsilon: float, delta: float) -> None:
         """Take down a run that the label takes part in, with the ceiling that it has promised."""
+        signed = {"configuration": config.digest, "unit": config.unit.value}
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
-        self._add(What.JOINED, run, {**_about(config), "federation": federation, **promise})
+        self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
     def refused(self, run: bytes, config: TrainingConfig, reason: str) -> None:
         """Take down a run that the label does not take part in."""
@@ -69,6 +71,10 @@ class Diary:
     def round_declined(self, run: bytes, round_number: int, reason: str) -> None:
         """Take down a round of a run under way that was not answered."""
         self._add(What.ROUND_DECLINED, run, {"round": round_number, "reason": reason})
+
+    def cosigned(self, run: bytes) -> None:
+        """Take down that the label has signed the run's release."""
+        self._add(What.COSIGNED, run, {})
 
     def closed(self, run: bytes) -> None:
         """Take down that the label's people gave a run up."""

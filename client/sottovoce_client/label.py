@@ -101,6 +101,19 @@ class Label:
             case _:
                 raise OutOfOrder(f"A {type(message).__name__} is nothing that a coordinator says to a label.")
 
+    def cosign(self, frame: bytes) -> bytes:
+        """The answer to a request to co-sign a release, both as bytes.
+
+        Raises:
+            ProtocolError: the request must not be granted.
+            LedgerError: the label's books cannot be read.
+        """
+        from sottovoce.release.cosigning import CosignRequest
+        from sottovoce_client.cosign import cosignature
+
+        request = CosignRequest.from_bytes(frame)
+        return cosignature(request, self.home, self.agreement, self.policy, self.identity).to_bytes()
+
     def _join(self, announcement: Announcement) -> Message:
         """Decide whether to take part, and promise the whole run's privacy to the ledger before saying so."""
         from sottovoce_client import work

@@ -225,3 +225,25 @@ def join(
     from sottovoce_client.commands.join import join_federation
 
     join_federation(federation, home, passphrase_file=passphrase_file)
+
+
+COSIGN = """
+Examples:
+
+  sottovoce label cosign releases/styles
+"""
+
+
+@label.command(epilog=COSIGN)
+def cosign(
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The release's folder.")],
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Add this label's signature to a release that agrees with its own books.
+
+    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise.
+    """
+    from sottovoce_client.commands.cosign import cosign_release
+
+    cosign_release(release, home, passphrase_file=passphrase_file)

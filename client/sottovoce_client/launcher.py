@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +41,10 @@ CERTIFICATE = "SOTTOVOCE_CERTIFICATE"
 GUARD = "sottovoce-guard"
 POLL_SECONDS = "0.2"
 """How often a label's own processes look for a message that has come."""
-_SCRIPTS = {"flower-superexec": "superexec", "flwr-clientapp": "answer"}
+LOOPBACK = "127.0.0.1"
+SECRET_BYTES = 32
+_SCRIPTS = {"flwr-clientapp": "answer"}
+"""What Flower starts by name, and which of our kinds of process that is."""
 _OWNER_ONLY = 0o700
 
 
@@ -87,16 +91,36 @@ def _node(parent: str) -> None:
     guard = Ed25519PrivateKey.generate()
     line = guard.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     _replace(client, "http_request_response", lambda connect: partial(_guarded, connect, guard))
-    with _in_memory(home.node_key().openssh()) as key, _in_memory(json.dumps({GUARD: line}).encode()) as trusted:
+    with (
+        _in_memory(home.node_key().openssh()) as key,
+        _in_memory(json.dumps({GUARD: line}).encode()) as trusted,
+        _in_memory(os.urandom(SECRET_BYTES)) as secret,
+    ):
+        port = _free_port()
+        _start_superexec(port, secret)
         sys.argv = [
             "flower-supernode",
             *("--superlink", os.environ[SUPERLINK]),
             *("--root-certificates", os.environ[CERTIFICATE]),
-            *("--auth-supernode-private-key", key),
-            *("--trusted-entities", trusted),
-            *("--port", str(_free_port())),
+            *("--auth-supernode-private-key", _path(key)),
+            *("--trusted-entities", _path(trusted)),
+            *("--isolation", "process"),
+            *("--superexec-auth-secret-file", _path(secret)),
+            *("--host", LOOPBACK),
+            *("--port", str(port)),
         ]
         flower_supernode()
+
+
+def _start_superexec(port: int, secret: int) -> None:
+    """Start what starts a process for each message. With a secret, so that no other user of the machine takes them."""
+    line = [
+        *(sys.executable, "-P", "-m", __spec__.name, "superexec", "--insecure"),
+        *("--runtime-api-address", f"{LOOPBACK}:{port}"),
+        *("--superexec-auth-secret-file", _path(secret)),
+        *("--parent-pid", str(os.getpid())),
+    ]
+    subprocess.Popen(line, pass_fds=[secret])  # noqa: S603
 
 
 def _superexec(*arguments: str) -> None:
@@ -191,20 +215,25 @@ def _replace(module: Any, name: str, made: Callable[[Any], Any]) -> None:
 
 
 @contextmanager
-def _in_memory(data: bytes) -> Iterator[str]:
-    """A path to some bytes that are on no disk, for this process only."""
+def _in_memory(data: bytes) -> Iterator[int]:
+    """An open file of some bytes that are on no disk, for this process and those that are given it."""
     handle = os.memfd_create("sottovoce")
     try:
         os.write(handle, data)
-        yield f"/proc/self/fd/{handle}"
+        yield handle
     finally:
         os.close(handle)
+
+
+def _path(handle: int) -> str:
+    """Where a process finds a file that it has open."""
+    return f"/proc/self/fd/{handle}"
 
 
 def _free_port() -> int:
     """A port of the loopback address that nobody uses now, for the SuperNode and its processes to talk over."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 

@@ -44,6 +44,7 @@ class Policy:
         hours: of the day, in local time, in which training may run.
         folders: where a catalogue must lie to be looked at; empty: anywhere.
         default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
+        cosign: whether to sign releases that agree with the label's own books.
     """
 
     tasks: frozenset[str] = frozenset({"style"})
@@ -62,6 +63,7 @@ class Policy:
     hours: Hours = ANY_TIME
     folders: frozenset[str] = frozenset()
     default_consent: Consent = DEFAULT_CONSENT
+    cosign: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epsilon_per_run", "epsilon_lifetime"):

@@ -26,6 +26,7 @@ _COMMENTS = {
     "hours": 'When training may run, in local time, such as "22:00-06:00, 12:00-13:30". Empty: any time.',
     "folders": "Folders that catalogues must lie in. Empty: wherever `sottovoce label catalogue` registered them.",
     "default_consent": 'What a track may serve of which its catalogue does not say: as in catalogue.csv, or "none".',
+    "cosign": "Whether to co-sign releases that agree with this label's own books.",
 }
 
 

@@ -22,8 +22,9 @@ from sottovoce_client.joining import pin
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
 
-PAUSES = (1.0, 60.0)
-"""Shortest and longest seconds before a SuperNode that ended is started again; doubled each time."""
+PAUSES = (1.0, 10.0)
+"""Shortest and longest seconds before a SuperNode that ended is started again; doubled each time. One that was killed
+is let in again when the SuperLink has missed its heartbeats, about a minute later."""
 GLANCE = 0.1
 """Seconds between two looks at the SuperNode."""
 LASTED = 60.0
