@@ -64,7 +64,7 @@ def audit(
 
     Args:
         mechanism: what is audited. Scores must depend on its result only, and 0 is where they say nothing.
-        canaries: m, how many units are in or out; what is shown is at most about ln(m/3).
+        canaries: m, how many units are in or out; what is shown is at most about ln(m/5).
         delta: δ of the claim, well below 1/m.
         randomness: of the coins.
         confidence: chance that the bound holds.

@@ -15,6 +15,8 @@ from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import PoissonGaussian
 from sottovoce_simulations.audit import audit, periodic_scores, poisson_scores
 
+pytestmark = pytest.mark.slow
+
 CANARIES = 6000
 DELTA = 1e-5
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sottovoce.errors import ReleaseError
 from sottovoce.files import sha256_file
 from sottovoce.release.check import FILES, LARGEST_SIGNATURES, Checked, check
-from sottovoce.release.cosigning import expect_members, extended
+from sottovoce.release.cosignatures import expect_members, extended
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, decode, encode
 from sottovoce.release.versions import expect_identity, publishable_name

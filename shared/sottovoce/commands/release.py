@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
 
-TRUST = {"local": "local noise: the promise rests on nobody but the label itself"}
+TRUST = {
+    "local": "local noise: the promise rests on nobody but the label itself",
+    "shared": "shared noise: the promise rests on the masks, and on {honest} honest labels in every sum",
+}
 
 release = typer.Typer(
     help="Look at a published model, publish it, or fetch one: what it is, who signed it, with what privacy.",
@@ -132,7 +135,7 @@ def _privacy(privacy: "Privacy") -> list[str]:
         return ["None: trained without differential privacy. It may tell what it was trained on."]
     lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
     lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
-    lines.append(TRUST[privacy.trust])
+    lines.append(TRUST[privacy.trust].format(honest=privacy.honest))
     if privacy.noise is Noise.SEEDED:
         lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
     return lines

@@ -25,7 +25,7 @@ from sottovoce.release.check import (
     check,
     check_signatures,
 )
-from sottovoce.release.cosigning import extended
+from sottovoce.release.cosignatures import extended
 from sottovoce.release.manifest import CONTENT_FILES, MANIFEST_FILE, SIGNATURE_FILE, FileEntry, Manifest
 from sottovoce.release.reading import read_manifest
 from sottovoce.release.registry import Progress, RegistryClient
