@@ -116,6 +116,21 @@ class Invitation:
         return cls(agreement, superlink["address"], superlink["certificate"], bytes.fromhex(signature))
 
 
+def read_agreement(path: Path) -> Agreement:
+    """The agreement in a `federation.toml`: a signed one, as labels have it, or a bare one, as a simulation leaves it.
+
+    Raises:
+        ConfigurationError: it is neither, or is signed and the signature does not hold.
+        FileNotFoundError: there is no such file.
+    """
+    with path.open("rb") as file:
+        try:
+            signed = "signature" in tomllib.load(file)
+        except (ValueError, RecursionError):
+            raise ConfigurationError(f"The agreement {path.name} is not TOML.") from None
+    return Invitation.read(path).agreement if signed else Agreement.read(path)
+
+
 def _message(agreement: Agreement, superlink: str, certificate: str) -> bytes:
     return digest({"agreement": agreement.digest, "superlink": superlink, "certificate": certificate})
 
