@@ -48,7 +48,7 @@ def manifest(config, agreement):
         shapes={"weight": (2,)},
         rounds=4,
         labels=4,
-        privacy=Privacy(Unit.TRACK, "add-or-remove-one-unit", Trust.LOCAL, "PLD", Noise.SYSTEM, promises),
+        privacy=Privacy(Unit.TRACK, "add-or-remove-one-unit", Trust.LOCAL, 1, "PLD", Noise.SYSTEM, promises),
         agreement=agreement.digest.hex(),
         run=RUN.hex(),
         configuration=config.digest.hex(),
@@ -84,11 +84,12 @@ def test_what_agrees_is_signed(books, manifest, agreement, rounds):
         {"noise": Noise.NONE, "promises": ()},
         {"unit": Unit.ARTIST},
         {"trust": Trust.SHARED},
+        {"trust": Trust.SHARED, "honest": 3},
     ],
     ids=str,
 )
 def test_another_account_is_not(books, manifest, change):
-    inside = {name: value for name, value in change.items() if name in ("noise", "unit", "trust", "promises")}
+    inside = {name: value for name, value in change.items() if name in ("noise", "unit", "trust", "promises", "honest")}
     outside = {name: value for name, value in change.items() if name not in inside}
     told = replace(manifest, privacy=replace(manifest.privacy, **inside), **outside)
     with pytest.raises(OtherAccount):
