@@ -131,6 +131,18 @@ def test_check_says_what_stands_against_it(as_json, run, label_home, audio, invi
     assert "Cannot take part" in err
 
 
+def test_check_finds_another_key_under_the_labels_name(as_json, invite, agreement):
+    from dataclasses import replace
+
+    from sottovoce.agreement import Member
+    from sottovoce.identity import Identity
+
+    forged = replace(agreement, members=(Member("blue-note", Identity.generate().public_key), *agreement.members[1:]))
+    code, found = as_json("check", invite(forged))
+    assert code == 2
+    assert any("pins another key" in obstacle for obstacle in found["obstacles"])
+
+
 def test_check_changes_nothing(as_json, label_home, audio, invite):
     as_json("catalogue", *audio)
     file = invite()
