@@ -21,9 +21,14 @@ MAY_IMPORT = {
 }
 SPEAKS_FLOWER = {
     "sottovoce_client/app.py",
+    "sottovoce_client/deploy.py",
+    "sottovoce_client/launcher.py",
     "sottovoce_server/app.py",
+    "sottovoce_server/control.py",  # asks a running SuperLink
+    "sottovoce_server/deploy.py",  # the app that a bundle names
     "sottovoce_server/optimizers.py",  # names the inner strategy, for strategy.py
     "sottovoce_server/strategy.py",
+    "sottovoce_server/superlink.py",  # starts one
     "sottovoce_simulations/engine.py",
 }
 UNPICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -36,7 +36,11 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
         # failure is named here by its kind alone.
         try:
             frame = message.content.config_records[RECORD][FRAME]
-            reply = label_of(context).answer(bytes(frame), _parameters(message.content))  # type: ignore[arg-type]
+            label = label_of(context)
+            if message.metadata.message_type == Action.COSIGN:
+                reply = label.cosign(bytes(frame))  # type: ignore[arg-type]
+            else:
+                reply = label.answer(bytes(frame), _parameters(message.content))  # type: ignore[arg-type]
         except ProtocolError as error:
             LOG.warning("Declined a message: %s", type(error).__name__)
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)

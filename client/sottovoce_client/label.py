@@ -9,25 +9,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.entropy import Randomness
 from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError, PrivacyError
-from sottovoce.features.extract import default_spec
-from sottovoce.identity import Identity
-from sottovoce.models import registry
-from sottovoce.models.parameters import initial
-from sottovoce.privacy.balance import noisy_histogram
-from sottovoce.privacy.calibrate import plan_for
 from sottovoce.privacy.events import Event, NonPrivate
-from sottovoce.privacy.grid import SumGrid
-from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound, WrongParameters, WrongVector
-from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.errors import OutOfOrder, TooFewParticipants, UnplannedRound
 from sottovoce.protocol.messages import (
     Announcement,
     CrossCheckRequest,
@@ -41,19 +32,22 @@ from sottovoce.protocol.messages import (
 from sottovoce.protocol.participant import Participant, check_announcement
 from sottovoce.protocol.topology import threshold
 from sottovoce.refusals import RefusalReason
-from sottovoce.training import Balance, TrainingConfig, Unit
-from sottovoce.wire import clip_follows, parameters_digest, split_clip
-from sottovoce_client.contribution import noised, units_sum
-from sottovoce_client.dataset import TrackDataset
-from sottovoce_client.evaluation import measure
+from sottovoce.training import Balance, TrainingConfig
+from sottovoce.wire import parameters_digest, split_clip
 from sottovoce_client.home import LabelHome
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
-from sottovoce_client.prepare import Prepared, prepare
 from sottovoce_client.state import RunState, RunStates
-from sottovoce_client.training import train
 
-LEAST_UNITS = 10
+if TYPE_CHECKING:
+    from sottovoce_client.prepare import Prepared
+
+# `sottovoce_client.work` is imported where it is used: it loads torch, and in a deployment each message has a process
+# of its own, most of which only sign and unmask.
+
+
+class OutsideHours(LocalProtocolError):
+    """The label's policy lets no training run at this hour."""
 
 
 class Label:
@@ -67,7 +61,7 @@ class Label:
 
     def __init__(self, home: LabelHome, *, simulation_seed: int | None = None) -> None:
         self.home = home
-        self.identity = Identity.load(home.identity_file)
+        self.identity = home.identity()
         self.agreement = home.agreement()
         self.policy = Policy.from_toml(home.policy_file)
         self._states = RunStates(home.runs, self.identity, self.agreement)
@@ -107,11 +101,26 @@ class Label:
             case _:
                 raise OutOfOrder(f"A {type(message).__name__} is nothing that a coordinator says to a label.")
 
+    def cosign(self, frame: bytes) -> bytes:
+        """The answer to a request to co-sign a release, both as bytes.
+
+        Raises:
+            ProtocolError: the request must not be granted.
+            LedgerError: the label's books cannot be read.
+        """
+        from sottovoce.release.cosigning import CosignRequest
+        from sottovoce_client.cosign import cosignature
+
+        request = CosignRequest.from_bytes(frame)
+        return cosignature(request, self.home, self.agreement, self.policy, self.identity).to_bytes()
+
     def _join(self, announcement: Announcement) -> Message:
         """Decide whether to take part, and promise the whole run's privacy to the ledger before saying so."""
+        from sottovoce_client import work
+
         check_announcement(announcement, label=self.home.name, identity=self.identity, agreement=self.agreement)
         config = announcement.config
-        reason = self._objection(config)
+        reason = work.objection(config, self.agreement, self.policy)
         if reason is not None:
             return self._refusal(announcement, reason)
         with self._states.locked(announcement.run):
@@ -119,7 +128,7 @@ class Label:
                 raise OutOfOrder("This run was announced before.")
             try:
                 prepared = self._data(config)
-                plan = self._plan(config, prepared)
+                plan = work.plan_of(config, prepared, self.agreement, self.policy)
             except (CatalogueError, ConfigurationError):
                 return self._refusal(announcement, RefusalReason.CATALOGUE)
             except PrivacyError:
@@ -137,22 +146,19 @@ class Label:
                 epsilon=float("inf") if plan is None else plan.epsilon_ceiling,
                 delta=0.0 if plan is None else plan.delta,
             )
+            self.home.diary.joined(
+                announcement.run,
+                config,
+                federation=self.agreement.federation,
+                epsilon=advert.epsilon,
+                delta=advert.delta,
+            )
             self._states.save(announcement.run, RunState(participant, plan))
         return advert
 
-    def _objection(self, config: TrainingConfig) -> RefusalReason | None:
-        """Why this label declines by its policy, or since it cannot compute what is asked."""
-        try:
-            registry.family(config.task, config.family)
-        except ConfigurationError:
-            return RefusalReason.FAMILY
-        if config.feature_spec != default_spec().digest:
-            return RefusalReason.CONFIGURATION
-        if config.private and not self.agreement.covers(config):
-            return RefusalReason.AGREEMENT
-        return self.policy.check(config, self.agreement, parameters=_model_size(config))
-
     def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
+        """A signed word of a closed list; the label's own people find it, and what it was about, in the diary."""
+        self.home.diary.refused(announcement.run, announcement.config, reason.value)
         return Refusal.sign(
             self.identity,
             run=announcement.run,
@@ -161,58 +167,49 @@ class Label:
             reason=reason,
         )
 
-    def _plan(self, config: TrainingConfig, prepared: Prepared) -> PrivacyPlan | None:
-        if prepared.train.units < LEAST_UNITS:
-            raise CatalogueError(f"A label needs {LEAST_UNITS} {config.unit}s to train on, and this one has fewer.")
-        if not config.private:
-            return None
-        labels = len(self.agreement.members)
-        return plan_for(
-            config,
-            labels if config.unit is Unit.LABEL else prepared.train.units,
-            grid=SumGrid.of(config, _model_size(config), labels) if config.shared else None,
-            epsilon=self.policy.epsilon_per_run,
-            delta=self.policy.delta_max,
-        )
-
     def _report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
         """Check the round, charge it, measure, train, mask."""
+        from sottovoce_client import work
+
         state = self._states.load(request.run)
-        self._expect_planned(request, state.config)
-        if len(request.adverts) < self.policy.least_participants:
-            raise TooFewParticipants("This label's policy wants more participants in a round.")
+        config = state.config
+        self._expect_planned(request, config)
+        self._expect_allowed(request)
         if parameters is None:
             raise LocalProtocolError("A round's global parameters did not come along.")
-        layout = _layout(request, state.config, parameters.size)
-        shared = state.config.shared
-        if shared and threshold(len(request.adverts)) < shared.honest:
+        layout = work.layout_of(request, config, parameters.size)
+        if config.shared and threshold(len(request.adverts)) < config.shared.honest:
             raise TooFewParticipants("A sum of this round's survivors could carry less noise than was agreed on.")
-        model, clip = split_clip(parameters, state.config)
+        model, clip = split_clip(parameters, config)
         state.participant.accept(request, parameters_digest(parameters))
         self._states.save(request.run, state)
-        config = state.config
         prepared = self._data(config)
-        family = registry.family(config.task, config.family)
         update: NDArray[np.float32] | NDArray[np.int64] | None = None
         if request.kind is Kind.TRAIN:
             randomness = self._randomness(request.round)
             self._charge(request, state, prepared, randomness)
             self._states.save(request.run, state)
             with self._timed(request, "training"):
-                histogram = None if state.histogram is None else np.asarray(state.histogram)
-                if shared and state.plan and state.plan.grid:
-                    signs = state.plan.grid.signs(request.run, request.round)
-                    sums = (model, clip, prepared.train, config, state.plan, signs, request.round, randomness)
-                    state.remember(request.round, units_sum(family, *sums, histogram))
-                    update = noised(state.last_sums(request.round), state.plan, randomness)
-                else:
-                    update = train(family, model, prepared.train, config, state.plan, randomness, histogram)
+                update = work.update_of(state, request, model, clip, prepared, randomness)
         with self._timed(request, "evaluation"):
-            counters = measure(family, model, prepared.holdout, config)
+            counters = work.counters_of(config, model, prepared)
         with self._timed(request, "masking"):
             report = state.participant.report(layout.encode(update, counters))
             self._states.save(request.run, state)
         return report
+
+    def _expect_allowed(self, request: ReportRequest) -> None:
+        """What the policy, as it is now, says of a round of a run that was joined under it as it was then.
+
+        Raises:
+            TooFewParticipants, OutsideHours: as their names say.
+        """
+        if len(request.adverts) < self.policy.least_participants:
+            self.home.diary.round_declined(request.run, request.round, RefusalReason.PARTICIPANTS.value)
+            raise TooFewParticipants("This label's policy wants more participants in a round.")
+        if not self.policy.awake():
+            self.home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
+            raise OutsideHours("This label's policy lets no training run at this hour.")
 
     def _expect_planned(self, request: ReportRequest, config: TrainingConfig) -> None:
         """Training rounds up to the planned number, then one evaluation of what they made.
@@ -231,7 +228,7 @@ class Label:
         if not planned:
             raise UnplannedRound(f"The run plans {config.rounds} rounds, then one evaluation; this is none of them.")
 
-    def _charge(self, request: ReportRequest, state: RunState, prepared: Prepared, randomness: Randomness) -> None:
+    def _charge(self, request: ReportRequest, state: RunState, prepared: "Prepared", randomness: Randomness) -> None:
         """Write this round's privacy loss into the ledger; draw the class histogram with the run's first round."""
         config, plan = state.config, state.plan
         balanced = config.balance is not Balance.NONE
@@ -244,7 +241,9 @@ class Label:
                 events = plan.events(config.steps_per_round, histogram=first)
             ledger.charge(request.run, request.round, events)
         if first:
-            state.histogram = _histogram(prepared.train, len(config.classes), plan, randomness)
+            from sottovoce_client import work
+
+            state.histogram = work.histogram_of(prepared.train, len(config.classes), plan, randomness)
 
     def _follow(self, request: CrossCheckRequest | UnmaskRequest) -> Message:
         """Cross-check or unmask: the answer is on disk before it leaves."""
@@ -266,10 +265,12 @@ class Label:
             ledger.close_run(run)
         self._states.forget(run)
 
-    def _data(self, config: TrainingConfig) -> Prepared:
+    def _data(self, config: TrainingConfig) -> "Prepared":
         """This run's data, kept for the next message of the same process."""
+        from sottovoce_client import work
+
         if config.digest not in self._prepared:
-            self._prepared = {config.digest: prepare(self.home, config)}
+            self._prepared = {config.digest: work.data_of(self.home, config)}
         return self._prepared[config.digest]
 
     def _randomness(self, round_number: int) -> Randomness:
@@ -286,35 +287,3 @@ class Label:
         line = {"run": request.run.hex(), "round": request.round, "stage": stage}
         with self.home.timings_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")
-
-
-def _layout(request: ReportRequest, config: TrainingConfig, parameters: int) -> VectorLayout:
-    """The layout of a round's vector. What does not fit it is refused before the round costs the tracks anything.
-
-    Raises:
-        WrongParameters: the parameters that came along are not those of the run's model.
-        WrongVector: the request wants a vector of another length.
-    """
-    if parameters != _model_size(config) + clip_follows(config):
-        raise WrongParameters("A round's parameters are not as many as the run's model has.")
-    counters = len(registry.task(config.task).counters(len(config.classes)))
-    # Where the clip rides along with the parameters, a count rides along with the update.
-    layout = VectorLayout.for_round(config, request.kind, parameters, counters, len(request.adverts))
-    if layout.elements != request.elements:
-        raise WrongVector("A round is to be reported in a vector of another length than its layout gives.")
-    return layout
-
-
-@lru_cache(maxsize=4)  # asked for in every round
-def _model_size(config: TrainingConfig) -> int:
-    """How many parameters the run's model has."""
-    family = registry.family(config.task, config.family)
-    return initial(family, default_spec(), len(config.classes), config.seed).size
-
-
-def _histogram(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:
-    """Units of each class, with the plan's noise; exact in a run without privacy."""
-    counted = dataset.unit_classes()
-    if plan is None or plan.histogram_noise is None:
-        return [float(count) for count in np.bincount(counted, minlength=classes)]
-    return [float(count) for count in noisy_histogram(counted, classes, plan.histogram_noise, randomness)]

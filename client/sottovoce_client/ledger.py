@@ -21,7 +21,6 @@ from typing import Self
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
-from sottovoce.privacy import accountant
 from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, to_json, within
 from sottovoce.privacy.plan import PrivacyPlan
 
@@ -187,7 +186,7 @@ class Ledger:
                     )
                 return
             if plan:
-                together = accountant.epsilon((*_committed(rows), *planned), ceilings.delta)
+                together = _epsilon((*_committed(rows), *planned), ceilings.delta)
                 if together > ceilings.epsilon_lifetime:
                     raise BudgetExceeded(
                         f"With this run the tracks' lifetime ε would be {together:.4g} at δ = {ceilings.delta:g}, "
@@ -238,7 +237,15 @@ class Ledger:
 
     def epsilon(self, delta: float) -> float:
         """ε of all that was ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
-        return accountant.epsilon(self.spent(), delta)
+        return _epsilon(self.spent(), delta)
+
+    def epsilon_in(self, run: bytes, delta: float) -> float:
+        """ε of what one run has charged, at this δ."""
+        return _epsilon(self.spent_in(run), delta)
+
+    def committed(self, delta: float) -> float:
+        """ε of all that was charged and all that open runs may still charge, at this δ."""
+        return _epsilon(_committed(self.rows()), delta)
 
     def rows(self) -> tuple[Row, ...]:
         """Every row, the oldest first."""
@@ -311,6 +318,13 @@ class Ledger:
                 raise
 
 
+def _epsilon(events: Iterable[Event], delta: float) -> float:
+    """What events cost. A charge needs no accountant, and need not wait until one is loaded."""
+    from sottovoce.privacy import accountant
+
+    return accountant.epsilon(events, delta)
+
+
 def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
     """Whether a run by itself is what the ceilings allow."""
     if plan is None:
@@ -320,7 +334,7 @@ def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
     if plan.delta > ceilings.delta:
         raise BudgetExceeded(f"The run's δ = {plan.delta:g} is above its ceiling of {ceilings.delta:g}.")
     # Not what the plan says it costs, but what its events do.
-    alone = accountant.epsilon(plan.events(), plan.delta)
+    alone = _epsilon(plan.events(), plan.delta)
     if alone > ceilings.epsilon_per_run:
         raise BudgetExceeded(f"The run's ε = {alone:.4g} is above its ceiling of {ceilings.epsilon_per_run:g}.")
 

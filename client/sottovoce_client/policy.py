@@ -4,18 +4,22 @@ import difflib
 import math
 import tomllib
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sottovoce.agreement import LEAST_PARTICIPANTS, Agreement
 from sottovoce.errors import ConfigurationError
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import TrainingConfig, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
-from sottovoce_client.ledger import Ceilings
+from sottovoce_client.hours import ANY_TIME, Hours
 
-_REACH = {Unit.TRACK: 0, Unit.ARTIST: 1}
-"""How much a unit covers: an artist's guarantee covers each of the artist's tracks."""
+if TYPE_CHECKING:
+    from sottovoce_client.ledger import Ceilings
+
+_REACH = {Unit.TRACK: 0, Unit.ARTIST: 1, Unit.LABEL: 2}
+"""How much a unit covers: an artist's guarantee covers each of the artist's tracks, a label's all of its artists."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,12 @@ class Policy:
         most_rounds: of one run.
         largest_model: parameters.
         trust: what a guarantee may rest on.
+        least_noise_multiplier: of what a round's sum is noised with, over what one unit can change it by. A label that
+            adds its own noise adds as much; a run whose labels share noise must bring as much.
+        hours: of the day, in local time, in which training may run.
+        folders: where a catalogue must lie to be looked at; empty: anywhere.
         default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
+        cosign: whether to sign releases that agree with the label's own books.
     """
 
     tasks: frozenset[str] = frozenset({"style"})
@@ -50,7 +59,11 @@ class Policy:
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
     trust: frozenset[Trust] = frozenset({Trust.LOCAL})
+    least_noise_multiplier: float = 0.0
+    hours: Hours = ANY_TIME
+    folders: frozenset[str] = frozenset()
     default_consent: Consent = DEFAULT_CONSENT
+    cosign: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epsilon_per_run", "epsilon_lifetime"):
@@ -59,6 +72,11 @@ class Policy:
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
         for name in ("most_rounds", "largest_model"):
             self._expect(name, getattr(self, name) >= 1, ">= 1")
+        noise = self.least_noise_multiplier
+        self._expect("least_noise_multiplier", math.isfinite(noise) and noise >= 0, ">= 0 and finite")
+        for folder in sorted(self.folders):
+            if not Path(folder).is_absolute():
+                raise ConfigurationError("The policy's folders must be absolute paths, such as /srv/music.")
 
     def _expect(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -75,7 +93,7 @@ class Policy:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError) as error:  # not readable, not UTF-8, not TOML
+        except (OSError, ValueError, RecursionError) as error:  # not readable, not UTF-8, not TOML
             raise ConfigurationError(f"The policy cannot be read: {error}.") from None
         kinds = {field.name: field.type for field in fields(cls)}
         for name in values:
@@ -85,9 +103,19 @@ class Policy:
         return cls(**{name: _typed(name, kinds[name], value) for name, value in values.items()})
 
     @property
-    def ceilings(self) -> Ceilings:
+    def ceilings(self) -> "Ceilings":
         """What the ledger holds runs to."""
+        from sottovoce_client.ledger import Ceilings
+
         return Ceilings(self.epsilon_per_run, self.epsilon_lifetime, self.delta_max, self.allow_non_private)
+
+    def awake(self, now: datetime | None = None) -> bool:
+        """Whether training may run at this moment, by default the present one."""
+        return self.hours.allows((now or datetime.now(UTC)).astimezone().time())
+
+    def holds(self, folder: Path) -> bool:
+        """Whether a catalogue in this folder may be looked at."""
+        return not self.folders or any(folder.is_relative_to(allowed) for allowed in self.folders)
 
     def check(
         self, config: TrainingConfig, agreement: Agreement, *, parameters: int, participants: int | None = None
@@ -116,6 +144,9 @@ class Policy:
             ),
             (RefusalReason.ROUNDS, config.rounds <= self.most_rounds),
             (RefusalReason.MODEL_SIZE, parameters <= self.largest_model),
+            # Noise that each label adds itself is raised to the least. A refusal must not tell how much was planned.
+            (RefusalReason.PRIVACY, not config.shared or config.shared.noise_multiplier >= self.least_noise_multiplier),
+            (RefusalReason.HOURS, self.awake()),
         )
         return next((reason for reason, allowed in rules if not allowed), None)
 
@@ -129,8 +160,8 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
             return value
         if kind is Unit:
             return Unit(value)
-        if kind is Consent and isinstance(value, str):
-            return Consent.parse(value)
+        if kind in (Consent, Hours) and isinstance(value, str):
+            return kind.parse(value)
         if kind == frozenset[Trust] and isinstance(value, list):
             return frozenset(Trust(item) for item in value)
         if kind == frozenset[str] and isinstance(value, list) and all(isinstance(item, str) for item in value):

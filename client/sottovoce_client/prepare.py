@@ -1,16 +1,19 @@
 """From a catalogue to data sets: scan, consent, hold-out, features, and what a run sees of them."""
 
 import hmac
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
+from sottovoce.errors import CatalogueError
 from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.training import TrainingConfig, Unit
 from sottovoce_client.cache import FeatureCache
-from sottovoce_client.catalogue import Progress, Purpose, Track, holdout, scan
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, holdout, scan
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.home import LabelHome
 from sottovoce_client.policy import Policy
@@ -24,6 +27,59 @@ class Prepared:
     holdout: TrackDataset
 
 
+def catalogues_of(
+    home: LabelHome, purposes: Iterable[Purpose], *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Catalogue, ...]:
+    """What the label's folders hold for some purposes, as far as its policy lets anybody look into them.
+
+    A folder in which nothing can be used is an empty catalogue, as long as there is another.
+
+    Raises:
+        CatalogueError: nothing in any of them can be used, or one cannot be read.
+    """
+    policy = Policy.from_toml(home.policy_file)
+    folders = [folder for folder in home.catalogues if policy.holds(folder)]
+    if not folders:
+        raise CatalogueError(
+            "This label has no catalogue that its policy allows.", hint="sottovoce label catalogue DIR registers one."
+        )
+    found: list[Catalogue] = []
+    for folder in folders:
+        try:
+            catalogue = scan(
+                folder,
+                index=index_of(home, folder),
+                segment_seconds=default_spec().segment_seconds,
+                purposes=frozenset(purposes),
+                default_consent=policy.default_consent,
+                workers=workers,
+                progress=progress,
+            )
+        except NothingUsable as error:
+            if len(folders) == 1:
+                raise
+            catalogue = error.catalogue
+        found.append(catalogue)
+    if not any(catalogue.tracks for catalogue in found):
+        raise CatalogueError("Nothing in this label's catalogues can be used.")
+    return tuple(found)
+
+
+def index_of(home: LabelHome, folder: Path) -> Path:
+    """Where the index of one of the label's folders lies."""
+    return home.cache / "indexes" / f"{home.name}-{sha256(os.fsencode(folder)).hexdigest()[:16]}.sqlite"
+
+
+def tracks_for(catalogues: Iterable[Catalogue], purpose: Purpose) -> tuple[Track, ...]:
+    """The tracks that may serve a purpose today; of a file that lies in two folders, the first one's."""
+    today = datetime.now(UTC).astimezone().date()
+    tracks: dict[str, Track] = {}
+    for catalogue in catalogues:
+        for track in catalogue.for_purpose(purpose, today):
+            tracks.setdefault(track.digest, track)
+    return tuple(tracks.values())
+
+
 def usable_tracks(
     home: LabelHome, task: str, *, workers: int | None = None, progress: Progress | None = None
 ) -> tuple[Track, ...]:
@@ -33,16 +89,7 @@ def usable_tracks(
         CatalogueError: nothing in the catalogue can be used.
     """
     purpose = Purpose(task)
-    catalogue = scan(
-        home.catalogue,
-        index=home.cache / "indexes" / f"{home.name}.sqlite",
-        segment_seconds=default_spec().segment_seconds,
-        purposes=frozenset({purpose}),
-        default_consent=Policy.from_toml(home.policy_file).default_consent,
-        workers=workers,
-        progress=progress,
-    )
-    return catalogue.for_purpose(purpose, datetime.now(UTC).astimezone().date())
+    return tracks_for(catalogues_of(home, [purpose], workers=workers, progress=progress), purpose)
 
 
 def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:

@@ -14,13 +14,16 @@ from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.grid import SumGrid
 from sottovoce.protocol.aggregator import Aggregator
-from sottovoce.protocol.messages import Announcement
+from sottovoce.protocol.messages import Announcement, decode
 from sottovoce.training import TrainingConfig
 from sottovoce.wire import PARAMETERS
-from sottovoce_server.history import Outcome, RunHistory
-from sottovoce_server.optimizers import inner_strategy
+from sottovoce_server.checkpoint import Keeper, Snapshot
+from sottovoce_server.history import Outcome, RoundRecord, RunHistory
+from sottovoce_server.optimizers import inner_strategy, optimizer_state, restore_optimizer
 from sottovoce_server.strategy import SecureAggregation, flat
 from sottovoce_server.sums import SumDecoder
+
+BROKE_OFF = "The coordinator broke off in this round."
 
 
 def train(
@@ -28,6 +31,9 @@ def train(
     agreement: Agreement,
     config: TrainingConfig,
     *,
+    announcement: Announcement | None = None,
+    keeper: Keeper | None = None,
+    resume: bool = False,
     on_change: Callable[[RunHistory], None] = lambda _: None,
     timeout: float = 3600.0,
 ) -> Outcome:
@@ -37,32 +43,78 @@ def train(
         grid: Flower's connection to the labels.
         agreement: the federation's.
         config: of the run.
+        announcement: of the run, or None for a new one.
+        keeper: where each round's state is kept, or None.
+        resume: go on with the run of this announcement, after what `keeper` holds of it.
         on_change: called after joining and after each round.
         timeout: seconds that one exchange may take.
 
     Raises:
-        RoundAborted: fewer labels than the agreement's `n_min` take part.
-        ConfigurationError: the configuration cannot be run.
+        RoundAborted: fewer labels than the agreement's `n_min` take part, or no round brought a sum.
+        ConfigurationError: the configuration cannot be run, or there is nothing to resume.
     """
     task = registry.task(config.task)
     family = registry.family(config.task, config.family)
-    announcement = Announcement.of(agreement, config)
+    announcement = announcement or Announcement.of(agreement, config)
     classes = config.classes
-    first: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
+    parameters: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
     decoder = None
     if config.shared:
-        grid_of_sums = SumGrid.of(config, first.size, len(agreement.members))
+        grid_of_sums = SumGrid.of(config, parameters.size, len(agreement.members))
         decoder = SumDecoder(config, grid_of_sums, announcement.run)
+    aggregator = Aggregator(agreement, announcement)
+    inner = inner_strategy(config, agreement)
+
+    def keep(number: int, arrays: ArrayRecord) -> None:
+        del number
+        if keeper:
+            keeper.save(
+                Snapshot(
+                    parameters=flat(arrays),
+                    optimizer=optimizer_state(inner),
+                    decoder=decoder.state() if decoder else {},
+                    adverts=tuple(advert.encode() for advert in aggregator.adverts.values()),
+                    nodes=strategy.nodes,
+                    history=strategy.history,
+                )
+            )
+
     strategy = SecureAggregation(
-        inner_strategy(config, agreement),
-        aggregator=Aggregator(agreement, announcement),
+        inner,
+        aggregator=aggregator,
         counters=len(task.counters(len(classes))),
         metrics=lambda sums: task.metrics(sums, classes),
         on_change=on_change,
+        on_start=keeper.started if keeper else lambda _: None,
+        on_model=keep,
         decoder=decoder,
         timeout=timeout,
     )
-    result = strategy.start(grid, ArrayRecord({PARAMETERS: Array(first)}), config.rounds, timeout)
+    if resume and keeper:
+        snapshot, started = keeper.load()
+        for advert in snapshot.adverts:
+            aggregator.receive(decode(advert))
+        restore_optimizer(inner, snapshot.optimizer)
+        if decoder:
+            decoder.restore(snapshot.decoder)
+        history = _with_lost_rounds(snapshot.history, min(started, config.rounds), decoder)
+        strategy.resume(snapshot.nodes, history)
+        parameters = snapshot.parameters
+        on_change(history)
+    left = config.rounds - len(strategy.history.rounds)
+    if left:
+        result = strategy.start(grid, ArrayRecord({PARAMETERS: Array(parameters)}), left, timeout)
+        # A run whose last rounds were all aborted has the model that it began with.
+        parameters = flat(result.arrays) if result.arrays else parameters
     if all(record.aborted for record in strategy.history.rounds):
         raise RoundAborted("Every round of the run was aborted, so there is no model.")
-    return Outcome(announcement.run, flat(result.arrays), strategy.history)
+    return Outcome(announcement.run, parameters, strategy.history)
+
+
+def _with_lost_rounds(history: RunHistory, started: int, decoder: SumDecoder | None) -> RunHistory:
+    """A round that began, and of which nothing was kept, is lost: labels answer no round twice."""
+    for number in range(len(history.rounds) + 1, started + 1):
+        history.rounds.append(RoundRecord(number, (), (), 0, 0.0, 0.0, BROKE_OFF))
+        if decoder:
+            decoder.update(None, number, 0)
+    return history

@@ -52,6 +52,8 @@ class SecureAggregation(Strategy):
         counters: how many whole-number sums ride along with the parameters.
         metrics: turns these sums into figures.
         on_change: called after joining and after each round, with the history so far.
+        on_start: called with a round's number before anything of it is sent.
+        on_model: called after each round, aborted or not, with its number and the global parameters.
         decoder: turns sums of whole numbers into updates, where noise is shared; else None.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
 
@@ -67,6 +69,8 @@ class SecureAggregation(Strategy):
         counters: int,
         metrics: Metrics,
         on_change: Callable[[RunHistory], None] = lambda _: None,
+        on_start: Callable[[int], None] = lambda _: None,
+        on_model: Callable[[int, ArrayRecord], None] = lambda _number, _arrays: None,
         decoder: SumDecoder | None = None,
         timeout: float = 3600.0,
     ) -> None:
@@ -82,10 +86,30 @@ class SecureAggregation(Strategy):
         self._counters = counters
         self._metrics = metrics
         self._on_change = on_change
+        self._on_start = on_start
+        self._on_model = on_model
         self._decoder = decoder
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
+        self._before = 0
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """Flower's node of each label that takes part."""
+        return dict(self._nodes)
+
+    def resume(self, nodes: Mapping[str, int], history: RunHistory) -> None:
+        """Go on with a run that a coordinator broke off, after the rounds in its history; none is repeated.
+
+        Args:
+            nodes: of the labels that have joined, whose adverts the aggregator has taken in again.
+            history: of the run so far.
+        """
+        self._nodes = dict(sorted(nodes.items()))
+        self.history = history
+        self._before = len(history.rounds)
+        self._joined = True
 
     def summary(self) -> None:
         """Log the inner strategy's settings."""
@@ -96,25 +120,28 @@ class SecureAggregation(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask the nodes that the inner strategy samples, of those that have joined, for a masked report."""
+        number = self._before + server_round
         if not self._joined:
             self._join(grid)
+            self._on_model(0, arrays)
         sampled = {
-            message.metadata.dst_node_id
-            for message in self.strategy.configure_train(server_round, arrays, config, grid)
+            message.metadata.dst_node_id for message in self.strategy.configure_train(number, arrays, config, grid)
         }
         labels = tuple(label for label, node in self._nodes.items() if node in sampled)
-        return self._start(server_round, Kind.TRAIN, labels, arrays, grid)
+        return self._start(number, Kind.TRAIN, labels, arrays, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Unmask the sum and hand it to the inner strategy; (None, None) when the round was aborted."""
+        number = self._before + server_round
         decoded = self._finish(replies)
         update = None if decoded is None else decoded.update
         if self._decoder:
             integers = None if decoded is None else decoded.integers
-            update = self._decoder.update(integers, server_round, len(self.history.rounds[-1].survivors))
+            update = self._decoder.update(integers, number, len(self.history.rounds[-1].survivors))
         if update is None:
+            self._on_model(number, self._round.arrays)
             return None, None
         mean = RecordDict(
             {
@@ -122,22 +149,27 @@ class SecureAggregation(Strategy):
                 "metrics": MetricRecord({self.strategy.weighted_by_key: 1}),
             }
         )
-        return self.strategy.aggregate_train(server_round, [Message(mean, dst_node_id=0, message_type="train")])
+        reply = Message(mean, dst_node_id=0, message_type="train")
+        model, metrics = self.strategy.aggregate_train(number, [reply])
+        self._on_model(number, self._round.arrays if model is None else model)
+        return model, metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Nothing between rounds: figures ride with the next report. After the last round, one masked evaluation."""
         del config
-        if server_round < self._config.rounds:
+        number = self._before + server_round
+        if number < self._config.rounds:
             return []
-        return self._start(server_round + 1, Kind.EVALUATE, tuple(self._nodes), arrays, grid)
+        return self._start(number + 1, Kind.EVALUATE, tuple(self._nodes), arrays, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Unmask the last evaluation's sums, when this is the last round."""
-        if server_round == self._config.rounds:
+        number = self._before + server_round
+        if number == self._config.rounds:
             self._finish(replies)
-        figures = self.history.metrics.get(server_round, {})
+        figures = self.history.metrics.get(number, {})
         return MetricRecord({name: value for name, value in figures.items() if isinstance(value, float)})
 
     def _join(self, grid: Grid) -> None:
@@ -178,6 +210,7 @@ class SecureAggregation(Strategy):
         layout = VectorLayout.for_round(
             self._config, kind, parameters=current.size, counters=self._counters, participants=len(labels)
         )
+        self._on_start(number)
         self._grid = grid
         self._round = _Round(number, kind, arrays, layout, labels)
         request = self._aggregator.start_round(number, kind, labels, parameters_digest(current), layout.elements)

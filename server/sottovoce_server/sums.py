@@ -4,6 +4,7 @@ All of it is post-processing of sums that carry their noise already.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,15 @@ class SumDecoder:
             self.clip = min(max(moved, CLIPS[0]), CLIPS[1])
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return vector * np.float32(min(1.0, config.update_clip / norm)) if norm else vector
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """What `restore` needs to go on after a crash."""
+        return {"clip": np.array([self.clip]), **{f"earlier.{i}": rows for i, rows in enumerate(self._earlier)}}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Go on where `state` was called."""
+        self.clip = float(state["clip"][0])
+        self._earlier = [state[f"earlier.{index}"] for index in range(len(state) - 1)]
 
     def _keep(self, integers: NDArray[np.float64]) -> None:
         """Remember what later rounds' sums hold of this one."""

@@ -7,6 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -102,16 +103,7 @@ class Agreement:
 
     def write(self, path: Path) -> None:
         """Write the agreement as TOML, which `read` reads back to an equal value."""
-        values = {
-            "federation": self.federation,
-            "coordinator_key": self.coordinator_key.hex(),
-            "n_min": self.n_min,
-            "cross_check": self.cross_check,
-            "noise": self.noise.value,
-            "honest": self.honest,
-            "members": {member.name: member.public_key.hex() for member in self.members},
-        }
-        write_text(path, tomli_w.dumps(values))
+        write_text(path, tomli_w.dumps(self.to_values()))
 
     @classmethod
     def read(cls, path: Path) -> "Agreement":
@@ -123,8 +115,33 @@ class Agreement:
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigurationError(f"The agreement {path.name} is not TOML: {error}.") from None
+        return cls.from_values(values, path.name)
+
+    def to_values(self) -> dict[str, Any]:
+        """The agreement as TOML's plain values, which `from_values` reads back to an equal value."""
+        return {
+            "federation": self.federation,
+            "coordinator_key": self.coordinator_key.hex(),
+            "n_min": self.n_min,
+            "cross_check": self.cross_check,
+            "noise": self.noise.value,
+            "honest": self.honest,
+            "members": {member.name: member.public_key.hex() for member in self.members},
+        }
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], name: str) -> "Agreement":
+        """The agreement that TOML's plain values describe.
+
+        Args:
+            values: all of them.
+            name: of the file that they come from, for messages.
+
+        Raises:
+            ConfigurationError: a field is missing, unknown, of the wrong type or out of range.
+        """
         expected = {
             "federation": str,
             "coordinator_key": str,
@@ -134,28 +151,28 @@ class Agreement:
             "honest": int,
             "members": dict,
         }
-        for name in sorted(set(values) | set(expected)):
-            if name not in expected:
-                raise ConfigurationError(f"The agreement {path.name} has an unknown field '{name}'.")
-            if type(values.get(name)) is not expected[name]:
-                raise ConfigurationError(f"The agreement {path.name} needs '{name}' as {expected[name].__name__}.")
+        for field in sorted(set(values) | set(expected)):
+            if field not in expected:
+                raise ConfigurationError(f"The agreement {name} has an unknown field '{field}'.")
+            if type(values.get(field)) is not expected[field]:
+                raise ConfigurationError(f"The agreement {name} needs '{field}' as {expected[field].__name__}.")
         return cls(
             federation=values["federation"],
             coordinator_key=_key(values["coordinator_key"], "coordinator_key"),
-            members=tuple(Member(name, _key(key, name)) for name, key in sorted(values["members"].items())),
+            members=tuple(Member(label, _key(key, label)) for label, key in sorted(values["members"].items())),
             n_min=values["n_min"],
             cross_check=values["cross_check"],
-            noise=_trust(values["noise"], path),
+            noise=_trust(values["noise"], name),
             honest=values["honest"],
         )
 
 
-def _trust(value: str, path: Path) -> Trust:
+def _trust(value: str, name: str) -> Trust:
     try:
         return Trust(value)
     except ValueError:
         raise ConfigurationError(
-            f"The agreement {path.name} has noise = '{value}'.", hint=f"It is one of {', '.join(Trust)}."
+            f"The agreement {name} has noise = '{value}'.", hint=f"It is one of {', '.join(Trust)}."
         ) from None
 
 

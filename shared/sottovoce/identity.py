@@ -3,14 +3,22 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_bytes
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+_ENCRYPTED = b"-----BEGIN"
+"""How a key that needs a passphrase starts (PEM); one that needs none is 32 raw bytes."""
 
 
 def _bound(purpose: str, message: bytes) -> bytes:
@@ -43,29 +51,65 @@ class Identity:
         return cls(private.public_key().public_bytes_raw(), private)
 
     @classmethod
-    def load(cls, path: Path) -> "Identity":
+    def load(cls, path: Path, *, passphrase: bytes | None = None) -> "Identity":
         """Read a key that `save` wrote.
 
+        Args:
+            path: the file.
+            passphrase: of a key that was saved with one; not looked at otherwise.
+
         Raises:
-            ConfigurationError: the file is missing, not 32 bytes, or readable by others.
+            ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is not its.
         """
-        try:
-            mode = path.stat().st_mode
-            data = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"Cannot read the identity key {path.name}: {error.strerror}.") from None
-        if mode & 0o077:
-            raise ConfigurationError(
-                f"The identity key {path.name} can be read by others.", hint=f"chmod 600 {path.name}"
-            )
+        data = private_file(path, "identity key")
+        if data.startswith(_ENCRYPTED):
+            key = decrypted(data, path, passphrase)
+            if not isinstance(key, Ed25519PrivateKey):
+                raise ConfigurationError(f"The identity key {path.name} is of another kind than Ed25519.")
+            return cls._of(key)
         if len(data) != PUBLIC_KEY_BYTES:
             raise ConfigurationError(f"The identity key {path.name} is damaged: {len(data)} bytes instead of 32.")
         return cls._of(Ed25519PrivateKey.from_private_bytes(data))
 
-    def save(self, path: Path) -> None:
-        """Write the raw private key (32 bytes), readable by the owner only."""
-        write_bytes(path, self._private.private_bytes_raw(), mode=0o600)
+    def save(self, path: Path, *, passphrase: bytes | None = None) -> None:
+        """Write the private key, readable by the owner only: 32 raw bytes, or encrypted PKCS #8 with a passphrase."""
+        data = self._private.private_bytes_raw()
+        if passphrase:
+            data = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
+        write_bytes(path, data, mode=0o600)
 
     def sign(self, *, purpose: str, message: bytes) -> bytes:
         """A 64-byte Ed25519 signature (RFC 8032) over the purpose and the message."""
         return self._private.sign(_bound(purpose, message))
+
+
+def private_file(path: Path, what: str) -> bytes:
+    """The content of a file that only its owner may read.
+
+    Raises:
+        ConfigurationError: it cannot be read, or others can read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"Cannot read the {what} {path.name}: {error.strerror}.") from None
+    if mode & 0o077:
+        raise ConfigurationError(f"The {what} {path.name} can be read by others.", hint=f"chmod 600 {path.name}")
+    return data
+
+
+def decrypted(data: bytes, path: Path, passphrase: bytes | None) -> object:
+    """The private key in an encrypted PEM file.
+
+    Raises:
+        ConfigurationError: there is no passphrase, it is the wrong one, or the file is damaged.
+    """
+    if not passphrase:
+        raise ConfigurationError(f"The key {path.name} needs its passphrase.")
+    try:
+        return load_pem_private_key(data, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ConfigurationError(
+            f"The key {path.name} does not open: the passphrase is wrong, or the file is damaged."
+        ) from None

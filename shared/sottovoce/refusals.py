@@ -18,6 +18,7 @@ class RefusalReason(StrEnum):
     AGREEMENT = "agreement"
     CONFIGURATION = "configuration"
     CATALOGUE = "catalogue"  # nothing here may serve the run
+    HOURS = "hours"
     UNAVAILABLE = "unavailable"
 
     @property
@@ -39,5 +40,6 @@ _WORDS = {
     RefusalReason.AGREEMENT: "it holds another agreement",
     RefusalReason.CONFIGURATION: "it cannot compute what the run asks for",
     RefusalReason.CATALOGUE: "it has too few tracks (or artists) that may serve the run",
+    RefusalReason.HOURS: "its policy lets no training run at this hour",
     RefusalReason.UNAVAILABLE: "it is not available",
 }

@@ -26,6 +26,7 @@ class Action(StrEnum):
     EVALUATE = "evaluate.report"
     CROSS_CHECK = "query.cross_check"
     UNMASK = "query.unmask"
+    COSIGN = "query.cosign"
 
 
 def parameters_digest(parameters: NDArray[np.float32]) -> bytes:

@@ -1,27 +1,14 @@
 """What a simulation is asked for, checked at birth, and how it becomes a run's configuration."""
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.agreement import LEAST_PARTICIPANTS
+from sottovoce.configure import DELTA, EPSILON, configured
 from sottovoce.errors import ConfigurationError
-from sottovoce.features.extract import default_spec
-from sottovoce.models import registry
-from sottovoce.models.base import Recipe
-from sottovoce.models.parameters import initial
-from sottovoce.privacy.calibrate import with_least_noise
-from sottovoce.privacy.factorisation import BandedToeplitz
 from sottovoce.protocol.topology import most_corrupt, threshold
-from sottovoce.training import Balance, SharedNoise, Stream, TrainingConfig, Trust, Unit
+from sottovoce.training import Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
-
-HOLDOUT = 0.2
-EPSILON = 8.0
-DELTA = 1e-5
-SHARED_RING_BITS = 32
-"""Whole numbers with room for a sum and its noise; on a smaller ring the grid is coarser, or does not fit."""
-COEFFICIENT_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -102,55 +89,28 @@ class Experiment:
         Raises:
             ConfigurationError: the task or family is unknown, or a value is out of range.
         """
-        family = registry.family(self.task, self.family)
-        of_labels, shared = self.unit is Unit.LABEL, self.noise is Trust.SHARED
-        recipe = family.recipe(private=self.private and not of_labels, shared=shared and not of_labels)
-        rounds = recipe.rounds if self.rounds is None else self.rounds
-        config = TrainingConfig(
+        return configured(
             task=self.task,
             family=self.family,
             classes=classes,
-            feature_spec=default_spec().digest,
-            rounds=rounds,
-            local_steps=recipe.local_steps,
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            momentum=recipe.momentum,
-            max_grad_norm=recipe.update_clip if of_labels else recipe.max_grad_norm,
-            private=self.private,
+            labels=labels,
+            rounds=self.rounds,
             epsilon=self.epsilon,
             delta=self.delta,
             unit=self.unit,
-            shared=self._shared(recipe, rounds, labels) if shared else None,
             balance=self.balance,
-            segments_per_track=recipe.segments_per_track,
-            update_clip=recipe.update_clip,
-            ring_bits=self.ring_bits or (SHARED_RING_BITS if shared else recipe.ring_bits),
-            server_optimizer=recipe.server_optimizer,
-            server_learning_rate=recipe.server_learning_rate,
-            holdout=HOLDOUT,
-            seed=secrets.randbits(31) if self.seed is None else self.seed,
+            private=self.private,
+            ring_bits=self.ring_bits,
+            honest=self.honest_of(labels) if self.noise is Trust.SHARED else None,
+            sample_rate=self.sample_rate,
+            clip_quantile=self.clip_quantile,
+            period=self.period,
+            bands=self.bands,
+            seed=self.seed,
         )
-        if not shared:
-            return config
-        return with_least_noise(config, initial(family, default_spec(), len(classes), config.seed).size, labels)
 
     def honest_of(self, labels: int) -> int:
         """How many honest labels in a sum of a federation of so many labels the noise counts on."""
         if self.noise is not Trust.SHARED:
             return 1
         return threshold(labels) - most_corrupt(labels) if self.honest is None else self.honest
-
-    def _shared(self, recipe: Recipe, rounds: int, labels: int) -> SharedNoise:
-        stream = None
-        if self.period is not None:
-            bands = min(self.period, rounds) if self.bands is None else self.bands
-            stream = Stream(self.period, BandedToeplitz.optimal(rounds, bands, COEFFICIENT_BITS).coefficients)
-        rate = recipe.sample_rate if self.sample_rate is None else self.sample_rate
-        return SharedNoise(
-            honest=self.honest_of(labels),
-            noise_multiplier=1.0,  # found when all else is known
-            sample_rate=1.0 if stream or self.unit is Unit.LABEL else rate,
-            clip_quantile=self.clip_quantile,
-            stream=stream,
-        )

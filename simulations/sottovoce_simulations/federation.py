@@ -9,7 +9,6 @@ from pathlib import Path
 import tomli_w
 
 from sottovoce.agreement import LEAST_PARTICIPANTS, Agreement, Member
-from sottovoce.files import write_text
 from sottovoce.identity import Identity
 from sottovoce.training import Trust
 from sottovoce_client.home import LabelHome
@@ -59,9 +58,11 @@ class Federation:
         homes = []
         for name, catalogue in sorted(_named(catalogues).items()):
             split_key = hashlib.sha256(f"{SPLIT}/{name}".encode()).digest()
-            home = LabelHome.create(root / name, name=name, catalogue=catalogue, cache=cache, split_key=split_key)
-            write_text(home.policy_file, policy)
-            homes.append(home)
+            homes.append(
+                LabelHome.create(
+                    root / name, name=name, catalogues=[catalogue], cache=cache, split_key=split_key, policy=policy
+                )
+            )
         members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)
         labels = len(members)
         agreement = Agreement(

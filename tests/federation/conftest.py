@@ -15,7 +15,7 @@ from sottovoce.agreement import Agreement
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.models import registry
 from sottovoce.training import Balance, TrainingConfig, Unit
-from sottovoce_client import label as label_module
+from sottovoce_client import work
 from sottovoce_client.app import client_app
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.label import Label
@@ -126,7 +126,7 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
         artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
         return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
 
-    monkeypatch.setattr(label_module, "prepare", prepared)
+    monkeypatch.setattr(work, "prepare", prepared)
     return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
 
 

@@ -159,7 +159,7 @@ def test_learn_from_a_failure(grid, joined, parameters, labels, monkeypatch):
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device", "/label/secret/track.flac")
 
-    monkeypatch.setattr("sottovoce_client.label.train", fail)
+    monkeypatch.setattr("sottovoce_client.work.train", fail)
     reply = ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters)
     assert reason(reply) == "unavailable"
     assert "secret" not in repr(reply.error.__dict__)

@@ -82,7 +82,7 @@ def test_folders_with_one_name_become_different_labels(tmp_path):
     folders = [tmp_path / name for name in ("Blue Note", "blue note", "blue-note", "other")]
     federation = Federation.create(tmp_path / "homes", folders, tmp_path / "cache", Experiment(tmp_path, AS_IS))
     assert len({home.name for home in federation.homes}) == 4
-    assert {home.catalogue for home in federation.homes} == set(folders)
+    assert {folder for home in federation.homes for folder in home.catalogues} == set(folders)
 
 
 def test_drop_outs_are_repeatable_and_as_frequent_as_asked():

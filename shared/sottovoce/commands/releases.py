@@ -45,9 +45,9 @@ def trusted(key: str | None) -> bytes | None:
             hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs: the release itself proves none.",
         )
     if path.suffix == ".toml":
-        from sottovoce.agreement import Agreement
+        from sottovoce.invitation import read_agreement
 
-        return Agreement.read(path).coordinator_key
+        return read_agreement(path).coordinator_key
     with path.open("rb") as file:
         text = file.read(LARGEST_KEY_FILE).decode(errors="replace").strip()
     if not KEY.fullmatch(text):

@@ -87,6 +87,14 @@ def plan_for(
     )
 
 
+def with_more_noise(plan: PrivacyPlan, least: float) -> PrivacyPlan:
+    """The plan with a noise multiplier of at least this, and what it then costs. For noise that a label adds itself."""
+    if plan.noise_multiplier >= least:
+        return plan
+    noisier = replace(plan, noise_multiplier=least)
+    return replace(noisier, epsilon=epsilon_of(noisier.events(), plan.delta))
+
+
 def with_least_noise(config: TrainingConfig, parameters: int, labels: int) -> TrainingConfig:
     """A run with the least shared noise that keeps its (ε, δ); nothing of any catalogue enters.
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy  # loads a submodule when it is used: messages that train nothing need none
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from sottovoce.errors import PrivacyError
 
@@ -163,7 +162,7 @@ class BandedToeplitz:
 
 def _noise_in_sums(ratios: NDArray[np.float64], rounds: int) -> NDArray[np.float64]:
     """First column of B = A·C⁻¹, `[T]`; as a power series 1/((1 − x)·c(x))."""
-    column: NDArray[np.float64] = lfilter([1.0], ratios, np.ones(rounds))
+    column: NDArray[np.float64] = scipy.signal.lfilter([1.0], ratios, np.ones(rounds))
     return column
 
 
@@ -178,7 +177,7 @@ def _least_error(rounds: int, bands: int) -> NDArray[np.float64]:
         noise = _noise_in_sums(ratios, rounds)
         norm, error = float(ratios @ ratios), float(weights @ noise**2)
         # ∂B/∂c_k = −x^k·B/c: a series shifted by k.
-        slope = lfilter([1.0], ratios, noise)
+        slope = scipy.signal.lfilter([1.0], ratios, noise)
         weighted = weights * noise
         pull = np.array([weighted[shift:] @ slope[: rounds - shift] for shift in range(1, bands)])
         return norm * error, 2 * free * error - 2 * norm * pull
@@ -187,7 +186,9 @@ def _least_error(rounds: int, bands: int) -> NDArray[np.float64]:
     start = square_root(bands)[1:]
     if not len(start):
         return np.ones(1)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10})
+    found = scipy.optimize.minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10}
+    )
     return np.concatenate([[1.0], found.x])
 
 

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads a submodule when it is used: messages that train nothing need none
 from numpy.typing import NDArray
-from scipy.fft import dct, idct
 
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
@@ -160,7 +160,7 @@ class SumGrid:
         rows = max(1, _BLOCK // self.parameters)
         for start in range(0, len(vectors), rows):
             block = vectors[start : start + rows]
-            rotated = dct(block * signs, axis=1, norm="ortho") * np.float32(self.scale)
+            rotated = scipy.fft.dct(block * signs, axis=1, norm="ortho") * np.float32(self.scale)
             total += _rounded(rotated, bound, randomness).sum(axis=0)
         return total
 
@@ -183,7 +183,7 @@ class SumGrid:
     def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The sum of vectors, in clips, that numbers on the grid, `[parameters]`, stand for: `[parameters]`."""
         rotated = (total / self.scale).astype(np.float32)
-        back: NDArray[np.float32] = idct(rotated, norm="ortho") * signs
+        back: NDArray[np.float32] = scipy.fft.idct(rotated, norm="ortho") * signs
         return back
 
     def excess(self, count: int) -> float:

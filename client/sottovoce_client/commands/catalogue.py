@@ -1,0 +1,78 @@
+"""`sottovoce label catalogue`: registers folders, scans them, and computes features ahead of time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+from sottovoce.commands.output import counted, notes, print_json, results, say, shown
+from sottovoce.errors import CatalogueError
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose
+from sottovoce_client.catalogue.show import as_json as plain
+from sottovoce_client.catalogue.show import show
+from sottovoce_client.commands.common import bar, opened
+from sottovoce_client.policy import Policy
+
+
+def register_and_scan(
+    directories: Sequence[Path],
+    home: Path | None,
+    *,
+    workers: int | None,
+    features: bool,
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Register, scan, compute, show.
+
+    Raises:
+        CatalogueError: a folder is none, or nothing in any of them can be used.
+        ConfigurationError: the home or the policy is not in order, or one folder lies within another.
+    """
+    label = opened(home)
+    policy = Policy.from_toml(label.policy_file)
+    for directory in directories:
+        if not directory.is_dir():
+            raise CatalogueError(f"{shown(directory)} is no folder.")
+    label = label.with_catalogues(directories)
+    for folder in label.catalogues:
+        if not policy.holds(folder):
+            say(notes(), "Left out", f"{shown(folder)} is not in the policy's folders.", "bold yellow")
+    purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
+    started = perf_counter()
+    from sottovoce_client.prepare import catalogues_of, tracks_for
+
+    try:
+        with bar("reading") as progress:
+            found: tuple[Catalogue, ...] = catalogues_of(label, purposes, workers=workers, progress=progress)
+    except NothingUsable as error:
+        if not as_json:
+            show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
+        raise
+    seconds = perf_counter() - started
+    tracks = {track.digest: track for purpose in purposes for track in tracks_for(found, purpose)}
+    computed = None
+    if features:
+        from sottovoce.features.extract import default_spec
+        from sottovoce_client.cache import FeatureCache
+
+        with bar("computing features") as told:
+            computed = FeatureCache(label.cache).fill(tracks.values(), default_spec(), workers=workers, progress=told)
+    if as_json:
+        print_json(
+            {
+                "catalogues": [plain(catalogue, seconds=seconds) for catalogue in found],
+                "usable": {purpose.value: len(tracks_for(found, purpose)) for purpose in purposes},
+                "features": None
+                if computed is None
+                else {"known": computed.known, "computed": computed.computed, "unusable": len(computed.unusable)},
+            }
+        )
+        return
+    for catalogue in found:
+        results().print(shown(catalogue.root), style="bold", soft_wrap=True)
+        show(catalogue, results(), seconds=seconds, show_all=show_all)
+    if computed is not None:
+        line = f"Features: {counted(computed.computed, 'track')} computed, {computed.known:,} known before"
+        if computed.unusable:
+            line += f", {len(computed.unusable):,} that cannot be used"
+        results().print(f"{line}.")

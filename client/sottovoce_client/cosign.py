@@ -1,0 +1,84 @@
+"""Whether a release tells of a run what the label has in its own books; only then does the label co-sign it."""
+
+from sottovoce.agreement import Agreement
+from sottovoce.errors import ReleaseError
+from sottovoce.identity import Identity
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
+from sottovoce.release.manifest import Manifest, Noise
+from sottovoce.release.reading import read_manifest
+from sottovoce.release.signatures import Role, Signature
+from sottovoce_client.diary import What
+from sottovoce_client.home import LabelHome
+from sottovoce_client.ledger import Kind, Ledger
+from sottovoce_client.policy import Policy
+
+
+def cosignature(
+    request: CosignRequest, home: LabelHome, agreement: Agreement, policy: Policy, identity: Identity
+) -> Cosignature:
+    """The label's signature over a manifest that agrees with its own books.
+
+    Raises:
+        NotCosigning: the policy does not allow it.
+        OtherAccount: the manifest, or the rounds that the label is said to be part of, do not agree.
+        LedgerError: the books cannot be read.
+    """
+    if not policy.cosign:
+        raise NotCosigning("This label's policy does not let it co-sign.")
+    try:
+        manifest = read_manifest(request.manifest)
+    except ReleaseError:
+        raise OtherAccount("What came is no manifest.") from None
+    if manifest.run != request.run.hex():
+        raise OtherAccount("The manifest is of another run.")
+    check_account(manifest, home, agreement, rounds=request.rounds)
+    signed = Signature.make(identity, Role.LABEL, home.name, request.manifest)
+    home.diary.cosigned(request.run)
+    return Cosignature(request.run, home.name, signed.signature)
+
+
+def check_account(
+    manifest: Manifest, home: LabelHome, agreement: Agreement, *, rounds: tuple[int, ...] | None = None
+) -> None:
+    """Compare a release's account of a run with the label's own.
+
+    Args:
+        manifest: of the release.
+        home: the label's.
+        agreement: as the label holds it.
+        rounds: those that the label is said to be part of; None where nobody says.
+
+    Raises:
+        OtherAccount: they differ; the message says in what.
+        LedgerError: the books cannot be read.
+    """
+    joined = [note for note in home.diary.notes() if note.what is What.JOINED and note.run == manifest.run]
+    with Ledger(home.ledger_file) as ledger:
+        run = bytes.fromhex(manifest.run)
+        charged = {row.round for row in ledger.rows() if row.run == run and row.kind is Kind.CHARGE}
+        if not joined or not charged:
+            raise OtherAccount("This label has not trained in the release's run.")
+        about = joined[-1].details
+        promised, delta = about.get("epsilon"), about.get("delta")
+        spent = ledger.epsilon_in(run, delta) if isinstance(promised, float) and isinstance(delta, float) else None
+    privacy = manifest.privacy
+    noise = Noise.NONE if promised is None else Noise.SYSTEM
+    if manifest.agreement != agreement.digest.hex():
+        raise OtherAccount("The release names another agreement.")
+    if manifest.configuration != about.get("configuration"):
+        raise OtherAccount("The release names another configuration than this label has signed.")
+    if rounds is not None and not set(rounds) <= charged:
+        raise OtherAccount("The release counts this label in a round that it has not reported in.")
+    if rounds is not None and manifest.rounds < len(rounds):
+        raise OtherAccount("The release counts fewer rounds than this label is said to be part of.")
+    if (
+        privacy.noise is not noise
+        or privacy.unit.value != about.get("unit")
+        or privacy.trust.value != about.get("trust")
+    ):
+        raise OtherAccount("The release states another kind of privacy.")
+    if promised is not None:
+        if not any((promise.epsilon, promise.delta) == (promised, delta) for promise in privacy.promises):
+            raise OtherAccount("The release does not state what this label has promised.")
+        if spent is None or spent > promised:
+            raise OtherAccount("This label has spent more than the release states.")

@@ -1,0 +1,125 @@
+"""The coordinator's own certificate authority, and the certificate that its SuperLink shows to labels.
+
+A label trusts this authority alone, for it is in the agreement: no public one could vouch for somebody else.
+"""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.files import write_bytes
+
+YEARS = 10
+BACKDATED = timedelta(hours=1)
+"""Clocks of other machines may be behind."""
+_ALWAYS = ("localhost", "127.0.0.1", "::1")
+"""What the coordinator's own processes call the SuperLink by."""
+
+
+def make_authority(key_file: Path, certificate_file: Path) -> None:
+    """Make a new authority: a key (readable by the owner only) and its certificate, both PEM."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sottovoce coordinator's authority")])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _builder(name, name, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA384())
+    )
+    _write_key(key_file, key)
+    write_bytes(certificate_file, certificate.public_bytes(Encoding.PEM))
+
+
+def make_server_certificate(host: str, *, authority_key: Path, authority: Path, key_file: Path, file: Path) -> None:
+    """Make a key and a certificate for the SuperLink, signed by the authority.
+
+    Args:
+        host: name or address that labels call it by.
+        authority_key: the authority's key.
+        authority: its certificate.
+        key_file: where the new key goes, readable by the owner only.
+        file: where the new certificate goes.
+
+    Raises:
+        ConfigurationError: the authority's key or certificate is missing or damaged.
+    """
+    try:
+        signer = load_pem_private_key(authority_key.read_bytes(), None)
+        issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+    except (OSError, ValueError, TypeError):
+        raise ConfigurationError("The coordinator's certificate authority is missing or damaged.") from None
+    if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != issuer.public_key():
+        raise ConfigurationError("The key of the coordinator's certificate authority is not the certificate's.")
+    key = ec.generate_private_key(ec.SECP384R1())
+    names = [_general_name(name) for name in dict.fromkeys((host, *_ALWAYS))]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sottovoce SuperLink")])
+    certificate = (
+        _builder(subject, issuer.subject, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .sign(signer, hashes.SHA384())
+    )
+    _write_key(key_file, key)
+    write_bytes(file, certificate.public_bytes(Encoding.PEM))
+
+
+def covers(file: Path, host: str) -> bool:
+    """Whether a certificate is there, is for this host, and is valid for some time yet."""
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    return _general_name(host) in list(names) and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(
+        days=30
+    )
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return x509.CertificateBuilder(
+        issuer, subject, key, x509.random_serial_number(), now - BACKDATED, now + timedelta(days=365 * YEARS)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    write_bytes(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)

@@ -1,0 +1,123 @@
+"""From what a person asks for to a run's whole configuration: each family's recipe fills in what nobody named."""
+
+import secrets
+
+from sottovoce.features.extract import default_spec
+from sottovoce.models import registry
+from sottovoce.models.base import Recipe
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.calibrate import with_least_noise
+from sottovoce.privacy.factorisation import BandedToeplitz
+from sottovoce.training import Balance, SharedNoise, Stream, TrainingConfig, Unit
+
+HOLDOUT = 0.2
+EPSILON = 8.0
+DELTA = 1e-5
+SHARED_RING_BITS = 32
+"""Whole numbers with room for a sum and its noise; on a smaller ring the grid is coarser, or does not fit."""
+COEFFICIENT_BITS = 6
+
+
+def configured(
+    *,
+    task: str,
+    family: str,
+    classes: tuple[str, ...],
+    labels: int,
+    rounds: int | None = None,
+    epsilon: float = EPSILON,
+    delta: float = DELTA,
+    unit: Unit = Unit.TRACK,
+    balance: Balance = Balance.NONE,
+    private: bool = True,
+    ring_bits: int | None = None,
+    honest: int | None = None,
+    sample_rate: float | None = None,
+    clip_quantile: float | None = None,
+    period: int | None = None,
+    bands: int | None = None,
+    seed: int | None = None,
+) -> TrainingConfig:
+    """The configuration that a coordinator announces.
+
+    Args:
+        task: what is learnt.
+        family: the kind of model.
+        classes: the agreed styles.
+        labels: how many labels the federation has.
+        rounds: aggregations, or None for the family's own number.
+        epsilon: each label's ceiling.
+        delta: δ of it.
+        unit: the unit of privacy.
+        balance: how class imbalance is met.
+        private: False trains without clipping and noise.
+        ring_bits: size of the ring, or None for the family's own.
+        honest: how many honest labels in a sum shared noise counts on; None where each label adds all of its noise.
+        sample_rate: of shared noise, the rate of each unit in a round, or None for the family's own.
+        clip_quantile: of shared noise, which quantile of gradient norms the clip follows; None keeps it fixed.
+        period: of shared noise, rounds between two turns of a unit, where they take turns instead of being sampled.
+        bands: of such turns, how many rounds' contributions a report is made of; None for `period` at most.
+        seed: of the model's first parameters; None draws one.
+
+    Raises:
+        ConfigurationError: the task or family is unknown, or a value is out of range.
+    """
+    of_labels, shared = unit is Unit.LABEL, honest is not None
+    recipe = registry.family(task, family).recipe(private=private and not of_labels, shared=shared and not of_labels)
+    count = recipe.rounds if rounds is None else rounds
+    config = TrainingConfig(
+        task=task,
+        family=family,
+        classes=classes,
+        feature_spec=default_spec().digest,
+        rounds=count,
+        local_steps=recipe.local_steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        momentum=recipe.momentum,
+        max_grad_norm=recipe.update_clip if of_labels else recipe.max_grad_norm,
+        private=private,
+        epsilon=epsilon,
+        delta=delta,
+        unit=unit,
+        shared=None
+        if honest is None
+        else _shared(recipe, count, honest, sample_rate, clip_quantile, period, bands, of_labels=of_labels),
+        balance=balance,
+        segments_per_track=recipe.segments_per_track,
+        update_clip=recipe.update_clip,
+        ring_bits=ring_bits or (SHARED_RING_BITS if shared else recipe.ring_bits),
+        server_optimizer=recipe.server_optimizer,
+        server_learning_rate=recipe.server_learning_rate,
+        holdout=HOLDOUT,
+        seed=secrets.randbits(31) if seed is None else seed,
+    )
+    if not shared:
+        return config
+    parameters = initial(registry.family(task, family), default_spec(), len(classes), config.seed).size
+    return with_least_noise(config, parameters, labels)
+
+
+def _shared(
+    recipe: Recipe,
+    rounds: int,
+    honest: int,
+    sample_rate: float | None,
+    clip_quantile: float | None,
+    period: int | None,
+    bands: int | None,
+    *,
+    of_labels: bool,
+) -> SharedNoise:
+    stream = None
+    if period is not None:
+        bands = min(period, rounds) if bands is None else bands
+        stream = Stream(period, BandedToeplitz.optimal(rounds, bands, COEFFICIENT_BITS).coefficients)
+    rate = recipe.sample_rate if sample_rate is None else sample_rate
+    return SharedNoise(
+        honest=honest,
+        noise_multiplier=1.0,  # found when all else is known
+        sample_rate=1.0 if stream or of_labels else rate,
+        clip_quantile=clip_quantile,
+        stream=stream,
+    )

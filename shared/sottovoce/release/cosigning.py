@@ -1,0 +1,117 @@
+"""How a coordinator asks labels to co-sign a release, and what a label answers: two values, with bytes at the edge.
+
+Not part of masked rounds: it comes after them, once a release, and says nothing that a label has not said before.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from sottovoce.agreement import NAME
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import RemoteProtocolError
+from sottovoce.identity import SIGNATURE_BYTES
+from sottovoce.protocol.errors import Malformed
+from sottovoce.protocol.messages import RUN_BYTES
+from sottovoce.training import MOST_STEPS
+
+VERSION = 1
+LARGEST_MANIFEST = 1_000_000
+LARGEST_FRAME = 20_000_000
+
+
+class OtherAccount(RemoteProtocolError):
+    """What a release says of a run is not what this label has in its own books, so it does not sign."""
+
+
+class NotCosigning(RemoteProtocolError):
+    """This label's policy does not let it co-sign releases."""
+
+
+@dataclass(frozen=True)
+class CosignRequest:
+    """Coordinator → label: sign this manifest, if it is also your account of the run.
+
+    Args:
+        run: the run (16 bytes).
+        manifest: exact bytes of the release's `manifest.json`.
+        rounds: numbers of the training rounds whose sum holds this label's report, ascending.
+    """
+
+    run: bytes
+    manifest: bytes = field(repr=False)
+    rounds: tuple[int, ...]
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, which `from_bytes` reads back."""
+        return canonical_json(
+            {"version": VERSION, "run": self.run, "manifest": self.manifest.decode(), "rounds": self.rounds}
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what a coordinator sent.
+
+        Raises:
+            Malformed: it is anything else.
+        """
+        values = _values(data, {"version", "run", "manifest", "rounds"})
+        manifest, rounds = values["manifest"], values["rounds"]
+        if not isinstance(manifest, str) or len(manifest) > LARGEST_MANIFEST:
+            raise Malformed("A request to co-sign brings no manifest.")
+        if not isinstance(rounds, list) or not all(type(number) is int for number in rounds):
+            raise Malformed("A request to co-sign names no rounds.")
+        if rounds != sorted(set(rounds)) or not all(1 <= number <= MOST_STEPS for number in rounds):
+            raise Malformed("The rounds of a request to co-sign are not ascending numbers from 1.")
+        try:
+            return cls(_hex(values["run"], RUN_BYTES), manifest.encode(), tuple(rounds))
+        except UnicodeEncodeError:
+            raise Malformed("The manifest of a request to co-sign is no text.") from None
+
+
+@dataclass(frozen=True)
+class Cosignature:
+    """Label → coordinator: a label's signature over the manifest, as `sottovoce.release.signatures` makes it.
+
+    Args:
+        run: the run (16 bytes).
+        label: who signs.
+        signature: 64 bytes.
+    """
+
+    run: bytes
+    label: str
+    signature: bytes
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, which `from_bytes` reads back."""
+        return canonical_json({"version": VERSION, "run": self.run, "label": self.label, "signature": self.signature})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what a label sent.
+
+        Raises:
+            Malformed: it is anything else.
+        """
+        values = _values(data, {"version", "run", "label", "signature"})
+        if not isinstance(values["label"], str) or not NAME.fullmatch(values["label"]):
+            raise Malformed("A co-signature names no label.")
+        return cls(_hex(values["run"], RUN_BYTES), values["label"], _hex(values["signature"], SIGNATURE_BYTES))
+
+
+def _values(data: bytes, expected: set[str]) -> dict[str, Any]:
+    try:
+        values = json.loads(data) if len(data) <= LARGEST_FRAME else None
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or set(values) != expected or values["version"] != VERSION:
+        raise Malformed("The bytes are no message about co-signing.")
+    return values
+
+
+def _hex(value: object, size: int) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value):
+        raise Malformed("A message about co-signing lacks an id or a signature.")
+    return bytes.fromhex(value)

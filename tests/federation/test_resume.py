@@ -1,0 +1,151 @@
+"""A coordinator that crashes goes on with the same run: no round twice, nothing of the model or the optimiser lost."""
+
+import numpy as np
+import pytest
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.privacy.grid import SumGrid
+from sottovoce.protocol.messages import Announcement
+from sottovoce.training import SharedNoise, Stream
+from sottovoce.wire import Action
+from sottovoce_client.ledger import Ledger
+from sottovoce_server.app import train
+from sottovoce_server.checkpoint import Keeper, Snapshot, described, history_of
+from sottovoce_server.sums import SumDecoder
+
+
+class Crash(Exception):
+    """The coordinator's process is gone."""
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    (tmp_path / "run").mkdir()
+    return Keeper(tmp_path / "run")
+
+
+def crash_in(grid, round_number, action):
+    """Let the coordinator die in the n-th round, when it sends its first message of a kind."""
+    rounds = []
+    send = grid.send_and_receive
+
+    def sending(messages, *, timeout=None):
+        sent = list(messages)
+        kinds = {message.metadata.message_type for message in sent}
+        rounds.extend(kind for kind in kinds if kind == Action.TRAIN)
+        if action in kinds and len(rounds) == round_number:
+            raise Crash
+        return send(sent, timeout=timeout)
+
+    grid.send_and_receive = sending
+    return lambda: setattr(grid, "send_and_receive", send)
+
+
+def start(grid, agreement, config, keeper, **more):
+    announcement = more.pop("announcement", None) or Announcement.of(agreement, config)
+    return announcement, lambda **again: train(
+        grid, agreement, config, announcement=announcement, keeper=keeper, **more, **again
+    )
+
+
+def charged(label):
+    with Ledger(label.home.ledger_file) as ledger:
+        return len([row for row in ledger.rows() if row.kind == "charge"])
+
+
+@pytest.mark.parametrize("action", [Action.TRAIN, Action.CROSS_CHECK, Action.UNMASK])
+def test_a_lost_round_is_not_repeated_and_the_others_follow(grid, agreement, config, keeper, labels, action):
+    _, go = start(grid, agreement, config, keeper)
+    repair = crash_in(grid, 2, action)
+    with pytest.raises(Crash):
+        go()
+    repair()
+    outcome = go(resume=True)
+    assert [record.number for record in outcome.history.rounds] == [1, 2, 3]
+    assert [bool(record.aborted) for record in outcome.history.rounds] == [False, True, False]
+    assert sorted(outcome.history.metrics) == [0, 2, 3]
+    assert len(outcome.history.promises) == 5
+    assert all(charged(label) == (2 if action is Action.TRAIN else 3) for label in labels)
+
+
+def test_the_model_goes_on_from_where_it_was(grid, agreement, config, keeper):
+    _, go = start(grid, agreement, config, keeper)
+    repair = crash_in(grid, 3, Action.TRAIN)
+    with pytest.raises(Crash):
+        go()
+    kept, started = keeper.load()
+    assert started == 3
+    assert np.abs(kept.parameters).max() > 0
+    repair()
+    # The third and last round is lost: the model is the one after the second.
+    np.testing.assert_array_equal(go(resume=True).parameters, kept.parameters)
+
+
+@pytest.mark.parametrize("optimizer", ["fedavgm", "fedadam", "fedyogi"])
+def test_the_optimiser_keeps_its_momentum(grid, agreement, configured, keeper, optimizer):
+    config = configured(server_optimizer=optimizer, server_learning_rate=0.05)
+    _, go = start(grid, agreement, config, keeper)
+    repair = crash_in(grid, 2, Action.TRAIN)
+    with pytest.raises(Crash):
+        go()
+    before, _ = keeper.load()
+    assert before.optimizer
+    repair()
+    go(resume=True)
+    after, _ = keeper.load()
+    for name, old in before.optimizer.items():
+        # Had it begun anew, it would hold nothing of what it held.
+        assert not np.array_equal(after.optimizer[name], old)
+        assert np.corrcoef(after.optimizer[name], old)[0, 1] > 0.2
+
+
+def test_a_crash_after_the_last_round_loses_only_its_evaluation(grid, agreement, config, keeper):
+    _, go = start(grid, agreement, config, keeper)
+    repair = crash_in(grid, 3, Action.EVALUATE)
+    with pytest.raises(Crash):
+        go()
+    repair()
+    outcome = go(resume=True)
+    assert not any(record.aborted for record in outcome.history.rounds)
+    assert sorted(outcome.history.metrics) == [0, 1, 2]
+
+
+def test_a_run_that_broke_off_before_joining_has_nothing_to_go_on_with(grid, agreement, config, keeper):
+    _, go = start(grid, agreement, config, keeper)
+    with pytest.raises(ConfigurationError, match="before its labels had joined"):
+        go(resume=True)
+
+
+def test_a_snapshot_reads_back(grid, agreement, config, keeper):
+    _, go = start(grid, agreement, config, keeper)
+    outcome = go()
+    kept, _ = keeper.load()
+    assert Snapshot.from_bytes(kept.to_bytes()).to_bytes() == kept.to_bytes()
+    assert history_of(described(outcome.history)) == outcome.history
+    np.testing.assert_array_equal(kept.parameters, outcome.parameters)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100, b"\x08" + bytes(30)])
+def test_a_damaged_checkpoint_is_refused(keeper, damage):
+    keeper._snapshot_file.write_bytes(damage)
+    with pytest.raises(ConfigurationError, match="damaged"):
+        keeper.load()
+
+
+def test_the_decoder_of_shared_noise_keeps_its_earlier_rounds_and_clip(configured):
+    for shared in (
+        SharedNoise(3, 1.0, 1.0, stream=Stream(4, (4, 2, 1))),
+        SharedNoise(3, 1.0, 0.5, clip_quantile=0.5),
+    ):
+        config = configured(shared=shared, local_steps=1, rounds=6)
+        grid = SumGrid.of(config, 40, 5)
+        random = np.random.default_rng(0)
+        sums = [random.integers(-1000, 1000, grid.dimension) for _ in range(5)]
+        straight, broken = SumDecoder(config, grid, bytes(16)), SumDecoder(config, grid, bytes(16))
+        for number, total in enumerate(sums, start=1):
+            expected = straight.update(total, number, 5)
+            again = SumDecoder(config, grid, bytes(16))
+            again.restore(broken.state())
+            broken = again
+            np.testing.assert_array_equal(broken.update(total, number, 5), expected)
+        assert broken.clip == straight.clip
