@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import f1_score
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from sottovoce.entropy import Randomness
@@ -28,9 +23,9 @@ from sottovoce.privacy.calibrate import plan_for
 from sottovoce.training import TrainingConfig
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.evaluation import measure
-from sottovoce_client.home import LabelHome
-from sottovoce_client.prepare import Prepared, prepare
+from sottovoce_client.prepare import Prepared
 from sottovoce_client.training import train
+from sottovoce_simulations import pooled
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.partition import Scheme
 from sottovoce_simulations.simulate import simulate
@@ -73,14 +68,12 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
                 "collapsed": any(run["collapsed"] for run in runs),
                 "seconds": runs[0]["seconds"]["total"],
             }
-    config, sides = _prepared(experiment, folder / f"svm-True-{seeds[0]}")
+    config, sides = pooled.prepared(experiment, folder / f"svm-True-{seeds[0]}")
     one = Prepared(_one([side.train for side in sides]), _one([side.holdout for side in sides]))
     rows["svm, one pooled label"] = {"macro_f1": [_alone(config, one, seed) for seed in seeds]}
-    train, held_out = _table(one.train), _table(one.holdout)
-    rows["pooled RBF SVC"] = {"macro_f1": _macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
-    rows["pooled linear SVM"] = {
-        "macro_f1": _macro_f1(LinearSVC(), {"linearsvc__C": (0.0003, 0.001, 0.003, 0.01, 0.1, 1)}, train, held_out)
-    }
+    train, held_out = pooled.table([one.train]), pooled.table([one.holdout])
+    rows["pooled RBF SVC"] = {"macro_f1": pooled.macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
+    rows["pooled linear SVM"] = {"macro_f1": pooled.macro_f1(LinearSVC(), pooled.LINEAR, train, held_out)}
     rows["svm over pooled RBF SVC"] = float(np.mean(rows["svm"]["macro_f1"])) / rows["pooled RBF SVC"]["macro_f1"]
     return rows
 
@@ -88,14 +81,6 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
 def _trained(experiment: Experiment, folder: Path) -> dict[str, Any]:
     out = folder / f"{experiment.family}-{experiment.private}-{experiment.seed}"
     return dict(simulate(experiment, out)["figures"])
-
-
-def _prepared(experiment: Experiment, out: Path) -> tuple[TrainingConfig, list[Prepared]]:
-    """A finished run's configuration, and both sides of every label's hold-out in it."""
-    classes = tuple(json.loads((out / "run.json").read_text(encoding="utf-8"))["configuration"]["classes"])
-    homes = sorted((out / "labels").iterdir())
-    config = replace(experiment, family="svm").training(classes, len(homes))
-    return config, [prepare(LabelHome.open(home), config) for home in homes]
 
 
 def _one(datasets: Sequence[TrackDataset]) -> TrackDataset:
@@ -118,20 +103,6 @@ def _alone(config: TrainingConfig, data: Prepared, seed: int) -> float:
         parameters = parameters + train(family, parameters, data.train, config, plan, randomness)
     figures = task.metrics(measure(family, parameters, data.holdout, config), config.classes)
     return float(figures["macro_f1"])  # type: ignore[arg-type]
-
-
-Table = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-
-def _table(data: TrackDataset) -> Table:
-    """The mean summary of each track, and its style."""
-    return np.add.reduceat(data.segments, data.offsets[:-1]) / np.diff(data.offsets)[:, None], data.targets
-
-
-def _macro_f1(model: Any, grid: dict[str, Any], train: Table, held_out: Table) -> float:
-    search = GridSearchCV(make_pipeline(StandardScaler(), model), grid, scoring="f1_macro", cv=3)
-    search.fit(*train)
-    return float(f1_score(held_out[1], search.predict(held_out[0]), average="macro"))
 
 
 if __name__ == "__main__":
