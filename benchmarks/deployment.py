@@ -2,8 +2,8 @@
 
 One SuperLink (TLS, node authentication) and the nodes of four labels on the loopback address, first with the masked
 run as `sottovoce server train` does it, then with `benchmarks.fedavg` on the same SuperLink, the same node keys, the
-same polling and the same data. Only rounds that all labels answered are compared. A round of FedAvg is given with and without its own evaluation: figures of masked rounds
-ride along with the next report.
+same polling and the same data. Only rounds that all labels answered are compared. A round of FedAvg is given with and
+without its own evaluation: figures of masked rounds ride along with the next report.
 """
 
 import hashlib
