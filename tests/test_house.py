@@ -25,6 +25,7 @@ SPEAKS_FLOWER = {
     "sottovoce_client/launcher.py",
     "sottovoce_server/app.py",
     "sottovoce_server/control.py",  # asks a running SuperLink
+    "sottovoce_server/cosigning.py",  # asks labels for signatures
     "sottovoce_server/deploy.py",  # the app that a bundle names
     "sottovoce_server/optimizers.py",  # names the inner strategy, for strategy.py
     "sottovoce_server/strategy.py",

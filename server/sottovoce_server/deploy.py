@@ -17,6 +17,7 @@ from sottovoce.protocol.errors import WrongAgreement
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.app import train
 from sottovoce_server.checkpoint import described
+from sottovoce_server.cosigning import cosign
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_server.home import ServerHome, default_root
 from sottovoce_server.journal import Journal
@@ -75,7 +76,7 @@ class _Run:
             timeout=order.timeout,
         )
         self._folder.report("publishing", history=described(outcome.history))
-        self._publish(outcome)
+        self._publish(grid, outcome)
 
     def _await_labels(self, grid: Grid) -> None:
         """Wait until all labels are connected, or until patience is at its end and enough of them are."""
@@ -96,7 +97,7 @@ class _Run:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _publish(self, outcome: Outcome) -> None:
+    def _publish(self, grid: Grid, outcome: Outcome) -> None:
         config = self._order.announcement.config
         provenance = Provenance(
             config=config,
@@ -117,7 +118,19 @@ class _Run:
             replace=True,
         )
         files = {name: entry.sha256 for name, entry in manifest.files.items()}
-        self._note.write("release", name=manifest.name, files=files)
+        snapshot, _ = self._folder.keeper.load()
+        cosigned = cosign(
+            grid,
+            self._folder.release,
+            self._agreement,
+            run=outcome.run,
+            nodes=snapshot.nodes,
+            history=outcome.history,
+            timeout=self._order.timeout,
+        )
+        self._note.write(
+            "release", name=manifest.name, files=files, cosigned=cosigned.labels, not_cosigned=cosigned.others
+        )
         self._folder.report("published", history=described(outcome.history), release=str(self._folder.release))
 
 
