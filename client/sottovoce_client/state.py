@@ -130,17 +130,26 @@ class RunStates:
         """Read the state of a run.
 
         Raises:
-            LocalProtocolError: the label has not joined the run.
+            LocalProtocolError: the label has not joined the run, or what it saved of it is damaged.
         """
         try:
-            values = json.loads(self._file(run).read_bytes())
+            data = self._file(run).read_bytes()
         except FileNotFoundError:
             raise LocalProtocolError("This label has not joined the run.") from None
+        try:
+            return self._read(json.loads(data))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise LocalProtocolError(
+                "What this label saved of the run is damaged.", hint="Give the run up: sottovoce label close RUN"
+            ) from None
+
+    def _read(self, values: dict[str, Any]) -> RunState:
         participant = Participant.from_bytes(
             bytes.fromhex(values["participant"]), identity=self.identity, agreement=self.agreement
         )
+        histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
         sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}
-        return RunState(participant, _plan(values["plan"]), values["histogram"], sums)
+        return RunState(participant, _plan(values["plan"]), histogram, sums)
 
     def forget(self, run: bytes) -> None:
         """Remove a finished run's state, and with it the run's secret key."""

@@ -14,6 +14,7 @@
     ├── ProtocolError                 masked rounds; exit code 4
     │   ├── LocalProtocolError        we called our own side wrongly
     │   └── RemoteProtocolError       the peer sent what it must not (see `sottovoce.protocol`)
+    ├── RegistryError                 a registry cannot be reached, or refuses; exit code 6
     ├── Diverged                      training met a number that is not finite: nothing leaves the label
     └── RoundAborted                  a round ended without a sum, and revealed nothing
 
@@ -109,6 +110,12 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent what it must not."""
+
+
+class RegistryError(SottovoceError):
+    """A registry cannot be reached, refuses, or answers what it must not."""
+
+    exit_code = 6
 
 
 class Diverged(SottovoceError):

@@ -47,7 +47,14 @@ class EngineError(SottovoceError):
     """Flower's simulation engine did not start, or broke off."""
 
 
-def run(serve: Callable[[Grid], None], homes: list[Path], *, faults: DropOuts | None, seed: int | None) -> None:
+def run(
+    serve: Callable[[Grid], None],
+    homes: list[Path],
+    *,
+    faults: DropOuts | None,
+    seed: int | None,
+    cpus: int | None = None,
+) -> None:
     """Start one virtual node for each home, call `serve` with the grid that reaches them, and shut down.
 
     Args:
@@ -55,6 +62,7 @@ def run(serve: Callable[[Grid], None], homes: list[Path], *, faults: DropOuts | 
         homes: the labels' homes; node k speaks for home k.
         faults: which labels vanish when, or None.
         seed: makes the labels' draws repeatable, or None for the operating system's entropy.
+        cpus: cores to use, or None for all.
 
     Raises:
         EngineError: the engine failed, or not all nodes came up.
@@ -73,7 +81,7 @@ def run(serve: Callable[[Grid], None], homes: list[Path], *, faults: DropOuts | 
             failure.append(error)
 
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
-    cpus = min(os.cpu_count() or 1, len(homes))
+    cpus = min(cpus or os.cpu_count() or 1, len(homes))
     labels = [str(home) for home in homes]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

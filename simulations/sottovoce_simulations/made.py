@@ -88,7 +88,12 @@ def check_space(out: Path, needed: float) -> None:
 
 
 def in_parallel(
-    job: Callable[[Task], object], tasks: Iterable[Task], *, workers: int | None, progress: Progress | None
+    job: Callable[[Task], object],
+    tasks: Iterable[Task],
+    *,
+    workers: int | None,
+    progress: Progress | None,
+    chunk: int = _CHUNK,
 ) -> None:
     """Do independent jobs on all cores; their order makes no difference to what they leave.
 
@@ -97,12 +102,13 @@ def in_parallel(
         tasks: its arguments, one a job.
         workers: processes; None for one a core that we may use.
         progress: is told how many are done, of how many.
+        chunk: jobs that a process takes at a time.
 
     Raises:
         Exception: whatever a job raises first; jobs not yet begun are not done.
     """
     todo = list(tasks)
-    processes = min(workers or len(os.sched_getaffinity(0)), -(-len(todo) // _CHUNK))
+    processes = min(workers or len(os.sched_getaffinity(0)), -(-len(todo) // chunk))
     done = 0
     if processes <= 1:
         for task in todo:
@@ -111,7 +117,7 @@ def in_parallel(
             if progress:
                 progress(done, len(todo))
         return
-    chunks = [todo[first : first + _CHUNK] for first in range(0, len(todo), _CHUNK)]
+    chunks = [todo[first : first + chunk] for first in range(0, len(todo), chunk)]
     # Forked copies of a process with threads may hang (progress bars are threads), so each starts afresh.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
     with pool:

@@ -1,13 +1,15 @@
 """Real music without downloads: scores of five repertoires, rendered so that only the notes tell them apart.
 
-Every piece is played on one General MIDI instrument drawn at random for all its parts, at a tempo from one range for
-all classes, transposed at random and brought to a random level. `sottovoce_simulations.scores` says where the scores
-come from and what may be done with them.
+Every excerpt is played as its score has it, in its own key and at its own tempo, on one General MIDI instrument drawn
+at random for all its parts, and brought to a random level. `sottovoce_simulations.scores` says where the scores come
+from and what may be done with them.
 """
 
 import csv
+import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,24 +27,31 @@ PIECES = 250
 SECONDS = 12.0
 SEED = 1
 RATE = 22_050
-VERSION = 2  # raised whenever the same request would sound different
+VERSION = 3  # raised whenever the same request would sound different
 _NEEDED = ("music21", "pretty_midi", "tinysoundfont")
-_TEMPO = (96.0, 132.0)  # quarter notes a minute
-_TRANSPOSED = (-3, 4)  # semitones, the upper end excluded
+_SPARE = 1.2  # so many times as many scores are read as are wanted: some cannot be used
 _LEVEL = (-30.0, -14.0)  # dBFS RMS
 _PROGRAMS = tuple(
     program for program in range(88) if program not in (47, 55)
 )  # no pads, effects, timpani, orchestra hit
 _PEAK = 0.98
-_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A piece to be read, and where its notes are left for whoever renders it."""
+
+    piece: scores.Piece
+    notes: Path
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One file: a piece, and others to take in its place where it cannot be used."""
+    """One file: the excerpt of a score's notes that begins so many seconds in."""
 
     style: str
-    pieces: tuple[scores.Piece, ...]
+    score: _Score
+    begin: float
     seed: int
     seconds: float
     folder: Path
@@ -61,7 +70,8 @@ def repertoire(
 ) -> Path:
     """Render `out/CLASS/piece.flac`, with a `catalogue.csv` whose albums are the works that must not be torn apart.
 
-    A class that has fewer pieces gives several excerpts of some. What an equal call has made is kept.
+    A class that has fewer pieces gives several excerpts of some, none of which overlap; where that is not enough
+    either, the class stays smaller. What an equal call has made is kept.
 
     Args:
         out: the folder; it appears whole or not at all.
@@ -70,7 +80,7 @@ def repertoire(
         seed: the same seed gives the same samples.
         styles: which classes, from `STYLES`.
         workers: processes; None for one a core.
-        progress: is told how many excerpts are done, of how many.
+        progress: is told how many scores are read, then how many excerpts are done, each of how many.
 
     Returns:
         `out`.
@@ -97,45 +107,73 @@ def repertoire(
         raise UserError(f"Rendering scores needs {', '.join(missing)}.", hint="Run 'make repertoire' to install it.")
     check_space(out, len(styles) * pieces * seconds * RATE * 2)
     with making(out, request) as aside:
-        jobs = [job for style in sorted(styles) for job in _jobs(style, pieces, seconds, seed, aside)]
+        read = aside / ".scores"
+        read.mkdir()
+        chosen = {style: _chosen(style, pieces, seed, read) for style in sorted(styles)}
+        in_parallel(_read, [score for some in chosen.values() for score in some], workers=workers, progress=progress)
+        jobs = [job for style, some in chosen.items() for job in _jobs(style, some, pieces, seconds, seed, aside)]
         in_parallel(_render, jobs, workers=workers, progress=progress)
+        shutil.rmtree(read)
         _collect_sheets(aside)
     return out
 
 
-def _jobs(style: str, number: int, seconds: float, seed: int, folder: Path) -> list[_Job]:
+def _chosen(style: str, number: int, seed: int, folder: Path) -> list[_Score]:
+    """Scores to read for so many excerpts, in random order."""
     found = scores.pieces(style)
     order = np.random.default_rng(seed_of(seed, style)).permutation(len(found))
-    queue = [found[index] for index in order]
+    return [_Score(found[index], folder / f"{style}-{index}.json") for index in order[: round(_SPARE * number) + 4]]
+
+
+def _read(score: _Score) -> None:
+    score.notes.write_text(json.dumps([astuple(note) for note in scores.notes(score.piece)]), encoding="utf-8")
+
+
+def _notes(score: _Score) -> list[scores.Sounding]:
+    return [scores.Sounding(*note) for note in json.loads(score.notes.read_text(encoding="utf-8"))]
+
+
+def _jobs(style: str, found: Sequence[_Score], number: int, seconds: float, seed: int, folder: Path) -> list[_Job]:
+    """One excerpt of each usable score, then, while too few, another one of each that is long enough."""
     (folder / style).mkdir()
-    spare = queue[number:] or queue
-    return [
-        _Job(
-            style,
-            # A piece that cannot be used gives way to some that nobody else begins with.
-            (queue[k % len(queue)], *(spare[(k + j * number) % len(spare)] for j in range(_ATTEMPTS))),
-            seed_of(seed, style, k),
-            seconds,
-            folder,
-            k,
-        )
-        for k in range(number)
+    places = [_places(_end(_notes(score)), seconds, seed_of(seed, style, score.notes.stem)) for score in found]
+    most = max(map(len, places), default=0)
+    excerpts = [
+        (score, begins[turn])
+        for turn in range(most)
+        for score, begins in zip(found, places, strict=True)
+        if turn < len(begins)
     ]
+    return [
+        _Job(style, score, begin, seed_of(seed, style, k), seconds, folder, k)
+        for k, (score, begin) in enumerate(excerpts[:number])
+    ]
+
+
+def _end(found: Sequence[scores.Sounding]) -> float:
+    return max((note.start + note.length for note in found), default=0.0)
+
+
+def _places(length: float, seconds: float, seed: int) -> list[float]:
+    """Where excerpts of a piece begin, in seconds, in random order: as many as do not overlap; one of a short piece."""
+    if length <= 0:
+        return []
+    rng = np.random.default_rng(seed)
+    places = max(1, int(length // seconds))
+    first = float(rng.uniform(0, max(0.0, length - places * seconds)))
+    return [first + seconds * int(place) for place in rng.permutation(places)]
 
 
 def _render(job: _Job) -> None:
     import soundfile
 
-    piece, found = next(((piece, found) for piece in job.pieces if (found := scores.notes(piece))), (None, []))
-    if piece is None:
-        return  # nothing near it in the corpus can be read; the class has one excerpt less
     rng = np.random.default_rng(job.seed)
-    samples = play(
-        _excerpt(found, job.seconds, rng), program=int(rng.choice(_PROGRAMS)), seconds=job.seconds, rate=RATE
-    )
+    strokes = _excerpt(_notes(job.score), job.begin, job.seconds, rng)
+    samples = play(strokes, program=int(rng.choice(_PROGRAMS)), seconds=job.seconds, rate=RATE)
     rms = float(np.sqrt(np.mean(samples**2)))
     gain = 10 ** (rng.uniform(*_LEVEL) / 20) / max(rms, 1e-6)
     samples *= np.float32(min(gain, _PEAK / max(float(np.abs(samples).max()), 1e-6)))
+    piece = job.score.piece
     title = Path(piece.path).stem + (f"-{piece.number}" if piece.number is not None else "")
     path = job.folder / job.style / f"{slug(title)}-{job.number + 1:03d}.flac"
     soundfile.write(path, samples, RATE)
@@ -143,22 +181,19 @@ def _render(job: _Job) -> None:
         csv.writer(file).writerow((f"{job.style}/{path.name}", job.style, title, piece.work))
 
 
-def _excerpt(found: Sequence[scores.Sounding], seconds: float, rng: np.random.Generator) -> list[Stroke]:
-    """Some seconds from a random place, in a random key and tempo; a shorter piece is repeated, as dances are."""
-    beat = 60 / rng.uniform(*_TEMPO)
-    shift = int(rng.integers(*_TRANSPOSED))
-    length = max(note.start + note.length for note in found) * beat
-    begin = float(rng.uniform(0, max(0.0, length - seconds))) if length > seconds else 0.0
+def _excerpt(found: Sequence[scores.Sounding], begin: float, seconds: float, rng: np.random.Generator) -> list[Stroke]:
+    """Some seconds of a piece, played as by hand; a shorter piece is repeated, as dances are."""
+    length = _end(found)
     times = int(np.ceil(seconds / length)) if length < seconds else 1
     strokes = []
     for note in found:
         for time in range(times):
-            start = note.start * beat - begin + time * length
-            if -note.length * beat < start < seconds:
+            start = note.start - begin + time * length
+            if -note.length < start < seconds:
                 late = max(0.0, start + float(rng.normal(0, 0.008)))
-                held = max(0.05, start + note.length * beat - late - 0.02)
+                held = max(0.05, start + note.length - late - 0.02)
                 velocity = int(np.clip(rng.normal(85, 8), 40, 120))
-                strokes.append(Stroke(late, held, int(np.clip(note.key + shift, 0, 127)), velocity, note.part % 16))
+                strokes.append(Stroke(late, held, min(max(note.key, 0), 127), velocity, note.part % 16))
     return strokes
 
 

@@ -1,4 +1,4 @@
-"""Real scores: which pieces music21 brings along, and their notes.
+"""Real scores: which pieces music21 brings along, and their notes at their own tempo.
 
 What may be done with them, as music21 10.5 says in `corpus/license.txt` and in the files themselves. The works are out
 of copyright; what follows is about the encodings, which music21 distributes by permission of those who made them:
@@ -15,11 +15,13 @@ Sottovoce.
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 FOLDERS = MappingProxyType(
     {
@@ -33,6 +35,7 @@ FOLDERS = MappingProxyType(
 _SUFFIXES = frozenset({".abc", ".krn", ".mxl", ".xml"})
 _NUMBER = re.compile(r"^X:\s*(\d+)", re.MULTILINE)
 _LEAST_NOTES = 24
+_TEMPO = 120.0  # quarter notes a minute, for a mark that gives none
 # O'Neill's first 625 numbers are airs. His dances (jigs, reels, hornpipes) are of the kind that fills Ryan's book too:
 # from which of the two a jig was played can hardly be heard, so only the airs make a class of their own.
 _AIRS = 625
@@ -55,7 +58,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sounding:
-    """A note of a score: start and length in quarter notes, MIDI key, number of the part."""
+    """A note of a score: start and length in seconds, MIDI key, number of the part."""
 
     start: float
     length: float
@@ -100,21 +103,43 @@ def _work(style: str, stem: str) -> str:
 
 
 def notes(piece: Piece) -> list[Sounding]:
-    """The notes of a piece by their start, ties joined; none where it is too short or cannot be read."""
+    """The notes of a piece by their start, ties joined; none where it is too short or cannot be read.
+
+    The tempo is the score's own, or 120 quarter notes a minute where it names none, as music21 has it.
+    """
     from music21 import converter
     from music21.exceptions21 import Music21Exception
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings of old encodings, which nobody here can mend
-            score = converter.parseFile(corpus() / piece.path, number=piece.number, forceSource=True, storePickle=False)
-            found = sorted(_sounding(score), key=lambda note: (note.start, note.part, note.key))
+            score: Any = converter.parseFile(
+                corpus() / piece.path, number=piece.number, forceSource=True, storePickle=False
+            )
+            tempi = [(float(at), mark.getQuarterBPM()) for at, _, mark in score.metronomeMarkBoundaries()]
+            found = sorted(_timed(_sounding(score), tempi), key=lambda note: (note.start, note.part, note.key))
     except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
         return []  # the corpus holds a few files that its own parser cannot read
     return found if len(found) >= _LEAST_NOTES else []
 
 
+def _timed(found: Iterable[Sounding], tempi: Sequence[tuple[float, float | None]]) -> Iterator[Sounding]:
+    """Notes in quarters to notes in seconds, by where (in quarters) each tempo (quarters a minute) begins."""
+    quarters = np.array([at for at, _ in tempi])
+    pace = np.array([60 / (tempo or _TEMPO) for _, tempo in tempi])
+    seconds = np.concatenate([[0.0], np.cumsum(np.diff(quarters) * pace[:-1])])
+
+    def at(quarter: float) -> float:
+        last = max(0, int(np.searchsorted(quarters, quarter, side="right")) - 1)
+        return float(seconds[last] + (quarter - quarters[last]) * pace[last])
+
+    for note in found:
+        start = at(note.start)
+        yield Sounding(start, at(note.start + note.length) - start, note.key, note.part)
+
+
 def _sounding(score: Any) -> Iterator[Sounding]:
+    """Notes in quarters."""
     for number, part in enumerate(score.parts):
         tied: dict[int, tuple[float, float]] = {}
         for element in part.flatten().notes:

@@ -105,6 +105,21 @@ class Console:
         ):
             self._out.print(f"  {command}", soft_wrap=True, highlight=False)
 
+    def show_sweep(self, result: dict[str, Any], out: Path) -> None:
+        """The table of a sweep, and where its files are."""
+        table = Table(
+            "noise", result["axis"], "macro-F1", f"{result['confidence']:.0%}", "collapsed", box=box.SIMPLE_HEAD
+        )
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in result["rows"]:
+            between = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+            collapsed = f"{row['collapsed']} of {row['seeds']}"
+            table.add_row(row["noise"], f"{row['value']:g}", f"{row['macro_f1']:.3f}", between, collapsed)
+        table.caption = f"pooled linear model without privacy: {result['pooled']:.3f}"
+        self._out.print(table)
+        self._out.print(f"Table: {out / 'sweep.csv'}\nPlot: {out / 'sweep.png'}", soft_wrap=True)
+
 
 def _rounds(rounds: list[dict[str, Any]]) -> Table:
     table = Table("round", "loss", "accuracy", "macro-F1", "participants", box=box.SIMPLE_HEAD)

@@ -76,13 +76,16 @@ class _Clock:
         self.seconds[stage] = time.perf_counter() - begun
 
 
-def simulate(experiment: Experiment, out: Path, *, watcher: Watcher | None = None) -> dict[str, Any]:
+def simulate(
+    experiment: Experiment, out: Path, *, watcher: Watcher | None = None, cpus: int | None = None
+) -> dict[str, Any]:
     """Run an experiment and write all it leaves to `out`, whole or not at all.
 
     Args:
         experiment: what to run.
         out: folder for the results; an earlier simulation's results there are replaced when this one has ended well.
         watcher: is told of the progress.
+        cpus: cores to train on, or None for all.
 
     Returns:
         The content of run.json: `configuration`, `figures`, `rounds`, `refusals`, `software`.
@@ -94,12 +97,12 @@ def simulate(experiment: Experiment, out: Path, *, watcher: Watcher | None = Non
     """
     experiment.check()
     with _results(out) as workplace:
-        run = _run(experiment, workplace, out, watcher or Nobody())
+        run = _run(experiment, workplace, out, watcher or Nobody(), cpus)
         write_report(workplace, run)
     return run
 
 
-def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -> dict[str, Any]:
+def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, cpus: int | None) -> dict[str, Any]:
     clock = _Clock(time.perf_counter(), {})
     cache = _cache(experiment.catalogues, workplace)
     watcher.stage("Looking for labels")
@@ -113,7 +116,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
     config = experiment.training(classes, len(federation.homes))
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
-    outcome = _train(experiment, federation, config, watcher)
+    outcome = _train(experiment, federation, config, watcher, cpus)
     watcher.stage("Publishing")
     provenance = Provenance(
         config=config,
@@ -138,7 +141,9 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher) -
     }
 
 
-def _train(experiment: Experiment, federation: Federation, config: TrainingConfig, watcher: Watcher) -> Outcome:
+def _train(
+    experiment: Experiment, federation: Federation, config: TrainingConfig, watcher: Watcher, cpus: int | None
+) -> Outcome:
     """The run itself, under Flower's simulation engine."""
     outcomes: list[Outcome] = []
 
@@ -148,7 +153,7 @@ def _train(experiment: Experiment, federation: Federation, config: TrainingConfi
     faults = None
     if experiment.drop_out:
         faults = DropOuts(experiment.drop_out, config.seed)
-    engine.run(serve, [home.root for home in federation.homes], faults=faults, seed=experiment.seed)
+    engine.run(serve, [home.root for home in federation.homes], faults=faults, seed=experiment.seed, cpus=cpus)
     return outcomes[0]
 
 

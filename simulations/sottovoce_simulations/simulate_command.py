@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sottovoce.errors import ConfigurationError
 from sottovoce.training import Balance, Trust, Unit
 
 
@@ -27,7 +28,9 @@ def simulate(
     partition: Annotated[str, typer.Option(help="How: dirichlet:ALPHA, iid or as-is.")] = "",
     drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
     no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
-    noise: Annotated[Trust, typer.Option(help="Each label's own noise, or one that all make together.")] = Trust.LOCAL,
+    noise: Annotated[
+        str, typer.Option(help="local: each label adds its own. shared: all make one. With --sweep: local,shared.")
+    ] = "local",
     honest: Annotated[
         int | None, typer.Option(min=1, help="Shared noise: honest labels it counts on.", show_default=False)
     ] = None,
@@ -46,7 +49,14 @@ def simulate(
     ] = None,
     ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for results. Default: runs/TIME-FAMILY.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Of a sweep: simulations of each cell.")] = 3,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results; an interrupted sweep goes on in it. Default: runs/TIME-FAMILY."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as one JSON object.")] = False,
 ) -> None:
     """Train a model over many labels on this machine, with the code that labels and coordinator run.
@@ -63,14 +73,21 @@ def simulate(
 
     sottovoce simulate --catalogues music/ --noise shared --epsilon 2
 
+    sottovoce simulate --catalogues pool/ --clients 5 --sweep epsilon=1,2,4,8,16 --noise local,shared --out runs/grid
+
     sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
     """
     from sottovoce_simulations.experiment import Experiment
     from sottovoce_simulations.partition import Scheme
     from sottovoce_simulations.show import Console
     from sottovoce_simulations.simulate import simulate as run
+    from sottovoce_simulations.sweep import Sweep
+    from sottovoce_simulations.sweep import sweep as run_sweep
 
     console = Console(quiet=as_json)
+    noises = _noises(noise)
+    if sweep is None and len(noises) > 1:
+        raise ConfigurationError("Two kinds of noise are two simulations.", hint="Add --sweep epsilon=…")
     experiment = Experiment(
         catalogues=console.synthetic() if catalogues is None else catalogues,
         scheme=Scheme.parse(partition or ("iid" if clients else "as-is")),
@@ -85,7 +102,7 @@ def simulate(
         private=not no_dp,
         drop_out=drop_out,
         ring_bits=ring_bits,
-        noise=noise,
+        noise=Trust.SHARED if Trust.SHARED in noises else Trust.LOCAL,
         honest=honest,
         sample_rate=sample_rate,
         clip_quantile=clip_quantile,
@@ -94,9 +111,28 @@ def simulate(
         seed=seed,
     )
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here
+    if sweep is not None:
+        wanted = Sweep.parse(sweep, noises, seeds, seed or 1)
+        with console:
+            console.stage("Simulating")
+            grid = run_sweep(experiment, wanted, folder, progress=console.advance)
+        if as_json:
+            sys.stdout.write(json.dumps(grid, ensure_ascii=False) + "\n")
+        else:
+            console.show_sweep(grid, folder)
+        return
     with console:
         result = run(experiment, folder, watcher=console)
     if as_json:
         sys.stdout.write(json.dumps(result["figures"], ensure_ascii=False) + "\n")
     else:
         console.show(result, folder)
+
+
+def _noises(text: str) -> list[Trust]:
+    try:
+        return [Trust(name) for name in text.split(",")]
+    except ValueError:
+        raise ConfigurationError(
+            f"'{text}' is no kind of noise.", hint=f"Choose from {', '.join(Trust)}, or name both with --sweep."
+        ) from None

@@ -15,9 +15,26 @@ from sottovoce import __version__, errors
 from sottovoce.cli import app
 from sottovoce.commands import program
 
-HEAVY = {"torch", "torchaudio", "flwr", "ray", "numpy", "sklearn", "scipy", "matplotlib", "opacus", "cryptography"}
+HEAVY = {
+    "httpx",
+    "fastapi",
+    "sqlalchemy",
+    "uvicorn",
+    "torch",
+    "torchaudio",
+    "flwr",
+    "ray",
+    "numpy",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "opacus",
+    "cryptography",
+}
 LEVELS = ([], ["classify"], ["evaluate"], ["release"], ["release", "show"], ["release", "verify"])
-FOREIGN = (["catalogue"], ["catalogue", "scan"], ["simulate"], ["synthesise"])
+REMOTE = (["release", "list"], ["release", "pull"], ["release", "publish"])
+SERVICE = (["serve"], ["registry"], ["registry", "token"], ["registry", "token", "create"], ["registry", "audit"])
+FOREIGN = (["catalogue"], ["catalogue", "scan"], ["simulate"], ["synthesise"], *SERVICE)
 
 
 @pytest.fixture
@@ -50,7 +67,7 @@ def raising(error):
     return command
 
 
-@pytest.mark.parametrize("level", [*LEVELS, *FOREIGN], ids=" ".join)
+@pytest.mark.parametrize("level", [*LEVELS, *REMOTE, *FOREIGN], ids=" ".join)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_on_every_level(sottovoce, level, flag):
     result = sottovoce(*level, flag)
@@ -59,7 +76,7 @@ def test_help_on_every_level(sottovoce, level, flag):
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=" ".join)
+@pytest.mark.parametrize("level", [*LEVELS, *REMOTE, *SERVICE], ids=" ".join)
 def test_help_comes_with_an_example(sottovoce, level):
     assert f"$ sottovoce {' '.join(level)}".rstrip() in sottovoce(*level, "--help").stdout
 
@@ -77,7 +94,7 @@ def test_every_argument_and_option_is_explained():
 
 
 def test_help_imports_nothing_heavy():
-    levels = [*LEVELS, *FOREIGN]
+    levels = [*LEVELS, *REMOTE, *FOREIGN]
     script = f"""
 import json, sys
 from sottovoce.cli import app
@@ -133,6 +150,7 @@ def test_wrong_use(sottovoce, arguments, message):
         (errors.PrivacyError, 3),
         (errors.ProtocolError, 4),
         (errors.RoundAborted, 5),
+        (errors.RegistryError, 6),
         (errors.SottovoceError, 1),
     ],
 )

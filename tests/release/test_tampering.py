@@ -279,7 +279,7 @@ def test_a_pickle_in_place_of_the_model(publish, resign, tmp_path):
         (set_to("family", value="transformer"), "called 'transformer'"),
         (set_to("classes", value=["fugue", "reel"]), "cannot be built"),
         (set_to("family", value="rnn"), "cannot be built"),
-        (set_to("features", "version", value=2), "features are of version 2"),
+        (set_to("features", "version", value=3), "features are of version 3"),
     ],
 )
 def test_a_model_that_its_manifest_does_not_describe(publish, resign, coordinator, change, match):

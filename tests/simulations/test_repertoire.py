@@ -1,4 +1,5 @@
 import csv
+import json
 from collections import Counter
 from itertools import pairwise
 
@@ -13,11 +14,12 @@ from sottovoce_simulations.scores import Piece, Sounding
 
 
 def tune(notes=48):
-    return [Sounding(float(beat), 1.0, 60 + beat % 12, 0) for beat in range(notes)]
+    return [Sounding(beat / 2, 0.5, 60 + beat % 12, 0) for beat in range(notes)]
 
 
 def excerpt(notes, seconds, seed=0):
-    return module._excerpt(notes, seconds, np.random.default_rng(seed))
+    begin = module._places(module._end(notes), seconds, seed)[0]
+    return module._excerpt(notes, begin, seconds, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("notes", [4, 24, 500])
@@ -31,10 +33,44 @@ def test_an_excerpt_fills_its_time_whatever_the_length_of_the_piece(notes):
         assert all(0 <= stroke.start <= 12.1 for stroke in strokes)
 
 
-def test_excerpts_differ_in_place_key_and_tempo():
-    strokes = [excerpt(tune(500), 12.0, seed) for seed in range(30)]
-    assert len({len(some) for some in strokes}) > 5
-    assert len({some[0].key for some in strokes}) > 5
+def test_an_excerpt_keeps_key_and_tempo():
+    strokes = module._excerpt(tune(500), 30.0, 12.0, np.random.default_rng(0))
+    assert [stroke.key for stroke in sorted(strokes, key=lambda stroke: stroke.start)] == [
+        60 + i % 12 for i in range(60, 84)
+    ]
+    starts = sorted(stroke.start for stroke in strokes)
+    assert np.allclose(starts, np.arange(24) / 2, atol=0.05)
+
+
+@pytest.mark.parametrize("length", [0.0, 5.0, 12.0, 23.9, 100.0])
+def test_excerpts_of_one_piece_do_not_overlap(length):
+    for seed in range(10):
+        begins = module._places(length, 12.0, seed)
+        assert len(begins) == (0 if length == 0 else max(1, length // 12))
+        assert all(after - before >= 12 - 1e-9 for before, after in pairwise(sorted(begins)))
+        assert all(0 <= begin <= max(0, length - 12) for begin in begins)
+    assert length < 36 or len({tuple(module._places(length, 12.0, seed)) for seed in range(10)}) == 10
+
+
+def test_a_class_of_few_pieces_gives_several_excerpts_of_some(tmp_path):
+    lengths = [5.0, 40.0, 0.0, 26.0]
+    found = []
+    for number, length in enumerate(lengths):
+        score = module._Score(Piece(f"{number}", None, f"work {number}"), tmp_path / f"{number}.json")
+        notes = [[0.0, length, 60, 0]] if length else []
+        score.notes.write_text(json.dumps(notes))
+        found.append(score)
+    jobs = module._jobs("bach", found, 10, 12.0, 1, tmp_path)
+    assert [job.score.piece.path for job in jobs] == ["0", "1", "3", "1", "3", "1"]
+    assert [job.number for job in jobs] == list(range(6))
+
+
+def test_notes_keep_the_tempo_of_their_place():
+    from sottovoce_simulations.scores import _timed
+
+    quarters = [Sounding(0.0, 1.0, 60, 0), Sounding(3.0, 2.0, 62, 0), Sounding(8.0, 4.0, 64, 0)]
+    seconds = list(_timed(quarters, [(0.0, 120.0), (4.0, 60.0), (8.0, None)]))
+    assert [(note.start, note.length) for note in seconds] == [(0.0, 0.5), (1.5, 1.5), (6.0, 2.0)]
 
 
 def test_parts_of_one_work_share_its_name():
@@ -79,8 +115,8 @@ def test_ties_are_joined_and_files_that_cannot_be_read_are_passed_over(installed
     found = notes(Piece("palestrina/Agnus_II_47.krn", None, ""))
     assert [note.start for note in found] == sorted(note.start for note in found)
     assert {note.part for note in found} == set(range(6))
-    # The cantus ties a whole e flat over the bar line to a half: six quarter notes in all.
-    assert Sounding(12.0, 6.0, 75, 0) in found
+    # The cantus ties a whole e flat over the bar line to a half: six quarter notes in all, of half a second each.
+    assert Sounding(6.0, 3.0, 75, 0) in found
     assert notes(Piece("license.txt", None, "")) == []
 
 

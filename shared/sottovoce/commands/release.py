@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from sottovoce.commands import remote
 from sottovoce.commands.output import counted, notes, print_json, results, say
 from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import ReleaseError
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
 
-TRUST = {"local": "local noise: the promise rests on nobody but the label itself"}
+TRUST = {
+    "local": "local noise: the promise rests on nobody but the label itself",
+    "shared": "shared noise: the promise rests on the masks, and on {honest} honest labels in every sum",
+}
 
 release = typer.Typer(
-    help="Look at a published model: what it is, who signed it, with what privacy.",
-    epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release",
+    help="Look at a published model, publish it, or fetch one: what it is, who signed it, with what privacy.",
+    epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release\n\n"
+    "  sottovoce release pull isles-style-svm --from https://models.example.org --key federation.toml --out model",
     no_args_is_help=True,
 )
+release.command("list")(remote.list_releases)
+release.command("pull")(remote.pull)
+release.command("publish")(remote.publish)
 
 
 @release.command(epilog="Example:\n\n  sottovoce release show run/release")
@@ -127,7 +135,7 @@ def _privacy(privacy: "Privacy") -> list[str]:
         return ["None: trained without differential privacy. It may tell what it was trained on."]
     lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
     lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
-    lines.append(TRUST[privacy.trust])
+    lines.append(TRUST[privacy.trust].format(honest=privacy.honest))
     if privacy.noise is Noise.SEEDED:
         lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
     return lines

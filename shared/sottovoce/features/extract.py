@@ -21,7 +21,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.features.spectra import Spectra, cut, level, spectra
 from sottovoce.features.timbre import timbre
 
-VERSION = 1
+VERSION = 2
 """Of this code, as `FeatureSpec.version` names it; raised whenever the same audio would give other numbers."""
 
 _NAMING_SEED = 0

@@ -1,48 +1,55 @@
-"""Descriptors of harmony and melody: which notes sound together and in succession, in any key, on any instrument."""
+"""Descriptors of harmony: which notes sound together and in succession, in any key, on any instrument."""
 
 import torch
 from torch import Tensor
 
-from sottovoce.features.descriptors import Descriptors, level_and_spread, logarithm, share, spread
+from sottovoce.features.descriptors import Descriptors, logarithm, share, spread
+from sottovoce.features.melody import melody
 from sottovoce.features.spectra import LOWEST_PITCH, Spectra
+from sottovoce.features.transcription import VOICES, transcribe
 
 DIATONIC = (0, 2, 4, 5, 7, 9, 11)
 STEP_SECONDS = 0.2
+SUCCESSION_SECONDS = (0.2, 0.4, 0.75)
+RECURRENCE_SECONDS = (0.1, 0.14, 0.19, 0.23, 0.28, 0.37, 0.5, 0.75, 1.0, 1.5, 2.0)
 WIDEST_INTERVAL = 12
 
 
 def harmony(spectra: Spectra) -> Descriptors:
-    """Chroma, and what does not change with its key: Fourier magnitudes, mode, intervals, successions, register."""
-    chroma = _chroma(spectra.pitch)
+    """Pitch classes, and what does not change with the key: Fourier magnitudes, mode, intervals, successions, register.
+
+    Most of it is counted on the notes that are heard behind the partials.
+    """
+    notes = transcribe(spectra.pitch)
+    sounding = (notes > 0).to(torch.float32)
+    classes = _classes(sounding)
     return {
-        **_pitch_classes(chroma),
-        **_intervals(chroma),
-        **_successions(spectra.pitch, chroma, spectra.pitch_rate),
+        **_pitch_classes(_classes(spectra.pitch), classes),
+        **_together(sounding, classes),
+        **_successions(classes, spectra.pitch_rate),
+        **_moves(spectra.pitch, spectra.pitch_rate),
         **_register(spectra.pitch),
+        **melody(notes, spectra.pitch_rate),
         "tuning": spectra.tuning,
     }
 
 
-def _chroma(pitch: Tensor) -> Tensor:
-    """Semitones folded into pitch classes (C first), each frame's sum 1: `[segments, 12, frames]`."""
+def _classes(pitch: Tensor) -> Tensor:
+    """Semitones folded into pitch classes (C first): `[segments, 12, frames]`."""
     classes = torch.zeros(pitch.shape[0], 12, pitch.shape[2])
-    classes.index_add_(1, (torch.arange(pitch.shape[1]) + LOWEST_PITCH) % 12, pitch)
-    return classes / classes.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return classes.index_add_(1, (torch.arange(pitch.shape[1]) + LOWEST_PITCH) % 12, pitch)
 
 
-def _pitch_classes(chroma: Tensor) -> Descriptors:
-    """Chroma itself, and its Fourier transform over the pitch classes (Quinn, 2006), whose magnitudes know no key."""
-    mean = share(chroma.mean(dim=2))
-    qualities = torch.fft.rfft(mean).abs()[:, 1:]
-    momentary = torch.fft.rfft(chroma.transpose(1, 2)).abs()[:, :, 1:]
-    entropy = -(mean * torch.log(mean + 1e-6)).sum(dim=1)
+def _pitch_classes(heard: Tensor, played: Tensor) -> Descriptors:
+    """Chroma with all partials, and what the notes alone have: the Fourier transform over the pitch classes (Quinn,
+    2006), whose magnitudes know no key.
+    """
+    mean = share(played.mean(dim=2))
     return {
-        "chroma.mean": mean.sqrt(),
-        "quality.mean": qualities,
-        "quality.momentary": momentary.mean(dim=1),
-        "quality.std": spread(momentary.transpose(1, 2)),
+        "chroma.mean": share((heard / heard.sum(dim=1, keepdim=True).clamp(min=1e-6)).mean(dim=2)).sqrt(),
+        "quality": torch.fft.rfft(mean).abs()[:, 1:],
         "mode": _mode(mean),
-        "chroma.entropy": entropy,
+        "chroma.entropy": -(mean * torch.log(mean + 1e-6)).sum(dim=1),
     }
 
 
@@ -56,45 +63,78 @@ def _mode(mean: Tensor) -> Tensor:
     return turned[torch.arange(len(mean)), best].sqrt()
 
 
-def _intervals(chroma: Tensor) -> Descriptors:
-    """How often each interval class (1 to 6 semitones) sounds at once."""
-    at_once = [(chroma * chroma.roll(steps, dims=1)).sum(dim=1).mean(dim=1) for steps in range(1, 7)]
-    alone = chroma.square().sum(dim=1)
-    return {"interval": logarithm(torch.stack(at_once, dim=1), 0.01), **level_and_spread("alone", alone)}
+def _together(sounding: Tensor, classes: Tensor) -> Descriptors:
+    """How many notes sound at once, in which intervals to one another, and in which to the lowest."""
+    count = sounding.sum(dim=1)
+    steps = torch.arange(sounding.shape[1])
+    lowest = sounding.argmax(dim=1)
+    highest = sounding.shape[1] - 1 - sounding.flip(1).argmax(dim=1)
+    over = (steps[:, None] - lowest[:, None]) % 12
+    higher = sounding * (steps[:, None] > lowest[:, None])
+    above = torch.zeros(len(sounding), 12, sounding.shape[2]).scatter_add_(1, over, higher)
+    pairs = [(classes * classes.roll(step, dims=1)).sum(dim=1).mean(dim=1) for step in range(1, 7)]
+    heard = (count > 0).to(torch.float32)
+    frames = heard.sum(dim=1).clamp(min=1)
+    low, high = ((place * heard).sum(dim=1) / frames for place in (lowest, highest))
+    return {
+        "voices": torch.stack([(count == voices).float().mean(dim=1) for voices in range(VOICES + 1)], dim=1).sqrt(),
+        "interval": logarithm(torch.stack(pairs, dim=1), 0.02),
+        "above": share(above.sum(dim=2) + 1e-3).sqrt(),
+        "outer": torch.stack([low, high, high - low], dim=1),
+    }
 
 
-def _successions(pitch: Tensor, chroma: Tensor, frame_rate: float) -> Descriptors:
-    """By how many semitones what sounds moves up or down from one moment to the next, as shares."""
+def _lag(seconds: float, frame_rate: float, frames: int) -> int:
+    return min(max(1, round(seconds * frame_rate)), frames - 1)
+
+
+def _successions(classes: Tensor, frame_rate: float) -> Descriptors:
+    """By how many semitones pitch classes follow one another after a while, as shares, and how much of them stays."""
+    frames = classes.shape[2]
+    found: Descriptors = {}
+    for number, seconds in enumerate(SUCCESSION_SECONDS):
+        lag = _lag(seconds, frame_rate, frames)
+        # Products of every class now with every class later, summed along their diagonals.
+        products = torch.einsum("sit,sjt->sij", classes[:, :, :-lag], classes[:, :, lag:]) / (frames - lag)
+        found[f"succession.{number}"] = share(_diagonals(products) + 1e-4).sqrt()
+    direction = classes / classes.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    kept = []
+    for seconds in RECURRENCE_SECONDS:
+        lag = _lag(seconds, frame_rate, frames)
+        kept.append((direction[:, :, :-lag] * direction[:, :, lag:]).sum(dim=1).mean(dim=1))
+    return {**found, "recurrence": torch.stack(kept, dim=1)}
+
+
+def _diagonals(products: Tensor) -> Tensor:
+    """`[segments, 12, 12]` to its sums over equal steps up from row to column, `[segments, 12]`."""
+    rows = torch.arange(12)
+    return torch.stack([products[:, rows, (rows + steps) % 12].sum(dim=1) for steps in range(12)], dim=1)
+
+
+def _moves(pitch: Tensor, frame_rate: float) -> Descriptors:
+    """By how many semitones what begins lies above or below what sounded before, partials and all, as shares."""
     frames = pitch.shape[2]
-    lag = min(max(1, round(STEP_SECONDS * frame_rate)), frames - 1)
-    now, later = chroma[:, :, :-lag], chroma[:, :, lag:]
-    classes = [(now * later.roll(-steps, dims=1)).sum(dim=1).mean(dim=1) for steps in range(12)]
+    lag = _lag(STEP_SECONDS, frame_rate, frames)
     fresh = (pitch[:, :, 1:] - pitch[:, :, :-1]).clamp(min=0)
-    sounding, starting = pitch[:, :, : frames - lag], fresh[:, :, lag - 1 :]
-    products = torch.einsum("sif,sjf->sij", sounding, starting)
+    products = torch.einsum("sif,sjf->sij", pitch[:, :, : frames - lag], fresh[:, :, lag - 1 :])
     moves = [
         products.diagonal(offset=step, dim1=1, dim2=2).sum(dim=1)
         for step in range(-WIDEST_INTERVAL, WIDEST_INTERVAL + 1)
     ]
-    return {
-        "succession": share(torch.stack(classes, dim=1)).sqrt(),
-        "melody": share(torch.stack(moves, dim=1)).sqrt(),
-        "change": (chroma[:, :, 1:] - chroma[:, :, :-1]).abs().sum(dim=1).mean(dim=1),
-    }
+    return {"melody": share(torch.stack(moves, dim=1)).sqrt()}
 
 
 def _register(pitch: Tensor) -> Descriptors:
-    """How high, how wide and how dense what sounds is."""
+    """How high and how wide what sounds is, partials and all."""
     steps = torch.arange(pitch.shape[1], dtype=torch.float32)
     mean = share(pitch.mean(dim=2))
     centre = mean @ steps
     width = ((mean @ steps.square()) - centre.square()).clamp(min=0).sqrt()
-    voices = (pitch > 0.3 * pitch.amax(dim=1, keepdim=True).clamp(min=1e-6)).sum(dim=1).float()
     moving = share(pitch.transpose(1, 2)) @ steps
     return {
         "register.centre": centre,
         "register.width": width,
         "register.entropy": -(mean * torch.log(mean + 1e-6)).sum(dim=1),
+        "register.spread": spread(moving),
         "register.motion": logarithm(moving.diff(dim=1).abs().mean(dim=1), 0.1),
-        **level_and_spread("voices", torch.log2(voices + 1)),
     }

@@ -4,7 +4,9 @@ import math
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +20,10 @@ MODULATION_EDGES = tuple(0.5 * 2 ** (step / 1.25) for step in range(7))  # 0.5 t
 MODULATION_BANDS = 6
 ONSET_SECONDS = 0.06
 ONSET_THRESHOLD = 0.5
+GAPS_SECONDS = (0.1, 0.13, 0.17, 0.22, 0.29, 0.36, 0.45, 0.57, 0.71, 0.9, 1.13)
+"""Between the bins of gaps between onsets: three a doubling."""
+GAP_RATIOS = (-1.3, -0.8, -0.3, 0.3, 0.8, 1.3)
+"""Between the bins of a gap over the one before, as log2."""
 
 
 def rhythm(spectra: Spectra) -> Descriptors:
@@ -51,27 +57,37 @@ def _onsets(envelope: Tensor, frame_rate: float) -> Descriptors:
     count = onset.sum(dim=1).float()
     seconds = envelope.shape[1] / frame_rate
     strength = (envelope * onset).sum(dim=1) / count.clamp(min=1)
-    mean_gap, gap_spread = _gaps(onset, frame_rate)
     return {
         "onset.rate": logarithm(count / seconds, 0.25),
         "onset.strength": logarithm(strength, 0.1),
         "onset.level": logarithm(mean[:, 0], 0.05),
         "onset.contrast": logarithm(spread(envelope) / (mean[:, 0] + 0.05), 0.05),
-        "onset.gap": mean_gap,
-        "onset.irregularity": gap_spread,
+        **_gaps(onset.numpy(), frame_rate),
     }
 
 
-def _gaps(onset: Tensor, frame_rate: float) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of log2 seconds between onsets; with fewer than three onsets, those of one whole segment."""
-    means, spreads = [], []
+def _gaps(onset: NDArray[np.bool_], frame_rate: float) -> Descriptors:
+    """Seconds between onsets: mean and deviation of their log2, shares by length of one and of two in a row, and shares
+    by how much longer a gap is than the one before. Fewer than three onsets count as one gap of the whole segment.
+    """
+    means, spreads, ones, twos, ratios = [], [], [], [], []
     for row in onset:
-        times = row.nonzero()[:, 0]
-        apart = times.diff() if len(times) > 2 else torch.tensor([len(row)])
-        gaps = torch.log2(apart / frame_rate)
+        times = np.flatnonzero(row) / frame_rate
+        apart = np.diff(times) if len(times) > 2 else np.array([len(row) / frame_rate])
+        gaps = np.log2(apart)
         means.append(gaps.mean())
-        spreads.append(spread(gaps))
-    return torch.stack(means), torch.stack(spreads)
+        spreads.append(gaps.std())
+        ones.append(_shares(apart, GAPS_SECONDS))
+        twos.append(_shares(times[2:] - times[:-2], GAPS_SECONDS))
+        ratios.append(_shares(np.diff(gaps), GAP_RATIOS))
+    named = {"onset.gap": means, "onset.irregularity": spreads, "gap": ones, "gap.two": twos, "gap.ratio": ratios}
+    return {name: torch.from_numpy(np.array(values, dtype=np.float32)) for name, values in named.items()}
+
+
+def _shares(values: NDArray[np.float64], edges: tuple[float, ...]) -> NDArray[np.float64]:
+    """Square roots of the shares of values between edges, `[edges + 1]`; all 0 where there is no value."""
+    counted = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+    return np.sqrt(counted / max(1, len(values)))
 
 
 def _autocorrelation(envelope: Tensor) -> Tensor:

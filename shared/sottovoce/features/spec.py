@@ -36,7 +36,7 @@ class FeatureSpec:
         normalisation: SHA-256 (hex) of the public constants that both views are normalised by.
     """
 
-    version: int = 1
+    version: int = 2
     sample_rate: int = 22_050
     segment_seconds: float = 4.0
     hop_seconds: float = 4.0

@@ -81,7 +81,7 @@ def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambd
     _expect_files(directory)
     say(f"The folder holds the {len(FILES)} files of a release and nothing else.")
     raw = _read(directory, MANIFEST_FILE, LARGEST_MANIFEST)
-    signatures = _signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
+    signatures = check_signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
     manifest = read_manifest(raw)
     say("The manifest is complete, and every field is known and in range.")
     contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
@@ -138,7 +138,18 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
         raise ReleaseError(f"The release's {name} cannot be read: {reason}.") from None
 
 
-def _signatures(raw: bytes, data: bytes, trusted_key: bytes | None, say: Say) -> tuple[Signature, ...]:
+def check_signatures(
+    raw: bytes, data: bytes, trusted_key: bytes | None, say: Say = lambda _: None
+) -> tuple[Signature, ...]:
+    """The signatures under a manifest, all of which hold; the arguments are those of `check`.
+
+    Args:
+        raw: the manifest's bytes.
+        data: those of `manifest.sig`.
+
+    Raises:
+        ReleaseError: one does not hold, or the coordinator's is with another key than the trusted one.
+    """
     signatures = decode(data)
     coordinator, *labels = signatures
     for each in signatures:

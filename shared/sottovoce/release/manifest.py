@@ -69,6 +69,7 @@ class Privacy:
         unit: what is protected, at the label that it belongs to.
         neighbours: the neighbouring relation.
         trust: what the guarantee rests on.
+        honest: how many honest labels in every sum it counts on; 1, the label itself, where noise is local.
         accountant: what the labels computed their ε with.
         noise: where the noise came from; `none` means that the model was trained without privacy.
         promises: by ε and δ, how many labels promised it; empty without privacy.
@@ -77,12 +78,14 @@ class Privacy:
     unit: Unit
     neighbours: str
     trust: Trust
+    honest: int
     accountant: str
     noise: Noise
     promises: tuple[Promise, ...]
 
     def __post_init__(self) -> None:
         _expect("neighbours", _is_text(self.neighbours))
+        _expect("honest", self.honest >= 1 and (self.trust is Trust.SHARED or self.honest == 1))
         _expect("accountant", _is_text(self.accountant))
         _expect("promises", (self.noise is Noise.NONE) == (not self.promises))
 

@@ -157,6 +157,7 @@ def _privacy(provenance: Provenance) -> Privacy:
         unit=config.unit,
         neighbours=NEIGHBOURS,
         trust=config.trust,
+        honest=config.shared.honest if config.shared else 1,
         accountant=ACCOUNTANT,
         noise=noise if config.private else Noise.NONE,
         promises=tuple(

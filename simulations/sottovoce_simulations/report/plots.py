@@ -82,3 +82,26 @@ def epsilon_per_label(spent: Mapping[str, float], ceiling: float, delta: float, 
         axes.set_yticks([])
     axes.set(xlabel=f"ε at δ = {delta:g}")
     _save(figure, path)
+
+
+def sweep(result: Mapping[str, Any], path: Path) -> None:
+    """Macro-F1 against the swept value, one curve a noise with its confidence intervals, and the pooled line."""
+    figure, axes = _axes("Macro-F1 on held-out tracks", 7, 4.2)
+    for noise, color in (("local", SECOND), ("shared", ACCENT)):
+        rows = [row for row in result["rows"] if row["noise"] == noise]
+        if not rows:
+            continue
+        values, means = [row["value"] for row in rows], [row["macro_f1"] for row in rows]
+        axes.plot(values, means, color=color, marker="o", ms=4, label=f"{noise} noise")
+        if all(row["low"] is not None for row in rows):
+            low, high = [row["low"] for row in rows], [row["high"] for row in rows]
+            axes.fill_between(values, low, high, color=color, alpha=0.18, lw=0)
+    axes.axhline(result["pooled"], color=MUTED, ls="--", label="pooled linear model, no privacy")
+    swept = [row["value"] for row in result["rows"]]
+    if result["axis"] == "epsilon":
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted(set(swept)), [f"{value:g}" for value in sorted(set(swept))])
+    axes.set(xlabel="ε" if result["axis"] == "epsilon" else result["axis"], ylabel="macro-F1", ylim=(0, 1))
+    axes.grid(axis="y", color="#e6e6e6")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    _save(figure, path)

@@ -1,0 +1,1 @@
+"""The registry: a service from which the entitled download releases, and which never alters or runs one."""

@@ -1,0 +1,107 @@
+"""The registry's database: SQLite in the data folder, or PostgreSQL by a URL; its tables are brought up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from filelock import FileLock
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from sottovoce.errors import ConfigurationError
+from sottovoce_server.registry.settings import DATABASE_FILE, Place
+
+MIGRATIONS = "sottovoce_server.registry:migrations"
+MIGRATION_LOCK = 0x50770  # of PostgreSQL's advisory locks, so that two services do not migrate at once
+BUSY_SECONDS = 15
+
+
+class Database:
+    """Sessions on an up-to-date database.
+
+    Args:
+        place: where it is.
+
+    Raises:
+        ConfigurationError: the URL is none that we know, or the database cannot be reached or brought up to date.
+    """
+
+    def __init__(self, place: Place) -> None:
+        _make_private(place.data)
+        url = _url(place)
+        try:
+            self.engine = _engine(url)
+            self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+            with FileLock(place.data / "migration.lock"):
+                migrate(self.engine)
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "PostgreSQL needs a driver that is not installed.", hint="pip install 'sottovoce[postgres]'"
+            ) from None
+        except SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"The database {url.render_as_string()} cannot be used ({type(error).__name__}).",
+                hint="Is it running, and are name, password and rights as they should be?",
+            ) from None
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends well, rolled back when it does not."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def migrate(engine: Engine) -> None:
+    """Apply the steps that are missing, all in one transaction."""
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _make_private(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise ConfigurationError("The registry's data folder is a file.", hint="Choose another --data.") from None
+
+
+def _url(place: Place) -> URL:
+    if place.url is None:
+        return URL.create("sqlite", database=str(place.data / DATABASE_FILE))
+    try:
+        url = make_url(place.url)
+        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+            return url
+        if url.get_backend_name() == "postgresql":
+            return url.set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        pass  # the URL may hold a password: it is not repeated
+    raise ConfigurationError(
+        "The database's URL is none that the registry knows.",
+        hint="postgresql://USER:PASSWORD@HOST/DATABASE, or nothing for SQLite in the data folder.",
+    )
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

@@ -1,0 +1,34 @@
+"""What the registry's commands share: where its data is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sottovoce_server.registry.database import Database
+
+DATA = Path("registry")
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", envvar="SOTTOVOCE_REGISTRY", help="The registry's folder.")
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        envvar="SOTTOVOCE_DATABASE_URL",
+        show_envvar=True,
+        show_default=False,
+        help="PostgreSQL instead of SQLite in the folder. Others see a command line: a password belongs into the "
+        "environment.",
+    ),
+]
+
+
+def opened(data: Path, url: str | None) -> "Database":
+    """The registry's database, up to date."""
+    from sottovoce_server.registry.database import Database
+    from sottovoce_server.registry.settings import Place
+
+    return Database(Place(data, url))

@@ -1,0 +1,225 @@
+"""How a release gets in: uploaded aside, checked as a consumer would check it, only then visible, and never changed.
+
+Also how labels' signatures are added to one that is published.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from sottovoce.errors import ReleaseError
+from sottovoce.files import sha256_file
+from sottovoce.release.check import FILES, LARGEST_SIGNATURES, Checked, check
+from sottovoce.release.cosignatures import expect_members, extended
+from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from sottovoce.release.signatures import Role, decode, encode
+from sottovoce.release.versions import expect_identity, publishable_name
+from sottovoce_server.registry import audit
+from sottovoce_server.registry.audit import Action
+from sottovoce_server.registry.catalogue import Visibility
+from sottovoce_server.registry.database import Database
+from sottovoce_server.registry.schema import File, Model, Release, Upload
+from sottovoce_server.registry.settings import CLOCK_SKEW_SECONDS, OPEN_UPLOADS, UPLOAD_SECONDS, Settings
+from sottovoce_server.registry.store import Gone, Store
+from sottovoce_server.registry.tokens import Caller
+
+ATTEMPTS = 20
+
+
+class Taken(Exception):
+    """This version is published already, and a published version never changes."""
+
+
+class TooMany(Exception):
+    """The token has too many uploads under way."""
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """Takes releases in."""
+
+    database: Database
+    store: Store
+    settings: Settings
+    one_at_a_time: Lock  # checking holds a release in memory
+
+    def begin(self, caller: Caller, model: str, version: str) -> str:
+        """Begin an upload; its id.
+
+        Raises:
+            Taken: the version is published already.
+            TooMany: the token has too many uploads under way.
+        """
+        with self.database.session() as session:
+            self._forget_old(session)
+            if session.scalar(select(Release.id).where(Release.model == model, Release.version == version)):
+                raise Taken
+            under_way = select(func.count()).select_from(Upload).where(Upload.token == caller.token)
+            if (session.scalar(under_way) or 0) >= OPEN_UPLOADS:
+                raise TooMany
+            upload = self.store.begin()
+            session.add(Upload(id=upload, token=caller.token, model=model, version=version, started=int(time.time())))
+        return upload
+
+    def expect(self, caller: Caller, upload: str) -> Upload:
+        """An upload of the caller's own.
+
+        Raises:
+            Gone: there is none, or it is too old, or somebody else's.
+        """
+        with self.database.session() as session:
+            found = session.get(Upload, upload)
+        if found is None or found.token != caller.token or found.started < time.time() - UPLOAD_SECONDS:
+            raise Gone
+        return found
+
+    def give_up(self, caller: Caller, upload: str) -> None:
+        """Forget an upload.
+
+        Raises:
+            Gone: there is none.
+        """
+        self.expect(caller, upload)
+        self._forget(upload)
+
+    def publish(self, caller: Caller, upload: str) -> Release:
+        """Check what was uploaded and make it visible. Whatever comes of it, the upload is over.
+
+        Raises:
+            Gone: there is no such upload.
+            ReleaseError: the release is not in order, not by a coordinator we know, or not what was announced.
+            Taken: another upload of this version was faster.
+        """
+        announced = self.expect(caller, upload)
+        folder = self.store.claim(upload)
+        try:
+            with self.one_at_a_time:
+                checked = self._checked(folder, announced)
+                files = {name: _size_and_digest(folder / name) for name in sorted(FILES)}
+                for name, (_, sha256) in files.items():
+                    self.store.keep(folder / name, sha256)
+                return self._make_visible(caller, announced, checked, files)
+        except ReleaseError as error:
+            with self.database.session() as session:
+                audit.record(session, Action.REJECT, caller, f"{announced.model}@{announced.version} {error.message}")
+            raise
+        finally:
+            self._forget(upload)
+
+    def _checked(self, folder: Path, announced: Upload) -> Checked:
+        try:
+            with (folder / SIGNATURE_FILE).open("rb") as file:
+                key = decode(file.read(LARGEST_SIGNATURES))[0].public_key
+        except OSError:
+            raise ReleaseError(f"The release's {SIGNATURE_FILE} is missing.") from None
+        if key not in self.settings.keys:
+            raise ReleaseError("The release is signed with no coordinator's key that this registry knows.")
+        checked = check(folder, key)
+        publishable_name(checked.manifest)
+        expect_identity(checked.manifest, announced.model, announced.version)
+        latest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + CLOCK_SKEW_SECONDS))
+        if announced.version > latest:
+            raise ReleaseError("The release says that it was made in the future.", hint="Is the clock right?")
+        agreement = self.settings.agreement_of(checked.manifest.agreement)
+        if agreement is not None:
+            expect_members(checked.signatures, agreement)
+        return checked
+
+    def _make_visible(
+        self, caller: Caller, announced: Upload, checked: Checked, files: dict[str, tuple[int, str]]
+    ) -> Release:
+        key, name = checked.signatures[0].public_key, f"{announced.model}@{announced.version}"
+        for _ in range(2):  # a rival's first release of this name may come between, too
+            release = Release(
+                model=announced.model,
+                version=announced.version,
+                agreement=checked.manifest.agreement,
+                published=int(time.time()),
+                files=[File(name=file, size=size, sha256=sha256) for file, (size, sha256) in files.items()],
+            )
+            try:
+                with self.database.session() as session:
+                    _expect_owner(session, announced.model, key)
+                    session.add(release)
+                    session.flush()
+                    audit.record(session, Action.PUBLISH, caller, name)
+            except IntegrityError:
+                continue
+            return release
+        raise Taken
+
+    def cosign(self, caller: Caller, release: Release, data: bytes) -> int:
+        """Add labels' signatures to a published release; how many were new.
+
+        Args:
+            caller: who brings them.
+            release: which one.
+            data: a `manifest.sig`; what is in it already, or of the coordinator, is passed over.
+
+        Raises:
+            ReleaseError: a signature does not hold, or the signer is no member of a federation known here.
+        """
+        agreement = self.settings.agreement_of(release.agreement)
+        if agreement is None:
+            raise ReleaseError(
+                "This registry does not know the members of the release's federation, so nobody can co-sign.",
+                hint="Its operator gives the agreement: sottovoce serve --key federation.toml.",
+            )
+        more = [each for each in decode(data) if each.role is Role.LABEL]
+        entries = {each.name: each.sha256 for each in release.files}
+        manifest = self.store.blob(entries[MANIFEST_FILE]).read_bytes()
+        for _ in range(ATTEMPTS):
+            with self.database.session() as session:
+                current = session.get_one(File, (release.id, SIGNATURE_FILE))
+                kept = decode(self.store.blob(current.sha256).read_bytes())
+                new = extended(kept, more, manifest, agreement)
+                if len(new) == len(kept):
+                    return 0
+                encoded = encode(new)
+                changed = session.execute(
+                    update(File)  # only if nobody else added one meanwhile
+                    .where(File.release_id == release.id, File.name == SIGNATURE_FILE, File.sha256 == current.sha256)
+                    .values(size=len(encoded), sha256=self.store.keep_bytes(encoded))
+                    .returning(File.size)
+                ).all()
+                if changed:
+                    names = ",".join(each.name for each in new[len(kept) :])
+                    audit.record(session, Action.COSIGN, caller, f"{release.model}@{release.version} {names}")
+                    return len(new) - len(kept)
+        raise TooMany
+
+    def sweep(self) -> None:
+        """Clear away what interrupted uploads left."""
+        with self.database.session() as session:
+            self._forget_old(session)
+            used = list(session.scalars(select(File.sha256)))
+        self.store.sweep(used)
+
+    def _forget_old(self, session: Session) -> None:
+        for upload in session.scalars(select(Upload).where(Upload.started < time.time() - UPLOAD_SECONDS)):
+            self.store.drop(upload.id)
+            session.delete(upload)
+
+    def _forget(self, upload: str) -> None:
+        self.store.drop(upload)
+        with self.database.session() as session:
+            session.execute(delete(Upload).where(Upload.id == upload))
+
+
+def _expect_owner(session: Session, name: str, key: bytes) -> None:
+    """A name belongs to the coordinator who published under it first; a new one is private."""
+    model = session.get(Model, name)
+    if model is None:
+        session.add(Model(name=name, visibility=Visibility.PRIVATE, coordinator_key=key))
+        session.flush()
+    elif model.coordinator_key != key:
+        raise ReleaseError("Releases of this name are another coordinator's.", hint="Choose another name.")
+
+
+def _size_and_digest(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, sha256_file(path)

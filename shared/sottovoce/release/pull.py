@@ -1,0 +1,238 @@
+"""Downloads a release: nothing of it is usable before all of it was checked against the pinned key.
+
+In this order: the manifest's signatures under the pinned key; that it is the release that was asked for, not older and
+not other than what was seen before; then each file by the size and digest that the manifest gives, aside, going on
+where an earlier download broke off; then the whole release as `check` does; and only then its folder appears.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sottovoce.agreement import NAME
+from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
+from sottovoce.files import folder_aside, sha256_file, write_bytes
+from sottovoce.release.check import (
+    FILES,
+    LARGEST_MANIFEST,
+    LARGEST_SIGNATURES,
+    Checked,
+    check,
+    check_signatures,
+)
+from sottovoce.release.cosignatures import extended
+from sottovoce.release.manifest import CONTENT_FILES, MANIFEST_FILE, SIGNATURE_FILE, FileEntry, Manifest
+from sottovoce.release.reading import read_manifest
+from sottovoce.release.registry import Progress, RegistryClient
+from sottovoce.release.seen import Seen
+from sottovoce.release.signatures import decode, encode
+from sottovoce.release.versions import VERSION, Reference, expect_identity, version_of
+
+PAGES = 1000
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model as a registry lists it: unsigned, and so for looking only."""
+
+    name: str
+    visibility: str
+    newest: str | None
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull came to: the release, and whether its folder was in order and the same before."""
+
+    reference: Reference
+    checked: Checked
+    already: bool
+
+
+def listed(client: RegistryClient) -> list[Listed]:
+    """The models of a registry that the caller may see.
+
+    Raises:
+        RegistryError: it cannot be reached, or its answer is none.
+    """
+    found: list[Listed] = []
+    after = ""
+    for _ in range(PAGES):
+        page = _expect(client.json(f"models?after={after}"), dict)
+        found += [_listed(each) for each in _expect(page.get("models"), list)]
+        if page.get("next") is None:
+            return found
+        following = _text(page["next"])
+        if not NAME.fullmatch(following) or following <= after:
+            raise _unreadable()
+        after = following
+    raise _unreadable()
+
+
+def pull(
+    client: RegistryClient,
+    wanted: Reference,
+    key: bytes,
+    out: Path,
+    *,
+    seen: Seen,
+    progress: Progress = lambda *_: None,
+) -> Pulled:
+    """Download a release, check it and put it into its place.
+
+    Args:
+        client: of the registry.
+        wanted: which release; without a version the newest.
+        key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way.
+        out: the release's folder. An older release of the same name that is there is replaced, anything else is not.
+        seen: what was pulled before.
+        progress: called as bytes come.
+
+    Raises:
+        ReleaseError: what the registry hands out is not in order, older than what was seen or is there, or another.
+        RegistryError: the registry cannot be reached, or refuses.
+    """
+    reference = wanted if wanted.version else Reference(wanted.name, _newest(client, wanted.name))
+    if wanted.version is None:
+        seen.expect_no_older(key, reference)
+    path = f"models/{reference.name}/{reference.version}"
+    with _work_folder(out) as work:
+        raw = client.content(f"{path}/files/{MANIFEST_FILE}", LARGEST_MANIFEST)
+        signed = client.content(f"{path}/files/{SIGNATURE_FILE}", LARGEST_SIGNATURES)
+        check_signatures(raw, signed, key)
+        manifest = read_manifest(raw)
+        expect_identity(manifest, reference.name, reference.version or "")
+        seen.expect_same(key, reference, raw)
+        there = _standing(out, manifest, key)
+        if there is not None and there.raw == raw:
+            _extend(out, there, signed)
+            seen.remember(key, reference, raw)
+            return Pulled(reference, check(out, key), already=True)
+        for name in CONTENT_FILES:
+            _fetch(client, f"{path}/files/{name}", manifest.files[name], work / name, progress)
+        write_bytes(work / MANIFEST_FILE, raw)
+        write_bytes(work / SIGNATURE_FILE, signed)
+        with folder_aside(out) as aside:
+            for name in FILES:
+                (work / name).replace(aside / name)
+            checked = check(aside, key)
+            _standing(out, manifest, key)
+        seen.remember(key, reference, raw)
+        shutil.rmtree(work)
+    return Pulled(reference, checked, already=False)
+
+
+def _newest(client: RegistryClient, name: str) -> str:
+    found = _listed(client.json(f"models/{name}"))
+    if found.name != name:
+        raise _unreadable()
+    if found.newest is None:
+        raise ReleaseError(f"All releases of {name} were withdrawn.", hint="Ask the coordinator.")
+    return found.newest
+
+
+def _standing(out: Path, manifest: Manifest, key: bytes) -> Checked | None:
+    """The release that may be replaced or is the same, or None if nothing is in the way."""
+    if not out.exists() and not out.is_symlink():
+        return None
+    if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
+        return None
+    try:
+        there = check(out, key)
+    except ReleaseError as error:
+        raise ReleaseError(
+            f"At the place for the release is something else: {error.message}",
+            hint="It is not replaced. Choose another folder, or move it away.",
+        ) from None
+    if there.manifest.name != manifest.name:
+        raise ReleaseError(f"There is a release of '{there.manifest.name}' already.", hint="Choose another folder.")
+    if there.manifest.created > manifest.created:
+        raise ReleaseError(
+            f"There is a newer release already: {version_of(there.manifest)}.", hint="Choose another folder."
+        )
+    if there.manifest.created == manifest.created and there.manifest != manifest:
+        raise ReleaseError(
+            f"There is another release of version {version_of(manifest)} already, though versions never change.",
+            hint="The coordinator signed both. Do not use it before they have explained it.",
+        )
+    return there
+
+
+def _extend(out: Path, there: Checked, signed: bytes) -> None:
+    """Add the signatures that came since; those that are there stay, whatever the registry hands out."""
+    signatures = extended(there.signatures, decode(signed), there.raw)
+    if len(signatures) > len(there.signatures):
+        write_bytes(out / SIGNATURE_FILE, encode(signatures))
+
+
+@contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    """Where a download waits, beside its place, for its next attempt; one at a time."""
+    work = out.parent / f".{out.name}.download"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=0):
+            yield work
+    except Timeout:
+        raise ConfigurationError("Another download to the same folder is under way.") from None
+    finally:
+        if work.is_dir() and not any(work.iterdir()):
+            work.rmdir()
+        if not work.exists():
+            work.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _fetch(client: RegistryClient, path: str, entry: FileEntry, target: Path, progress: Progress) -> None:
+    """A file with the digest that the manifest gives. What was resumed and does not fit is fetched anew, once."""
+    if target.is_file() and _fits(target, entry):
+        progress(target.name, entry.size, entry.size)
+        return
+    partial = target.with_name(f"{entry.sha256}.part")
+    resumed = partial.exists()
+    client.download(path, entry, partial, progress)
+    if resumed and not _fits(partial, entry):
+        partial.unlink()
+        client.download(path, entry, partial, progress)
+    if not _fits(partial, entry):
+        partial.unlink()
+        raise ReleaseError(
+            f"The registry hands out a {target.name} that is not the file that was signed.",
+            hint="It is damaged or was exchanged there. Tell whoever runs the registry.",
+        )
+    partial.replace(target)
+
+
+def _fits(path: Path, entry: FileEntry) -> bool:
+    return path.stat().st_size == entry.size and sha256_file(path) == entry.sha256
+
+
+def _listed(value: Any) -> Listed:
+    value = _expect(value, dict)
+    versions = tuple(_text(_expect(each, dict).get("version")) for each in _expect(value.get("releases"), list))
+    newest = None if value.get("newest") is None else _text(value["newest"])
+    name = _text(value.get("name"))
+    if not NAME.fullmatch(name) or not all(map(VERSION.fullmatch, versions)) or newest not in (None, *versions):
+        raise _unreadable()
+    return Listed(name, _text(value.get("visibility")), newest, versions)
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise _unreadable()
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str or not value.isprintable():
+        raise _unreadable()
+    return value
+
+
+def _unreadable() -> RegistryError:
+    return RegistryError("The registry's answer cannot be read.", hint="Is this the address of a registry?")

@@ -1,0 +1,319 @@
+"""A registry over HTTP, as a publisher or consumer sees it. Nothing it says is believed beyond what it is asked for.
+
+Answers are bounded, addresses are made of checked names only, redirects are not followed (a token must not travel
+elsewhere), and a broken download goes on where it broke off.
+"""
+
+import ipaddress
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from sottovoce import __version__
+from sottovoce.errors import ConfigurationError, RegistryError
+from sottovoce.release.manifest import FileEntry
+
+ATTEMPTS = 6
+LONGEST_WAIT_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
+LARGEST_ANSWER = 1 << 24
+LARGEST_TOKEN_FILE = 4096
+LONGEST_DETAIL = 500
+TRY_AGAIN = {429, 500, 502, 503, 504}
+CHUNK = 1 << 18
+
+Progress = Callable[[str, int, int], object]
+"""Called with a file's name, the bytes that are there, and the bytes that it has."""
+
+
+class _Transient(Exception):
+    """It may work later."""
+
+    def __init__(self, error: RegistryError, wait: float = 0.0) -> None:
+        super().__init__()
+        self.error = error
+        self.wait = wait
+
+
+class Refused(RegistryError):
+    """The registry answered, and said no; `status` is the HTTP status code."""
+
+    def __init__(self, message: str, status: int, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class RegistryClient:
+    """A connection to a registry.
+
+    Args:
+        url: such as https://models.example.org; http only on this machine, unless there is no token to protect.
+        token: an access token, or None to ask as anybody.
+        authority: PEM file of the certificate authority to trust instead of the system's.
+        transport: for tests.
+
+    Raises:
+        ConfigurationError: the URL is none, would send the token readable, or the authority's file cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        authority: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        _expect_url(url, token)
+        self._http = httpx.Client(
+            base_url=url.rstrip("/") + "/v1/",
+            headers={"User-Agent": f"sottovoce/{__version__}", "Accept-Encoding": "identity"}
+            | ({"Authorization": f"Bearer {token}"} if token else {}),
+            verify=_trusting(authority),
+            timeout=TIMEOUT_SECONDS,
+            transport=transport,
+        )
+
+    def __enter__(self) -> "RegistryClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def json(self, path: str, method: str = "GET", body: Any = None, content: bytes | None = None) -> Any:
+        """What the registry answers, as JSON; None for an empty answer.
+
+        Raises:
+            Refused: it says no.
+            RegistryError: it cannot be reached, or its answer is no JSON.
+        """
+        data = self._retried(lambda: self._once(method, path, LARGEST_ANSWER, json=body, content=content))
+        try:
+            return json.loads(data) if data else None
+        except (ValueError, RecursionError):
+            raise RegistryError("The registry's answer is not JSON.", hint="Is this the address of one?") from None
+
+    def content(self, path: str, limit: int) -> bytes:
+        """A small file's bytes, `limit` at most.
+
+        Raises:
+            Refused: the registry says no.
+            RegistryError: it cannot be reached, or sends more.
+        """
+        data: bytes = self._retried(lambda: self._once("GET", path, limit))
+        return data
+
+    def send(self, path: str, file: Path, progress: Progress = lambda *_: None) -> None:
+        """Upload a file.
+
+        Raises:
+            Refused: the registry says no.
+            RegistryError: it cannot be reached.
+        """
+        size = file.stat().st_size
+
+        def body() -> Iterator[bytes]:
+            sent = 0
+            with file.open("rb") as opened:
+                while chunk := opened.read(CHUNK):
+                    yield chunk
+                    sent += len(chunk)
+                    progress(file.name, sent, size)
+
+        headers = {"Content-Length": str(size)}
+        self._retried(lambda: self._once("PUT", path, LARGEST_ANSWER, content=body(), headers=headers))
+
+    def download(self, path: str, entry: FileEntry, partial: Path, progress: Progress = lambda *_: None) -> None:
+        """Fetch a file of known size and digest, going on from what is in `partial` already. The caller checks it.
+
+        Args:
+            path: below /v1/.
+            entry: as the signed manifest states it; the digest is what the server's ETag must be to go on.
+            partial: what came so far, and when this returns, exactly as many bytes as there should be.
+            progress: called as bytes come.
+
+        Raises:
+            Refused: the registry says no.
+            RegistryError: it cannot be reached, sends more than it should, or no more comes.
+        """
+
+        def size() -> int:
+            return partial.stat().st_size if partial.exists() else 0
+
+        if size() > entry.size:
+            partial.unlink()
+        while (before := size()) < entry.size:
+            try:
+                self._retried(lambda: self._part(path, entry, partial, progress), lambda: size() > before)
+            except _Progressed:
+                continue
+        if entry.size == 0:
+            partial.touch()
+
+    def _part(self, path: str, entry: FileEntry, partial: Path, progress: Progress) -> None:
+        """One request for the rest of a file. What came before it broke is kept."""
+        start = partial.stat().st_size if partial.exists() else 0
+        headers = {"Range": f"bytes={start}-", "If-Range": f'"{entry.sha256}"'} if start else {}
+        with self._answer("GET", path, headers=headers) as answer:
+            if answer.status_code == 206:
+                expected = f"bytes {start}-{entry.size - 1}/{entry.size}"
+                if answer.headers.get("content-range") != expected:
+                    raise RegistryError("The registry sends another part of the file than was asked for.")
+            else:
+                start = 0
+            with partial.open("ab" if start else "wb") as out:
+                for chunk in answer.iter_raw():  # in whole chunks, the last one before a break would be lost
+                    start += len(chunk)
+                    if start > entry.size:
+                        raise RegistryError("The registry sends more than the signed manifest says that there is.")
+                    out.write(chunk)
+                    progress(path.rpartition("/")[2], start, entry.size)
+        if start < entry.size:
+            raise _Transient(RegistryError("The registry ends the file too early."))
+
+    def _once(self, method: str, path: str, limit: int, **request: Any) -> bytes:
+        with self._answer(method, path, **request) as answer:
+            return _bounded(answer, limit)
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        """An answer that is neither a refusal nor a failure."""
+        try:
+            with self._http.stream(method, path, **request) as answer:
+                if answer.status_code in TRY_AGAIN:
+                    raise _Transient(_refusal(answer), _retry_after(answer))
+                if not answer.is_success:
+                    raise _refusal(answer)
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    raise RegistryError("The registry sends a compressed answer, which nobody asked for.")
+                yield answer
+        except httpx.TransportError as error:
+            raise _Transient(_unreachable(error)) from None
+        except httpx.InvalidURL:
+            raise ConfigurationError("The registry's address cannot be used.") from None
+
+    def _retried(self, what: Callable[[], Any], progressed: Callable[[], bool] = lambda: False) -> Any:
+        patience = wait_exponential_jitter(initial=0.2, max=5, jitter=0.3)
+
+        def wait(state: RetryCallState) -> float:
+            failure = state.outcome.exception() if state.outcome else None
+            asked = failure.wait if isinstance(failure, _Transient) else 0.0
+            return max(patience(state), min(asked, LONGEST_WAIT_SECONDS))
+
+        def stop(state: RetryCallState) -> bool:
+            return progressed() or state.attempt_number >= ATTEMPTS
+
+        try:
+            return Retrying(retry=retry_if_exception_type(_Transient), stop=stop, wait=wait, reraise=True)(what)
+        except _Transient as failure:
+            if progressed():
+                raise _Progressed from None
+            raise failure.error from None
+
+
+class _Progressed(Exception):
+    """It broke off, but further on than the last time: patience begins anew."""
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds.
+
+    Raises:
+        ConfigurationError: it cannot be read, can be read by others, or holds no token.
+    """
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            text = file.read(LARGEST_TOKEN_FILE).decode("ascii", errors="replace").strip()
+    except OSError as error:
+        raise ConfigurationError(f"The token's file cannot be read: {error.strerror}.") from None
+    if mode & 0o077:
+        raise ConfigurationError("The token's file can be read by others.", hint=f"chmod 600 {path.name}")
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigurationError("The token's file holds no token.", hint="It holds one line: the token.")
+    return text
+
+
+def _expect_url(url: str, token: str | None) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
+        raise ConfigurationError(
+            "That is no registry's address.", hint="It looks like https://models.example.org or http://127.0.0.1:8470."
+        )
+    if parts.scheme == "http" and token and not _is_here(host):
+        raise ConfigurationError(
+            "Over http, the token could be read on the way.", hint="Use https, or leave out the token."
+        )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError:  # SSLError is one
+        raise ConfigurationError(
+            "The certificate authority's file cannot be used.", hint="It is a PEM file with its certificate."
+        ) from None
+
+
+def _bounded(answer: httpx.Response, limit: int) -> bytes:
+    data = bytearray()
+    for chunk in answer.iter_raw():
+        data += chunk
+        if len(data) > limit:
+            raise RegistryError(f"The registry sends more than the {limit:,} bytes that there may be.")
+    return bytes(data)
+
+
+def _refusal(answer: httpx.Response) -> Refused:
+    """What the registry says, in as far as it can be shown."""
+    try:
+        said = json.loads(_bounded(answer, LARGEST_ANSWER))
+        detail, hint = said.get("detail"), said.get("hint")
+    except (ValueError, RecursionError, AttributeError, RegistryError):
+        detail, hint = None, None
+    if answer.is_redirect:
+        hint = "It answers with a redirect, which is not followed: give the address that it redirects to."
+    words = detail if isinstance(detail, str) else f"status {answer.status_code}"
+    return Refused(
+        f"The registry says: {_printable(words)}",
+        answer.status_code,
+        hint=_printable(hint) if isinstance(hint, str) else None,
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_DETAIL])
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    asked = answer.headers.get("retry-after", "")
+    return float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
+
+
+def _unreachable(error: httpx.TransportError) -> RegistryError:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return RegistryError(
+            "The registry's certificate is by no authority that is trusted here.",
+            hint="--authority names the certificate of the one that made it.",
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return RegistryError("The registry does not answer in time.")
+    return RegistryError("The registry cannot be reached.", hint="Is the address right, and is it running?")

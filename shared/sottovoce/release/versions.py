@@ -1,0 +1,72 @@
+"""Which release of a name is meant: its version is the time at which it was made, as its signed manifest states it.
+
+Nobody but the signer can give a release another name or version, and versions sort as their times do (decision 0020).
+"""
+
+import re
+from dataclasses import dataclass
+
+from sottovoce.agreement import NAME
+from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.release.manifest import Manifest
+
+VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+
+def version_of(manifest: Manifest) -> str:
+    """The version of a release, such as 20250131T120000Z."""
+    return manifest.created.replace("-", "").replace(":", "")
+
+
+def publishable_name(manifest: Manifest) -> str:
+    """The name of a release, if it can stand in an address.
+
+    Raises:
+        ReleaseError: it cannot.
+    """
+    if not NAME.fullmatch(manifest.name):
+        raise ReleaseError(
+            "The release's name cannot stand in a registry: it takes small letters, digits, '.', '_' and '-', "
+            "at most 63 of them, and starts with a letter or digit.",
+        )
+    return manifest.name
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name, and a version or None for the newest."""
+
+    name: str
+    version: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Read `NAME` or `NAME@VERSION`.
+
+        Raises:
+            ConfigurationError: it is neither.
+        """
+        name, at, version = text.partition("@")
+        if not NAME.fullmatch(name) or (at and not VERSION.fullmatch(version)):
+            raise ConfigurationError(
+                "That names no release.",
+                hint="Write NAME or NAME@VERSION, such as isles-style-svm@20250131T120000Z; "
+                "`sottovoce release list` shows what there is.",
+            )
+        return cls(name, version if at else None)
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+def expect_identity(manifest: Manifest, name: str, version: str) -> None:
+    """A registry may hand out only what was asked for.
+
+    Raises:
+        ReleaseError: the manifest is another release's.
+    """
+    if (manifest.name, version_of(manifest)) != (name, version):
+        raise ReleaseError(
+            f"The registry handed out another release than {name}@{version}.",
+            hint="Its signed manifest states another name or time. Do not use it, and tell the coordinator.",
+        )

@@ -1,0 +1,192 @@
+"""Real labels that live on disk, a real aggregator, and the faults that strike them in the middle of a message."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sottovoce.agreement import Agreement
+from sottovoce.errors import SottovoceError
+from sottovoce.features.extract import default_spec, summary_names
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.protocol.aggregator import Aggregator, Sum
+from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.messages import Announcement, Kind, Message, ReportRequest, decode
+from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.ring import Ring
+from sottovoce.training import TrainingConfig, Trust
+from sottovoce.wire import parameters_digest
+from sottovoce_client import ledger as ledger_module
+from sottovoce_client import work
+from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce_client.home import LabelHome
+from sottovoce_client.label import Label
+from sottovoce_client.ledger import Ledger
+from sottovoce_client.prepare import Prepared
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.federation import Federation
+from sottovoce_simulations.partition import Scheme
+
+CLASSES = ("blues", "chorale", "techno")
+
+
+@cache
+def _prepared(number: int) -> Prepared:
+    def dataset(tracks: int, seed: int) -> TrackDataset:
+        random, shape = np.random.default_rng(seed), (2, len(summary_names(default_spec())))
+        values = random.normal(size=(tracks, *shape)).astype(np.float32)
+        return TrackDataset.build(
+            [Sample(value, track % len(CLASSES), None, track) for track, value in enumerate(values)], default_spec()
+        )
+
+    return Prepared(dataset(40, number), dataset(9, 100 + number))
+
+
+@dataclass
+class Table:
+    """Everybody of one run. Each message finds its label as a new process would: opened from its disk.
+
+    `sent` holds what each label was asked, and whether it answered; `vectors` what it put into a round, unmasked.
+    """
+
+    homes: dict[str, LabelHome]
+    agreement: Agreement
+    config: TrainingConfig
+    aggregator: Aggregator = field(init=False)
+    sent: list[tuple[str, Message, bool]] = field(default_factory=list)
+    vectors: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.aggregator = Aggregator(self.agreement, Announcement.of(self.agreement, self.config))
+        family = registry.family(self.config.task, self.config.family)
+        self.parameters = initial(family, default_spec(), len(CLASSES), self.config.seed)
+
+    def restart_coordinator(self) -> None:
+        """What is left is what a coordinator keeps: the announcement and the adverts."""
+        kept = Aggregator(self.agreement, self.aggregator.announcement)
+        for advert in self.aggregator.adverts.values():
+            kept.receive(advert)
+        self.aggregator = kept
+
+    def ask(self, label: str, message: Message) -> Message | None:
+        """A label's answer; None where it does not answer."""
+        parameters = self.parameters if isinstance(message, ReportRequest) else None
+        try:
+            answer = decode(Label.open(self.homes[label].root).answer(message.encode(), parameters))
+        except (SottovoceError, OSError):
+            self.sent.append((label, message, False))
+            return None
+        self.sent.append((label, message, True))
+        return answer
+
+    def ask_and_kill(self, label: str, message: Message, arm: Callable[[], None]) -> int:
+        """A process of its own gets the message, and is killed on the way: its exit status."""
+        process = os.fork()
+        if not process:  # nothing of pytest's may run in here
+            try:
+                signal.alarm(60)
+                arm()
+                parameters = self.parameters if isinstance(message, ReportRequest) else None
+                Label.open(self.homes[label].root).answer(message.encode(), parameters)
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    def request(self, number: int) -> ReportRequest:
+        """Open a round with everybody who has joined."""
+        config = self.config
+        counters = len(registry.task(config.task).counters(len(CLASSES)))
+        participants = self.aggregator.adverts
+        layout = VectorLayout.for_round(config, Kind.TRAIN, self.parameters.size, counters, len(participants))
+        digest = parameters_digest(self.parameters)
+        return self.aggregator.start_round(number, Kind.TRAIN, participants, digest, layout.elements)
+
+    def exact(self, total: Sum) -> bool:
+        """Whether a sum is that of its survivors' vectors, to the last bit."""
+        ring = Ring(self.config.ring_bits)
+        expected = ring.zeros(total.vector.size)
+        for label in total.survivors:
+            expected += self.vectors[total.round, label]
+        ring.reduce(expected)
+        return bool((expected == total.vector).all())
+
+    def charged(self, label: str) -> list[int]:
+        """Rounds that a label's ledger, verified from its first row on, holds as spent."""
+        with Ledger(self.homes[label].ledger_file) as ledger:
+            return [row.round for row in ledger.rows() if row.kind is ledger_module.Kind.CHARGE]
+
+    def spent(self, label: str) -> float:
+        """ε of all that a label has charged."""
+        with Ledger(self.homes[label].ledger_file) as ledger:
+            return ledger.epsilon(self.config.delta)
+
+
+@pytest.fixture(scope="session")
+def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Federation, TrainingConfig]]:
+    """A federation for each kind of noise and number of labels, made once and copied by every test."""
+
+    @cache
+    def make(noise: str, labels: int) -> tuple[Federation, TrainingConfig]:
+        root = tmp_path_factory.mktemp("federation")
+        folders = [root / "catalogues" / f"label-{number}" for number in range(1, labels + 1)]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        shared = noise != "local"
+        experiment = Experiment(
+            root / "catalogues",
+            Scheme.parse("as-is"),
+            rounds=4,
+            noise=Trust.SHARED if shared else Trust.LOCAL,
+            honest=2 if shared else None,
+            period=2 if noise == "in turns" else None,
+            seed=7,
+        )
+        config = experiment.training(CLASSES, labels)
+        if not shared:
+            config = config.changed(local_steps=2, batch_size=20)
+        federation = Federation.create(root / "homes", folders, root / "cache", experiment)
+        agreement = replace(federation.agreement, n_min=labels - 1)
+        for home in federation.homes:
+            agreement.write(home.agreement_file)
+        return replace(federation, agreement=agreement), config
+
+    return make
+
+
+@pytest.fixture
+def a_table(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    _templates: Callable[[str, int], tuple[Federation, TrainingConfig]],
+) -> Callable[..., Table]:
+    """Makes a table of labels whose data are made up, and listens to what they report."""
+    torch.set_num_threads(1)  # a forked process has no use for the pool of its parent
+    monkeypatch.setattr(work, "prepare", lambda home, config: _prepared(int(home.name[-1])))
+
+    def make(noise: str = "local", labels: int = 5) -> Table:
+        federation, config = _templates(noise, labels)
+        homes = {}
+        for home in federation.homes:
+            shutil.copytree(home.root, tmp_path / home.name)
+            homes[home.name] = LabelHome.open(tmp_path / home.name)
+        table = Table(homes, federation.agreement, config)
+        report = Participant.report
+
+        def listened(participant: Participant, vector: np.ndarray) -> Message:
+            plain = vector.copy()
+            made = report(participant, vector)
+            table.vectors[made.round, made.label] = plain
+            return made
+
+        monkeypatch.setattr(Participant, "report", listened)
+        return table
+
+    return make

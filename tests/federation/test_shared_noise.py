@@ -1,0 +1,291 @@
+"""Runs whose labels share one noise: what the unmasked sum holds, what it costs, and who is refused."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from sottovoce.errors import ConfigurationError, RoundAborted
+from sottovoce.features.extract import default_spec
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.accountant import epsilon
+from sottovoce.privacy.calibrate import with_least_noise
+from sottovoce.privacy.grid import SumGrid
+from sottovoce.protocol.layout import VectorLayout
+from sottovoce.refusals import RefusalReason
+from sottovoce.training import Balance, SharedNoise, Stream, Trust, Unit
+from sottovoce.wire import Action
+from sottovoce_client import label as label_module
+from sottovoce_client.label import Label
+from sottovoce_client.ledger import Ledger
+from sottovoce_server.app import train
+from sottovoce_server.sums import SumDecoder
+
+LABELS, HONEST = 5, 3
+
+
+@pytest.fixture
+def agreement(agreement):
+    return replace(agreement, n_min=LABELS, noise=Trust.SHARED, honest=HONEST)
+
+
+@pytest.fixture
+def labels(federation, agreement):
+    for home in federation.homes:
+        agreement.write(home.agreement_file)
+        home.policy_file.write_text('trust = ["shared"]\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n')
+    return [Label(home) for home in federation.homes]
+
+
+@pytest.fixture
+def parameters(config):
+    return initial(registry.family("style", "svm"), default_spec(), len(config.classes), 0).size
+
+
+@pytest.fixture
+def shared(configured, parameters):
+    def make(*, honest=HONEST, sample_rate=1.0, clip_quantile=None, stream=None, **changes):
+        noise = SharedNoise(honest, 1.0, sample_rate, clip_quantile, stream)
+        values = {"local_steps": 1, "batch_size": 240, "server_optimizer": "fedavgm", "learning_rate": 40.0}
+        return with_least_noise(configured(shared=noise, **{**values, **changes}), parameters, LABELS)
+
+    return make
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    """What the coordinator decodes, round by round: (survivors, Decoded)."""
+    seen = []
+    decode = VectorLayout.decode
+
+    def keep(layout, total, survivors):
+        decoded = decode(layout, total, survivors)
+        seen.append((survivors, decoded))
+        return decoded
+
+    monkeypatch.setattr(VectorLayout, "decode", keep)
+    return seen
+
+
+def is_variance(values, variance):
+    """Whether independent centred values have this variance, by a χ² test; the sides together fail once in 10⁵."""
+    statistic = (values.astype(float) ** 2).sum() / variance
+    return chi2.ppf(5e-6, values.size) < statistic < chi2.ppf(1 - 5e-6, values.size)
+
+
+def spent(label, delta=1e-5):
+    with Ledger(label.home.ledger_file) as ledger:
+        return ledger.epsilon(delta)
+
+
+def test_labels_learn_together(grid, agreement, shared):
+    outcome = train(grid, agreement, shared(rounds=8, epsilon=50.0))
+    assert all(record.survivors == tuple(f"label-{n}" for n in range(1, 6)) for record in outcome.history.rounds)
+    assert outcome.history.metrics[8]["accuracy"] > 0.9 > outcome.history.metrics[0]["accuracy"]
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["nobody drops out", "as many as may"])
+def test_the_sum_carries_the_noise_that_was_told_and_no_more(
+    grid, agreement, shared, parameters, sums, monkeypatch, lost
+):
+    """With the tracks' part taken out, what is left in the sum is noise alone."""
+    config = shared(rounds=3)
+    monkeypatch.setattr(label_module, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
+    train(grid, agreement, config)
+    told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
+    for survivors, decoded in sums[: config.rounds]:
+        assert survivors == LABELS - lost
+        assert is_variance(decoded.integers, survivors * told.variance)
+        for wrong in (2 / 3, 3 / 2):
+            assert not is_variance(decoded.integers, wrong * survivors * told.variance)
+        # What the accountant counts on is part of it.
+        assert survivors >= told.honest
+
+
+@pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
+def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
+    monkeypatch.setattr(label_module, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    right = label_module.noised
+    calls = []
+
+    def wrong(rows, plan, randomness):
+        calls.append(1)
+        if bug == "no noise at one label":
+            return rows[-1] if len(calls) % LABELS == 0 else right(rows, plan, randomness)
+        return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
+
+    monkeypatch.setattr(label_module, "noised", wrong)
+    config = shared(rounds=1)
+    train(grid, agreement, config)
+    told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
+    assert not is_variance(sums[0][1].integers, LABELS * told.variance)
+
+
+def test_every_label_pays_the_same_and_what_was_promised(grid, agreement, shared, labels):
+    config = shared(rounds=4)
+    outcome = train(grid, agreement, config)
+    figures = {spent(label) for label in labels}
+    assert len(figures) == 1
+    assert 0.98 * config.epsilon < figures.pop() <= config.epsilon
+    assert {promise.epsilon for promise in outcome.history.promises} == {config.epsilon}
+
+
+def test_a_run_costs_what_pooled_training_with_the_same_noise_costs(shared, parameters):
+    """Nothing of any catalogue, and not the number of labels, is in the price: one budget over all."""
+    config = shared(rounds=4)
+    event = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 4)
+    assert event.noise_multiplier == pytest.approx(config.shared.noise_multiplier)
+    assert epsilon([event], config.delta) == pytest.approx(config.epsilon, rel=0.02)
+
+
+@pytest.mark.parametrize("balance", [Balance.LOSS, Balance.SAMPLING])
+def test_balancing_classes_is_accounted_for_within_the_same_ceiling(grid, agreement, shared, labels, balance):
+    config = shared(rounds=2, balance=balance, sample_rate=0.3)
+    train(grid, agreement, config)
+    for label in labels:
+        assert 0.9 * config.epsilon < spent(label) <= config.epsilon
+
+
+def test_a_round_whose_survivors_could_carry_too_little_is_aborted(grid, agreement, shared, labels):
+    """Four of five are needed; with three there is no sum, and what was charged stays charged."""
+    config = shared(rounds=2)
+    grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2", "label-3")
+    with pytest.raises(RoundAborted, match="Every round"):
+        train(grid, agreement, config)
+    assert all(spent(label) > 0 for label in labels)
+
+
+def test_a_label_does_not_answer_a_round_that_could_end_with_less_noise(grid, agreement, shared, labels, federation):
+    """The label's own check, should n_min not have been enough."""
+    careless = replace(agreement, n_min=4)
+    for home in federation.homes:
+        careless.write(home.agreement_file)
+    grid.labels = [Label(home) for home in federation.homes]
+    config = shared(rounds=1)
+    object.__setattr__(careless, "honest", HONEST)
+    grid.lose = lambda label, action: action == Action.ANNOUNCE.value and label == "label-5"
+    outcome = train(grid, careless, config)  # four participants: threshold 3, still as many as are counted on
+    assert outcome.history.rounds[0].survivors == tuple(f"label-{n}" for n in range(1, 5))
+
+
+def test_a_run_on_other_terms_than_agreed_is_declined(grid, agreement, shared, configured):
+    for config in (shared(honest=2), configured(epsilon=8.0)):
+        with pytest.raises(RoundAborted) as caught:
+            train(grid, agreement, config)
+        assert RefusalReason.AGREEMENT.explained in caught.value.hint
+
+
+def test_a_label_that_trusts_nobody_declines(grid, agreement, shared, labels):
+    home = labels[0].home
+    home.policy_file.write_text('trust = ["local"]\n')
+    grid.labels[0] = Label(home)
+    with pytest.raises(RoundAborted) as caught:
+        train(grid, agreement, shared())
+    assert caught.value.hint == f"label-1 declined: {RefusalReason.TRUST.explained}"
+    assert spent(labels[0]) == 0
+
+
+def test_a_label_with_a_lower_ceiling_declines(grid, agreement, shared, labels):
+    """It cannot add noise of its own to all labels' sum."""
+    home = labels[0].home
+    home.policy_file.write_text('trust = ["shared"]\nepsilon_per_run = 4.0\n')
+    grid.labels[0] = Label(home)
+    with pytest.raises(RoundAborted) as caught:
+        train(grid, agreement, shared(epsilon=8.0))
+    assert caught.value.hint == f"label-1 declined: {RefusalReason.PRIVACY.explained}"
+
+
+def test_whole_labels_can_be_the_unit(grid, agreement, shared, labels, sums):
+    config = shared(
+        unit=Unit.LABEL, rounds=2, local_steps=3, batch_size=30, max_grad_norm=1.0, epsilon=50.0, delta=1e-3
+    )
+    for label in labels:
+        label.home.policy_file.write_text(
+            'trust = ["shared"]\ndelta_max = 1e-3\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n'
+        )
+    grid.labels = [Label(label.home) for label in labels]
+    outcome = train(grid, agreement, config)
+    assert not any(record.aborted for record in outcome.history.rounds)
+    with Ledger(labels[0].home.ledger_file) as ledger:
+        (charged,) = ledger.spent()
+        assert (charged.steps, charged.sample_rate) == (2, 1.0)
+        assert 0.9 * config.epsilon < ledger.epsilon(1e-3) <= config.epsilon
+
+
+def test_units_take_turns_and_are_charged_for_all_of_them_at_once(grid, agreement, shared, labels):
+    config = shared(rounds=6, stream=Stream(3, (64, 32, 20)), epsilon=50.0)
+    outcome = train(grid, agreement, config)
+    assert not any(record.aborted for record in outcome.history.rounds)
+    for label in labels:
+        with Ledger(label.home.ledger_file) as ledger:
+            charges = [row for row in ledger.rows() if row.kind == "charge"]
+            assert [len(row.events) for row in charges] == [1, 0, 0, 0, 0, 0]
+            assert 0.95 * config.epsilon < ledger.epsilon(config.delta) <= config.epsilon
+
+
+def test_the_clip_follows_its_quantile(grid, agreement, shared, monkeypatch):
+    clips = []
+    update = SumDecoder.update
+
+    def watched(decoder, *arguments):
+        clips.append(decoder.clip)
+        return update(decoder, *arguments)
+
+    monkeypatch.setattr(SumDecoder, "update", watched)
+    # From far above: nearly all gradients are within the clip, so it has to fall.
+    train(
+        grid,
+        agreement,
+        shared(rounds=8, clip_quantile=0.5, max_grad_norm=50.0, epsilon=50.0, server_learning_rate=1e-3),
+    )
+    assert clips[0] == 50.0
+    assert clips[-1] < 50 * math.exp(-0.3 * 0.4 * 6)
+    assert all(later < earlier for earlier, later in itertools.pairwise(clips))
+
+
+def test_a_lost_clip_is_refused(grid, agreement, shared):
+    def tamper(label, message):
+        if "clip" in message.content.array_records.get("arrays", {}):
+            del message.content.array_records["arrays"]["clip"]
+
+    grid.tamper = tamper
+    with pytest.raises(RoundAborted, match="Every round"):
+        train(grid, agreement, shared(rounds=1, clip_quantile=0.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"private": False}, "no noise to share"),
+        ({"local_steps": 2}, "Expected local_steps=2 to be 1"),
+        ({"unit": Unit.LABEL, "balance": Balance.LOSS}, "Expected balance=loss to be none"),
+        ({"unit": Unit.LABEL, "sample_rate": 0.5}, "every label takes part in every round"),
+        ({"stream": Stream(3, (1,)), "balance": Balance.SAMPLING}, "Expected balance=sampling not to be"),
+        ({"stream": Stream(3, (1,)), "sample_rate": 0.5}, "Expected sample_rate=0.5 to be 1"),
+        ({"stream": Stream(3, (1,)), "clip_quantile": 0.5}, "Expected clip_quantile=0.5 to be unset"),
+    ],
+)
+def test_combinations_without_a_proof_are_refused(shared, changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        shared(**changes)
+
+
+def test_a_label_as_the_unit_needs_shared_noise(configured):
+    with pytest.raises(ConfigurationError, match="needs shared noise"):
+        configured(unit=Unit.LABEL)
+
+
+@pytest.mark.parametrize("honest", [0, 5])
+def test_an_agreement_cannot_count_on_more_labels_than_survive(agreement, honest):
+    with pytest.raises(ConfigurationError, match=f"honest = {honest}"):
+        replace(agreement, honest=honest)
+
+
+def test_local_noise_counts_on_nobody(agreement):
+    with pytest.raises(ConfigurationError, match="honest = 3 is for shared noise"):
+        replace(agreement, noise=Trust.LOCAL)

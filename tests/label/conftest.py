@@ -1,0 +1,121 @@
+"""A label's home, an agreement that names it, and the program as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tomli_w
+from flwr.cli.build import build_fab_from_files
+from typer.testing import CliRunner
+
+from sottovoce.agreement import Agreement, Member
+from sottovoce.cli import app
+from sottovoce.features.extract import default_spec
+from sottovoce.identity import Identity
+from sottovoce.invitation import Invitation
+from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce_client.bundle import APP
+from sottovoce_client.home import LabelHome
+
+NAME = "blue-note"
+CERTIFICATE = Path(__file__).parent / "authority.pem"
+
+
+@pytest.fixture
+def label_home(tmp_path):
+    return LabelHome.create(tmp_path / "home", name=NAME)
+
+
+@pytest.fixture
+def coordinator():
+    return Identity.generate()
+
+
+@pytest.fixture
+def agreement(label_home, coordinator):
+    others = (Member(f"label-{n}", Identity.generate().public_key) for n in range(3))
+    return Agreement("test", coordinator.public_key, (Member(NAME, label_home.identity().public_key), *others))
+
+
+@pytest.fixture
+def invite(tmp_path, coordinator, agreement):
+    """Writes a signed federation.toml, of this agreement or another one."""
+
+    def write(chosen=agreement, signer=coordinator, name="federation.toml") -> Path:
+        certificate = CERTIFICATE.read_text()
+        Invitation.sign(signer, chosen, superlink="127.0.0.1:9092", certificate=certificate).write(tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def run(label_home):
+    """Runs `sottovoce label …` on the home; (exit code, stdout, stderr)."""
+
+    def invoke(*arguments, home=True, **options):
+        where = ["--home", str(label_home.root)] if home else []
+        result = CliRunner().invoke(app, ["label", *map(str, arguments), *where], **options)
+        assert not isinstance(result.exception, Exception) or isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        return result.exit_code, result.stdout, result.stderr
+
+    return invoke
+
+
+@pytest.fixture
+def as_json(run):
+    def invoke(*arguments):
+        code, out, _ = run(*arguments, "--json")
+        return code, json.loads(out)
+
+    return invoke
+
+
+@pytest.fixture
+def config():
+    return TrainingConfig(
+        task="style",
+        family="svm",
+        classes=("blues", "waltz"),
+        feature_spec=default_spec().digest,
+        rounds=4,
+        local_steps=1,
+        batch_size=16,
+        learning_rate=0.1,
+        momentum=0.0,
+        max_grad_norm=1.0,
+        private=True,
+        epsilon=4.0,
+        delta=1e-5,
+        unit=Unit.TRACK,
+        shared=None,
+        balance=Balance.NONE,
+        segments_per_track=1,
+        update_clip=1.0,
+        ring_bits=32,
+        server_optimizer="fedavg",
+        server_learning_rate=1.0,
+        holdout=0.2,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def a_bundle():
+    """A bundle that holds only configuration."""
+
+    def make(files=()):
+        data = tomli_w.dumps(
+            {
+                "project": {"name": "sottovoce", "version": "0.1.0", "dependencies": []},
+                "tool": {
+                    "flwr": {
+                        "app": {"publisher": "sottovoce", "components": {"serverapp": "any:app", "clientapp": APP}}
+                    }
+                },
+            }
+        ).encode()
+        return build_fab_from_files({"pyproject.toml": data, **dict(files)})[0]
+
+    return make

@@ -1,0 +1,263 @@
+"""The labels' own code, audited: what it does for real stays below its claim, and bugs planted in it are found.
+
+A coordinator keeps the model at zero, so that each canary (a track whose features no other has) has the same gradient
+in each round, and reads all rounds' sums. It colludes with all labels but the honest ones, whose sums these are.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import sottovoce.privacy.grid
+import sottovoce_client.contribution
+import sottovoce_client.gradients
+from sottovoce.entropy import Randomness, SystemRandomness
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.style.svm import Svm
+from sottovoce.privacy.calibrate import plan_for, with_least_noise
+from sottovoce.privacy.factorisation import BandedToeplitz
+from sottovoce.privacy.grid import SumGrid
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.messages import Kind
+from sottovoce.training import SharedNoise, Stream, TrainingConfig
+from sottovoce_client.contribution import noised, units_sum
+from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce_client.sampling import UnitSampler
+from sottovoce_client.training import train
+from sottovoce_simulations.audit import audit, periodic_scores, poisson_scores
+
+CANARIES = 2000
+PARAMETERS = 2 * CANARIES
+EXPECTED = CANARIES // 2
+SEGMENTS = 6
+CLIP = 0.1  # a seventh of a canary's gradient
+DELTA = 1e-5
+NO_COUNTERS = np.zeros(0, np.int64)
+
+
+class Bare(nn.Module):
+    """A linear model without an intercept, so that canaries' gradients are orthogonal."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(CANARIES, 2, bias=False)
+
+    def forward(self, features):
+        return self.linear(functional.normalize(features, dim=1))
+
+
+class Canaries(Svm):
+    def build(self, spec, classes):
+        return Bare()
+
+
+FAMILY, SPEC = Canaries(), FeatureSpec()
+
+
+@dataclass(frozen=True)
+class Federation:
+    """What is audited: the honest labels' code, for all rounds of a run.
+
+    Args:
+        config: of the run.
+        plan: of every label.
+        labels: honest ones, among whom the canaries are spread.
+        period: of canaries' turns, where they are not sampled; else None.
+        segments_as_tracks: a bug in which each segment is a track of its own.
+        sums: each label's, of the rounds so far.
+    """
+
+    config: TrainingConfig
+    plan: PrivacyPlan
+    labels: int = 1
+    period: int | None = None
+    segments_as_tracks: bool = False
+    sums: list[list[np.ndarray]] = field(default_factory=list)
+
+    def __call__(self, included):
+        datasets = [self._dataset(np.flatnonzero(included)[label :: self.labels]) for label in range(self.labels)]
+        randomness, self.sums[:] = Randomness.system(), [[] for _ in datasets]
+        step = self._local if self.plan.grid is None else self._shared
+        directions = [step(datasets, number, randomness) for number in range(1, self.config.rounds + 1)]
+        # A gradient has −1/√2 of its norm at its track's own class, 1/√2 at the other; both are one class here.
+        weights = np.array(directions, dtype=np.float64).reshape(self.config.rounds, 2, CANARIES)
+        projections = (weights[:, 1] - weights[:, 0]) / np.sqrt(2)
+        if self.config.shared and self.config.shared.stream:
+            return self._turn_scores(projections)
+        if self.period:
+            return periodic_scores(projections, self.period, self.plan.noise_multiplier)
+        return poisson_scores(projections, self.plan.base_rate, self.plan.noise_multiplier)
+
+    def _dataset(self, canaries):
+        features = np.zeros((len(canaries), CANARIES), np.float16)
+        features[np.arange(len(canaries)), canaries] = 1
+        if self.segments_as_tracks:
+            return TrackDataset.build((Sample(row[None], 0) for row in features for _ in range(SEGMENTS)), SPEC)
+        samples = (
+            Sample(np.tile(row, (SEGMENTS, 1)), 0, turn=int(canary))
+            for row, canary in zip(features, canaries, strict=True)
+        )
+        return TrackDataset.build(samples, SPEC)
+
+    def _turn_scores(self, rows):
+        """Log-likelihood ratios where canaries take turns that the coordinator knows: `[m]`."""
+        grid, stream = self.plan.grid, self.config.shared.stream
+        numbers, canaries = np.arange(1, len(rows) + 1)[:, None], np.arange(CANARIES)
+        turns = (numbers % stream.period == canaries % stream.period).astype(np.float64)
+        expected = sum(
+            coefficient * np.concatenate([np.zeros((back, CANARIES)), turns[: len(rows) - back]])
+            for back, coefficient in enumerate(stream.coefficients)
+        )
+        variance = self.labels * grid.variance / grid.scale**2
+        return (expected * (rows - expected / 2)).sum(axis=0) / variance
+
+    def _local(self, datasets, number, randomness):
+        """The sum that a label's update in the clear is made of, in clips: `[P]`."""
+        [dataset] = datasets
+        zero, config = np.zeros(PARAMETERS, np.float32), self.config
+        update = train(FAMILY, zero, dataset, config, self.plan, randomness)
+        return -update * config.batch_size / config.learning_rate / config.max_grad_norm
+
+    def _shared(self, datasets, number, randomness):
+        """The unmasked sum of the honest labels' vectors, in clips: `[P]`."""
+        zero, grid, config = np.zeros(PARAMETERS, np.float32), self.plan.grid, self.config
+        signs = grid.signs(b"audit", number)
+        layout = VectorLayout.for_round(config, Kind.TRAIN, grid.dimension, 0, self.labels)
+        total = np.zeros(layout.elements, layout.ring.dtype)
+        for dataset, earlier in zip(datasets, self.sums, strict=True):
+            earlier.append(units_sum(FAMILY, zero, CLIP, dataset, config, self.plan, signs, number, randomness))
+            total += layout.encode(noised(earlier, self.plan, randomness), NO_COUNTERS)
+        return grid.vector(layout.decode(total, self.labels).integers.astype(np.float64), signs)
+
+
+def local(config, rounds, rate, **changes):
+    """One label that adds all of its noise itself; the coordinator colludes with all others."""
+    batch = round(rate * EXPECTED)
+    config = config.changed(rounds=rounds, batch_size=batch, epsilon=2.0)
+    return Federation(config, plan_for(config, EXPECTED), **changes)
+
+
+def shared(config, rounds, rate, labels, stream=None, **changes):
+    """So many honest labels, which the guarantee counts on."""
+    config = config.changed(
+        rounds=rounds,
+        batch_size=round(rate * EXPECTED),
+        epsilon=2.0,
+        shared=SharedNoise(honest=labels, noise_multiplier=1.0, sample_rate=rate, stream=stream),
+    )
+    config = with_least_noise(config, PARAMETERS, labels)
+    plan = plan_for(config, EXPECTED, grid=SumGrid.of(config, PARAMETERS, labels))
+    return Federation(config, plan, labels, **changes)
+
+
+@pytest.fixture
+def config(config):
+    return config.changed(
+        classes=("chorale", "reel"),
+        feature_spec=SPEC.digest,
+        local_steps=1,
+        learning_rate=1.0,
+        max_grad_norm=CLIP,
+        segments_per_track=SEGMENTS,
+        update_clip=1000.0,
+    )
+
+
+def examined(federation):
+    assert federation.plan.epsilon == pytest.approx(2, rel=0.02)
+    return audit(federation, CANARIES, DELTA, Randomness.system())
+
+
+RIGHT = [
+    (local, (10, 1.0), {}),
+    (local, (30, 0.1), {}),
+    (shared, (10, 1.0, 3), {}),
+    (shared, (30, 0.1, 3), {}),
+    (shared, (10, 1.0, 20), {}),
+    (shared, (32, 1.0, 2), {"stream": Stream(2, BandedToeplitz.optimal(32, 2, 4).coefficients)}),
+]
+
+
+@pytest.mark.parametrize(("form", "arguments", "changes"), RIGHT)
+def test_what_labels_do_is_not_refuted(config, form, arguments, changes):
+    federation = form(config, *arguments, **changes)
+    found = examined(federation)
+    assert not found.refutes(federation.plan.epsilon)
+    # The audit sees something: a twentieth of the promise is refuted.
+    assert found.refutes(federation.plan.epsilon / 20)
+
+
+def is_refuted(federation):
+    found = examined(federation)
+    assert found.epsilon > federation.plan.epsilon
+    return found.refutes(federation.plan.epsilon)
+
+
+def no_noise(monkeypatch):
+    monkeypatch.setattr(SystemRandomness, "gaussian", lambda self, shape, std: torch.zeros(shape))
+    monkeypatch.setattr(sottovoce_client.contribution, "sample", lambda randomness, variance, size: np.int64(0))
+
+
+def test_no_noise_at_one_label(config, monkeypatch):
+    no_noise(monkeypatch)
+    assert is_refuted(local(config, 10, 1.0))
+    assert is_refuted(shared(config, 10, 1.0, 1))
+
+
+def test_noise_divided_by_the_number_of_labels_not_by_its_root(config, monkeypatch):
+    labels, right = 20, sottovoce_client.contribution.sample
+    federation = shared(config, 10, 1.0, labels)
+    monkeypatch.setattr(
+        sottovoce_client.contribution,
+        "sample",
+        lambda randomness, variance, size: right(randomness, variance / labels, size),
+    )
+    assert is_refuted(federation)
+
+
+def no_clip(monkeypatch):
+    monkeypatch.setattr(sottovoce_client.gradients, "_factors", lambda norms, clip: norms * 0 + 1)
+
+
+def test_a_clip_that_does_not_clip(config, monkeypatch):
+    no_clip(monkeypatch)
+    assert is_refuted(local(config, 30, 0.1))
+    # On the grid a vector that is too long counts as nothing: the rounding has the last word.
+    assert not examined(shared(config, 30, 0.1, 3)).refutes(0.2)
+    monkeypatch.setattr(
+        sottovoce.privacy.grid, "_rounded", lambda rotated, bound, randomness: np.rint(rotated).astype(np.int64)
+    )
+    assert is_refuted(shared(config, 30, 0.1, 3))
+
+
+def test_segments_instead_of_tracks_as_the_unit(config):
+    assert is_refuted(local(config, 30, 0.1, segments_as_tracks=True))
+    assert is_refuted(shared(config, 30, 0.1, 3, segments_as_tracks=True))
+
+
+def test_turns_of_which_only_the_first_is_accounted_for(config, monkeypatch):
+    stream = Stream(2, BandedToeplitz.optimal(32, 2, 4).coefficients)
+    monkeypatch.setattr(BandedToeplitz, "sensitivity_squared", lambda self, times, apart: self.column_norm_squared)
+    assert is_refuted(shared(config, 32, 1.0, 2, stream))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "labels"), [(local, ()), (shared, (1,))])
+def test_shuffled_once_instead_of_sampled(config, monkeypatch, form, labels):
+    rounds, period = 1000, 50
+    federation = form(config, rounds, 1 / period, *labels)
+    calls = {"rounds": 0}
+
+    def batch(sampler, randomness):
+        """The next batch of an order that was drawn once; the tracks' own order is as good as any."""
+        number, calls["rounds"] = calls["rounds"], calls["rounds"] + 1
+        return sampler.order[number % period :: period]
+
+    assert not examined(federation).refutes(federation.plan.epsilon)
+    monkeypatch.setattr(UnitSampler, "draw", batch)
+    assert is_refuted(Federation(federation.config, federation.plan, federation.labels, period=period))
