@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench repertoire clean
+.PHONY: help setup demo test test-deployment check format bench repertoire clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,8 +28,11 @@ check: $(STAMP) ## format, lint and types
 	$(BIN)/mypy
 
 test: check ## check, then the fast tests, then the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not deployment"
 	$(BIN)/pytest -m slow
+
+test-deployment: $(STAMP) ## whole federations of real processes, killed and restarted (minutes)
+	$(BIN)/pytest -m deployment
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff format .

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a killed node is missed after a minute
+pytestmark = [pytest.mark.deployment, pytest.mark.timeout(600)]  # a killed node is missed after a minute
 
 SECRET = "correct horse battery staple"
 
