@@ -20,6 +20,10 @@ from sottovoce_server.home import ServerHome
 from sottovoce_server.runs import Order, RunFolder
 
 POLL_SECONDS = 0.5
+ASK_SECONDS = 5.0
+"""How often the SuperLink is asked whether it still knows of the run; the run's folder says how far it is."""
+GONE_SECONDS = 20.0
+"""How long the SuperLink may be silent, as a busy one is, before it counts as gone."""
 LAST_WORD_SECONDS = 3.0
 """How long a run that has ended may take to say so in its folder."""
 ENDED = ("published", "failed")
@@ -102,8 +106,7 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
         RunFailed: it has ended without a release, or the SuperLink has.
         KeyboardInterrupt: somebody no longer wants to look on; the run goes on.
     """
-    teller = _Teller(notes())
-    ended_at: float | None = None
+    teller, watch = _Teller(notes()), _Watch(control, number)
     try:
         with teller:
             while True:
@@ -111,13 +114,16 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
                 teller.tell(progress)
                 if progress["state"] in ENDED:
                     break
-                if ended_at is None and _is_over(control, number, folder):
-                    ended_at = time.monotonic()
-                if ended_at is not None and time.monotonic() > ended_at + LAST_WORD_SECONDS:
+                if watch.ended():
                     progress = {"state": "failed", "message": "The run was stopped or broke off.", "exit_code": 1}
                     progress["hint"] = f"To go on with it: sottovoce server train --resume {folder.run[:8]}"
                     break
                 time.sleep(POLL_SECONDS)
+    except SuperLinkGone as gone:
+        raise RunFailed(
+            "The SuperLink has ended while the run was under way.",
+            hint=f"Start it again, then: sottovoce server train --resume {folder.run[:8]}",
+        ) from gone
     except KeyboardInterrupt:
         say(notes(), "The run goes on", f"to stop it: sottovoce server stop {folder.run[:8]}", "bold")
         raise
@@ -129,15 +135,36 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
     return {"run": folder.run, "release": progress["release"], **history}
 
 
-def _is_over(control: Control, number: int, folder: RunFolder) -> bool:
-    try:
-        run = control.run(number)
-    except SuperLinkGone as gone:
-        raise RunFailed(
-            "The SuperLink has ended while the run was under way.",
-            hint=f"Start it again, then: sottovoce server train --resume {folder.run[:8]}",
-        ) from gone
-    return run is None or run.over
+class _Watch:
+    """Notices that Flower's process of a run has ended without a word in the run's folder."""
+
+    def __init__(self, control: Control, number: int) -> None:
+        self._control = control
+        self._number = number
+        self._asked = self._answered = time.monotonic()
+        self._over_at: float | None = None
+
+    def ended(self) -> bool:
+        """Whether it has.
+
+        Raises:
+            SuperLinkGone: the SuperLink has been silent for long.
+        """
+        now = time.monotonic()
+        if self._over_at is not None:
+            return now > self._over_at + LAST_WORD_SECONDS
+        if now > self._asked + ASK_SECONDS:
+            try:
+                run = self._control.run(self._number)
+            except SuperLinkGone:
+                if time.monotonic() > self._answered + GONE_SECONDS:
+                    raise
+                self._asked = time.monotonic()
+                return False
+            self._asked = self._answered = time.monotonic()
+            if run is None or run.over:
+                self._over_at = self._answered
+        return False
 
 
 class _Teller:
