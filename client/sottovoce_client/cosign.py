@@ -78,6 +78,8 @@ def check_account(
     ):
         raise OtherAccount("The release states another kind of privacy.")
     if promised is not None:
+        if privacy.honest != agreement.honest:
+            raise OtherAccount("The release counts on another number of honest labels than was agreed on.")
         if not any((promise.epsilon, promise.delta) == (promised, delta) for promise in privacy.promises):
             raise OtherAccount("The release does not state what this label has promised.")
         if spent is None or spent > promised:

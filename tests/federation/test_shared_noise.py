@@ -19,7 +19,7 @@ from sottovoce.protocol.layout import VectorLayout
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Balance, SharedNoise, Stream, Trust, Unit
 from sottovoce.wire import Action
-from sottovoce_client import label as label_module
+from sottovoce_client import work
 from sottovoce_client.label import Label
 from sottovoce_client.ledger import Ledger
 from sottovoce_server.app import train
@@ -94,7 +94,7 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
     config = shared(rounds=3)
-    monkeypatch.setattr(label_module, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    monkeypatch.setattr(work, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
@@ -109,8 +109,8 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 
 @pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
 def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
-    monkeypatch.setattr(label_module, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
-    right = label_module.noised
+    monkeypatch.setattr(work, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    right = work.noised
     calls = []
 
     def wrong(rows, plan, randomness):
@@ -119,7 +119,7 @@ def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, 
             return rows[-1] if len(calls) % LABELS == 0 else right(rows, plan, randomness)
         return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
 
-    monkeypatch.setattr(label_module, "noised", wrong)
+    monkeypatch.setattr(work, "noised", wrong)
     config = shared(rounds=1)
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)

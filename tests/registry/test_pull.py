@@ -2,6 +2,7 @@ import shutil
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
 from sottovoce.identity import Identity
@@ -370,3 +371,9 @@ def test_what_is_no_token_file(tmp_path, data, mode, message):
         (tmp_path / "token").chmod(mode)
     with pytest.raises(ConfigurationError, match=message):
         read_token(tmp_path / "token")
+
+
+def test_one_download_to_a_folder_at_a_time(fetch, tmp_path):
+    with FileLock(tmp_path / ".model.lock"), pytest.raises(ConfigurationError, match="under way"):
+        fetch()
+    assert not fetch().already

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sottovoce.agreement import Agreement
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
-from sottovoce.errors import CatalogueError, UserError
+from sottovoce.errors import CatalogueError, ConfigurationError, UserError
 from sottovoce.invitation import Invitation
 from sottovoce.training import Trust, Unit
 from sottovoce_client.account import Account, account_of
@@ -67,7 +67,8 @@ def check_federation(file: Path, home: Path | None, *, as_json: bool) -> None:
 
 def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account: Account) -> Findings:
     styles, empty = _styles(label, policy)
-    obstacles = [*objections(label, invitation, policy), *([empty] if empty else [])]
+    found = objections(label, invitation, policy, identity_key=_identity_key(label))
+    obstacles = [*found, *([empty] if empty else [])]
     epsilon = min(policy.epsilon_per_run, account.remaining)
     if epsilon == 0:
         obstacles.append("the lifetime budget of ε is spent or promised")
@@ -97,6 +98,14 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
     if Trust.SHARED not in policy.trust:
         forbidden.append("guarantees that rest on other labels' noise")
     return Findings(tuple(obstacles), allowed, tuple(forbidden), styles, epsilon)
+
+
+def _identity_key(label: LabelHome) -> bytes | None:
+    """The label's public key, where it can be had without asking for a passphrase."""
+    try:
+        return label.identity().public_key
+    except ConfigurationError:
+        return None
 
 
 def _styles(label: LabelHome, policy: Policy) -> tuple[dict[str, dict[str, int]], str | None]:

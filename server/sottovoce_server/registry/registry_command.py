@@ -226,7 +226,9 @@ def audit(
     if as_json:
         print_json(lines)
         return
-    table = Table("time", "action", "token", "subject", "address", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("time", "action", "token", "subject", "address"):
+        table.add_column(column, overflow="fold")  # a log is not cut off
     for line in lines:
         table.add_row(*(Text(shown(value or "-")) for value in line.values()))
     results().print(table)

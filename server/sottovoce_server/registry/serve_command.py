@@ -1,6 +1,7 @@
 """`sottovoce serve`: the registry as a service."""
 
 import ipaddress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,8 +146,8 @@ def _run(
         scheme, place = "https" if cert else "http", f"[{host}]" if ":" in host else host
         say(notes(), "Serving", f"{scheme}://{place}:{listening.getsockname()[1]} (Ctrl-C ends it)", "bold green")
         try:
-            uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn has finished the transfers under way, and passes the signal on
-            say(notes(), "Stopped", "nothing is half-done.", "bold")
+            with suppress(KeyboardInterrupt):  # uvicorn finishes the transfers under way, then passes the signal on
+                uvicorn.Server(config).run(sockets=[listening])
         finally:
             database.close()
+        say(notes(), "Stopped", "nothing is half-done.", "bold")

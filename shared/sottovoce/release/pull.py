@@ -175,17 +175,21 @@ def _extend(out: Path, there: Checked, signed: bytes) -> None:
 def _work_folder(out: Path) -> Iterator[Path]:
     """Where a download waits, beside its place, for its next attempt; one at a time."""
     work = out.parent / f".{out.name}.download"
-    work.mkdir(parents=True, exist_ok=True)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work.with_suffix(".lock"))
     try:
-        with FileLock(work.with_suffix(".lock"), timeout=0):
-            yield work
+        lock.acquire(timeout=0)
     except Timeout:
         raise ConfigurationError("Another download to the same folder is under way.") from None
+    try:
+        work.mkdir(exist_ok=True)
+        yield work
     finally:
         if work.is_dir() and not any(work.iterdir()):
             work.rmdir()
         if not work.exists():
             work.with_suffix(".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def _fetch(client: RegistryClient, path: str, entry: FileEntry, target: Path, progress: Progress) -> None:

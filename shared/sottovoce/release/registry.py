@@ -76,7 +76,7 @@ class RegistryClient:
             base_url=url.rstrip("/") + "/v1/",
             headers={"User-Agent": f"sottovoce/{__version__}", "Accept-Encoding": "identity"}
             | ({"Authorization": f"Bearer {token}"} if token else {}),
-            verify=_trusting(authority),
+            verify=_trusting(authority) if url.startswith("https:") or authority else True,
             timeout=TIMEOUT_SECONDS,
             transport=transport,
         )

@@ -1,0 +1,139 @@
+"""A label co-signs what agrees with its own books, and nothing else."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sottovoce.features.extract import default_spec
+from sottovoce.privacy.calibrate import plan_for
+from sottovoce.protocol.errors import Malformed
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
+from sottovoce.release.manifest import CONTENT_FILES, FileEntry, Manifest, Noise, Privacy, Promise
+from sottovoce.release.signatures import Role, Signature
+from sottovoce.training import Trust, Unit
+from sottovoce_client.label import Label
+from sottovoce_client.ledger import Ledger
+from sottovoce_client.policy import Policy
+
+RUN = bytes(range(16))
+
+
+@pytest.fixture
+def books(label_home, config, agreement):
+    """A label that has taken part in rounds 1, 2 and 4 of a run."""
+    agreement.write(label_home.agreement_file)
+    plan = plan_for(config, 100)
+    with Ledger(label_home.ledger_file) as ledger:
+        ledger.open_run(RUN, plan, Policy().ceilings)
+        for number in (1, 2, 4):
+            ledger.charge(RUN, number, plan.events(1))
+        ledger.close_run(RUN)
+    label_home.diary.joined(RUN, config, federation="test", epsilon=4.0, delta=1e-5)
+    return Label(label_home)
+
+
+@pytest.fixture
+def manifest(config, agreement):
+    spec = default_spec()
+    promises = (Promise(3, 4.0, 1e-5), Promise(1, 2.0, 1e-5))
+    files = {name: FileEntry(1, spec.normalisation) for name in CONTENT_FILES}
+    return Manifest(
+        name="styles",
+        task="style",
+        family="svm",
+        classes=config.classes,
+        features=spec,
+        parameters=2,
+        shapes={"weight": (2,)},
+        rounds=4,
+        labels=4,
+        privacy=Privacy(Unit.TRACK, "add-or-remove-one-unit", Trust.LOCAL, 1, "PLD", Noise.SYSTEM, promises),
+        agreement=agreement.digest.hex(),
+        run=RUN.hex(),
+        configuration=config.digest.hex(),
+        created="2026-01-31T12:00:00Z",
+        software={"sottovoce": "0.1"},
+        files=files,
+    )
+
+
+def asked(label, manifest, rounds=(1, 2, 4), run=RUN):
+    raw = manifest if isinstance(manifest, bytes) else manifest.to_bytes()
+    return Cosignature.from_bytes(label.cosign(CosignRequest(run, raw, rounds).to_bytes()))
+
+
+@pytest.mark.parametrize("rounds", [(1, 2, 4), (2,), ()])
+def test_what_agrees_is_signed(books, manifest, agreement, rounds):
+    answer = asked(books, manifest, rounds)
+    signature = Signature(Role.LABEL, answer.label, agreement.key_of("blue-note"), answer.signature)
+    assert signature.holds(manifest.to_bytes())
+    assert not signature.holds(manifest.to_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agreement": "00" * 32},
+        {"configuration": "00" * 32},
+        {"run": "ff" * 16},
+        {"rounds": 2},
+        {"labels": 1, "promises": (Promise(1, 2.0, 1e-5),)},
+        {"labels": 1, "promises": (Promise(1, 4.0, 1e-6),)},
+        {"noise": Noise.SEEDED},
+        {"noise": Noise.NONE, "promises": ()},
+        {"unit": Unit.ARTIST},
+        {"trust": Trust.SHARED},
+        {"trust": Trust.SHARED, "honest": 3},
+    ],
+    ids=str,
+)
+def test_another_account_is_not(books, manifest, change):
+    inside = {name: value for name, value in change.items() if name in ("noise", "unit", "trust", "promises", "honest")}
+    outside = {name: value for name, value in change.items() if name not in inside}
+    told = replace(manifest, privacy=replace(manifest.privacy, **inside), **outside)
+    with pytest.raises(OtherAccount):
+        asked(books, told)
+
+
+@pytest.mark.parametrize("rounds", [(1, 2, 3), (3,), (1, 2, 4, 5)])
+def test_a_round_that_the_label_was_not_in_is_not_signed(books, manifest, rounds):
+    with pytest.raises(OtherAccount, match="round"):
+        asked(books, manifest, rounds)
+
+
+def test_a_run_that_the_label_never_joined_is_not_signed(books, manifest):
+    with pytest.raises(OtherAccount):
+        asked(books, replace(manifest, run="ff" * 16), run=bytes([255]) * 16)
+    with pytest.raises(OtherAccount):
+        asked(books, b"{}")
+
+
+def test_a_policy_may_forbid_it(books, manifest, label_home):
+    text = label_home.policy_file.read_text().replace("cosign = true", "cosign = false")
+    label_home.policy_file.write_text(text)
+    with pytest.raises(NotCosigning):
+        asked(Label(label_home), manifest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": "xx"},
+        {"rounds": [2, 1]},
+        {"rounds": [0]},
+        {"rounds": "1"},
+        {"rounds": [True]},
+        {"manifest": 3},
+        {"x": 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_request_is_refused(books, manifest, change):
+    values = json.loads(CosignRequest(RUN, manifest.to_bytes(), (1,)).to_bytes())
+    change = change or {"more": 1}
+    with pytest.raises(Malformed):
+        books.cosign(json.dumps({**values, **change}).encode())
+    for frame in (b"", b"[", b"\xff", b"[" * 100_000):
+        with pytest.raises(Malformed):
+            books.cosign(frame)
