@@ -43,7 +43,7 @@ def sottovoce(*arguments: object) -> str:
     command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
-        raise SystemExit(f"sottovoce {arguments[0]} {arguments[1]}: {done.stderr}")
+        raise SystemExit(f"sottovoce {arguments[0]} {arguments[1]} ended with {done.returncode}: {done.stderr}")
     return done.stdout
 
 
