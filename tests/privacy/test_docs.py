@@ -1,5 +1,6 @@
 """The figures of docs/privacy.md are those of the code."""
 
+import math
 import re
 from pathlib import Path
 
@@ -7,14 +8,15 @@ from scipy.optimize import brentq
 
 from sottovoce.privacy.accountant import GRID, TOLERANCE, epsilon, epsilon_rdp
 from sottovoce.privacy.balance import LARGEST_WEIGHT
-from sottovoce.privacy.calibrate import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for
-from sottovoce.training import Balance
+from sottovoce.privacy.calibrate import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for, with_least_noise
+from sottovoce.protocol.topology import most_corrupt, threshold
+from sottovoce.training import Balance, SharedNoise, Unit
 
 PAGE = Path(__file__).parents[2] / "docs" / "privacy.md"
 
 
 def test_the_example_is_what_comes_out(config):
-    rows = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([^|]+?) \| ([\d.]+) \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     config = config.changed(balance=Balance.LOSS)
     assert (config.rounds, config.local_steps, config.batch_size, config.max_grad_norm) == (20, 5, 128, 1.5)
     assert (config.epsilon, config.delta) == (8.0, 1e-5)
@@ -38,6 +40,23 @@ def test_the_example_is_what_comes_out(config):
     }
     shown = {name: f"{value:.{len(rows[name].partition('.')[2])}f}" for name, value in computed.items()}
     assert shown == rows
+
+
+def test_what_whole_labels_pay_is_what_comes_out(config):
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", text, flags=re.MULTILINE)
+    assert [int(labels) for labels, *_ in rows] == [5, 20, 100]
+    for labels, honest, multiplier, norm in rows:
+        n, h = int(labels), int(honest)
+        assert h == threshold(n) - most_corrupt(n)
+        shared = SharedNoise(honest=h, noise_multiplier=1.0, sample_rate=1.0)
+        run = config.changed(shared=shared, unit=Unit.LABEL, rounds=10)
+        z = with_least_noise(run, 2000, n).shared.noise_multiplier
+        of_mean = z * math.sqrt(n / h) / n
+        assert (f"{of_mean:.2g}", f"{of_mean * math.sqrt(2000):.2g}") == (
+            f"{float(multiplier):.2g}",
+            f"{float(norm):.2g}",
+        )
 
 
 def test_constants_are_as_written():
