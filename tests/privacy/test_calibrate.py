@@ -1,5 +1,4 @@
 import math
-import time
 
 import pytest
 
@@ -70,15 +69,11 @@ def test_bigger_catalogues_need_less_noise(config):
     assert noises == sorted(noises, reverse=True)
 
 
-def test_calibration_is_quick_and_remembered(config):
+def test_calibration_is_remembered(config):
     calibrate._least_noise.cache_clear()
-    start = time.perf_counter()
     plan = plan_for(config.changed(balance=Balance.LOSS), 467)
-    first = time.perf_counter() - start
-    start = time.perf_counter()
     assert plan_for(config.changed(balance=Balance.LOSS), 467) == plan
-    assert first < 2
-    assert time.perf_counter() - start < 0.01
+    assert (calibrate._least_noise.cache_info().misses, calibrate._least_noise.cache_info().hits) == (1, 1)
 
 
 def test_what_cannot_be_planned_is_named(config, monkeypatch):

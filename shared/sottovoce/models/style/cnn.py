@@ -60,7 +60,7 @@ class Cnn:
                 rounds=60,
                 local_steps=1,
                 batch_size=1000,
-                learning_rate=1.0,
+                learning_rate=100.0,
                 momentum=0.0,
                 max_grad_norm=0.3,
                 segments_per_track=1,

@@ -50,14 +50,14 @@ class Svm:
                 rounds=60,
                 local_steps=1,
                 batch_size=1000,
-                learning_rate=1.0,
+                learning_rate=100.0,
                 momentum=0.0,
                 max_grad_norm=0.1,
                 segments_per_track=8,
                 update_clip=100.0,
                 ring_bits=32,
                 server_optimizer="fedadam",
-                server_learning_rate=0.3,
+                server_learning_rate=0.1,
             )
         return Recipe(
             rounds=30,
