@@ -100,7 +100,9 @@ class Invitation:
         try:
             values = tomllib.loads(data.decode())
         except (ValueError, RecursionError):
-            raise ConfigurationError("It is not TOML.") from None
+            raise ConfigurationError(
+                f"The agreement {name} is not TOML.", hint="Ask the coordinator for the file again."
+            ) from None
         signature, superlink = values.pop("signature", None), values.pop("superlink", None)
         if signature is None:
             raise ConfigurationError(
