@@ -1,0 +1,96 @@
+"""A sweep runs each cell once, goes on where it was, and writes one table and one plot."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.training import Trust
+from sottovoce_simulations import sweep as sweep_module
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.sweep import Sweep, interval, sweep
+
+BOTH = (Trust.LOCAL, Trust.SHARED)
+
+
+@pytest.fixture
+def base(tmp_path):
+    return Experiment(tmp_path, Scheme.parse("iid"), clients=5, noise=Trust.SHARED, honest=2)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Cells that were run; what each reaches follows from its settings."""
+    cells = []
+
+    def simulate(experiment, out, *, cpus):
+        cells.append(experiment)
+        out.mkdir(parents=True)
+        reached = 0.5 + experiment.epsilon / 100 + experiment.seed / 1000 + (experiment.noise is Trust.SHARED) / 10
+        figures = {"macro_f1": reached, "accuracy": reached, "predicted_class_entropy": 0.9, "collapsed": False}
+        (out / "run.json").write_text(json.dumps({"figures": figures}))
+
+    def serially(job, tasks, **options):
+        for task in tasks:
+            job(task)
+
+    monkeypatch.setattr(sweep_module, "simulate", simulate)
+    monkeypatch.setattr(sweep_module, "in_parallel", serially)
+    monkeypatch.setattr(sweep_module.pooled, "linear", lambda experiment, out: 0.9)
+    return cells
+
+
+def test_each_cell_is_run_once_and_the_table_has_a_row_for_each_value(base, ran, tmp_path):
+    out = tmp_path / "out"
+    result = sweep(base, Sweep.parse("epsilon=8,1", BOTH, 3, 1), out)
+    assert len(ran) == 12
+    assert {experiment.honest for experiment in ran if experiment.noise is Trust.LOCAL} == {None}
+    assert [(row["noise"], row["value"]) for row in result["rows"]] == [
+        ("local", 1.0), ("local", 8.0), ("shared", 1.0), ("shared", 8.0),
+    ]  # fmt: skip
+    first = result["rows"][0]
+    assert first["macro_f1"] == pytest.approx(0.512)
+    assert first["low"] < 0.512 < first["high"]
+    assert result["pooled"] == 0.9
+    with (out / "sweep.csv").open(encoding="utf-8") as file:
+        assert [row["noise"] for row in csv.DictReader(file)] == ["local", "local", "shared", "shared"]
+    assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_goes_on_where_it_was(base, ran, tmp_path):
+    out = tmp_path / "out"
+    sweep(base, Sweep.parse("epsilon=1,8", (Trust.SHARED,), 2, 1), out)
+    assert len(ran) == 4
+    sweep(base, Sweep.parse("epsilon=1,8", BOTH, 2, 1), out)
+    assert len(ran) == 8
+    assert {experiment.noise for experiment in ran[4:]} == {Trust.LOCAL}
+
+
+def test_another_folder_is_left_alone(base, ran, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.tex").write_text("all of it")
+    with pytest.raises(ConfigurationError, match="holds no sweep"):
+        sweep(base, Sweep.parse("epsilon=1", BOTH, 1, 1), out)
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour=1,2", "'colour' cannot be swept"),
+        ("epsilon=1,x", "no list of values"),
+        ("epsilon", "no list of values"),
+    ],
+)
+def test_what_cannot_be_swept_is_said(text, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Sweep.parse(text, BOTH, 3, 1)
+
+
+def test_an_interval_is_students():
+    assert interval(np.array([0.5])) is None
+    assert interval(np.array([0.4, 0.5, 0.6])) == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
