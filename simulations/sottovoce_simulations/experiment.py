@@ -10,6 +10,9 @@ from sottovoce.protocol.topology import most_corrupt, threshold
 from sottovoce.training import Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
 
+SHARED_ONLY = ("honest", "sample_rate", "clip_quantile", "period", "bands")
+"""Fields of `Experiment` that mean nothing where noise is local."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -67,7 +70,7 @@ class Experiment:
             raise ConfigurationError(f"Expected a seed >= 0, not {self.seed}.")
 
         if self.noise is not Trust.SHARED:
-            for name in ("honest", "sample_rate", "clip_quantile", "period", "bands"):
+            for name in SHARED_ONLY:
                 if getattr(self, name) is not None:
                     raise ConfigurationError(
                         f"{name}={getattr(self, name)} is for shared noise.", hint="Add --noise shared."

@@ -18,7 +18,7 @@ from sottovoce.training import TrainingConfig, Trust, Unit
 from sottovoce_client.dataset import TrackDataset
 from sottovoce_client.home import LabelHome
 from sottovoce_client.prepare import Prepared, prepare
-from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.experiment import SHARED_ONLY, Experiment
 from sottovoce_simulations.report.write import RUN_FILE
 
 LINEAR = {"linearsvc__C": (0.0003, 0.001, 0.003, 0.01, 0.1, 1)}
@@ -34,18 +34,8 @@ def prepared(experiment: Experiment, out: Path) -> tuple[TrainingConfig, list[Pr
     """
     classes = tuple(json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["configuration"]["classes"])
     homes = sorted((out / "labels").iterdir())
-    plain = replace(
-        experiment,
-        family="svm",
-        rounds=None,
-        unit=Unit.TRACK,
-        noise=Trust.LOCAL,
-        honest=None,
-        sample_rate=None,
-        clip_quantile=None,
-        period=None,
-        bands=None,
-    )
+    local: dict[str, Any] = {"noise": Trust.LOCAL, **dict.fromkeys(SHARED_ONLY)}
+    plain = replace(experiment, family="svm", rounds=None, unit=Unit.TRACK, **local)
     config = plain.training(classes, len(homes))
     return config, [prepare(LabelHome.open(home), config) for home in homes]
 

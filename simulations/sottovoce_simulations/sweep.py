@@ -21,7 +21,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_text
 from sottovoce.training import Trust
 from sottovoce_simulations import pooled
-from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.experiment import SHARED_ONLY, Experiment
 from sottovoce_simulations.made import Progress, in_parallel
 from sottovoce_simulations.report import plots
 from sottovoce_simulations.report.write import RUN_FILE
@@ -82,7 +82,7 @@ class Sweep:
         for noise, value, seed in itertools.product(self.noises, self.values, self.seeds):
             changes: dict[str, Any] = {"noise": noise, self.axis: value, "seed": seed}
             if noise is Trust.LOCAL:
-                changes |= dict.fromkeys(("honest", "sample_rate", "clip_quantile", "period", "bands"))
+                changes |= dict.fromkeys(SHARED_ONLY)
             cells.append(replace(base, **changes))
         return cells
 
