@@ -20,6 +20,7 @@ from sottovoce.provenance.watermark.pattern import (
     FIRST_BIN,
     FRAMES,
     FRAMES_PER_CHIP,
+    HIGHEST_RATE,
     HOP,
     KEY,
     LOWEST_RATE,
@@ -74,11 +75,11 @@ def find(
 
     Args:
         blocks: the audio, in pieces `[channels, n]` of any length.
-        sample_rate: Hz. Below 8,000 nothing is ever found.
+        sample_rate: Hz. Below 8,000 and above 768,000 nothing is ever found.
         expected: a payload (6 bytes) to look for. It is found in fainter traces than one that nobody names.
         key: of the pattern.
     """
-    if sample_rate < LOWEST_RATE:
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         return []
     found: dict[bytes, Mark] = {}
     for window in _windows(_levels(blocks, sample_rate)):

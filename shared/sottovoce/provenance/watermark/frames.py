@@ -63,5 +63,3 @@ def blocks(frames: int, rate: int) -> Iterator[tuple[int, int, int, int, int]]:
         second = max(0, begin - MARGIN_SECONDS)
         start, stop = begin * rate, min(frames, (begin + BLOCK_SECONDS) * rate)
         yield start, stop, second * rate, min(frames, stop + MARGIN_SECONDS * rate), second
-
-

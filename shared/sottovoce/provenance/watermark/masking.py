@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from sottovoce.provenance.watermark.pattern import RATE, WINDOW
 
-LARGEST_STEP_DB = 1.5
-"""No band's level moves by more, however much its surroundings would hide."""
-
 _TINY = 1e-20
 _FLAT_DB = -60.0
 
@@ -57,8 +54,11 @@ def in_bands(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -
     return result
 
 
-def largest_change(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By which share of its amplitude each bin may change unheard: `[..., bins]`, of a power spectrum likewise."""
+def largest_change(power: NDArray[np.float64], step_db: float) -> NDArray[np.float64]:
+    """By which share of its amplitude each bin may change unheard: `[..., bins]`, of a power spectrum likewise.
+
+    No level moves by more than `step_db`, however much its surroundings would hide.
+    """
     allowed = np.sqrt(thresholds(power) / (in_bands(power) + _TINY))
-    result: NDArray[np.float64] = np.minimum(allowed, 10 ** (LARGEST_STEP_DB / 20) - 1)[..., bands_of(RATE, WINDOW)]
+    result: NDArray[np.float64] = np.minimum(allowed, 10 ** (step_db / 20) - 1)[..., bands_of(RATE, WINDOW)]
     return result
