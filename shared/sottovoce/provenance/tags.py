@@ -106,8 +106,9 @@ def _kept(source: Path | None) -> dict[str, str]:
 
 
 def _set(file: Any, name: str, value: str) -> None:
-    from mutagen import id3
+    import mutagen.id3
 
+    id3: Any = mutagen.id3
     if not hasattr(file.tags, "getall"):
         file.tags[{**_COMMENTS, "source_type": SOURCE_TYPE}.get(name, name.upper())] = value
         return

@@ -82,7 +82,7 @@ def find(
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         return []
     found: dict[bytes, Mark] = {}
-    for window in _windows(_levels(blocks, sample_rate)):
+    for window in _windows(periods(blocks, sample_rate)):
         for mark in _read(window, pattern(key), expected):
             if mark.payload not in found or mark.score > found[mark.payload].score:
                 found[mark.payload] = mark
@@ -98,11 +98,11 @@ class _Window:
     stop: float
 
 
-def _windows(periods: Iterator[NDArray[np.float64]]) -> Iterator[_Window]:
+def _windows(pieces: Iterator[NDArray[np.float64]]) -> Iterator[_Window]:
     """The file as a whole, and all its windows, from its periods."""
     sums = {size: np.zeros((FRAMES, BANDS)) for size in (*WINDOWS, 0)}
     number = 0
-    for number, period in enumerate(periods, start=1):
+    for number, period in enumerate(pieces, start=1):
         for size, total in sums.items():
             total += period
             if size and number % size == 0:
@@ -112,9 +112,8 @@ def _windows(periods: Iterator[NDArray[np.float64]]) -> Iterator[_Window]:
 
 
 def _read(window: _Window, signs: Pattern, expected: bytes | None) -> Iterator[Mark]:
-    starts = np.arange(FRAMES)[:, None] + FRAMES_PER_CHIP // 2 + FRAMES_PER_CHIP * np.arange(CHIPS)
-    cells = window.levels[starts % FRAMES].reshape(FRAMES, -1)
-    scores = _scores(cells[:, signs.pilots], signs.signs[signs.pilots])
+    cells = _cells(window.levels)
+    scores = pilot_scores(window.levels, signs)
     best = int(scores.argmax())
     mark = Mark(b"", float(scores[best]), window.start, window.stop)
     if mark.score >= THRESHOLD:
@@ -127,13 +126,24 @@ def _read(window: _Window, signs: Pattern, expected: bytes | None) -> Iterator[M
             yield replace(mark, payload=expected, score=score)
 
 
+def pilot_scores(levels: NDArray[np.float64], signs: Pattern) -> NDArray[np.float64]:
+    """The pilot's score at each place where a period may start, `[FRAMES]`, of levels `[FRAMES, BANDS]`."""
+    return _scores(_cells(levels)[:, signs.pilots], signs.signs[signs.pilots])
+
+
+def _cells(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The levels of all cells for each place where a period may start: `[FRAMES, CHIPS * BANDS]`."""
+    starts = np.arange(FRAMES)[:, None] + FRAMES_PER_CHIP // 2 + FRAMES_PER_CHIP * np.arange(CHIPS)
+    return levels[starts % FRAMES].reshape(FRAMES, -1)
+
+
 def _scores(cells: NDArray[np.float64], signs: NDArray[np.int8]) -> NDArray[np.float64]:
     """How far `[places, cells]` lean to the signs, in standard deviations of signs that know nothing of them."""
     result: NDArray[np.float64] = (cells @ signs) / np.sqrt((cells**2).sum(axis=1) + 1e-12)
     return result
 
 
-def _levels(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
+def periods(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
     """Periods of levels, `[FRAMES, BANDS]` each; the last is filled up with zeros."""
     pending = np.zeros((0, BANDS))
     for piece in _pieces(blocks, rate):

@@ -15,9 +15,10 @@ _TINY = 1e-20
 _FLAT_DB = -60.0
 
 
-def bark(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def bark(frequency: NDArray[np.floating]) -> NDArray[np.float64]:
     """Critical-band rate of frequencies in Hz (Zwicker and Terhardt, 1980)."""
-    return 13 * np.arctan(0.00076 * frequency) + 3.5 * np.arctan((frequency / 7500) ** 2)
+    rate: NDArray[np.float64] = 13 * np.arctan(0.00076 * frequency) + 3.5 * np.arctan((frequency / 7500) ** 2)
+    return rate
 
 
 @cache

@@ -30,7 +30,8 @@ def encode(payload: bytes) -> NDArray[np.int8]:
         raise ValueError(f"Expected a payload of {PAYLOAD_BYTES} bytes, not {len(payload)}.")
     data = np.frombuffer(payload + _check(payload), dtype=np.uint8)
     words = _rows()[data & 0x7F] * np.where(data & 0x80, -1, 1)[:, None]
-    return words.reshape(-1).astype(np.int8)
+    signs: NDArray[np.int8] = words.reshape(-1).astype(np.int8)
+    return signs
 
 
 def decode(soft: NDArray[np.floating]) -> bytes | None:
