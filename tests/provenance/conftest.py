@@ -14,14 +14,15 @@ def _music(seconds=12.0, rate=RATE, channels=1, seed=1):
     count = round(seconds * rate)
     samples = np.zeros((channels, count))
     for start in range(0, count, rate // 4):
-        time = np.arange(count - start) / rate
+        length = min(count - start, 2 * rate)
+        time = np.arange(length) / rate
         pitch = 110 * 2 ** (rng.integers(0, 24) / 12)
         string = sum(
             np.sin(2 * np.pi * pitch * k * time) * np.exp(-(1.5 + k / 2) * time) / k
             for k in range(1, 24)
             if pitch * k < 0.45 * rate
         )
-        samples[:, start:] += 0.08 * rng.uniform(0.3, 1.0, size=(channels, 1)) * string
+        samples[:, start : start + length] += 0.08 * rng.uniform(0.3, 1.0, size=(channels, 1)) * string
     return (samples + 0.004 * rng.normal(size=samples.shape)).astype(np.float32)
 
 

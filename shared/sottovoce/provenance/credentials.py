@@ -128,8 +128,10 @@ def read(path: Path, trusted: bytes = b"") -> Credentials:
         file.seek(0)
         try:
             beside = _sidecar(path, mime)
+            if beside is None and mime == WRITTEN[".ogg"].mime:
+                return Credentials(State.ABSENT)
             reader = c2pa.Reader.try_create(mime, file, beside, context=_context(trusted))
-            if reader is None or (mime == WRITTEN[".ogg"].mime and beside is None):
+            if reader is None:
                 return Credentials(State.ABSENT)
             with reader:
                 return _read(json.loads(reader.json()))

@@ -134,7 +134,8 @@ def pilot_scores(levels: NDArray[np.float64], signs: Pattern) -> NDArray[np.floa
 def _cells(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """The levels of all cells for each place where a period may start: `[FRAMES, CHIPS * BANDS]`."""
     starts = np.arange(FRAMES)[:, None] + FRAMES_PER_CHIP // 2 + FRAMES_PER_CHIP * np.arange(CHIPS)
-    return levels[starts % FRAMES].reshape(FRAMES, -1)
+    cells: NDArray[np.float64] = levels[starts % FRAMES].reshape(FRAMES, -1)
+    return cells
 
 
 def _scores(cells: NDArray[np.float64], signs: NDArray[np.int8]) -> NDArray[np.float64]:
