@@ -12,9 +12,10 @@ from mutagen.flac import FLAC
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
+from sottovoce.commands.signing import signing_key
 from sottovoce.errors import ConfigurationError
 from sottovoce.provenance.origin import Origin
-from sottovoce.provenance.signing import SigningKey, own_authorities
+from sottovoce.provenance.signing import SigningKey, own_authorities, own_folder
 from sottovoce.provenance.write import write_audio
 
 RATE = 22_050
@@ -239,3 +240,31 @@ def test_a_certificate_of_another_key_is_refused(tmp_path):
 def test_an_origin_is_checked(fields):
     with pytest.raises(ValueError, match="Expected"):
         Origin(**fields)
+
+
+@pytest.mark.parametrize("ending", ["wav", "mp3"])
+def test_a_release_is_asked_for(files, tmp_path, monkeypatch, generated, ending):
+    path = files["wav"]
+    if ending == "mp3":  # only the watermark is left
+        samples, rate = soundfile.read(path)
+        path = tmp_path / "stripped.mp3"
+        soundfile.write(path, samples, rate)
+    monkeypatch.setattr("sottovoce.commands.inspect._digest", lambda release, key: generated.digest)
+    assert inspected(path, "--release", tmp_path)[0] == 0
+    monkeypatch.setattr("sottovoce.commands.inspect._digest", lambda release, key: "f" * 64)
+    code, report = inspected(path, "--release", tmp_path)
+    assert code == 1
+    assert report["problems"] == ["Neither credentials that hold nor the watermark name this release."]
+
+
+def test_what_is_no_release_is_named(files, tmp_path):
+    result = CliRunner().invoke(app, ["inspect", str(files["wav"]), "--release", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "no release" in result.stderr
+
+
+def test_the_options_of_a_key_go_together(tmp_path):
+    own = signing_key(None, None)
+    assert signing_key(own_folder() / "signing.key", own_folder() / "signing.pem") == own
+    with pytest.raises(ConfigurationError, match="together"):
+        signing_key(tmp_path / "key.pem", None)

@@ -36,7 +36,7 @@ THRESHOLD = 5.0
 """Standard deviations of the pilot's score."""
 
 EXPECTED_THRESHOLD = 6.0
-"""Of the score of all cells, where the payload is known beforehand and no checksum helps."""
+"""Of the score of the payload's own cells, where the payload is known beforehand and no checksum helps."""
 
 WINDOWS = (2, 8)
 """Periods of the windows that are looked at beside the whole file: a mark may be in a part of it only."""
@@ -57,7 +57,7 @@ class Mark:
 
     Args:
         payload: its 6 bytes.
-        score: of the pilot, or of all cells if the payload was expected: standard deviations above chance.
+        score: of the pilot, or of the payload's cells if only these show it: standard deviations above chance.
         start: where the clearest window starts, seconds.
         stop: where it ends, seconds.
     """
@@ -120,8 +120,11 @@ def _read(window: _Window, signs: Pattern, expected: bytes | None) -> Iterator[M
         payload = decode((cells[best] * signs.signs)[signs.data].sum(axis=0))
         if payload is not None:
             yield replace(mark, payload=payload)
+            return
     if expected is not None:
-        score = float(_scores(cells, signs.marked(encode(expected)).reshape(-1)).max())
+        # Without the pilot, which is the same in the mark of every release.
+        data = signs.data.reshape(-1)
+        score = float(_scores(cells[:, data], signs.marked(encode(expected)).reshape(-1)[data]).max())
         if score >= EXPECTED_THRESHOLD:
             yield replace(mark, payload=expected, score=score)
 
