@@ -7,6 +7,8 @@ import typer
 from sottovoce import __version__
 from sottovoce.commands.classify import classify
 from sottovoce.commands.evaluate import evaluate
+from sottovoce.commands.inspect import EXAMPLES as INSPECT
+from sottovoce.commands.inspect import inspect
 from sottovoce.commands.program import Program
 from sottovoce.commands.release import release
 
@@ -63,6 +65,7 @@ def sottovoce(
 
 app.command(epilog=CLASSIFY)(classify)
 app.command(epilog=EVALUATE)(evaluate)
+app.command(epilog=INSPECT)(inspect)
 app.add_typer(release, name="release")
 
 
