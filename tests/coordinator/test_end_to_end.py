@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -115,10 +116,12 @@ def federation(processes: Processes, tmp_path: Path) -> tuple[Path, int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes.run("synthesise", tmp_path / "music", "--labels", len(LABELS), "--tracks", 48, "--seconds", 4, "--json")
+    processes.run("synthesise", tmp_path / "music", "--labels", len(LABELS), "--tracks", 60, "--seconds", 4, "--json")
     processes.run("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", tmp_path / "server")
     for name, catalogue in zip(LABELS, sorted((tmp_path / "music").glob("label-*")), strict=True):
         processes.run("label", "init", name, "--home", tmp_path / name, "--out", tmp_path / f"{name}.json")
+        # Who is held out, and with it whether a label has enough tracks to train on, is the same each time.
+        (tmp_path / name / "split.key").write_bytes(sha256(name.encode()).digest())
         processes.run("label", "catalogue", catalogue, "--home", tmp_path / name, "--json")
     enrolments = [tmp_path / f"{name}.json" for name in LABELS]
     processes.run("server", "enrol", *enrolments, "--home", tmp_path / "server")
