@@ -71,8 +71,8 @@ def serve(
 
 
 def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings":
-    from sottovoce.invitation import read_agreement
     from sottovoce.commands.releases import trusted
+    from sottovoce.invitation import read_agreement
     from sottovoce_server.registry.settings import Settings, pinned
 
     agreements = tuple(read_agreement(Path(key)) for key in keys if key.endswith(".toml") and Path(key).is_file())
