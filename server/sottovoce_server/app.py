@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sottovoce.agreement import Agreement
 from sottovoce.errors import RoundAborted
-from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.grid import SumGrid
@@ -57,7 +56,9 @@ def train(
     family = registry.family(config.task, config.family)
     announcement = announcement or Announcement.of(agreement, config)
     classes = config.classes
-    parameters: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
+    parameters: NDArray[np.float32] = initial(
+        family, registry.spec_of(config.task, config.family), len(classes), config.seed
+    )
     decoder = None
     if config.shared:
         grid_of_sums = SumGrid.of(config, parameters.size, len(agreement.members))

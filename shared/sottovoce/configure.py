@@ -2,7 +2,6 @@
 
 import secrets
 
-from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.base import Recipe
 from sottovoce.models.parameters import initial
@@ -69,7 +68,7 @@ def configured(
         task=task,
         family=family,
         classes=classes,
-        feature_spec=default_spec().digest,
+        feature_spec=registry.spec_of(task, family).digest,
         rounds=count,
         local_steps=recipe.local_steps,
         batch_size=recipe.batch_size,
@@ -94,7 +93,7 @@ def configured(
     )
     if not shared:
         return config
-    parameters = initial(registry.family(task, family), default_spec(), len(classes), config.seed).size
+    parameters = initial(registry.family(task, family), registry.spec_of(task, family), len(classes), config.seed).size
     return with_least_noise(config, parameters, labels)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce.features.extract import default_spec
 from sottovoce.files import folder_aside
+from sottovoce.models import registry
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
 from sottovoce_client.cache import FeatureCache
@@ -120,7 +120,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     watcher.stage("Publishing")
     provenance = Provenance(
         config=config,
-        spec=default_spec(),
+        spec=registry.spec_of(config.task, config.family),
         agreement=federation.agreement,
         run=outcome.run,
         rounds=sum(not record.aborted for record in outcome.history.rounds),
@@ -164,7 +164,7 @@ def _styles(federation: Federation, experiment: Experiment, cache: FeatureCache,
         watcher.stage(f"Scanning {home.name} ({index} of {len(federation.homes)})")
         tracks.extend(usable_tracks(home, experiment.task, progress=watcher.advance))
     watcher.stage("Computing features")
-    cache.fill(tracks, default_spec(), progress=watcher.advance)
+    cache.fill(tracks, registry.spec_of(experiment.task, experiment.family), progress=watcher.advance)
     found = {track.style for track in tracks}
     if len(found) < 2:
         raise CatalogueError(
