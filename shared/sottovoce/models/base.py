@@ -1,6 +1,6 @@
 """The two small interfaces behind every model: a task says what is measured, a family says what is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,6 +53,8 @@ class Task(Protocol):
     """What a task measures on held-out tracks. All of it is summed over labels inside the masked vector."""
 
     name: str
+    shown: Mapping[str, str]
+    """The metrics that a person sees of each round, by what they are called; real numbers, one of them the loss."""
 
     def counters(self, classes: int) -> tuple[str, ...]:
         """Names of the whole-number sums, in their order in the vector."""
@@ -137,3 +139,22 @@ class Classifier(Family, Protocol):
     ) -> "Tensor":
         """The loss of the augmented examples."""
         return self.loss(model(self.augment(features, generator)), targets)
+
+
+class Generator(Family, Protocol):
+    """A family of models that make spectrograms of a class."""
+
+    def sample(
+        self, model: "nn.Module", targets: "Tensor", generator: "torch.Generator", *, temperature: float = 1.0
+    ) -> "Iterator[Tensor]":
+        """Piece after piece of new spectrograms, for ever, normalised: `[count, n_mels, frames]` each.
+
+        Pieces follow one another without a seam; how many frames each has is the family's choice.
+
+        Args:
+            model: with its parameters loaded, in evaluation mode.
+            targets: the class of each, `[count]`.
+            generator: of every draw, so that equal seeds give equal spectrograms.
+            temperature: 1 draws as trained; less keeps to what is likelier, 0 to the likeliest.
+        """
+        ...
