@@ -11,6 +11,7 @@ from sottovoce.agreement import Agreement
 from sottovoce.commands.output import counted, notes, say
 from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce.metrics import shown as shown_figures
 from sottovoce.protocol.messages import Announcement
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Trust
@@ -216,5 +217,5 @@ def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     line = f"round {record['number']}: {len(record['survivors'])} of {counted(len(record['participants']), 'label')}"
     figures = metrics.get(str(record["number"] - 1))
     if figures:
-        line += f"; before it, accuracy {figures['accuracy']:.3f}, macro-F1 {figures['macro_f1']:.3f}"
+        line += "; before it, " + ", ".join(f"{name} {value}" for name, value in shown_figures(figures).items())
     return f"{line}; {record['seconds']:.0f} s"

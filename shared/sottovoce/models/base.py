@@ -53,8 +53,6 @@ class Task(Protocol):
     """What a task measures on held-out tracks. All of it is summed over labels inside the masked vector."""
 
     name: str
-    shown: Mapping[str, str]
-    """The metrics that a person sees of each round, by what they are called; real numbers, one of them the loss."""
 
     def counters(self, classes: int) -> tuple[str, ...]:
         """Names of the whole-number sums, in their order in the vector."""

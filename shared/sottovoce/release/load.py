@@ -1,5 +1,6 @@
 """From a checked release to a model that predicts."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,7 @@ class Release:
 
     Args:
         manifest: what it says of itself.
+        digest: SHA-256 (hex) of the bytes of its manifest, by which what it makes names it.
         vouched: whether its coordinator's key is one that the caller trusts.
         family: the kind of model.
         model: with its parameters, in evaluation mode.
@@ -33,6 +35,7 @@ class Release:
     """
 
     manifest: Manifest
+    digest: str
     vouched: bool
     family: Family
     model: nn.Module
@@ -89,7 +92,7 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
     if shapes(model) != dict(manifest.shapes):
         raise ReleaseError(f"The tensors do not have the shapes of the {manifest.task} model '{family.name}'.")
     say(f"The tensors are those of the {manifest.task} model '{family.name}' for {classes} classes.")
-    return Release(manifest, checked.vouched, family, model, constants)
+    return Release(manifest, hashlib.sha256(checked.raw).hexdigest(), checked.vouched, family, model, constants)
 
 
 def _fit(constants: Constants, spec: FeatureSpec) -> bool:

@@ -23,7 +23,6 @@ class GeneratorTask(Task):
     """
 
     name = "generator"
-    shown: Mapping[str, str] = {"loss": "loss"}
 
     def counters(self, classes: int) -> tuple[str, ...]:
         """Held-out tracks of each style, then their summed loss above `-WORST_LOSS`, in millionths."""

@@ -20,7 +20,6 @@ class StyleTask(Task):
     """Counts (true, predicted) pairs over whole tracks: a track's prediction is the mean over its segments."""
 
     name = "style"
-    shown: Mapping[str, str] = {"loss": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 
     def counters(self, classes: int) -> tuple[str, ...]:
         """The confusion matrix, row by row (true, then predicted class), and the summed loss in millionths."""
