@@ -30,6 +30,10 @@ class GriffinLim:
         """See `Vocoder`."""
         from torchaudio.functional import griffinlim
 
+        samples = (levels.shape[1] - 1) * self.hop_length
+        # Less than half a window cannot be reflected at its ends, as centred windows need.
+        missing = max(0, self._spec.n_fft // (2 * self.hop_length) + 2 - levels.shape[1])
+        levels = torch.cat([levels, levels[:, -1:].expand(-1, missing)], dim=1)
         magnitudes = self.magnitudes(spectrogram.magnitudes(levels))
         with torch.random.fork_rng(devices=[]):  # torchaudio draws its first phases from torch's global generator
             torch.manual_seed(int(torch.randint(1 << 62, (1,), generator=generator)))
@@ -42,10 +46,10 @@ class GriffinLim:
                 power=1.0,
                 n_iter=self._iterations,
                 momentum=MOMENTUM,
-                length=(levels.shape[1] - 1) * self._spec.hop_length,
+                length=(levels.shape[1] - 1) * self.hop_length,
                 rand_init=True,
             )
-        return found
+        return found[:samples]
 
     def magnitudes(self, mel: Tensor) -> Tensor:
         """Linear magnitudes `[bins, frames]` whose mel bands are closest to `mel`, `[n_mels, frames]`.
