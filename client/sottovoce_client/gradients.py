@@ -14,6 +14,8 @@ MEMORY = 64 << 20
 """Bytes that per-segment gradients may take at once."""
 ROUNDING = 1e-6
 """Added to a norm before dividing by it, so that a clipped vector does not exceed the clip by a rounding error."""
+MARGIN = 4e-6
+"""The same in proportion, for norms that were computed in float32."""
 
 
 class UnitGradients:
@@ -145,7 +147,8 @@ class UnitGradients:
 
 
 def _factors(norms: Tensor, clip: float) -> Tensor:
-    return (clip / (norms + ROUNDING)).clamp(max=1.0)
+    """What each vector is shortened by. The margin grows with the norm, as float32's rounding does."""
+    return (clip / (norms * (1 + MARGIN) + ROUNDING)).clamp(max=1.0)
 
 
 def _grad_sample(value: nn.Parameter) -> Tensor:

@@ -35,9 +35,11 @@ LEAST_UNITS = 10
 def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> RefusalReason | None:
     """Why a label declines a run by its policy, or since it cannot compute what is asked; None if it does not."""
     try:
-        registry.family(config.task, config.family)
+        family = registry.family(config.task, config.family)
     except ConfigurationError:
         return RefusalReason.FAMILY
+    if config.shared and not family.shared_noise:
+        return RefusalReason.CONFIGURATION
     if config.feature_spec != registry.spec_of(config.task, config.family).digest:
         return RefusalReason.CONFIGURATION
     if config.private and not agreement.covers(config):
