@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import RoundAborted, SottovoceError
 from sottovoce.models import registry
+from sottovoce.models.start import first_parameters
 from sottovoce.protocol.errors import WrongAgreement
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.app import train
@@ -73,6 +74,7 @@ class _Run:
             announcement=announcement,
             keeper=self._folder.keeper,
             resume=order.resume,
+            first=first_parameters(config, order.init),
             on_change=self._note.change,
             timeout=order.timeout,
         )

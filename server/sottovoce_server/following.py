@@ -12,6 +12,7 @@ from sottovoce.commands.output import counted, notes, say
 from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.metrics import shown as shown_figures
+from sottovoce.models.start import first_parameters
 from sottovoce.protocol.messages import Announcement
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Trust
@@ -35,7 +36,14 @@ class RunFailed(SottovoceError):
 
 
 def ordered(
-    agreement: Agreement, *, classes: str, name: str | None, patience: float, timeout: float, **asked: Any
+    agreement: Agreement,
+    *,
+    classes: str,
+    name: str | None,
+    patience: float,
+    timeout: float,
+    init: str | None = None,
+    **asked: Any,
 ) -> Order:
     """What the app is told to do for a new run.
 
@@ -45,6 +53,7 @@ def ordered(
         name: of the release, or None for one made of the federation's, the task and the family.
         patience: seconds to wait for labels.
         timeout: seconds of one exchange.
+        init: what the model starts from, as `sottovoce.models.start.first_parameters` takes it.
         asked: what `sottovoce.configure.configured` takes besides.
 
     Raises:
@@ -60,7 +69,8 @@ def ordered(
         classes=styles, labels=len(agreement.members), honest=agreement.honest if shared else None, **asked
     )
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
-    return Order(Announcement.of(agreement, config), release, patience, timeout)
+    first_parameters(config, init)  # before anything begins: is there such a start?
+    return Order(Announcement.of(agreement, config), release, patience, timeout, init=init)
 
 
 def resumed(home: ServerHome, control: Control, run: str, *, patience: float, timeout: float) -> RunFolder:

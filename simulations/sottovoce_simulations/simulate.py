@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.files import folder_aside
 from sottovoce.models import registry
+from sottovoce.models.start import default_init, first_parameters
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
 from sottovoce_client.cache import FeatureCache
@@ -146,9 +147,10 @@ def _train(
 ) -> Outcome:
     """The run itself, under Flower's simulation engine."""
     outcomes: list[Outcome] = []
+    first = first_parameters(config, experiment.init)
 
     def serve(grid: "Grid") -> None:
-        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history))
+        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history, first=first))
 
     faults = None
     if experiment.drop_out:
@@ -190,6 +192,7 @@ def _described(experiment: Experiment, config: TrainingConfig) -> dict[str, Any]
         "clients": experiment.clients,
         "partition": str(experiment.scheme),
         "drop_out": experiment.drop_out,
+        "init": experiment.init or default_init(config.task, config.family),
         "repeatable": experiment.seed is not None,
     }
     return {**asdict(config), **asked}

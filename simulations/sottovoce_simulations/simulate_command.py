@@ -47,6 +47,10 @@ def simulate(
     bands: Annotated[
         int | None, typer.Option(min=1, help="Of turns: rounds whose noise is correlated.", show_default=False)
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
+    ] = None,
     ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
     sweep: Annotated[
@@ -108,6 +112,7 @@ def simulate(
         clip_quantile=clip_quantile,
         period=period,
         bands=bands,
+        init=init,
         seed=seed,
     )
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here

@@ -13,7 +13,7 @@ from sottovoce.models.generator._segments import Body, Decoder, endless, first_f
 
 LATENT = 32
 ENCODER, DECODER = (8, 16, 16), (24, 16, 4)
-LEAST_SCALE, LARGEST_SCALE = 0.1, 2.0
+LEAST_SCALE, LARGEST_SCALE = 0.3, 2.0
 LARGEST_SPREAD = 3.0
 """Of the logarithm of a latent number's variance, which is bounded so that no track's loss explodes."""
 
@@ -76,7 +76,7 @@ class Vae(Generator):
             rounds=20,
             local_steps=2 if private else 24,
             batch_size=96 if private else 16,
-            learning_rate=1.0 if private else 0.2,
+            learning_rate=1.0 if private else 0.05,
             momentum=0.0 if private else 0.9,
             max_grad_norm=1.0,
             segments_per_track=1,
