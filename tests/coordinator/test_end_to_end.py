@@ -242,7 +242,7 @@ def test_a_federation_trains_over_killed_processes(processes, federation):
     assert json.loads(processes.run("release", "verify", release, "--key", key, "--json"))["vouched"]
     shown = json.loads(processes.run("release", "show", release, "--key", key, "--json"))
     assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS]
-    song = next((root / "music").glob("label-01/techno/*"))
+    song = next((root / "music").glob("label-01/techno/*/*"))
     assert json.loads(processes.run("classify", song, "--release", release, "--key", key, "--json"))
 
     kinds = [entry.kind for entry in ServerHome.open(server).journal().verify()]
