@@ -16,7 +16,7 @@ import torch
 
 from sottovoce.audio import read
 from sottovoce.features.extract import default_spec, extract_file
-from sottovoce.features.spec import FeatureSpec, View
+from sottovoce.features.spec import FeatureSpec
 from sottovoce.features.spectra import FLOOR, cut, level, log_mel
 from sottovoce.files import sha256_file
 from sottovoce_client.cache import FeatureCache
@@ -108,7 +108,7 @@ def _cached(place: Path, files: list[File], spec: FeatureSpec) -> tuple[float, f
 
     def everything() -> None:
         cache.fill(files, spec, workers=1)
-        for view in View:
+        for view in spec.views:
             for _ in cache.load_view(files, spec, view):
                 pass
 

@@ -31,8 +31,12 @@ Progress = Callable[[int, int], None]
 _PARTIAL = "partial"
 _ABANDONED_SECONDS = 3600.0
 _CHECKSUM = hashlib.sha256().digest_size
-_HEADER = struct.Struct("<3I")  # a summary's shape is [segments, D], a log-mel's [segments, bands, frames]
-_TYPES: dict[View, np.dtype[np.floating]] = {View.SUMMARY: np.dtype("<f4"), View.LOG_MEL: np.dtype("<f2")}
+_HEADER = struct.Struct("<3I")  # a summary's shape is [segments, D], the others' [segments, bands, frames]
+_TYPES: dict[View, np.dtype[np.floating]] = {
+    View.SUMMARY: np.dtype("<f4"),
+    View.LOG_MEL: np.dtype("<f2"),
+    View.SPECTROGRAM: np.dtype("<f2"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,18 @@ class FeatureCache:
         self._sweep()
 
     def get(self, file_digest: str, spec: FeatureSpec) -> Features | None:
-        """A track's features in both views, or None when they are not there whole."""
-        summary = self._read(file_digest, spec, View.SUMMARY)
-        log_mel = self._read(file_digest, spec, View.LOG_MEL)
-        return None if summary is None or log_mel is None else Features(summary, log_mel)
+        """A track's features in every view of the spec, or None when they are not there whole."""
+        views: dict[View, NDArray[np.floating]] = {}
+        for view in spec.views:
+            values = self._read(file_digest, spec, view)
+            if values is None:
+                return None
+            views[view] = values
+        return Features(views)
 
     def put(self, file_digest: str, spec: FeatureSpec, features: Features) -> None:
         """Keep a track's features; they are there for every process when this returns."""
-        for view in View:
+        for view in spec.views:
             self._write(file_digest, spec, view, features.view(view))
 
     def features_of(self, track_path: Path, file_digest: str, spec: FeatureSpec) -> Features:
@@ -138,7 +146,7 @@ class FeatureCache:
         return self._root / spec.digest / view / file_digest[:2] / file_digest
 
     def _there(self, file_digest: str, spec: FeatureSpec) -> bool:
-        return all(self._place(file_digest, spec, view).exists() for view in View)
+        return all(self._place(file_digest, spec, view).exists() for view in spec.views)
 
     def _read(self, file_digest: str, spec: FeatureSpec, view: View) -> NDArray[np.floating] | None:
         try:

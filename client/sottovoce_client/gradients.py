@@ -14,6 +14,8 @@ MEMORY = 64 << 20
 """Bytes that per-segment gradients may take at once."""
 ROUNDING = 1e-6
 """Added to a norm before dividing by it, so that a clipped vector does not exceed the clip by a rounding error."""
+MARGIN = 4e-6
+"""The same in proportion, for norms that were computed in float32."""
 
 
 class UnitGradients:
@@ -25,22 +27,31 @@ class UnitGradients:
 
     Args:
         family: whose loss is taken.
-        model: whose trainable parameters the gradients are for; hooks stay on it.
+        model: whose private parameters the gradients are for; hooks stay on it.
         clip: L2 bound on one unit's gradient, or None to leave it as it is.
     """
 
     def __init__(self, family: Family, model: nn.Module, clip: float | None) -> None:
         self._family = family
         self._model = model.train()
-        self._parameters = list(trainable(model).values())
+        private = family.private_parameters(self._model)
+        self._kept = torch.cat(
+            [torch.full((value.numel(),), name in private) for name, value in trainable(model).items()]
+        )
+        self._parameters = list(private.values())
         self._clip = clip
         if clip is not None:
             GradSampleHooks(model, loss_reduction="sum")
 
     @property
     def size(self) -> int:
-        """Length P of a gradient."""
-        return sum(value.numel() for value in self._parameters)
+        """Length P of a gradient: of all trainable parameters."""
+        return len(self._kept)
+
+    @property
+    def private(self) -> Tensor:
+        """Which of the flat vector's numbers private audio moves, bool `[P]`; all others have gradients of 0."""
+        return self._kept
 
     def units_at_once(self, segments: int) -> int:
         """Units of so many segments whose gradients fit in `MEMORY`, at least 1."""
@@ -62,11 +73,11 @@ class UnitGradients:
         if self._clip is not None:
             gradients, norms = self._per_unit(batch.mask)
             factors = _factors(norms, self._clip)
-            return torch.cat([factors @ gradient for gradient in gradients])
+            return self._placed(torch.cat([factors @ gradient for gradient in gradients]))
         total = self._taken()
         if not torch.isfinite(total).all():
             raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
-        return total
+        return self._placed(total)
 
     def rows(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Each unit's clipped gradient by itself, `[rows, P]`, and its norm before clipping, `[rows]`.
@@ -83,7 +94,15 @@ class UnitGradients:
             raise ConfigurationError("Only clipped gradients are told apart.")
         self._backward(batch, weights, generator)
         gradients, norms = self._per_unit(batch.mask)
-        return torch.cat(gradients, dim=1) * _factors(norms, self._clip)[:, None], norms
+        return self._placed(torch.cat(gradients, dim=1) * _factors(norms, self._clip)[:, None]), norms
+
+    def _placed(self, gradients: Tensor) -> Tensor:
+        """Gradients of the private parameters, `[…, private]`, within those of all trainable ones, `[…, P]`."""
+        if gradients.shape[-1] == self.size:
+            return gradients
+        whole = torch.zeros(*gradients.shape[:-1], self.size)
+        whole[..., self._kept] = gradients
+        return whole
 
     def _backward(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> None:
         losses = self._losses(batch, weights, generator)
@@ -95,10 +114,10 @@ class UnitGradients:
     def _losses(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
         """Each segment's part of its unit's loss, `[rows · segments]`; padding has none."""
         segments = batch.mask.shape[1]
-        features = self._family.augment(batch.features.flatten(0, 1), generator)
         targets = batch.targets.repeat_interleave(segments)
         share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
-        return self._family.loss(self._model(features), targets) * share.flatten().to(torch.float32)
+        losses = self._family.losses(self._model, batch.features.flatten(0, 1), targets, generator)
+        return losses * share.flatten().to(torch.float32)
 
     def _per_unit(self, mask: Tensor) -> tuple[list[Tensor], Tensor]:
         """Each unit's gradient, `[rows, size]` for each parameter, and its norm, `[rows]`."""
@@ -128,7 +147,8 @@ class UnitGradients:
 
 
 def _factors(norms: Tensor, clip: float) -> Tensor:
-    return (clip / (norms + ROUNDING)).clamp(max=1.0)
+    """What each vector is shortened by. The margin grows with the norm, as float32's rounding does."""
+    return (clip / (norms * (1 + MARGIN) + ROUNDING)).clamp(max=1.0)
 
 
 def _grad_sample(value: nn.Parameter) -> Tensor:

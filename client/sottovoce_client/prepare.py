@@ -104,14 +104,14 @@ def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
 
 
 def _dataset(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> TrackDataset:
-    return TrackDataset.build(_samples(home, tracks, config), default_spec())
+    return TrackDataset.build(_samples(home, tracks, config), registry.spec_of(config.task, config.family))
 
 
 def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> Iterator[Sample]:
     """One sample a track; a track whose features cannot be computed after all takes no part."""
     view = registry.family(config.task, config.family).view
     key = home.split_key_file.read_bytes()
-    found = FeatureCache(home.cache).load_view(tracks, default_spec(), view)
+    found = FeatureCache(home.cache).load_view(tracks, registry.spec_of(config.task, config.family), view)
     for track, segments in zip(tracks, found, strict=True):
         if segments is not None:
             unit = track.artist_key if config.unit is Unit.ARTIST else None

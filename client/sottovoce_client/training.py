@@ -76,11 +76,12 @@ def local_update(
     for _ in range(config.local_steps):
         total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
         if plan:
-            total += randomness.gaussian(total.shape, plan.noise_std)
+            total[gradients.private] += randomness.gaussian((int(gradients.private.sum()),), plan.noise_std)
         parts = torch.split(total / config.batch_size, [value.numel() for value in wanted])
         for value, gradient in zip(wanted, parts, strict=True):
             value.grad = gradient.view_as(value)
         optimizer.step()
+        family.after_step(model, randomness)
     update = flat.flatten(model) - parameters
     if not np.isfinite(update).all():
         raise Diverged("The trained parameters are not finite.", hint="Lower the learning rate.")

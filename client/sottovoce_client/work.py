@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from sottovoce.agreement import Agreement
 from sottovoce.entropy import Randomness
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.balance import noisy_histogram
@@ -36,10 +35,12 @@ LEAST_UNITS = 10
 def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> RefusalReason | None:
     """Why a label declines a run by its policy, or since it cannot compute what is asked; None if it does not."""
     try:
-        registry.family(config.task, config.family)
+        family = registry.family(config.task, config.family)
     except ConfigurationError:
         return RefusalReason.FAMILY
-    if config.feature_spec != default_spec().digest:
+    if config.shared and not family.shared_noise:
+        return RefusalReason.CONFIGURATION
+    if config.feature_spec != registry.spec_of(config.task, config.family).digest:
         return RefusalReason.CONFIGURATION
     if config.private and not agreement.covers(config):
         return RefusalReason.AGREEMENT
@@ -136,7 +137,7 @@ def counters_of(config: TrainingConfig, model: NDArray[np.float32], prepared: Pr
 def model_size(config: TrainingConfig) -> int:
     """How many parameters the run's model has."""
     family = registry.family(config.task, config.family)
-    return initial(family, default_spec(), len(config.classes), config.seed).size
+    return initial(family, registry.spec_of(config.task, config.family), len(config.classes), config.seed).size
 
 
 def histogram_of(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sottovoce.agreement import Agreement
 from sottovoce.errors import RoundAborted
-from sottovoce.features.extract import default_spec
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.grid import SumGrid
@@ -34,6 +33,7 @@ def train(
     announcement: Announcement | None = None,
     keeper: Keeper | None = None,
     resume: bool = False,
+    first: NDArray[np.float32] | None = None,
     on_change: Callable[[RunHistory], None] = lambda _: None,
     timeout: float = 3600.0,
 ) -> Outcome:
@@ -46,6 +46,7 @@ def train(
         announcement: of the run, or None for a new one.
         keeper: where each round's state is kept, or None.
         resume: go on with the run of this announcement, after what `keeper` holds of it.
+        first: parameters that the run starts from, `[P]`, or None for those that its seed draws.
         on_change: called after joining and after each round.
         timeout: seconds that one exchange may take.
 
@@ -57,7 +58,9 @@ def train(
     family = registry.family(config.task, config.family)
     announcement = announcement or Announcement.of(agreement, config)
     classes = config.classes
-    parameters: NDArray[np.float32] = initial(family, default_spec(), len(classes), config.seed)
+    if first is None:
+        first = initial(family, registry.spec_of(config.task, config.family), len(classes), config.seed)
+    parameters = first
     decoder = None
     if config.shared:
         grid_of_sums = SumGrid.of(config, parameters.size, len(agreement.members))

@@ -121,6 +121,10 @@ def train(
     unit: Annotated[Unit, typer.Option(help="The unit of privacy.")] = Unit.TRACK,
     balance: Annotated[Balance, typer.Option(help="How labels meet their class imbalance.")] = Balance.NONE,
     no_dp: Annotated[bool, typer.Option("--no-dp", help="Without privacy; each label must have allowed it.")] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the release.")] = None,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for labels to connect.")] = 300.0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a label has for one answer.")] = 3600.0,
@@ -133,6 +137,7 @@ def train(
 
     Whether noise is local or shared is what the agreement says. The release is signed and put into the run's folder.
     """
+    from sottovoce.models.start import placed
     from sottovoce_server.control import connected
     from sottovoce_server.following import follow, ordered, resumed, submit
     from sottovoce_server.runs import RunFolder
@@ -148,6 +153,7 @@ def train(
                 name=name,
                 patience=patience,
                 timeout=timeout,
+                init=placed(init),
                 task=task,
                 family=family,
                 rounds=rounds,

@@ -12,7 +12,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import RoundAborted, SottovoceError
-from sottovoce.features.extract import default_spec
+from sottovoce.models import registry
+from sottovoce.models.start import first_parameters
 from sottovoce.protocol.errors import WrongAgreement
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.app import train
@@ -73,6 +74,7 @@ class _Run:
             announcement=announcement,
             keeper=self._folder.keeper,
             resume=order.resume,
+            first=first_parameters(config, order.init),
             on_change=self._note.change,
             timeout=order.timeout,
         )
@@ -102,7 +104,7 @@ class _Run:
         config = self._order.announcement.config
         provenance = Provenance(
             config=config,
-            spec=default_spec(),
+            spec=registry.spec_of(config.task, config.family),
             agreement=self._agreement,
             run=outcome.run,
             rounds=sum(not record.aborted for record in outcome.history.rounds),

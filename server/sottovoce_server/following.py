@@ -11,6 +11,8 @@ from sottovoce.agreement import Agreement
 from sottovoce.commands.output import counted, notes, say
 from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce.metrics import shown as shown_figures
+from sottovoce.models.start import first_parameters
 from sottovoce.protocol.messages import Announcement
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Trust
@@ -34,7 +36,14 @@ class RunFailed(SottovoceError):
 
 
 def ordered(
-    agreement: Agreement, *, classes: str, name: str | None, patience: float, timeout: float, **asked: Any
+    agreement: Agreement,
+    *,
+    classes: str,
+    name: str | None,
+    patience: float,
+    timeout: float,
+    init: str | None = None,
+    **asked: Any,
 ) -> Order:
     """What the app is told to do for a new run.
 
@@ -44,6 +53,7 @@ def ordered(
         name: of the release, or None for one made of the federation's, the task and the family.
         patience: seconds to wait for labels.
         timeout: seconds of one exchange.
+        init: what the model starts from, as `sottovoce.models.start.first_parameters` takes it.
         asked: what `sottovoce.configure.configured` takes besides.
 
     Raises:
@@ -59,7 +69,8 @@ def ordered(
         classes=styles, labels=len(agreement.members), honest=agreement.honest if shared else None, **asked
     )
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
-    return Order(Announcement.of(agreement, config), release, patience, timeout)
+    first_parameters(config, init)  # before anything begins: is there such a start?
+    return Order(Announcement.of(agreement, config), release, patience, timeout, init=init)
 
 
 def resumed(home: ServerHome, control: Control, run: str, *, patience: float, timeout: float) -> RunFolder:
@@ -216,5 +227,5 @@ def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     line = f"round {record['number']}: {len(record['survivors'])} of {counted(len(record['participants']), 'label')}"
     figures = metrics.get(str(record["number"] - 1))
     if figures:
-        line += f"; before it, accuracy {figures['accuracy']:.3f}, macro-F1 {figures['macro_f1']:.3f}"
+        line += "; before it, " + ", ".join(f"{name} {value}" for name, value in shown_figures(figures).items())
     return f"{line}; {record['seconds']:.0f} s"

@@ -30,6 +30,7 @@ class Order:
         patience: seconds to wait for all labels; after that, `n_min` of them are enough.
         timeout: seconds that one exchange may take.
         resume: go on after the checkpoint.
+        init: what the model starts from, as `sottovoce.models.start.first_parameters` takes it.
     """
 
     announcement: Announcement
@@ -37,6 +38,7 @@ class Order:
     patience: float
     timeout: float
     resume: bool = False
+    init: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class RunFolder:
             "patience": order.patience,
             "timeout": order.timeout,
             "resume": order.resume,
+            "init": order.init,
         }
         write_bytes(self.folder / "order.json", canonical_json(values), mode=0o600)
 

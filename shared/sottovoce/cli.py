@@ -7,6 +7,8 @@ import typer
 from sottovoce import __version__
 from sottovoce.commands.classify import classify
 from sottovoce.commands.evaluate import evaluate
+from sottovoce.commands.generate import EXAMPLES as GENERATE
+from sottovoce.commands.generate import generate
 from sottovoce.commands.inspect import EXAMPLES as INSPECT
 from sottovoce.commands.inspect import inspect
 from sottovoce.commands.program import Program
@@ -65,6 +67,7 @@ def sottovoce(
 
 app.command(epilog=CLASSIFY)(classify)
 app.command(epilog=EVALUATE)(evaluate)
+app.command(epilog=GENERATE)(generate)
 app.command(epilog=INSPECT)(inspect)
 app.add_typer(release, name="release")
 

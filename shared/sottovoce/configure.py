@@ -2,7 +2,7 @@
 
 import secrets
 
-from sottovoce.features.extract import default_spec
+from sottovoce.errors import ConfigurationError
 from sottovoce.models import registry
 from sottovoce.models.base import Recipe
 from sottovoce.models.parameters import initial
@@ -60,16 +60,22 @@ def configured(
         seed: of the model's first parameters; None draws one.
 
     Raises:
-        ConfigurationError: the task or family is unknown, or a value is out of range.
+        ConfigurationError: the task or family is unknown, its labels cannot share noise, or a value is out of range.
     """
     of_labels, shared = unit is Unit.LABEL, honest is not None
-    recipe = registry.family(task, family).recipe(private=private and not of_labels, shared=shared and not of_labels)
+    chosen = registry.family(task, family)
+    if shared and not chosen.shared_noise:
+        raise ConfigurationError(
+            f"Labels that train a '{family}' cannot share noise: each must add all of its own.",
+            hint="Use noise 'local'.",
+        )
+    recipe = chosen.recipe(private=private and not of_labels, shared=shared and not of_labels)
     count = recipe.rounds if rounds is None else rounds
     config = TrainingConfig(
         task=task,
         family=family,
         classes=classes,
-        feature_spec=default_spec().digest,
+        feature_spec=registry.spec_of(task, family).digest,
         rounds=count,
         local_steps=recipe.local_steps,
         batch_size=recipe.batch_size,
@@ -94,7 +100,7 @@ def configured(
     )
     if not shared:
         return config
-    parameters = initial(registry.family(task, family), default_spec(), len(classes), config.seed).size
+    parameters = initial(registry.family(task, family), registry.spec_of(task, family), len(classes), config.seed).size
     return with_least_noise(config, parameters, labels)
 
 

@@ -1,7 +1,7 @@
-"""Figures of a classifier from its confusion matrix: the only form in which they come out of a masked sum."""
+"""Figures that come out of a masked sum: which of them a person sees, and those of a classifier from its confusion."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,14 @@ COLLAPSED_ENTROPY = 0.25
 """Predictions have collapsed when their entropy is below this share of the true classes' entropy, ..."""
 DOMINATED = 0.8
 """... unless the largest true class holds more than this share anyway: then naming it always is hardly wrong."""
+
+SHOWN = {"loss": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
+"""The figures of a round that a person sees, whichever of them its task has, by what they are called."""
+
+
+def shown(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Those of a model's figures that a person sees, by what they are called: `{"accuracy": "0.912"}`."""
+    return {title: f"{figures[name]:.3f}" for name, title in SHOWN.items() if figures.get(name) is not None}
 
 
 def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sottovoce.audio import Unusable
 from sottovoce.errors import AudioError
-from sottovoce.models.base import Family
+from sottovoce.models.base import Classifier
 
 CHUNK = 256
 """Segments that go through a model at once; bounds memory whatever a track's length."""
@@ -22,7 +22,7 @@ def outputs(model: nn.Module, features: Tensor) -> Tensor:
         return torch.cat(list(parts))
 
 
-def probabilities(family: Family, model: nn.Module, features: NDArray[np.floating]) -> NDArray[np.float32]:
+def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.floating]) -> NDArray[np.float32]:
     """A whole track's class probabilities `[classes]`: those of its segments, averaged.
 
     Args:

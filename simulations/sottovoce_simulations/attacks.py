@@ -10,7 +10,7 @@ from scipy.stats import norm, rankdata
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters as flat
-from sottovoce.models.base import Family
+from sottovoce.models.base import Classifier
 from sottovoce_client.dataset import TrackDataset
 
 LEAST_TRACKS = 10
@@ -78,7 +78,7 @@ def membership(member_losses: NDArray[np.float64], other_losses: NDArray[np.floa
 
 
 def track_losses(
-    family: Family, parameters: NDArray[np.float32], dataset: TrackDataset, classes: int
+    family: Classifier, parameters: NDArray[np.float32], dataset: TrackDataset, classes: int
 ) -> NDArray[np.float64]:
     """How little a model expects each track's style: −log of its probability, mean over segments, `[tracks]`.
 
@@ -99,7 +99,7 @@ def track_losses(
 
 
 def attack(
-    family: Family, parameters: NDArray[np.float32], members: TrackDataset, others: TrackDataset, classes: int
+    family: Classifier, parameters: NDArray[np.float32], members: TrackDataset, others: TrackDataset, classes: int
 ) -> Membership:
     """Run the loss-threshold attack on a released model.
 

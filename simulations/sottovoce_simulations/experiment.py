@@ -6,6 +6,7 @@ from pathlib import Path
 from sottovoce.agreement import LEAST_PARTICIPANTS
 from sottovoce.configure import DELTA, EPSILON, configured
 from sottovoce.errors import ConfigurationError
+from sottovoce.models.start import NONE, first_parameters
 from sottovoce.protocol.topology import most_corrupt, threshold
 from sottovoce.training import Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
@@ -39,6 +40,7 @@ class Experiment:
         clip_quantile: of shared noise, which quantile of gradient norms the clip follows; None keeps it fixed.
         period: of shared noise, rounds between two turns of a unit, where they take turns instead of being sampled.
         bands: of such turns, how many rounds' contributions a report is made of; None for `period` at most.
+        init: what the model starts from, as `sottovoce.models.start.first_parameters` takes it.
         seed: makes the experiment repeatable; None draws from the operating system's entropy.
     """
 
@@ -61,6 +63,7 @@ class Experiment:
     clip_quantile: float | None = None
     period: int | None = None
     bands: int | None = None
+    init: str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -82,9 +85,12 @@ class Experiment:
         """Find out before any work whether a run can be configured so.
 
         Raises:
-            ConfigurationError: the task or family is unknown, or a value is out of range.
+            ConfigurationError: the task or family is unknown, a value is out of range, or there is no such start.
+            ReleaseError: the release to start from is not in order.
         """
-        self.training(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
+        config = self.training(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
+        if self.init not in (None, NONE):
+            first_parameters(config, self.init)
 
     def training(self, classes: tuple[str, ...], labels: int) -> TrainingConfig:
         """The configuration that the coordinator announces to so many labels.

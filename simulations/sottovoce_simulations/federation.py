@@ -48,6 +48,8 @@ class Federation:
             {
                 "tasks": [experiment.task],
                 "purposes": [experiment.task],
+                "families": [experiment.family],
+                "default_consent": experiment.task,
                 "epsilon_per_run": experiment.epsilon,
                 "epsilon_lifetime": experiment.epsilon,
                 "delta_max": experiment.delta,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sottovoce.metrics import SHOWN
 from sottovoce.training import TrainingConfig
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_simulations.federation import Federation
@@ -13,10 +14,12 @@ from sottovoce_simulations.federation import Federation
 
 def rows(history: RunHistory) -> list[dict[str, Any]]:
     """One row a round; the figures are of the model that the round made, None where they never came back."""
+    known = set().union(*history.metrics.values())
+    names = [name for name in SHOWN if name in known]
     return [
         {
             "round": record.number,
-            **{name: history.metrics.get(record.number, {}).get(name) for name in ("loss", "accuracy", "macro_f1")},
+            **{name: history.metrics.get(record.number, {}).get(name) for name in names},
             "participants": len(record.participants),
             "survivors": list(record.survivors),
             "dropped": record.dropped,
@@ -50,3 +53,15 @@ def figures(
         "seconds": seconds,
         "release": str(release),
     }
+
+
+USES = {
+    "style": "{program} classify YOUR-FILE --release {release}",
+    "generator": "{program} generate --release {release} --style STYLE -o music.wav",
+    "editor": "{program} edit YOUR-FILE --release {release} -o edited.wav",
+}
+
+
+def use(task: str, release: str, program: str = "sottovoce") -> str:
+    """The command that a release of a task is for."""
+    return USES[task].format(program=program, release=release)

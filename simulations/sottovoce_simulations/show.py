@@ -12,8 +12,10 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sottovoce.metrics import SHOWN, shown
 from sottovoce.refusals import RefusalReason
 from sottovoce_server.history import RunHistory
+from sottovoce_simulations.results import use
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS = 5, 120
@@ -65,7 +67,7 @@ class Console:
         note = f"{len(history.promises)} labels"
         if history.metrics:
             newest = history.metrics[max(history.metrics)]
-            note += f", accuracy {newest['accuracy']:.3f}, macro-F1 {newest['macro_f1']:.3f}"
+            note += "".join(f", {name} {value}" for name, value in shown(newest).items())
         self._progress.update(self._task, completed=len(history.rounds), note=note)
 
     def synthetic(self) -> Path:
@@ -81,7 +83,7 @@ class Console:
         figures, configuration = run["figures"], run["configuration"]
         self._out.print(_rounds(run["rounds"]))
         self._out.print(_privacy(figures, configuration))
-        if figures["collapsed"]:
+        if figures.get("collapsed"):
             self._out.print(
                 f"[bold yellow]Warning:[/] the predictions have collapsed into one class (entropy "
                 f"{figures['predicted_class_entropy']:.2f} of 1); accuracy alone would hide it."
@@ -90,7 +92,7 @@ class Console:
             self._out.print(f"{label} declined: {RefusalReason(reason).explained}.")
         seconds = figures["seconds"]
         self._out.print(
-            f"Accuracy [bold]{figures['accuracy']:.3f}[/], macro-F1 [bold]{figures['macro_f1']:.3f}[/] on held-out "
+            f"{', '.join(f'{name} [bold]{value}[/]' for name, value in shown(figures).items())} on held-out "
             f"tracks of {figures['clients']} labels; {figures['dropped']} drop-outs; "
             f"{figures['bytes_up_per_client_per_round'] / 1024:.1f} KiB up a label a round; "
             f"{seconds['total']:.0f} s, of which features {seconds['features']:.0f} s."
@@ -100,7 +102,7 @@ class Console:
         # Run from a virtual environment that is not active, as `make demo` does, the bare name would not be found.
         program = "sottovoce" if shutil.which("sottovoce") else sys.argv[0]
         for command in (
-            f"{program} classify YOUR-FILE --release {figures['release']}",
+            use(configuration["task"], figures["release"], program),
             f"{program} release verify {figures['release']} --key {out / 'federation.toml'}",
         ):
             self._out.print(f"  {command}", soft_wrap=True, highlight=False)
@@ -122,11 +124,12 @@ class Console:
 
 
 def _rounds(rounds: list[dict[str, Any]]) -> Table:
-    table = Table("round", "loss", "accuracy", "macro-F1", "participants", box=box.SIMPLE_HEAD)
+    names = {name: title for name, title in SHOWN.items() if name in rounds[0]}
+    table = Table("round", *names.values(), "participants", box=box.SIMPLE_HEAD)
     for column in table.columns:
         column.justify = "right"
     for row in rounds:
-        measured = [("-" if row[name] is None else f"{row[name]:.3f}") for name in ("loss", "accuracy", "macro_f1")]
+        measured = [("-" if row[name] is None else f"{row[name]:.3f}") for name in names]
         took_part = f"{len(row['survivors'])} of {row['participants']}"
         table.add_row(str(row["round"]), *measured, "aborted" if row["aborted"] else took_part)
     return table

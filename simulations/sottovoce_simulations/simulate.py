@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce.features.extract import default_spec
 from sottovoce.files import folder_aside
+from sottovoce.models import registry
+from sottovoce.models.start import default_init, first_parameters
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
 from sottovoce_client.cache import FeatureCache
@@ -120,7 +121,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     watcher.stage("Publishing")
     provenance = Provenance(
         config=config,
-        spec=default_spec(),
+        spec=registry.spec_of(config.task, config.family),
         agreement=federation.agreement,
         run=outcome.run,
         rounds=sum(not record.aborted for record in outcome.history.rounds),
@@ -146,9 +147,10 @@ def _train(
 ) -> Outcome:
     """The run itself, under Flower's simulation engine."""
     outcomes: list[Outcome] = []
+    first = first_parameters(config, experiment.init)
 
     def serve(grid: "Grid") -> None:
-        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history))
+        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history, first=first))
 
     faults = None
     if experiment.drop_out:
@@ -164,7 +166,7 @@ def _styles(federation: Federation, experiment: Experiment, cache: FeatureCache,
         watcher.stage(f"Scanning {home.name} ({index} of {len(federation.homes)})")
         tracks.extend(usable_tracks(home, experiment.task, progress=watcher.advance))
     watcher.stage("Computing features")
-    cache.fill(tracks, default_spec(), progress=watcher.advance)
+    cache.fill(tracks, registry.spec_of(experiment.task, experiment.family), progress=watcher.advance)
     found = {track.style for track in tracks}
     if len(found) < 2:
         raise CatalogueError(
@@ -190,6 +192,7 @@ def _described(experiment: Experiment, config: TrainingConfig) -> dict[str, Any]
         "clients": experiment.clients,
         "partition": str(experiment.scheme),
         "drop_out": experiment.drop_out,
+        "init": experiment.init or default_init(config.task, config.family),
         "repeatable": experiment.seed is not None,
     }
     return {**asdict(config), **asked}

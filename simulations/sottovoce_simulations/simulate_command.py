@@ -17,8 +17,8 @@ def simulate(
         Path | None,
         typer.Option(help="One folder a label, or with --clients one pool to split. Default: synthetic music."),
     ] = None,
-    task: Annotated[str, typer.Option(help="What is learnt.")] = "style",
-    family: Annotated[str, typer.Option(help="Kind of model: svm, cnn or rnn.")] = "svm",
+    task: Annotated[str, typer.Option(help="What is learnt: style, generator, …")] = "style",
+    family: Annotated[str, typer.Option(help="Kind of model, of those of the task.")] = "svm",
     rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: what suits the family.")] = None,
     epsilon: Annotated[float, typer.Option(help="Each label's ceiling of ε for the run.")] = 8.0,
     delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
@@ -46,6 +46,10 @@ def simulate(
     ] = None,
     bands: Annotated[
         int | None, typer.Option(min=1, help="Of turns: rounds whose noise is correlated.", show_default=False)
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
     ] = None,
     ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
@@ -108,6 +112,7 @@ def simulate(
         clip_quantile=clip_quantile,
         period=period,
         bands=bands,
+        init=init,
         seed=seed,
     )
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here

@@ -111,6 +111,10 @@ def sweep(base: Experiment, wanted: Sweep, out: Path, *, progress: Progress | No
     """
     if out.exists() and not (out.is_dir() and ((out / "cells").is_dir() or not any(out.iterdir()))):
         raise ConfigurationError(f"{out} exists and holds no sweep.", hint="Name a new folder with --out.")
+    if base.task != "style":
+        raise ConfigurationError(
+            f"A sweep compares macro-F1, which the task '{base.task}' does not have.", hint="Sweep --task style."
+        )
     cells = [_Cell(each, out / "cells" / _name(each)) for each in wanted.experiments(base)]
     for cell in cells:
         cell.experiment.check()

@@ -6,6 +6,7 @@ import pytest
 
 from sottovoce.audio import Unusable
 from sottovoce.features.extract import Features
+from sottovoce.features.spec import View
 from sottovoce_client import extraction
 
 
@@ -13,7 +14,9 @@ def _deadly(path, file_digest, spec):
     """Stands for a decoder with a bug: one file kills the process it is read in."""
     if "deadly" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
-    return Features(np.zeros((1, 2), dtype=np.float32), np.zeros((1, 2, 2), dtype=np.float16))
+    return Features(
+        {View.SUMMARY: np.zeros((1, 2), dtype=np.float32), View.LOG_MEL: np.zeros((1, 2, 2), dtype=np.float16)}
+    )
 
 
 @pytest.mark.slow

@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.errors import CatalogueError
-from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose, Track
 from sottovoce_client.catalogue.show import as_json as plain
 from sottovoce_client.catalogue.show import show
 from sottovoce_client.commands.common import bar, opened
 from sottovoce_client.policy import Policy
+
+if TYPE_CHECKING:
+    from sottovoce.features.spec import FeatureSpec
+    from sottovoce_client.cache import FeatureCache, Filled
 
 
 def register_and_scan(
@@ -49,14 +54,11 @@ def register_and_scan(
             show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
         raise
     seconds = perf_counter() - started
-    tracks = {track.digest: track for purpose in purposes for track in tracks_for(found, purpose)}
     computed = None
     if features:
-        from sottovoce.features.extract import default_spec
         from sottovoce_client.cache import FeatureCache
 
-        with bar("computing features") as told:
-            computed = FeatureCache(label.cache).fill(tracks.values(), default_spec(), workers=workers, progress=told)
+        computed = _computed(FeatureCache(label.cache), found, purposes, workers)
     if as_json:
         print_json(
             {
@@ -76,3 +78,25 @@ def register_and_scan(
         if computed.unusable:
             line += f", {len(computed.unusable):,} that cannot be used"
         results().print(f"{line}.")
+
+
+def _computed(
+    cache: "FeatureCache", found: Sequence[Catalogue], purposes: Sequence[Purpose], workers: int | None
+) -> "Filled":
+    """Features of every track as the tasks need them that it may serve."""
+    from sottovoce.models import registry
+    from sottovoce_client.cache import Filled
+    from sottovoce_client.prepare import tracks_for
+
+    needed: dict[FeatureSpec, dict[str, Track]] = {}
+    for purpose in purposes:
+        if purpose in registry.tasks():
+            tracks = {track.digest: track for track in tracks_for(found, purpose)}
+            for spec in registry.specs(purpose):
+                needed.setdefault(spec, {}).update(tracks)
+    filled = []
+    for spec, tracks in needed.items():
+        with bar("computing features") as told:
+            filled.append(cache.fill(tracks.values(), spec, workers=workers, progress=told))
+    unusable = {digest: reason for each in filled for digest, reason in each.unusable.items()}
+    return Filled(sum(each.known for each in filled), sum(each.computed for each in filled), unusable)

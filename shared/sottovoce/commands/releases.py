@@ -59,12 +59,13 @@ def trusted(key: str | None) -> bytes | None:
     return bytes.fromhex(text)
 
 
-def opened(directory: Path, key: str | None) -> "Release":
-    """Check and load a release; a warning says what a person should know before relying on it."""
+def opened(directory: Path, key: str | None, task: str = "style") -> "Release":
+    """Check and load a release of a task; a warning says what a person should know before relying on it."""
     from sottovoce.release.load import load
 
     try:
         release = load(directory, trusted(key))
+        release.expect_task(task)
     except ReleaseError as error:
         raise located(error, directory) from None
     if not release.vouched:

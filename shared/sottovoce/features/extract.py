@@ -1,9 +1,9 @@
-"""From a track to the features of its segments, in both views."""
+"""From a track to the features of its segments, in the views of a spec."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,16 @@ from torch import Tensor
 
 from sottovoce.audio import Unusable, read
 from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.features import spectrogram
 from sottovoce.features.descriptors import Descriptors
 from sottovoce.features.harmony import harmony
-from sottovoce.features.normalisation import Normalisation, for_spec, shipped_digest
+from sottovoce.features.normalisation import (
+    Constants,
+    Normalisation,
+    SpectrogramNormalisation,
+    for_spec,
+    shipped_digest,
+)
 from sottovoce.features.rhythm import rhythm
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.features.spectra import Spectra, cut, level, spectra
@@ -29,28 +36,62 @@ _NAMING_SEED = 0
 
 @dataclass(frozen=True)
 class Features:
-    """A track's segments in both views, normalised.
+    """A track's segments in each view of the spec that they were computed by, normalised.
 
     Args:
-        summary: `[segments, len(summary_names(spec))]`, float32.
-        log_mel: `[segments, n_mels, frames]`, float16.
+        views: `summary` as `[segments, len(summary_names(spec))]`, float32; `log-mel` and `spectrogram` as
+            `[segments, n_mels, frames]`, float16.
     """
 
-    summary: NDArray[np.float32]
-    log_mel: NDArray[np.float16]
+    views: Mapping[View, NDArray[np.floating]]
 
     def view(self, view: View) -> NDArray[np.floating]:
-        """One of the two."""
-        return self.summary if view is View.SUMMARY else self.log_mel
+        """One of them.
+
+        Raises:
+            ConfigurationError: the spec computes no such view.
+        """
+        if view not in self.views:
+            raise ConfigurationError(f"The feature spec computes no view '{view}'.")
+        return self.views[view]
+
+    @property
+    def summary(self) -> NDArray[np.floating]:
+        """The summary view."""
+        return self.view(View.SUMMARY)
+
+    @property
+    def log_mel(self) -> NDArray[np.floating]:
+        """The log-mel view."""
+        return self.view(View.LOG_MEL)
+
+    @property
+    def spectrogram(self) -> NDArray[np.floating]:
+        """The spectrogram view."""
+        return self.view(View.SPECTROGRAM)
 
 
-@lru_cache(maxsize=1)
-def default_spec() -> FeatureSpec:
-    """The spec that runs are made with: the defaults, normalised by the constants that are shipped."""
-    return FeatureSpec(version=VERSION, normalisation=shipped_digest())
+@cache
+def default_spec(view: View = View.SUMMARY) -> FeatureSpec:
+    """The spec that runs on a view are made with, normalised by the constants that are shipped."""
+    if view is not View.SPECTROGRAM:
+        return FeatureSpec(version=VERSION, normalisation=shipped_digest(view))
+    return FeatureSpec(
+        version=spectrogram.VERSION,
+        n_fft=spectrogram.WINDOW,
+        hop_length=spectrogram.HOP,
+        n_mels=spectrogram.BANDS,
+        normalisation=shipped_digest(view),
+    )
 
 
-def extract_file(path: Path, spec: FeatureSpec, normalisation: Normalisation | None = None) -> Features:
+def computable(spec: FeatureSpec) -> int | None:
+    """The version that this code computes of a spec's views, where it is another one; None if all is well."""
+    ours = spectrogram.VERSION if spec.views == (View.SPECTROGRAM,) else VERSION
+    return None if spec.version == ours else ours
+
+
+def extract_file(path: Path, spec: FeatureSpec, normalisation: Constants | None = None) -> Features:
     """The features of an audio file; see `extract`.
 
     Raises:
@@ -61,7 +102,7 @@ def extract_file(path: Path, spec: FeatureSpec, normalisation: Normalisation | N
         return extract(read(path, spec.sample_rate), spec, normalisation)
 
 
-def extract(audio: Tensor, spec: FeatureSpec, normalisation: Normalisation | None = None) -> Features:
+def extract(audio: Tensor, spec: FeatureSpec, normalisation: Constants | None = None) -> Features:
     """The features of a track. They depend on nothing but the audio and the spec.
 
     Args:
@@ -74,20 +115,32 @@ def extract(audio: Tensor, spec: FeatureSpec, normalisation: Normalisation | Non
         AudioError: the track is shorter than one segment.
         ConfigurationError: the spec is of another version of this code, or its constants are not at hand.
     """
-    if spec.version != VERSION:
+    other = computable(spec)
+    if other is not None:
         raise ConfigurationError(
-            f"Features of version {spec.version} cannot be computed by this code, which computes version {VERSION}.",
+            f"Features of version {spec.version} cannot be computed by this code, which computes version {other}.",
             hint="Install the version of sottovoce that the model was made with.",
         )
     constants = for_spec(spec, normalisation)
     if len(audio) < spec.segment_samples:
         raise AudioError("The track is shorter than one segment.", reason=Unusable.TOO_SHORT)
     with torch.inference_mode(), _one_thread():
-        found = spectra(cut(level(audio, spec), spec), spec)
+        segments = cut(level(audio, spec), spec)
+        if spec.views == (View.SPECTROGRAM,):
+            return Features({View.SPECTROGRAM: _spectrogram(segments, spec, constants)})
+        found = spectra(segments, spec)
         summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
-    if constants is not None:
+    if isinstance(constants, Normalisation):
         summary, log_mel = constants.summary(summary), constants.log_mel(log_mel)
-    return Features(summary.numpy(), log_mel.to(torch.float16).numpy())
+    return Features({View.SUMMARY: summary.numpy(), View.LOG_MEL: log_mel.to(torch.float16).numpy()})
+
+
+def _spectrogram(segments: Tensor, spec: FeatureSpec, constants: Constants | None) -> NDArray[np.float16]:
+    levels = spectrogram.decibels(segments, spec)
+    if isinstance(constants, SpectrogramNormalisation):
+        levels = constants.spectrogram(levels)
+    halves: NDArray[np.float16] = levels.to(torch.float16).numpy()
+    return halves
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 """Fits the public normalisation constants: `python -m sottovoce.features.fit FOLDER` over public audio only.
+`--spectrogram` fits those of the spectrogram view instead of the two for recognising.
 
 The shipped ones come from the synthetic catalogue (`sottovoce synthesise`), which is narrower than real music. So each
 deviation is at least a quarter of the middle one among its descriptor's dimensions: what hardly varies in synthetic
@@ -9,6 +10,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
@@ -20,9 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.errors import AudioError, CatalogueError
-from sottovoce.features.extract import VERSION, Features, extract_file, summary_names
-from sottovoce.features.normalisation import CONSTANTS, Normalisation
-from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.extract import Features, default_spec, extract_file, summary_names
+from sottovoce.features.normalisation import (
+    CONSTANTS,
+    SPECTROGRAM_CONSTANTS,
+    Constants,
+    Normalisation,
+    SpectrogramNormalisation,
+)
+from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.files import write_bytes
 
 LEAST_SHARE = 0.25
@@ -42,7 +50,7 @@ def fit(tracks: Sequence[Features], names: Sequence[str]) -> Normalisation:
         names: of the summary's dimensions.
     """
     summary = _moments([track.summary for track in tracks])
-    bands = _moments([track.log_mel.transpose(0, 2, 1).reshape(-1, track.log_mel.shape[1]) for track in tracks])
+    bands = _moments([_frames(track.log_mel) for track in tracks])
     groups = [name.rstrip("0123456789") for name in names]
     std = summary[1].clone()
     start = 0
@@ -52,6 +60,17 @@ def fit(tracks: Sequence[Features], names: Sequence[str]) -> Normalisation:
         part.clamp_(min=max(LEAST_SHARE * float(part.median()), 1e-3))
         start += size
     return Normalisation(summary[0], std, bands[0], bands[1].clamp(min=LEAST_SHARE * float(bands[1].median())))
+
+
+def fit_spectrogram(tracks: Sequence[Features]) -> SpectrogramNormalisation:
+    """Constants of the spectrogram from features that are not normalised; every track weighs the same."""
+    mean, std = _moments([_frames(track.spectrogram) for track in tracks])
+    return SpectrogramNormalisation(mean, std.clamp(min=LEAST_SHARE * float(std.median())))
+
+
+def _frames(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """All frames of `[segments, bands, frames]`, one after another."""
+    return values.transpose(0, 2, 1).reshape(-1, values.shape[1])
 
 
 def _moments(tracks: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
@@ -73,11 +92,13 @@ def main() -> None:
     """Fit and write the constants that are shipped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="public audio, at any depth")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name(CONSTANTS))
+    parser.add_argument("--spectrogram", action="store_true", help="fit the constants of the spectrogram view")
+    parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
     parser.add_argument("--most", type=int, default=3000, help="use at most so many files, drawn evenly")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    spec = FeatureSpec(version=VERSION)
+    view = View.SPECTROGRAM if options.spectrogram else View.SUMMARY
+    spec = replace(default_spec(view), normalisation="")
     paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)
     chosen = np.random.default_rng(_SEED).permutation(len(paths))[: options.most]
     with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,), mp_context=get_context("spawn")) as pool:
@@ -85,8 +106,9 @@ def main() -> None:
         tracks = [features for features in found if features is not None]
     if not tracks:
         raise CatalogueError("There is no audio to fit normalisation constants on.")
-    constants = fit(tracks, summary_names(spec))
-    write_bytes(options.out, constants.to_bytes())
+    constants: Constants = fit_spectrogram(tracks) if options.spectrogram else fit(tracks, summary_names(spec))
+    shipped = Path(__file__).with_name(SPECTROGRAM_CONSTANTS if options.spectrogram else CONSTANTS)
+    write_bytes(options.out or shipped, constants.to_bytes())
     _log.info("%d tracks, digest %s", len(tracks), constants.digest)
 
 

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -12,20 +11,20 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sottovoce.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.spec import FeatureSpec, View
 
 CLIP = 4.0
 """Normalised numbers lie within ±CLIP, so that no odd recording outweighs a thousand others."""
 
 CONSTANTS = "constants.safetensors"
+SPECTROGRAM_CONSTANTS = "spectrogram.safetensors"
 _NAMES = ("summary_mean", "summary_std", "log_mel_mean", "log_mel_std")
+_SPECTROGRAM_NAMES = ("spectrogram_mean", "spectrogram_std")
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Means and deviations of both views.
+    """Means and deviations of both views for recognising.
 
     Args:
         summary_mean: of each dimension, `[D]`, float32.
@@ -40,11 +39,8 @@ class Normalisation:
     log_mel_std: Tensor
 
     def __post_init__(self) -> None:
-        for mean, std in ((self.summary_mean, self.summary_std), (self.log_mel_mean, self.log_mel_std)):
-            if mean.ndim != 1 or mean.shape != std.shape or mean.dtype != torch.float32 or std.dtype != torch.float32:
-                raise ConfigurationError("Normalisation constants have the wrong shape or type.")
-            if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
-                raise ConfigurationError("Normalisation constants are not finite, or a deviation is not positive.")
+        _check(self.summary_mean, self.summary_std)
+        _check(self.log_mel_mean, self.log_mel_std)
 
     def summary(self, values: Tensor) -> Tensor:
         """Summary vectors `[segments, D]`, normalised and clipped."""
@@ -64,14 +60,59 @@ class Normalisation:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
+@dataclass(frozen=True)
+class SpectrogramNormalisation:
+    """Mean and deviation of each band of a spectrogram.
+
+    Args:
+        mean: in dB, `[n_mels]`, float32.
+        std: positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __post_init__(self) -> None:
+        _check(self.mean, self.std)
+
+    def spectrogram(self, levels: Tensor) -> Tensor:
+        """Spectrograms `[segments, n_mels, frames]` in dB, normalised and clipped."""
+        return _normalised(levels, self.mean[:, None], self.std[:, None])
+
+    def decibels(self, values: Tensor) -> Tensor:
+        """Normalised spectrograms `[…, n_mels, frames]` in dB again: the way back of `spectrogram`."""
+        return values * self.std[:, None] + self.mean[:, None]
+
+    def to_bytes(self) -> bytes:
+        """The constants as safetensors; equal constants give equal bytes."""
+        tensors = (self.mean.contiguous(), self.std.contiguous())
+        return save(dict(zip(_SPECTROGRAM_NAMES, tensors, strict=True)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of `to_bytes()`, which `FeatureSpec.normalisation` names."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+Constants = Normalisation | SpectrogramNormalisation
+"""What features are normalised by; which, follows from the views of their spec."""
+
+
+def _check(mean: Tensor, std: Tensor) -> None:
+    if mean.ndim != 1 or mean.shape != std.shape or mean.dtype != torch.float32 or std.dtype != torch.float32:
+        raise ConfigurationError("Normalisation constants have the wrong shape or type.")
+    if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+        raise ConfigurationError("Normalisation constants are not finite, or a deviation is not positive.")
+
+
 def _normalised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     if values.shape[1] != len(mean):
         raise ConfigurationError("These normalisation constants belong to another feature spec.")
     return ((values - mean) / std).clamp(-CLIP, CLIP)
 
 
-def load_normalisation(data: bytes) -> Normalisation:
-    """Constants from the bytes that `Normalisation.to_bytes` made, such as a release carries.
+def load_normalisation(data: bytes) -> Constants:
+    """Constants from the bytes that their `to_bytes` made, such as a release carries.
 
     Raises:
         ConfigurationError: the bytes are no such constants.
@@ -80,39 +121,42 @@ def load_normalisation(data: bytes) -> Normalisation:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError):
         raise ConfigurationError("Normalisation constants are damaged.") from None
+    if set(tensors) == set(_SPECTROGRAM_NAMES):
+        return SpectrogramNormalisation(*(tensors[name] for name in _SPECTROGRAM_NAMES))
     if set(tensors) != set(_NAMES):
         raise ConfigurationError("Normalisation constants lack a part, or have one too many.")
     return Normalisation(**tensors)
 
 
-@lru_cache(maxsize=1)
-def shipped() -> Normalisation:
-    """The constants that come with this package."""
-    return load_normalisation(_shipped_bytes())
+@lru_cache(maxsize=2)
+def shipped(view: View = View.SUMMARY) -> Constants:
+    """The constants that come with this package for the views that are computed together with this one."""
+    return load_normalisation(_shipped_bytes(view))
 
 
-def shipped_digest() -> str:
+def shipped_digest(view: View = View.SUMMARY) -> str:
     """SHA-256 (hex) of the constants that come with this package."""
-    return hashlib.sha256(_shipped_bytes()).hexdigest()
+    return hashlib.sha256(_shipped_bytes(view)).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _shipped_bytes() -> bytes:
-    return files("sottovoce.features").joinpath(CONSTANTS).read_bytes()
+@lru_cache(maxsize=3)
+def _shipped_bytes(view: View) -> bytes:
+    name = SPECTROGRAM_CONSTANTS if view is View.SPECTROGRAM else CONSTANTS
+    return files("sottovoce.features").joinpath(name).read_bytes()
 
 
-def constants_bytes(spec: "FeatureSpec") -> bytes:
+def constants_bytes(spec: FeatureSpec) -> bytes:
     """The shipped constants for a release to carry along with its spec.
 
     Raises:
         ConfigurationError: the spec names other constants.
     """
-    if spec.normalisation != shipped_digest():
+    if spec.normalisation != shipped_digest(spec.views[0]):
         raise ConfigurationError("The feature spec names normalisation constants that are not those shipped here.")
-    return _shipped_bytes()
+    return _shipped_bytes(spec.views[0])
 
 
-def for_spec(spec: "FeatureSpec", given: Normalisation | None) -> Normalisation | None:
+def for_spec(spec: FeatureSpec, given: Constants | None) -> Constants | None:
     """The constants that a spec names: those given, or those shipped; None for a spec that names none.
 
     Raises:
@@ -122,8 +166,8 @@ def for_spec(spec: "FeatureSpec", given: Normalisation | None) -> Normalisation 
         return None
     if given is not None and given.digest == spec.normalisation:
         return given
-    if given is None and shipped_digest() == spec.normalisation:
-        return shipped()
+    if given is None and shipped_digest(spec.views[0]) == spec.normalisation:
+        return shipped(spec.views[0])
     raise ConfigurationError(
         "The normalisation constants at hand are not those that the feature spec names.",
         hint="A release brings its own; for a new run, use the default spec.",

@@ -14,6 +14,11 @@ class View(StrEnum):
 
     SUMMARY = "summary"
     LOG_MEL = "log-mel"
+    SPECTROGRAM = "spectrogram"
+
+
+FIRST_OF_SPECTROGRAMS = 1000
+"""Versions from here on are of the code that computes spectrograms; those below, of the two views for recognising."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,12 @@ class FeatureSpec:
         max_segments: at most so many segments of a track, spread evenly over it.
         n_fft: window length in samples (Hann).
         hop_length: samples between frames.
-        n_mels: mel bands of the log-mel view.
+        n_mels: mel bands of the log-mel view, or of the spectrogram.
         f_min: lowest mel frequency, Hz.
         f_max: highest mel frequency, Hz.
         loudness: RMS level in dBFS that each track is brought to.
         compress: whether the dynamic range is compressed after that.
-        normalisation: SHA-256 (hex) of the public constants that both views are normalised by.
+        normalisation: SHA-256 (hex) of the public constants that its views are normalised by.
     """
 
     version: int = 2
@@ -79,8 +84,14 @@ class FeatureSpec:
 
     @property
     def frames(self) -> int:
-        """Frames of a segment's log-mel view (centred windows)."""
+        """Frames of a segment's log-mel view or spectrogram (centred windows)."""
         return 1 + self.segment_samples // self.hop_length
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """What is computed by it: a spectrogram fine enough to be made audible again, or what recognising needs."""
+        spectrograms = self.version >= FIRST_OF_SPECTROGRAMS
+        return (View.SPECTROGRAM,) if spectrograms else (View.SUMMARY, View.LOG_MEL)
 
     @property
     def digest(self) -> str:

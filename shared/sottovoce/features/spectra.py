@@ -77,9 +77,9 @@ def _gain(audio: Tensor, loudness: float) -> float:
 
 def _compressed(audio: Tensor, spec: FeatureSpec) -> Tensor:
     """Compression 2:1 of what lies above -40 dBFS, by the level of short windows, without delay."""
-    window = 2 * round(_ENVELOPE_SECONDS * spec.sample_rate / 2) + 1
+    width = 2 * round(_ENVELOPE_SECONDS * spec.sample_rate / 2) + 1
     mean_square = torch.nn.functional.avg_pool1d(
-        audio.square()[None, None], window, stride=1, padding=window // 2, count_include_pad=False
+        audio.square()[None, None], width, stride=1, padding=width // 2, count_include_pad=False
     )[0, 0]
     over = (10 * torch.log10(mean_square.clamp(min=FLOOR)) - _KNEE_DBFS).clamp(min=0)
     return audio * 10 ** (-over * (1 - 1 / _RATIO) / 20)
@@ -110,18 +110,22 @@ def _decibels(power: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _window(length: int) -> Tensor:
+def window(length: int) -> Tensor:
     """A Hann window scaled so that a full-scale sine has a power of about 1 in its bin, whatever the length."""
-    window = torch.hann_window(length)
-    return window * (2 / window.sum())
+    hann = torch.hann_window(length)
+    return hann * (2 / hann.sum())
+
+
+def stft(segments: Tensor, length: int, hop: int) -> Tensor:
+    """Complex spectrogram with centred windows, `[segments, bins, frames]`."""
+    return torch.stft(
+        segments, length, hop, window=window(length), center=True, pad_mode="reflect", return_complex=True
+    )
 
 
 def _power(segments: Tensor, length: int, hop: int) -> Tensor:
     """Power spectrogram with centred windows, `[segments, bins, frames]`."""
-    spectrum = torch.stft(
-        segments, length, hop, window=_window(length), center=True, pad_mode="reflect", return_complex=True
-    )
-    parts = torch.view_as_real(spectrum)
+    parts = torch.view_as_real(stft(segments, length, hop))
     return parts[..., 0].square() + parts[..., 1].square()
 
 

@@ -1,12 +1,13 @@
 """The two small interfaces behind every model: a task says what is measured, a family says what is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.entropy import Randomness
 from sottovoce.features.spec import FeatureSpec, View
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Family(Protocol):
     task: str
     name: str
     view: View
+    shared_noise: bool = True
+    """Whether labels may share their noise. A family that does more with a step than add it up refuses."""
 
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
@@ -80,9 +83,42 @@ class Family(Protocol):
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
         """The model with its first parameters, drawn from torch's global generator (the caller seeds it).
 
-        It maps `[batch, *shape of the view]` to `[batch, classes]`, and Opacus can take per-example gradients of it.
+        Opacus can take per-example gradients of `losses`, and no example's output depends on another one.
         """
         ...
+
+    def losses(
+        self, model: "nn.Module", features: "Tensor", targets: "Tensor", generator: "torch.Generator"
+    ) -> "Tensor":
+        """The training loss of each example, `[batch]`: all that private audio ever does to a model goes through it.
+
+        Each example's loss is its own, with its own augmentation, corruption or latent noise, so that clipping its
+        gradient bounds its influence.
+
+        Args:
+            model: what `build` made, or the same with Opacus' hooks.
+            features: `[batch, *shape of the view]`, float32, normalised.
+            targets: class numbers, `[batch]`.
+            generator: of every random draw.
+        """
+        ...
+
+    def private_parameters(self, model: "nn.Module") -> "Mapping[str, nn.Parameter]":
+        """Those of the trainable parameters that private audio moves, by name, sorted; others get no noise."""
+        from sottovoce.models.parameters import trainable
+
+        return trainable(model)
+
+    def after_step(self, model: "nn.Module", randomness: Randomness) -> None:
+        """What follows each step of the private parameters, which by then hold their noise.
+
+        It is post-processing: it sees the model and random numbers, and no audio.
+        """
+        del model, randomness  # most families are done with a step when it is taken
+
+
+class Classifier(Family, Protocol):
+    """A family of models from `[batch, *shape of the view]` to scores `[batch, classes]`."""
 
     def augment(self, features: "Tensor", generator: "torch.Generator") -> "Tensor":
         """Training-time change of `[batch, *shape]`: each example by itself, so that per-track clipping still holds."""
@@ -94,4 +130,29 @@ class Family(Protocol):
 
     def probabilities(self, outputs: "Tensor") -> "Tensor":
         """Class probabilities `[batch, classes]` from outputs `[batch, classes]`."""
+        ...
+
+    def losses(
+        self, model: "nn.Module", features: "Tensor", targets: "Tensor", generator: "torch.Generator"
+    ) -> "Tensor":
+        """The loss of the augmented examples."""
+        return self.loss(model(self.augment(features, generator)), targets)
+
+
+class Generator(Family, Protocol):
+    """A family of models that make spectrograms of a class."""
+
+    def sample(
+        self, model: "nn.Module", targets: "Tensor", generator: "torch.Generator", *, temperature: float = 1.0
+    ) -> "Iterator[Tensor]":
+        """Piece after piece of new spectrograms, for ever, normalised: `[count, n_mels, frames]` each.
+
+        Pieces follow one another without a seam; how many frames each has is the family's choice.
+
+        Args:
+            model: with its parameters loaded, in evaluation mode.
+            targets: the class of each, `[count]`.
+            generator: of every draw, so that equal seeds give equal spectrograms.
+            temperature: 1 draws as trained; less keeps to what is likelier, 0 to the likeliest.
+        """
         ...

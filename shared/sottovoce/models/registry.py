@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from sottovoce.errors import ConfigurationError
+from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.base import Family, Task
 
 _FOLDER = Path(__file__).parent
@@ -54,6 +55,26 @@ def family(task: str, name: str) -> Family:
     """
     _expect(f"family of the task '{task}'", name, families(task))
     return cast(Family, importlib.import_module(f"{__package__}.{task}.{name}").FAMILY)
+
+
+def spec_of(task: str, name: str) -> FeatureSpec:
+    """The spec that a family's features are computed by in a new run.
+
+    Raises:
+        ConfigurationError: there is no such task, or no such family in it.
+    """
+    from sottovoce.features.extract import default_spec
+
+    return default_spec(family(task, name).view)
+
+
+def specs(task: str) -> tuple[FeatureSpec, ...]:
+    """The specs that a task's families see features by, each once.
+
+    Raises:
+        ConfigurationError: there is no such task.
+    """
+    return tuple(dict.fromkeys(spec_of(task, name) for name in families(task)))
 
 
 def _expect(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
 """From a checked release to a model that predicts."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +11,11 @@ from torch import nn
 
 from sottovoce import predict
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.features.extract import VERSION, extract_file, summary_names
-from sottovoce.features.normalisation import Normalisation, load_normalisation
+from sottovoce.features.extract import computable, extract_file, summary_names
+from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation
+from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import registry
-from sottovoce.models.base import Family
+from sottovoce.models.base import Classifier, Family
 from sottovoce.models.parameters import join, model_of, shapes
 from sottovoce.release.check import Say, check
 from sottovoce.release.manifest import Manifest
@@ -24,6 +27,7 @@ class Release:
 
     Args:
         manifest: what it says of itself.
+        digest: SHA-256 (hex) of the bytes of its manifest, by which what it makes names it.
         vouched: whether its coordinator's key is one that the caller trusts.
         family: the kind of model.
         model: with its parameters, in evaluation mode.
@@ -31,19 +35,35 @@ class Release:
     """
 
     manifest: Manifest
+    digest: str
     vouched: bool
     family: Family
     model: nn.Module
-    constants: Normalisation
+    constants: Constants
 
     def probabilities(self, path: Path) -> NDArray[np.float32]:
         """The probability of each class for a whole track, `[classes]`, by the release's own feature spec.
 
         Raises:
             AudioError: the file cannot be used; `reason` says why.
+            ReleaseError: the release does not recognise styles.
         """
+        self.expect_task("style")
         features = extract_file(path, self.manifest.features, self.constants)
-        return predict.probabilities(self.family, self.model, features.view(self.family.view))
+        return predict.probabilities(cast(Classifier, self.family), self.model, features.view(self.family.view))
+
+    def expect_task(self, *tasks: str) -> None:
+        """Refuse a release that was made for something else.
+
+        Raises:
+            ReleaseError: its task is none of these.
+        """
+        if self.manifest.task not in tasks:
+            raise ReleaseError(
+                f"The release is a model of the task '{self.manifest.task}', and this needs one of "
+                f"{' or '.join(repr(task) for task in tasks)}.",
+                hint="`sottovoce release show` says what a release is for.",
+            )
 
 
 def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda _: None) -> Release:
@@ -55,9 +75,10 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
     checked = check(directory, trusted_key, say=say)
     manifest = checked.manifest
     spec, classes = manifest.features, len(manifest.classes)
-    if spec.version != VERSION:
+    other = computable(spec)
+    if other is not None:
         raise ReleaseError(
-            f"The release's features are of version {spec.version}; this version of Sottovoce computes {VERSION}.",
+            f"The release's features are of version {spec.version}; this version of Sottovoce computes {other}.",
             hint=f"Install sottovoce {manifest.software.get('sottovoce', 'as it was then')}.",
         )
     try:
@@ -66,9 +87,16 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
         model = model_of(family, spec, classes, join(checked.tensors))
     except ConfigurationError as error:
         raise ReleaseError(f"The release's model cannot be built: {error.message}", hint=error.hint) from None
-    if (len(constants.summary_mean), len(constants.log_mel_mean)) != (len(summary_names(spec)), spec.n_mels):
+    if not _fit(constants, spec):
         raise ReleaseError("The release's normalisation constants do not fit its feature spec.")
     if shapes(model) != dict(manifest.shapes):
         raise ReleaseError(f"The tensors do not have the shapes of the {manifest.task} model '{family.name}'.")
     say(f"The tensors are those of the {manifest.task} model '{family.name}' for {classes} classes.")
-    return Release(manifest, checked.vouched, family, model, constants)
+    return Release(manifest, hashlib.sha256(checked.raw).hexdigest(), checked.vouched, family, model, constants)
+
+
+def _fit(constants: Constants, spec: FeatureSpec) -> bool:
+    if isinstance(constants, Normalisation):
+        sizes = (len(constants.summary_mean), len(constants.log_mel_mean))
+        return View.SPECTROGRAM not in spec.views and sizes == (len(summary_names(spec)), spec.n_mels)
+    return View.SPECTROGRAM in spec.views and len(constants.mean) == spec.n_mels

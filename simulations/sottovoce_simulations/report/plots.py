@@ -32,9 +32,16 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def learning_curve(rounds: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Accuracy and macro-F1 (left axis, 0 to 1) and loss (right axis) against the round."""
+    """Accuracy and macro-F1 (left axis, 0 to 1), where the task has them, and loss (right axis) against the round."""
     figure, axes = _axes("Learning curve", 7, 4)
     numbers = [row["round"] for row in rounds]
+    if rounds and "accuracy" not in rounds[0]:
+        axes.plot(numbers, [row["loss"] for row in rounds], color=ACCENT, marker="o", ms=3)
+        axes.set(xlabel="round", ylabel="loss on held-out tracks of all labels")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color="#e6e6e6")
+        _save(figure, path)
+        return
     axes.plot(numbers, [row["accuracy"] for row in rounds], color=ACCENT, marker="o", ms=3, label="accuracy")
     axes.plot(numbers, [row["macro_f1"] for row in rounds], color=SECOND, marker="o", ms=3, label="macro-F1")
     axes.set(xlabel="round", ylabel="on held-out tracks of all labels", ylim=(0, 1))

@@ -10,10 +10,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from sottovoce.files import write_text
+from sottovoce.metrics import SHOWN, shown
 from sottovoce_simulations.report import plots
+from sottovoce_simulations.results import use
 
 RUN_FILE = "run.json"
-COLUMNS = ("round", "loss", "accuracy", "macro_f1", "participants", "dropped", "clipped", "bytes_up", "seconds")
+COLUMNS = ("round", *SHOWN, "participants", "dropped", "clipped", "bytes_up", "seconds")
+"""Of metrics.csv; a figure that the task does not have has no column."""
 
 
 def write_report(out: Path, run: Mapping[str, Any]) -> None:
@@ -26,10 +29,11 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
     figures, rounds = run["figures"], run["rounds"]
     write_text(out / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
     write_text(out / "metrics.csv", _csv(rounds))
-    measured = [row for row in rounds if row["accuracy"] is not None]
-    folder, classes = out / "plots", list(figures["per_class"])
+    measured = [row for row in rounds if row["loss"] is not None]
+    folder = out / "plots"
     plots.learning_curve(measured, folder / "learning_curve.png")
-    plots.confusion_matrix(figures["confusion_matrix"], classes, folder / "confusion_matrix.png")
+    if "confusion_matrix" in figures:
+        plots.confusion_matrix(figures["confusion_matrix"], list(figures["per_class"]), folder / "confusion_matrix.png")
     spent = {label: float("inf") if value is None else value for label, value in figures["epsilon"].items()}
     plots.epsilon_per_label(spent, run["configuration"]["epsilon"], figures["delta"], folder / "epsilon.png")
     write_text(out / "report.html", _page(run, measured, max(spent.values())))
@@ -37,7 +41,8 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
 
 def _csv(rounds: list[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    columns = [name for name in COLUMNS if not rounds or name in rounds[0]]
+    table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     table.writerows(rounds)
     return text.getvalue()
@@ -53,7 +58,9 @@ def _page(run: Mapping[str, Any], measured: list[Mapping[str, Any]], largest: fl
         configuration=run["configuration"],
         configuration_text=json.dumps(run["configuration"], indent=2, ensure_ascii=False),
         figures=run["figures"],
+        shown=shown,
         rounds=measured,
         release="release",
+        use=use(run["configuration"]["task"], "release"),
         epsilon_text="∞" if largest == float("inf") else f"{largest:.2f}",
     )

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.augment import spec_augment
-from sottovoce.models.base import Recipe
+from sottovoce.models.base import Classifier, Recipe
 
 CHANNELS = (16, 32, 32)
 GROUPS = 4
@@ -46,7 +46,7 @@ class Convolutional(nn.Module):
         return scores
 
 
-class Cnn:
+class Cnn(Classifier):
     """A convolutional network with cross-entropy loss."""
 
     task = "style"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.base import Recipe
+from sottovoce.models.base import Classifier, Recipe
 
 SHARPNESS = 4.0
 """Turns margins into probabilities. Of 1 to 12, it gave the true styles of synthetic tracks the largest likelihood."""
@@ -33,7 +33,7 @@ class Linear(nn.Module):
         return scores
 
 
-class Svm:
+class Svm(Classifier):
     """A linear SVM with the multi-class hinge loss of Weston & Watkins (ESANN 1999), as `torch` computes it."""
 
     task = "style"

@@ -1,6 +1,7 @@
 """What style recognition measures: the confusion of whole-track predictions, and the loss."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -8,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sottovoce import predict
-from sottovoce.models.base import Batch, Family
+from sottovoce.models.base import Batch, Classifier, Family, Task
 
 MILLIONTHS = 1_000_000
 LARGEST_LOSS = 100.0
 """A track's loss counts up to this, so that one label's counters stay within what the ring has room for."""
 
 
-class StyleTask:
+class StyleTask(Task):
     """Counts (true, predicted) pairs over whole tracks: a track's prediction is the mean over its segments."""
 
     name = "style"
@@ -27,6 +28,7 @@ class StyleTask:
 
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
         """Counters of a batch, `[classes² + 1]`. A track's loss is the mean over its segments."""
+        family = cast(Classifier, family)  # as all of this task's are
         outputs = predict.outputs(model, batch.features[batch.mask])
         track = batch.mask.nonzero()[:, 0]
         segments = batch.mask.sum(dim=1)

@@ -1,0 +1,1 @@
+"""Generators: music of a style, made frame by frame or segment by segment."""

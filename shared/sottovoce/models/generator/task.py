@@ -1,0 +1,61 @@
+"""What the training of generators measures: each family's own loss on held-out tracks, by style."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sottovoce.models.base import Batch, Family, Task
+
+MILLIONTHS = 1_000_000
+WORST_LOSS = 100.0
+"""A track's loss counts within ±this. A density may be above 1 and its loss below 0, and counters are not negative, so
+that what is summed is the loss above the lowest one."""
+_SEED = 1
+
+
+class GeneratorTask(Task):
+    """Sums tracks and losses of each style; a track's loss is the mean over its segments, in the family's own unit.
+
+    For `rnn` that is nats for each number of the spectrogram. Losses of one family compare, those of two do not.
+    """
+
+    name = "generator"
+
+    def counters(self, classes: int) -> tuple[str, ...]:
+        """Held-out tracks of each style, then their summed loss above `-WORST_LOSS`, in millionths."""
+        numbers = range(classes)
+        return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers))
+
+    def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
+        """Counters of a batch, `[2 · classes]`. Draws are the same each time, so that two models can be compared."""
+        segments = batch.mask.sum(dim=1)
+        track = batch.mask.nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(_SEED)
+        with torch.no_grad():
+            losses = family.losses(model, batch.features[batch.mask], batch.targets[track], generator)
+        # A broken model (NaN) counts as the worst one, not as none.
+        bounded = losses.to(torch.float64).nan_to_num(nan=WORST_LOSS).clamp(-WORST_LOSS, WORST_LOSS) + WORST_LOSS
+        of_track = torch.zeros(len(segments), dtype=torch.float64).index_add_(0, track, bounded) / segments
+        counted = torch.zeros(2, classes, dtype=torch.int64)
+        counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
+        counted[1].index_add_(0, batch.targets, (of_track * MILLIONTHS).round().long())
+        flat: NDArray[np.int64] = counted.flatten().numpy()
+        return flat
+
+    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
+        """`tracks`, their mean `loss`, and `loss_by_style`; None for a style that no label holds out."""
+        tracks, losses = sums.reshape(2, len(classes)).astype(np.float64)
+        means = losses / MILLIONTHS / np.maximum(tracks, 1) - WORST_LOSS
+        return {
+            "tracks": int(tracks.sum()),
+            "loss": float(losses.sum() / MILLIONTHS / max(tracks.sum(), 1) - WORST_LOSS),
+            "loss_by_style": {
+                name: float(mean) if count else None for name, mean, count in zip(classes, means, tracks, strict=True)
+            },
+        }
+
+
+TASK = GeneratorTask()

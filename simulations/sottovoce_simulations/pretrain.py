@@ -1,0 +1,112 @@
+"""Learns the starts that are shipped: `python -m sottovoce_simulations.pretrain FOLDER --family rnn`.
+
+From public audio only. FOLDER holds catalogues as `sottovoce synthesise` makes them, STYLE/…/track below each label.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.entropy import Randomness
+from sottovoce.errors import AudioError, CatalogueError
+from sottovoce.features.extract import extract_file
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models import parameters, registry
+from sottovoce.models.base import Family
+from sottovoce.models.start import Start, shipped, write_public
+
+BATCH, LEARNING_RATE = 16, 0.002
+HELD_OUT = 16
+"""Every so manyth track is measured and not learned."""
+TOLD_EVERY = 200
+
+_log = logging.getLogger(__name__)
+
+
+def segments(folder: Path, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
+    """Every segment of every track, `[n, n_mels, frames]` in half precision, its class, its track, and the classes.
+
+    Raises:
+        CatalogueError: there is no audio.
+    """
+    paths = sorted(folder.glob("label-*/*/*/*.flac"))
+    styles = tuple(sorted({path.parts[-3] for path in paths}))
+    found: list[NDArray[np.floating]] = []
+    owners: list[tuple[int, int]] = []
+    for number, path in enumerate(paths):
+        try:
+            values = extract_file(path, spec).spectrogram
+        except AudioError:
+            continue
+        found.append(values)
+        owners += [(styles.index(path.parts[-3]), number)] * len(values)
+    if not found:
+        raise CatalogueError("There is no audio to learn from.")
+    classes, tracks = torch.tensor(owners).T
+    return torch.from_numpy(np.concatenate(found)), classes, tracks, styles
+
+
+def pretrain(
+    family: Family, spec: FeatureSpec, data: tuple[Tensor, Tensor, Tensor, tuple[str, ...]], seconds: float
+) -> Start:
+    """A start, after so many seconds of Adam on the family's own loss."""
+    features, targets, tracks, styles = data
+    first = parameters.initial(family, spec, len(styles), 0)
+    model = parameters.model_of(family, spec, len(styles), first).train()
+    private = list(family.private_parameters(model).values())
+    optimizer = torch.optim.Adam(private, lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)
+    learned, unseen = (tracks % HELD_OUT != 0).nonzero()[:, 0], (tracks % HELD_OUT == 0).nonzero()[:, 0]
+    randomness = Randomness.for_simulation(0)
+    begun, step = monotonic(), 0
+    while (elapsed := monotonic() - begun) < seconds:
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 - elapsed / seconds)
+        chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
+        loss = family.losses(model, features[chosen].float(), targets[chosen], generator).mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(private, 1.0)
+        optimizer.step()
+        family.after_step(model, randomness)
+        if step % TOLD_EVERY == 0:
+            _log.info(
+                "%5d s, step %d, held out %.3f", elapsed, step, _held_out(family, model, features, targets, unseen)
+            )
+        step += 1
+    _log.info("%d steps, held out %.3f", step, _held_out(family, model, features, targets, unseen))
+    arrays = parameters.split(parameters.flatten(model), parameters.shapes(model))
+    return Start(arrays, styles, spec.digest)
+
+
+def _held_out(family: Family, model: torch.nn.Module, features: Tensor, targets: Tensor, unseen: Tensor) -> float:
+    some, model = unseen[:64], model.eval()
+    with torch.no_grad():
+        losses = family.losses(model, features[some].float(), targets[some], torch.Generator().manual_seed(0))
+    model.train()
+    return float(losses.mean())
+
+
+def main() -> None:
+    """Learn one family's start and put it into the package."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="public catalogues")
+    parser.add_argument("--task", default="generator")
+    parser.add_argument("--family", required=True)
+    parser.add_argument("--seconds", type=float, default=900.0, help="how long to learn")
+    parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    family, spec = registry.family(options.task, options.family), registry.spec_of(options.task, options.family)
+    start = pretrain(family, spec, segments(options.folder, spec), options.seconds)
+    write_public(options.out or shipped(options.task, options.family), start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sottovoce.cli import app
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.release.write import write
+
+STYLES = ("fugue", "reel", "tango")
+RATE = 22_050
+
+
+@pytest.fixture(autouse=True)
+def own_keys(tmp_path, monkeypatch):
+    """Signing keys of the test, not of whoever runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def maker(tmp_path_factory, provenance, coordinator):
+    """A release that generates, untrained."""
+    spec = registry.spec_of("generator", "rnn")
+    config = provenance.config.changed(task="generator", family="rnn", feature_spec=spec.digest)
+    vector = initial(registry.family("generator", "rnn"), spec, len(STYLES), 1)
+    folder = tmp_path_factory.mktemp("maker") / "release"
+    parts = {field: getattr(provenance, field) for field in ("agreement", "run", "rounds", "promises", "seeded")}
+    write(folder, type(provenance)(config=config, spec=spec, **parts), vector, coordinator, name="isles-maker")
+    return folder
+
+
+@pytest.fixture
+def made(maker, tmp_path):
+    def run(*options, out="song.wav", style="reel", release=maker):
+        arguments = ["generate", "--release", str(release), "--style", style, "-o", str(tmp_path / out), *options]
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg"])
+def test_it_writes_audio_of_the_asked_length(made, tmp_path, extension):
+    done = made("--seconds", "1.5", "--seed", "3", "--json", out=f"deep/song.{extension}")
+    assert done.exit_code == 0, done.output
+    samples, rate = soundfile.read(tmp_path / "deep" / f"song.{extension}")
+    assert rate == RATE
+    assert len(samples) == round(1.5 * RATE)
+    assert 0.001 < np.abs(samples).max() <= 1
+    (answer,) = json.loads(done.stdout)
+    assert (answer["style"], answer["seed"], answer["seconds"]) == ("reel", 3, 1.5)
+
+
+def test_the_file_says_where_it_came_from(made, tmp_path):
+    assert made("--seconds", "1", "--seed", "3").exit_code == 0
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path / "song.wav"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert "isles-maker" in done.stdout
+    assert "generate" in done.stdout
+
+
+def test_the_same_seed_gives_the_same_audio_and_another_does_not(made, tmp_path):
+    for name, seed in (("a.flac", "1"), ("b.flac", "1"), ("c.flac", "2")):
+        assert made("--seconds", "1", "--seed", seed, out=name).exit_code == 0
+    one, same, other = (soundfile.read(tmp_path / name)[0] for name in ("a.flac", "b.flac", "c.flac"))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_several_differ_and_the_first_is_the_one_made_alone(made, tmp_path):
+    assert made("--seconds", "1", "--seed", "1", "--count", "2").exit_code == 0
+    assert made("--seconds", "1", "--seed", "1", out="alone.wav").exit_code == 0
+    one, two, alone = (soundfile.read(tmp_path / name)[0] for name in ("song-1.wav", "song-2.wav", "alone.wav"))
+    assert not np.array_equal(one, two)
+    assert np.array_equal(one, alone)
+
+
+def test_without_a_seed_it_is_told(made):
+    done = made("--seconds", "0.5", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)[0]["seed"] >= 0
+
+
+def test_the_ends_do_not_click(made, tmp_path):
+    assert made("--seconds", "1", "--seed", "1").exit_code == 0
+    samples, _ = soundfile.read(tmp_path / "song.wav")
+    assert abs(samples[0]) < 1e-3
+    assert abs(samples[-1]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "says"),
+    [
+        ((), {"style": "polka"}, "no style 'polka'"),
+        ((), {"out": "song.mp3"}, "not written as '.mp3'"),
+        ((), {"out": "song"}, "no extension"),
+        (("--seconds", "0"), {}, "seconds"),
+        (("--seconds", "99999"), {}, "seconds"),
+        (("--temperature", "-1"), {}, "temperature"),
+        (("--count", "0"), {}, "count"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(made, tmp_path, options, changes, says):
+    done = made("--seed", "1", *options, **changes)
+    assert done.exit_code != 0
+    assert says in done.output
+    assert "Traceback" not in done.output
+    assert [path for path in tmp_path.iterdir() if path.suffix in {".wav", ".mp3", ""} and path.is_file()] == []
+
+
+def test_a_release_of_another_task_is_refused_both_ways(made, release, maker, tmp_path):
+    done = made(release=release)
+    assert done.exit_code != 0
+    assert "model of the task 'style'" in " ".join(done.output.split())
+    soundfile.write(tmp_path / "x.wav", np.zeros(8 * RATE), RATE)
+    done = CliRunner().invoke(app, ["classify", str(tmp_path / "x.wav"), "--release", str(maker)])
+    assert done.exit_code != 0
+    assert "model of the task 'generator'" in " ".join(done.output.split())
+
+
+def test_a_file_that_exists_is_kept_unless_forced(made, tmp_path):
+    (tmp_path / "song.wav").write_text("mine")
+    done = made("--seconds", "0.5")
+    assert done.exit_code != 0
+    assert "exists" in done.output
+    assert (tmp_path / "song.wav").read_text() == "mine"
+    assert made("--seconds", "0.5", "--force").exit_code == 0
+    (tmp_path / "folder.wav").mkdir()
+    assert "is a folder" in made("--force", out="folder.wav").output

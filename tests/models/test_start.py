@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from sottovoce.configure import configured
+from sottovoce.errors import ConfigurationError
+from sottovoce.models import parameters, registry, start
+from sottovoce.models.start import Start, default_init, first_parameters, write_public
+
+KNOWN = ("fugue", "reel", "tango")
+FAMILIES = [(task, family) for task in ("generator", "style") for family in registry.families(task)]
+
+
+def config_of(task, family, classes):
+    return configured(task=task, family=family, classes=classes, labels=5, seed=3)
+
+
+def model_of(task, family, classes, vector):
+    return parameters.model_of(registry.family(task, family), registry.spec_of(task, family), len(classes), vector)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Ships random parameters for `KNOWN`, and gives them."""
+
+    def make(task, family, classes=KNOWN, spec=None):
+        start._public.cache_clear()
+        config = config_of(task, family, classes)
+        size = first_parameters(config, "none").size
+        vector = np.random.default_rng(5).integers(-64, 64, size).astype(np.float32) / 64  # exact in half precision
+        shapes = parameters.shapes(model_of(task, family, classes, vector))
+        path = tmp_path / f"{task}-{family}.safetensors"
+        arrays = parameters.split(vector, shapes)
+        write_public(path, Start(arrays, classes, spec or config.feature_spec))
+        monkeypatch.setattr(start, "shipped", lambda *_: path)
+        return vector
+
+    yield make
+    start._public.cache_clear()
+
+
+@pytest.mark.parametrize(("task", "family"), FAMILIES)
+def test_the_same_classes_start_from_what_was_learned(shipped, task, family):
+    vector = shipped(task, family)
+    assert np.array_equal(first_parameters(config_of(task, family, KNOWN), "public"), vector)
+    assert default_init(task, family) == "public"
+    assert np.array_equal(first_parameters(config_of(task, family, KNOWN)), vector)
+
+
+@pytest.mark.parametrize("family", registry.families("generator"))
+@pytest.mark.parametrize("classes", [("reel", "tango"), ("jig", "reel", "tango"), ("air", "fugue", "reel", "tango")])
+def test_a_known_style_is_made_as_before_whatever_others_there_are(shipped, family, classes):
+    before = model_of("generator", family, KNOWN, shipped("generator", family) / 16)
+    after = model_of("generator", family, classes, first_parameters(config_of("generator", family, classes)) / 16)
+    heard = torch.randn(
+        2, registry.spec_of("generator", family).n_mels, 173, generator=torch.Generator().manual_seed(0)
+    )
+    losses = [
+        registry.family("generator", family).losses(
+            model, heard, torch.full((2,), known.index("tango")), torch.Generator().manual_seed(1)
+        )
+        for model, known in ((before, KNOWN), (after, classes))
+    ]
+    assert torch.allclose(*losses, rtol=1e-4)
+
+
+def test_an_unknown_style_begins_as_the_mean_of_all(shipped):
+    vector = shipped("style", "cnn")
+    shapes = parameters.shapes(model_of("style", "cnn", KNOWN, vector))
+    learned = parameters.split(vector, shapes)["head.bias"]
+    new = first_parameters(config_of("style", "cnn", ("jig", "tango")))
+    found = parameters.split(new, parameters.shapes(model_of("style", "cnn", ("jig", "tango"), new)))["head.bias"]
+    assert found == pytest.approx([learned.mean(), learned[2]])
+
+
+def test_none_is_drawn_by_the_runs_seed(shipped):
+    shipped("generator", "rnn")
+    config = config_of("generator", "rnn", KNOWN)
+    spec = registry.spec_of("generator", "rnn")
+    assert np.array_equal(
+        first_parameters(config, "none"), parameters.initial(registry.family("generator", "rnn"), spec, 3, config.seed)
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "shipped_as", "match"),
+    [
+        ("generator", "vae", ("generator", "rnn"), "another kind of model"),
+        ("style", "cnn", ("style", "rnn"), "another kind of model"),
+    ],
+)
+def test_another_model_is_refused(shipped, task, family, shipped_as, match):
+    shipped(*shipped_as)
+    with pytest.raises(ConfigurationError, match=match):
+        first_parameters(config_of(task, family, KNOWN), "public")
+
+
+def test_features_of_another_spec_are_refused(shipped):
+    shipped("generator", "rnn", spec="ab" * 32)
+    with pytest.raises(ConfigurationError, match="another spec"):
+        first_parameters(config_of("generator", "rnn", KNOWN), "public")
+
+
+def test_a_start_that_is_not_there_is_refused(tmp_path):
+    config = config_of("style", "svm", KNOWN)
+    assert default_init("style", "svm") == "none"
+    with pytest.raises(ConfigurationError, match="No parameters learned from public audio"):
+        first_parameters(config, "public")
+    with pytest.raises(ConfigurationError, match="no start"):
+        first_parameters(config, str(tmp_path / "nowhere"))
+
+
+def test_every_start_that_is_shipped_fits():
+    for task, family in FAMILIES:
+        if default_init(task, family) == "public":
+            assert np.isfinite(first_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
