@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sottovoce.files import write_text
 
-BENCHMARKS = ("masking", "noise", "features", "rounds", "deployment", "quality", "repertoire")
+BENCHMARKS = ("masking", "noise", "features", "rounds", "watermark", "deployment", "quality", "repertoire", "shared")
 
 
 def main() -> None:

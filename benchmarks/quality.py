@@ -69,9 +69,9 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
                 "seconds": runs[0]["seconds"]["total"],
             }
     config, sides = pooled.prepared(experiment, folder / f"svm-True-{seeds[0]}")
-    one = Prepared(_one([side.train for side in sides]), _one([side.holdout for side in sides]))
-    rows["svm, one pooled label"] = {"macro_f1": [_alone(config, one, seed) for seed in seeds]}
-    train, held_out = pooled.table([one.train]), pooled.table([one.holdout])
+    whole = Prepared(one([side.train for side in sides]), one([side.holdout for side in sides]))
+    rows["svm, one pooled label"] = {"macro_f1": [_alone(config, whole, seed) for seed in seeds]}
+    train, held_out = pooled.table([whole.train]), pooled.table([whole.holdout])
     rows["pooled RBF SVC"] = {"macro_f1": pooled.macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
     rows["pooled linear SVM"] = {"macro_f1": pooled.macro_f1(LinearSVC(), pooled.LINEAR, train, held_out)}
     rows["svm over pooled RBF SVC"] = float(np.mean(rows["svm"]["macro_f1"])) / rows["pooled RBF SVC"]["macro_f1"]
@@ -83,7 +83,7 @@ def _trained(experiment: Experiment, folder: Path) -> dict[str, Any]:
     return dict(simulate(experiment, out)["figures"])
 
 
-def _one(datasets: Sequence[TrackDataset]) -> TrackDataset:
+def one(datasets: Sequence[TrackDataset]) -> TrackDataset:
     """All labels' tracks as one label's."""
     samples = [
         Sample(data.segments[data.offsets[track] : data.offsets[track + 1]], int(data.targets[track]))

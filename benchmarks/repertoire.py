@@ -14,14 +14,16 @@ import platformdirs
 from benchmarks.quality import LABELS, compare
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.repertoire import repertoire
+from sottovoce_simulations.repertoire import PIECES, repertoire
 
 
-def rendered() -> Path:
-    """The rendered scores, made once (minutes) and kept; `SOTTOVOCE_REPERTOIRE` names another place for them."""
+def rendered(pieces: int = PIECES) -> Path:
+    """The rendered scores, made once (minutes) and kept; `SOTTOVOCE_REPERTOIRE` names another place for them
+    (the number of pieces a class is added to the name)."""
     place = os.environ.get("SOTTOVOCE_REPERTOIRE")
     folder = Path(place) if place else platformdirs.user_cache_path("sottovoce") / "repertoire"
-    repertoire(folder)
+    folder = folder.with_name(f"{folder.name}-{pieces}")
+    repertoire(folder, pieces)
     return folder
 
 

@@ -27,6 +27,7 @@ SPEAKS_FLOWER = {
     "sottovoce_server/control.py",  # asks a running SuperLink
     "sottovoce_server/cosigning.py",  # asks labels for signatures
     "sottovoce_server/deploy.py",  # the app that a bundle names
+    "sottovoce_server/polling.py",  # a grid that looks for replies more often
     "sottovoce_server/optimizers.py",  # names the inner strategy, for strategy.py
     "sottovoce_server/strategy.py",
     "sottovoce_server/superlink.py",  # starts one

@@ -5,16 +5,18 @@ Two locks, either of which would do (docs/security.md, *No foreign code*):
 1. Between SuperLink and SuperNode stands `_guarded`. It looks into each bundle without unpacking it and vouches for one
    that holds only configuration, with a key made at start. Flower's own check of `--trusted-entities` then refuses
    every bundle that nobody vouched for, before anything of it is stored.
-2. The processes that answer messages are started through scripts of ours. They never unpack the bundle, and take the
-   app from what is installed here, whatever the bundle says.
+2. The processes that answer messages are started by us. They never unpack the bundle, and take the app from what is
+   installed here, whatever the bundle says.
 
 A Flower that lacks what is replaced here is refused, and a bundle is refused where the first lock no longer sees it.
 """
 
 import base64
+import gc
+import importlib
 import json
 import os
-import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +33,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.files import write_bytes
 from sottovoce_client.bundle import BundleRefused, check_bundle
 from sottovoce_client.home import HOME, LabelHome
 
@@ -41,11 +42,12 @@ CERTIFICATE = "SOTTOVOCE_CERTIFICATE"
 GUARD = "sottovoce-guard"
 POLL_SECONDS = "0.2"
 """How often a label's own processes look for a message that has come."""
+GLANCE = 0.5
+"""Seconds between two looks for a message at the SuperLink while a run is under way; else it is Flower's three."""
+ATTENTIVE = 60.0
+"""Seconds after an answer for which a run counts as under way."""
 LOOPBACK = "127.0.0.1"
 SECRET_BYTES = 32
-_SCRIPTS = {"flwr-clientapp": "answer"}
-"""What Flower starts by name, and which of our kinds of process that is."""
-_OWNER_ONLY = 0o700
 
 
 def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str, str]:
@@ -56,18 +58,12 @@ def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str,
         superlink: `host:port`.
         certificate: file of the authority's certificate, PEM.
     """
-    scripts = home.flower / "bin"
-    scripts.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
-    for name, what in _SCRIPTS.items():
-        # -P: the folder that somebody stands in is no place for modules to come from.
-        line = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {__spec__.name} {what} "$@"\n'
-        write_bytes(scripts / name, line.encode(), mode=_OWNER_ONLY)
     return {
         **os.environ,
         HOME: str(home.root),
         SUPERLINK: superlink,
         CERTIFICATE: str(certificate),
-        "PATH": os.pathsep.join((str(scripts), os.defpath)),
+        "PATH": os.defpath,
         "FLWR_HOME": str(home.flower),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -77,7 +73,12 @@ def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str,
 
 def command() -> list[str]:
     """What starts the SuperNode's process."""
-    return [sys.executable, "-P", "-m", __spec__.name, "node", str(os.getpid())]
+    return _process("node", str(os.getpid()))
+
+
+def _process(*what: str) -> list[str]:
+    # -P: the folder that somebody stands in is no place for modules to come from.
+    return [sys.executable, "-P", "-m", __spec__.name, *what]
 
 
 def _node(parent: str) -> None:
@@ -115,7 +116,7 @@ def _node(parent: str) -> None:
 def _start_superexec(port: int, secret: int) -> None:
     """Start what starts a process for each message. With a secret, so that no other user of the machine takes them."""
     line = [
-        *(sys.executable, "-P", "-m", __spec__.name, "superexec", "--insecure"),
+        *_process("superexec", "--insecure"),
         *("--runtime-api-address", f"{LOOPBACK}:{port}"),
         *("--superexec-auth-secret-file", _path(secret)),
         *("--parent-pid", str(os.getpid())),
@@ -127,8 +128,75 @@ def _superexec(*arguments: str) -> None:
     """Be what starts a process for each message."""
     from flwr.supercore.cli.flower_superexec import flower_superexec
 
+    runtime = importlib.import_module("flwr.supercore.superexec.run_superexec")
+    _replace(runtime, "get_executor", lambda _: lambda *_, **__: Warm())
     sys.argv = ["flower-superexec", *arguments]
     flower_superexec()
+
+
+class Warm:
+    """Flower's `Executor` that has a process answer each message: forked from one that has imported everything already.
+
+    Importing Flower and torch takes longer than a masked round. What is forked has been told nothing of any message,
+    and each message has a process of its own still.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(_process("warm"), stdin=subprocess.PIPE)  # noqa: S603
+
+    def launch(self, spec: Any) -> Any:
+        """Have the message of an `ExecutionSpec` answered."""
+        from flwr.supercore.constant import TaskType
+        from flwr.supercore.superexec.executor.types import LaunchResult
+
+        if spec.task_type != TaskType.CLIENT_APP:
+            return LaunchResult.failed("A label does nothing but answer messages.")
+        asked = {
+            "--runtime-api-address": spec.runtime_api_address,
+            "--token": spec.token,
+            "--parent-pid": str(os.getpid()),
+        }
+        line = json.dumps(["--insecure", *(word for pair in asked.items() for word in pair)])
+        if self._process.poll() is not None:  # out of memory, say
+            self._start()
+        stdin = self._process.stdin
+        if stdin is None:
+            return LaunchResult.failed()
+        stdin.write(f"{line}\n".encode())
+        stdin.flush()
+        return LaunchResult.accepted()
+
+    def get_eligible_capacity(self, supported_task_types: Any, **_: Any) -> tuple[Any, set[str]]:
+        """As many as come: a SuperNode hands over one message at a time."""
+        return supported_task_types, set()
+
+    def wait_for_capacity(self, *_: Any, **__: Any) -> None:
+        """There is always some."""
+
+    def reconcile(self) -> None:
+        """Nothing is to be put in order."""
+
+    def close(self) -> None:
+        """Let the process end; it does at the end of what it reads."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def _warm() -> None:
+    """Import what answers need, then fork a process for each line of arguments that comes."""
+    for name in ("flwr.supernode.cli.flwr_clientapp", "sottovoce_client.deploy", "sottovoce_client.work"):
+        importlib.import_module(name)
+    gc.freeze()  # what was imported stays shared
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes
+    for line in sys.stdin.buffer:
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+            _answer(*json.loads(line))
+            return
 
 
 def _answer(*arguments: str) -> None:
@@ -172,7 +240,28 @@ def _guarded(connect: Callable[..., Any], guard: Ed25519PrivateKey, *arguments: 
         def fab_of(digest: str, number: int) -> Any:
             return vouched(get_fab(digest, number), runs.get(number), guard)
 
-        yield node, receive, send, run_of, fab_of, *rest
+        yield node, attentive(receive), send, run_of, fab_of, *rest
+
+
+def attentive(receive: Callable[[], Any], *, seconds: float = ATTENTIVE, glance: float = GLANCE) -> Callable[[], Any]:
+    """Flower's `receive`, made to look again soon where the last look brought a message: a run is under way then.
+
+    Args:
+        receive: looks for a message once; None is none.
+        seconds: to go on looking for before it is said that there is none.
+        glance: seconds between two looks.
+    """
+    under_way = False
+
+    def receiving() -> Any:
+        nonlocal under_way
+        until = time.monotonic() + (seconds if under_way else 0.0)
+        while (found := receive()) is None and time.monotonic() < until:
+            time.sleep(glance)
+        under_way = found is not None
+        return found
+
+    return receiving
 
 
 def vouched(fab: Any, run: Any, guard: Ed25519PrivateKey) -> Any:
@@ -238,9 +327,9 @@ def _free_port() -> int:
 
 
 def main() -> None:
-    """`node PARENT`, `superexec …` or `answer …`: the three kinds of process that a joined label has."""
+    """`node PARENT`, `superexec …` or `warm`: the kinds of process that a joined label has. Answers are forked."""
     what, *arguments = sys.argv[1:]
-    kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "answer": _answer}
+    kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "warm": _warm}
     kinds[what](*arguments)
 
 

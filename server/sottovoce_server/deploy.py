@@ -21,6 +21,7 @@ from sottovoce_server.cosigning import cosign
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_server.home import ServerHome, default_root
 from sottovoce_server.journal import Journal
+from sottovoce_server.polling import PollingGrid, sleep
 from sottovoce_server.runs import Order, RunFolder
 
 LOG = getLogger(__name__)
@@ -36,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     folder = RunFolder.of(home, str(context.run_config["run"]))
     try:
         with folder.worked_on():
-            _Run(home, folder).do(grid)
+            _Run(home, folder).do(PollingGrid(grid, sleep))
     except SottovoceError as error:
         folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
         raise

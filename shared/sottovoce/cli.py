@@ -8,6 +8,8 @@ from sottovoce import __version__
 from sottovoce.commands.classify import classify
 from sottovoce.commands.edit import edit
 from sottovoce.commands.evaluate import evaluate
+from sottovoce.commands.inspect import EXAMPLES as INSPECT
+from sottovoce.commands.inspect import inspect
 from sottovoce.commands.program import Program
 from sottovoce.commands.release import release
 
@@ -72,6 +74,7 @@ def sottovoce(
 app.command(epilog=CLASSIFY)(classify)
 app.command(epilog=EDIT)(edit)
 app.command(epilog=EVALUATE)(evaluate)
+app.command(epilog=INSPECT)(inspect)
 app.add_typer(release, name="release")
 
 

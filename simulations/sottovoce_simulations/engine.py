@@ -5,12 +5,11 @@ telemetry, waiting until every node is known, and replies that a test or an expe
 """
 
 import logging
-import math
 import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from sottovoce.errors import SottovoceError
@@ -30,15 +29,15 @@ os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.it
 
 import flwr.simulation  # noqa: E402 - Flower and Ray read the settings above when they are imported
 import ray  # noqa: E402
-from flwr.app import Context, Error, Message, RecordDict  # noqa: E402
+from flwr.app import Context, Error, Message  # noqa: E402
 from flwr.clientapp.typing import ClientAppCallable, Mod  # noqa: E402
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
-from flwr.supercore.run import Run  # noqa: E402
 
 from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest, decode  # noqa: E402
 from sottovoce.wire import FRAME, RECORD, Action  # noqa: E402
 from sottovoce_client.app import client_app  # noqa: E402
 from sottovoce_client.label import Label  # noqa: E402
+from sottovoce_server.polling import PollingGrid  # noqa: E402
 
 LOST = 503
 
@@ -69,6 +68,11 @@ def run(
     """
     failure: list[BaseException] = []
     stopped = threading.Event()
+
+    def pause(_waited: float) -> None:
+        if stopped.wait(POLL_SECONDS):
+            raise EngineError("The simulation was stopped.")
+
     app = ServerApp()
 
     @app.main()
@@ -76,7 +80,7 @@ def run(
         del context
         try:
             _await_nodes(grid, len(homes))
-            serve(_StoppableGrid(grid, stopped))
+            serve(PollingGrid(grid, pause))
         except BaseException as error:
             failure.append(error)
 
@@ -109,63 +113,6 @@ def run(
             ray.shutdown()
     if failure:
         raise failure[0]
-
-
-class _StoppableGrid(Grid):
-    """Flower's grid, whose waiting for replies can be ended from another thread."""
-
-    def __init__(self, grid: Grid, stopped: threading.Event) -> None:
-        self._grid = grid
-        self._stopped = stopped
-
-    def set_run(self, run: Run) -> None:
-        """Pass it on."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The grid's."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Pass it on."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """The grid's."""
-        return self._grid.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass them on."""
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The grid's."""
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Send all, and wait until all are answered, the time is over, or the simulation stops.
-
-        Raises:
-            EngineError: the simulation stops.
-        """
-        waiting = set(self._grid.push_messages(messages))
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        replies: list[Message] = []
-        while waiting and time.monotonic() < deadline:
-            arrived = list(self._grid.pull_messages(waiting))
-            replies.extend(arrived)
-            waiting.difference_update(message.metadata.reply_to_message_id for message in arrived)
-            if waiting and self._stopped.wait(POLL_SECONDS):
-                raise EngineError("The simulation was stopped.")
-        return replies
 
 
 def _await_nodes(grid: Grid, count: int) -> None:

@@ -16,6 +16,7 @@ from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibrate import with_least_noise
 from sottovoce.privacy.grid import SumGrid
 from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.messages import Announcement
 from sottovoce.refusals import RefusalReason
 from sottovoce.training import Balance, SharedNoise, Stream, Trust, Unit
 from sottovoce.wire import Action
@@ -23,6 +24,7 @@ from sottovoce_client import work
 from sottovoce_client.label import Label
 from sottovoce_client.ledger import Ledger
 from sottovoce_server.app import train
+from sottovoce_server.checkpoint import Keeper
 from sottovoce_server.sums import SumDecoder
 
 LABELS, HONEST = 5, 3
@@ -290,3 +292,48 @@ def test_an_agreement_cannot_count_on_more_labels_than_survive(agreement, honest
 def test_local_noise_counts_on_nobody(agreement):
     with pytest.raises(ConfigurationError, match="honest = 3 is for shared noise"):
         replace(agreement, noise=Trust.LOCAL)
+
+
+@pytest.mark.parametrize("kind", ["banded", "clip that follows"])
+def test_a_coordinator_that_crashed_decodes_on_as_if_it_had_not(grid, agreement, shared, monkeypatch, tmp_path, kind):
+    """What later sums hold of earlier ones, and the clip, are in the checkpoint of the run."""
+    more = {"stream": Stream(4, (4, 2, 1)), "sample_rate": 1.0} if kind == "banded" else {"clip_quantile": 0.5}
+    config = shared(rounds=4, epsilon=50.0, **more)
+    announcement = Announcement.of(agreement, config)
+    decode, inputs = SumDecoder.update, []
+
+    def seen(decoder, total, number, survivors):
+        inputs.append((total, number, survivors))
+        return decode(decoder, total, number, survivors)
+
+    monkeypatch.setattr(SumDecoder, "update", seen)
+    keeper = Keeper(tmp_path)
+
+    class Crash(Exception):
+        pass
+
+    def crash(history):
+        if len(history.rounds) == 3:  # after the third sum, before anything of it is kept
+            raise Crash
+
+    with pytest.raises(Crash):
+        train(grid, agreement, config, announcement=announcement, keeper=keeper, on_change=crash)
+    kept, started = keeper.load()
+    assert started == 3
+    assert len(kept.history.rounds) == 2
+    train(grid, agreement, config, announcement=announcement, keeper=keeper, resume=True)
+    assert [(number, total is None) for total, number, _ in inputs] == [(1, False), (2, False), (3, True), (4, False)]
+
+    # One decoder that sees the same sums without a break ends in the same state.
+    parameters = initial(registry.family("style", "svm"), default_spec(), len(config.classes), config.seed).size
+    whole = SumDecoder(config, SumGrid.of(config, parameters, LABELS), announcement.run)
+    for total, number, survivors in inputs:
+        decode(whole, total, number, survivors)
+    after, _ = keeper.load()
+    assert after.decoder.keys() == whole.state().keys()
+    for name, expected in whole.state().items():
+        np.testing.assert_array_equal(after.decoder[name], expected)
+    if kind == "banded":
+        assert len(after.decoder) == 3  # the clip, and the two sums that the next one would hold a part of
+    else:
+        assert after.decoder["clip"] != config.max_grad_norm

@@ -4,13 +4,17 @@ import hashlib
 import importlib
 import json
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
 from flwr.supercore.run import Run
+from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResultStatus
 from flwr.supernode.start_client_internal import _verify_fab
 
 from sottovoce.errors import ConfigurationError
@@ -82,10 +86,19 @@ def test_every_bundle_passes_the_guard(content):
 
     @contextmanager
     def connect(*arguments, **named):
-        yield 1, "receive", "send", lambda number: a_run(content), lambda digest, number: fab, "pull", "push", "confirm"
+        yield (
+            1,
+            lambda: "received",
+            "send",
+            lambda number: a_run(content),
+            lambda digest, number: fab,
+            "pull",
+            "push",
+            "confirm",
+        )
 
     with launcher._guarded(connect, guard) as (node, receive, send, get_run, get_fab, *rest):
-        assert (node, receive, send, rest) == (1, "receive", "send", ["pull", "push", "confirm"])
+        assert (node, receive(), send, rest) == (1, "received", "send", ["pull", "push", "confirm"])
         assert get_fab(fab.hash_str, 1).verifications == {}  # of a run that nobody has looked at
         get_run(1)
         assert _verify_fab(get_fab(fab.hash_str, 1), trusted(guard))
@@ -120,11 +133,90 @@ def test_a_flower_without_what_we_replace_is_refused():
         launcher._replace(launcher, "install_from_fab", lambda found: found)
 
 
-def test_a_joined_label_finds_only_our_own_scripts(label_home):
+def test_a_joined_label_finds_nothing_of_flowers_by_name(label_home):
     environment = launcher.environment(label_home, "127.0.0.1:9092", label_home.certificate_file)
-    scripts, *system = environment["PATH"].split(os.pathsep)
-    assert sorted(file.name for file in Path(scripts).iterdir()) == ["flwr-clientapp"]
-    assert system == os.defpath.split(os.pathsep)
+    assert environment["PATH"] == os.defpath
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
     assert Path(environment["FLWR_HOME"]).is_relative_to(label_home.root)
     assert launcher.command()[1:3] == ["-P", "-m"]
+
+
+def a_task(kind=TaskType.CLIENT_APP) -> ExecutionSpec:
+    return ExecutionSpec(
+        task_type=kind,
+        runtime_api_address="127.0.0.1:1",
+        token="ab" * 16,
+        insecure=True,
+        root_certificates_path=None,
+        runtime_dependency_install=True,
+        parent_pid=1,
+        suppress_output=False,
+        task_id=7,
+    )
+
+
+ECHO = "import os,sys\nfor line in sys.stdin: print(os.getpid(), line, end='', file=open({file!r}, 'a'))"
+
+
+@pytest.fixture
+def warm(monkeypatch, tmp_path):
+    """`Warm` with a process that notes what it is handed; and what that was."""
+    file = tmp_path / "handed"
+    line = [sys.executable, "-u", "-c", ECHO.format(file=str(file))]
+    monkeypatch.setattr(launcher, "_process", lambda *_: line)
+
+    def handed(lines: int) -> list[tuple[int, list[str]]]:
+        deadline = time.monotonic() + 60
+        while not file.exists() or len(file.read_text().splitlines()) < lines:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = [each.split(" ", 1) for each in file.read_text().splitlines()]
+        return [(int(process), json.loads(arguments)) for process, arguments in found]
+
+    made = launcher.Warm()
+    yield made, handed
+    made.close()
+    assert made._process.wait(60) == 0
+
+
+def test_each_message_is_handed_to_the_process_that_forks_an_answer(warm):
+    executor, handed = warm
+    assert executor.launch(a_task()).status == LaunchResultStatus.ACCEPTED
+    ((_, arguments),) = handed(1)
+    asked = flwr_clientapp_arguments(arguments)
+    assert (asked.runtime_api_address, asked.token, asked.insecure) == ("127.0.0.1:1", "ab" * 16, True)
+    assert asked.parent_pid == os.getpid()
+    assert not asked.runtime_dependency_install
+
+
+def flwr_clientapp_arguments(arguments: list[str]):
+    return (
+        importlib.import_module("flwr.supernode.cli.flwr_clientapp")
+        ._parse_args_run_flwr_clientapp()
+        .parse_args(arguments)
+    )
+
+
+def test_a_process_that_is_gone_is_replaced(warm):
+    executor, handed = warm
+    executor.launch(a_task())
+    ((first, _),) = handed(1)
+    executor._process.kill()
+    executor._process.wait()
+    assert executor.launch(a_task()).status == LaunchResultStatus.ACCEPTED
+    assert handed(2)[1][0] != first
+
+
+def test_a_label_starts_nothing_but_answers(warm):
+    executor, _ = warm
+    for kind in set(TaskType) - {TaskType.CLIENT_APP}:
+        assert executor.launch(a_task(kind)).status == LaunchResultStatus.FAILED
+
+
+def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
+    found = iter([None, "first", None, None, "second", *[None] * 10_000])
+    receive = launcher.attentive(lambda: next(found), seconds=0.2, glance=0.001)
+    assert receive() is None  # nothing is under way: Flower waits as it does
+    assert receive() == "first"
+    assert receive() == "second"
+    assert receive() is None  # after looking for a while

@@ -24,7 +24,7 @@ from sottovoce.privacy.grid import SumGrid
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
-from sottovoce.training import SharedNoise, Stream, TrainingConfig
+from sottovoce.training import SharedNoise, Stream, TrainingConfig, Unit
 from sottovoce_client.contribution import noised, units_sum
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.sampling import UnitSampler
@@ -35,6 +35,7 @@ CANARIES = 2000
 PARAMETERS = 2 * CANARIES
 EXPECTED = CANARIES // 2
 SEGMENTS = 6
+WHOLE_LABELS = 100
 CLIP = 0.1  # a seventh of a canary's gradient
 DELTA = 1e-5
 NO_COUNTERS = np.zeros(0, np.int64)
@@ -132,7 +133,8 @@ class Federation:
         for dataset, earlier in zip(datasets, self.sums, strict=True):
             earlier.append(units_sum(FAMILY, zero, CLIP, dataset, config, self.plan, signs, number, randomness))
             total += layout.encode(noised(earlier, self.plan, randomness), NO_COUNTERS)
-        return grid.vector(layout.decode(total, self.labels).integers.astype(np.float64), signs)
+        integers = layout.decode(total, self.labels).integers.astype(np.float64)
+        return grid.vector(integers[: grid.parameters], signs)
 
 
 def local(config, rounds, rate, **changes):
@@ -142,13 +144,13 @@ def local(config, rounds, rate, **changes):
     return Federation(config, plan_for(config, EXPECTED), **changes)
 
 
-def shared(config, rounds, rate, labels, stream=None, **changes):
+def shared(config, rounds, rate, labels, stream=None, quantile=None, **changes):
     """So many honest labels, which the guarantee counts on."""
     config = config.changed(
         rounds=rounds,
         batch_size=round(rate * EXPECTED),
         epsilon=2.0,
-        shared=SharedNoise(honest=labels, noise_multiplier=1.0, sample_rate=rate, stream=stream),
+        shared=SharedNoise(labels, noise_multiplier=1.0, sample_rate=rate, stream=stream, clip_quantile=quantile),
     )
     config = with_least_noise(config, PARAMETERS, labels)
     plan = plan_for(config, EXPECTED, grid=SumGrid.of(config, PARAMETERS, labels))
@@ -180,6 +182,7 @@ RIGHT = [
     (shared, (30, 0.1, 3), {}),
     (shared, (10, 1.0, 20), {}),
     (shared, (32, 1.0, 2), {"stream": Stream(2, BandedToeplitz.optimal(32, 2, 4).coefficients)}),
+    (shared, (10, 1.0, 3), {"quantile": 0.5}),
 ]
 
 
@@ -190,6 +193,48 @@ def test_what_labels_do_is_not_refuted(config, form, arguments, changes):
     assert not found.refutes(federation.plan.epsilon)
     # The audit sees something: a twentieth of the promise is refuted.
     assert found.refutes(federation.plan.epsilon / 20)
+
+
+def of_whole_labels(config):
+    """Scores of canaries that are labels, each with one track that no other has; three of them are honest."""
+    rounds, honest = 3, 3
+    config = config.changed(
+        unit=Unit.LABEL,
+        batch_size=1,
+        rounds=rounds,
+        epsilon=2.0,
+        shared=SharedNoise(honest=honest, noise_multiplier=1.0, sample_rate=1.0),
+    )
+    config = with_least_noise(config, PARAMETERS, WHOLE_LABELS)
+    plan = plan_for(config, 1, grid=SumGrid.of(config, PARAMETERS, WHOLE_LABELS))
+    federation = Federation(config, plan)
+
+    def mechanism(included):
+        randomness, zero, rows = Randomness.system(), np.zeros(PARAMETERS, np.float32), []
+        datasets = [federation._dataset(np.array([canary])) for canary in np.flatnonzero(included)]
+        for number in range(1, rounds + 1):
+            signs = plan.grid.signs(b"audit", number)
+            sums = [
+                sottovoce_client.contribution.units_sum(
+                    FAMILY, zero, CLIP, dataset, config, plan, signs, number, randomness
+                )
+                for dataset in datasets
+            ]
+            total = sum(noised([each], plan, randomness) for each in sums[:honest]) + sum(sums[honest:])
+            update = plan.grid.vector(total.astype(np.float64), signs).reshape(2, CANARIES)
+            rows.append((update[0] - update[1])[: len(included)] / np.sqrt(2))
+        return poisson_scores(np.array(rows), 1.0, plan.noise_multiplier)
+
+    return audit(mechanism, WHOLE_LABELS, DELTA, Randomness.system()), plan.epsilon
+
+
+def test_whole_labels_as_the_unit(config, monkeypatch):
+    found, epsilon = of_whole_labels(config)
+    assert epsilon == pytest.approx(2, rel=0.02)
+    assert not found.refutes(epsilon)
+    no_noise(monkeypatch)
+    found, epsilon = of_whole_labels(config)
+    assert found.epsilon > epsilon
 
 
 def is_refuted(federation):

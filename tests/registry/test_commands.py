@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
+from sottovoce.invitation import Invitation
 from sottovoce.release.manifest import FileEntry
 from sottovoce.release.pull import pull
 from sottovoce.release.reading import read_manifest
@@ -28,6 +29,8 @@ from sottovoce.release.registry import RegistryClient
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.versions import Reference
 from sottovoce.release.write import cosign
+from sottovoce_server.certificates import make_authority
+from sottovoce_server.registry.serve_command import _settings
 
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"
@@ -320,3 +323,13 @@ def test_a_port_that_is_taken(start, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     assert "Cannot listen on 127.0.0.1" in done.stderr
+
+
+def test_the_signed_agreement_pins_its_coordinator_and_its_labels(tmp_path, coordinator, agreement):
+    """What `sottovoce server sign` writes for the labels is what an operator has at hand."""
+    make_authority(tmp_path / "authority.key", file := tmp_path / "authority.pem")
+    signed = Invitation.sign(coordinator, agreement, superlink="127.0.0.1:9092", certificate=file.read_text())
+    signed.write(tmp_path / "federation.toml")
+    settings = _settings([str(tmp_path / "federation.toml")], 1 << 20, 10)
+    assert settings.agreements == (agreement,)
+    assert coordinator.public_key in settings.keys

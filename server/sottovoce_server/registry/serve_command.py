@@ -71,11 +71,11 @@ def serve(
 
 
 def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings":
-    from sottovoce.agreement import Agreement
     from sottovoce.commands.releases import trusted
+    from sottovoce.invitation import read_agreement
     from sottovoce_server.registry.settings import Settings, pinned
 
-    agreements = tuple(Agreement.read(Path(key)) for key in keys if key.endswith(".toml") and Path(key).is_file())
+    agreements = tuple(read_agreement(Path(key)) for key in keys if key.endswith(".toml") and Path(key).is_file())
     return Settings(pinned([trusted(key) for key in keys]), agreements, largest_file, rate_limit)
 
 

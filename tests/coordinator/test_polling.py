@@ -1,0 +1,55 @@
+"""The coordinator's app looks for replies soon, and waits for none that cannot come."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sottovoce_server import polling
+from sottovoce_server.polling import PollingGrid
+
+
+class Grid:
+    """Answers the n-th message at the n-th look; None stands for a message that could not be sent."""
+
+    def __init__(self, sent):
+        self.sent = sent
+        self.looks = []
+
+    def push_messages(self, messages):
+        assert list(messages) == ["asked"]
+        return self.sent
+
+    def pull_messages(self, numbers):
+        self.looks.append(set(numbers))
+        number = f"m{len(self.looks)}"
+        return [SimpleNamespace(metadata=SimpleNamespace(reply_to_message_id=number))] if number in numbers else []
+
+
+def test_each_reply_is_looked_for_until_it_is_there():
+    grid, paused = Grid(["m1", "m3"]), []
+    replies = PollingGrid(grid, paused.append).send_and_receive(["asked"], timeout=None)
+    assert [reply.metadata.reply_to_message_id for reply in replies] == ["m1", "m3"]
+    assert grid.looks == [{"m1", "m3"}, {"m3"}, {"m3"}]
+    assert paused == sorted(paused)
+    assert len(paused) == 2
+
+
+def test_who_does_not_answer_in_time_is_left_behind():
+    grid = Grid(["m1", "never"])
+    replies = PollingGrid(grid, lambda _: None).send_and_receive(["asked"], timeout=0.05)
+    assert [reply.metadata.reply_to_message_id for reply in replies] == ["m1"]
+
+
+def test_nobody_waits_for_what_could_not_be_sent():
+    grid = Grid([None, "m1"])
+    assert len(PollingGrid(grid, lambda _: None).send_and_receive(["asked"])) == 1
+    assert grid.looks == [{"m1"}]
+    assert PollingGrid(Grid([None]), lambda _: None).send_and_receive(["asked"]) == []
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.25), (5.0, 0.25), (20.0, 1.0), (3600.0, 3.0)])
+def test_a_pause_is_a_share_of_the_wait(monkeypatch, waited, pause):
+    slept = []
+    monkeypatch.setattr(polling.time, "sleep", slept.append)
+    polling.sleep(waited)
+    assert slept == [pause]
