@@ -58,7 +58,8 @@ def travels_as(source: str, written: str) -> str:
 def to_float(block: NDArray[Any]) -> NDArray[np.float64]:
     """Samples with full scale 1."""
     scale = 2.0**31 if block.dtype == np.int32 else 1.0
-    return block.astype(np.float64) / scale
+    samples: NDArray[np.float64] = block.astype(np.float64) / scale
+    return samples
 
 
 def from_float(samples: NDArray[np.float64], like: str, subtype: str) -> NDArray[Any]:
