@@ -27,6 +27,8 @@ def find_gaps(path: Path) -> tuple[tuple[Gap, ...], int]:
     Raises:
         AudioError: it cannot be decoded.
     """
+    if not path.is_file():
+        raise AudioError("The file is not there, or is no regular file.", reason=Unusable.MISSING)
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate

@@ -58,15 +58,14 @@ def travels_as(source: str, written: str) -> str:
 def to_float(block: NDArray[Any]) -> NDArray[np.float64]:
     """Samples with full scale 1."""
     scale = 2.0**31 if block.dtype == np.int32 else 1.0
-    samples: NDArray[np.float64] = block.astype(np.float64) / scale
-    return samples
+    return block.astype(np.float64) / scale
 
 
 def from_float(samples: NDArray[np.float64], like: str, subtype: str) -> NDArray[Any]:
     """Samples as blocks travel, rounded to the subtype's steps; clipped to full scale where it has one."""
     if like != "int32":
-        kept = samples if subtype in FLOATING else np.clip(samples, -1.0, 1.0)
-        return kept.astype(like)
+        kept: NDArray[Any] = (samples if subtype in FLOATING else np.clip(samples, -1.0, 1.0)).astype(like)
+        return kept
     steps = 2 ** (BITS[subtype] - 1)
     rounded = np.clip(np.rint(samples * steps), -steps, steps - 1).astype(np.int64)
     return (rounded << (32 - BITS[subtype])).astype(np.int32)
