@@ -68,4 +68,5 @@ def from_float(samples: NDArray[np.float64], like: str, subtype: str) -> NDArray
         return kept
     steps = 2 ** (BITS[subtype] - 1)
     rounded = np.clip(np.rint(samples * steps), -steps, steps - 1).astype(np.int64)
-    return (rounded << (32 - BITS[subtype])).astype(np.int32)
+    frames: NDArray[np.int32] = np.asarray(rounded << (32 - BITS[subtype]), dtype=np.int32)
+    return frames
