@@ -6,6 +6,7 @@ import typer
 
 from sottovoce import __version__
 from sottovoce.commands.classify import classify
+from sottovoce.commands.edit import edit
 from sottovoce.commands.evaluate import evaluate
 from sottovoce.commands.generate import EXAMPLES as GENERATE
 from sottovoce.commands.generate import generate
@@ -30,6 +31,13 @@ Examples:
   sottovoce classify song.flac --release run/release
 
   sottovoce classify *.mp3 --release run/release --json
+"""
+EDIT = """
+Examples:
+
+  sottovoce edit song.flac --find-gaps
+
+  sottovoce edit song.flac --repair 12.5:12.7 -o mended.flac
 """
 EVALUATE = """
 Examples:
@@ -66,6 +74,7 @@ def sottovoce(
 
 
 app.command(epilog=CLASSIFY)(classify)
+app.command(epilog=EDIT)(edit)
 app.command(epilog=EVALUATE)(evaluate)
 app.command(epilog=GENERATE)(generate)
 app.command(epilog=INSPECT)(inspect)

@@ -1,0 +1,117 @@
+"""Autoregressive interpolation: what is missing is what a linear predictor of its surroundings expects.
+
+Short gaps by the least-squares method of Janssen, Veldhuis & Vries (IEEE Trans. ASSP 34(2), 1986); longer ones by
+extrapolation from both sides with Burg's predictor, cross-faded (Kauppinen & Roth, DAFx 2002).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, solve_toeplitz
+from scipy.signal import lfilter, lfiltic
+
+Samples = NDArray[np.float64]
+
+ITERATIONS = 4
+LONGEST_JANSSEN = 3_000
+"""Samples of a gap. The method's system of equations costs the square of it, and extrapolation is as good beyond."""
+HIGHEST_ORDER = 1_000
+CONTEXT = 16_384
+"""Samples on each side that a predictor is learnt from."""
+
+_RIDGE = 1e-9
+_QUIET = 1e-12
+
+
+def fill(before: Samples, after: Samples, frames: int) -> Samples:
+    """What is missing between two stretches of one channel: `[frames]`, finite and no louder than twice their peak.
+
+    Args:
+        before: samples before the gap, `[n]`; may be empty where the gap starts a file.
+        after: samples after it, `[m]`; may be empty where it ends one. Not both are.
+        frames: length of the gap.
+    """
+    before, after = before[-CONTEXT:], after[:CONTEXT]
+    context = np.concatenate([before, after])
+    peak = float(np.abs(context).max(initial=0.0))
+    if peak < _QUIET:
+        return np.zeros(frames)
+    filled = _extrapolated(before, after, frames)
+    if len(before) and len(after) and frames <= LONGEST_JANSSEN:
+        filled = _janssen(before, after, filled)
+    return np.clip(np.nan_to_num(filled), -2 * peak, 2 * peak)
+
+
+def extrapolate(known: Samples, frames: int) -> Samples:
+    """How a stretch goes on, `[frames]`, by Burg's predictor; it fades as the predictor, which is stable, does."""
+    known = known[-CONTEXT:]
+    order = min(HIGHEST_ORDER, len(known) // 3)
+    if order < 1 or np.abs(known).max() < _QUIET:
+        return np.zeros(frames)
+    predictor = burg(known, order)
+    state = lfiltic([1.0], predictor, known[::-1][:order])
+    extended: Samples = lfilter([1.0], predictor, np.zeros(frames), zi=state)[0]
+    return extended
+
+
+def burg(known: Samples, order: int) -> Samples:
+    """Coefficients `[order + 1]` of the prediction error filter, the first 1, by Burg's method.
+
+    It minimises forward and backward errors together, and is stable.
+    """
+    coefficients = np.ones(1)
+    forward, backward = known[1:].copy(), known[:-1].copy()
+    for _ in range(order):
+        energy = float(forward @ forward + backward @ backward)
+        if energy < _QUIET * _QUIET:
+            break
+        reflection = -2.0 * float(forward @ backward) / energy
+        padded = np.append(coefficients, 0.0)
+        coefficients = padded + reflection * padded[::-1]
+        forward, backward = (forward + reflection * backward)[1:], (backward + reflection * forward)[:-1]
+    return coefficients
+
+
+def _extrapolated(before: Samples, after: Samples, frames: int) -> Samples:
+    """Both sides carried into the gap, cross-faded over all of it."""
+    ahead = extrapolate(before, frames) if len(before) else None
+    back = extrapolate(after[::-1], frames)[::-1] if len(after) else None
+    if ahead is None or back is None:
+        only = ahead if back is None else back
+        return np.zeros(frames) if only is None else only
+    weight = np.cos(np.pi / 2 * (np.arange(frames) + 0.5) / frames) ** 2
+    return weight * ahead + (1 - weight) * back
+
+
+def _janssen(before: Samples, after: Samples, start: Samples) -> Samples:
+    """Alternates between the predictor of the whole stretch and the samples that it predicts best."""
+    frames, left = len(start), len(before)
+    whole = np.concatenate([before, start, after])
+    order = min(3 * frames + 2, HIGHEST_ORDER, len(whole) // 4, left, len(after))
+    if order < 1:
+        return start
+    gap = slice(left, left + frames)
+    near = slice(left - order, left + frames + order)
+    for _ in range(ITERATIONS):
+        try:
+            predictor = _predictor(whole, order)
+            # The error filter's autocorrelation makes the normal equations, which are Toeplitz.
+            lags = np.correlate(predictor, predictor, "full")[order:]
+            known = whole[near].copy()
+            known[order : order + frames] = 0.0
+            wanted = -np.convolve(known, np.concatenate([lags[:0:-1], lags]), "valid")
+            column = np.zeros(frames)
+            column[: order + 1] = lags[:frames]
+            column[0] *= 1 + _RIDGE
+            whole[gap] = solve_toeplitz(column, wanted)
+        except LinAlgError:
+            return start
+    found = whole[gap]
+    return found if np.isfinite(found).all() else start
+
+
+def _predictor(samples: Samples, order: int) -> Samples:
+    """The prediction error filter `[order + 1]` by the autocorrelation method."""
+    size = 1 << (len(samples) + order).bit_length()
+    lags = np.fft.irfft(np.abs(np.fft.rfft(samples, size)) ** 2)[: order + 1]
+    lags[0] *= 1 + _RIDGE
+    return np.concatenate([[1.0], solve_toeplitz(lags[:order], -lags[1 : order + 1])])

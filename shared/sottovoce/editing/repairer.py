@@ -1,0 +1,63 @@
+"""How a gap is filled: one interface, into which classical methods and learned models are plugged."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.editing import lpc
+from sottovoce.errors import AudioError
+
+
+class Repairer(Protocol):
+    """Fills one gap of all channels."""
+
+    name: str
+    context_seconds: float
+    """Of audio that it wants on each side."""
+
+    def fill(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
+    ) -> NDArray[np.float64]:
+        """The missing samples, `[frames, channels]`, full scale 1.
+
+        Args:
+            before: what comes before the gap, `[n, channels]`; empty where the gap starts the file.
+            after: what comes after it, `[m, channels]`; empty where the gap ends the file. Not both are.
+            frames: length of the gap.
+            sample_rate: Hz, of the file.
+        """
+
+
+class LpcRepairer:
+    """Autoregressive interpolation, each channel by itself."""
+
+    name = "lpc"
+    context_seconds = 0.5
+
+    def fill(
+        self,
+        before: NDArray[np.float64],
+        after: NDArray[np.float64],
+        frames: int,
+        sample_rate: int,  # noqa: ARG002
+    ) -> NDArray[np.float64]:
+        """See `Repairer.fill`."""
+        channels = (lpc.fill(left, right, frames) for left, right in zip(before.T, after.T, strict=True))
+        return np.stack(list(channels), axis=1)
+
+
+def expect_finite(context: NDArray[np.float64]) -> None:
+    """Refuse to mend by numbers that are no samples.
+
+    Raises:
+        AudioError: there are such.
+    """
+    if not np.isfinite(context).all():
+        from sottovoce.audio import Unusable
+
+        raise AudioError(
+            "The audio beside a gap holds numbers that are no samples.",
+            reason=Unusable.NOT_FINITE,
+            hint="--find-gaps finds them: make them part of the gap.",
+        )
