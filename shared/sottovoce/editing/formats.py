@@ -1,5 +1,6 @@
 """Which files are written, and how samples travel through one without changing."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
         subtype = "PCM_24" if source.subtype in ("PCM_32", "FLOAT", "DOUBLE") else "PCM_16"
     else:
         subtype = soundfile.default_subtype(container)
-    width = {**BITS, "FLOAT": 32, "DOUBLE": 64}.get(subtype, 0) // 8
-    if container in ("WAV", "WAVEX") and source.frames * source.channels * width > LARGEST_WAV:
+    if source.frames > largest(container, subtype, source.channels):
         container = "RF64"
     return container, subtype
+
+
+def largest(container: str, subtype: str, channels: int) -> float:
+    """Frames that a container can hold."""
+    width = {**BITS, "FLOAT": 32, "DOUBLE": 64}.get(subtype, 0) // 8
+    return LARGEST_WAV // (channels * width) if container in ("WAV", "WAVEX") and width else math.inf
 
 
 def exact(source: str, written: str) -> bool:
