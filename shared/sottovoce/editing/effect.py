@@ -1,9 +1,11 @@
-"""Effects: one interface for all that changes a whole file, and the loop that streams a file through some of them."""
+"""Effects: one interface for all that changes audio, and what streams a file through some of them."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -16,6 +18,7 @@ from sottovoce.errors import AudioError, ConfigurationError
 Blocks = Iterator[NDArray[np.float64]]
 
 BLOCK = 1 << 16
+_NEARLY_FULL = 1 << 20
 
 
 class Effect(Protocol):
@@ -52,14 +55,14 @@ class Applied:
     subtype: str
 
 
-def apply(source: Path, unfinished: Path, effects: Sequence[Effect], subtype: str | None = None) -> Applied:
+def apply(source: Path, output: Path, effects: Sequence[Effect], form: tuple[str, str] | None = None) -> Applied:
     """Stream a file through effects, in this order, into another file at its own rate and channel count.
 
     Args:
         source: the file; it is only read.
-        unfinished: where the result goes: a file aside, which the caller renames when it is finished.
+        output: where the result goes: a file aside, which the caller renames when it is finished.
         effects: the first one first.
-        subtype: of the output; None for the source's, where the container has it.
+        form: container and subtype of the output (libsndfile's names); None for what `formats.output_format` chooses.
 
     Raises:
         AudioError: the source cannot be used.
@@ -67,57 +70,74 @@ def apply(source: Path, unfinished: Path, effects: Sequence[Effect], subtype: st
     """
     try:
         with soundfile.SoundFile(source) as file:
-            container, chosen = formats.output_format(unfinished, file)
-            subtype = subtype or chosen
-            kind = formats.travels_as(file.subtype, subtype)
-            blocks = read(file, kind)
+            container, subtype = form or formats.output_format(output, file)
+            blocks = read(file)
             for effect in effects:
                 blocks = effect.process(blocks, file.samplerate)
-            with soundfile.SoundFile(
-                unfinished, "w", file.samplerate, file.channels, subtype, format=container
-            ) as written:
-                frames, limited = _written(blocks, written, kind)
+            with soundfile.SoundFile(output, "w", file.samplerate, file.channels, subtype, format=container) as written:
+                frames, limited = _written(blocks, written)
             return Applied(frames, file.samplerate, limited, subtype)
-    except soundfile.SoundFileError:
-        raise AudioError("The file cannot be decoded or written as audio.", reason=Unusable.CORRUPT) from None
+    except soundfile.SoundFileError as error:
+        raise _explained(error, output) from None
 
 
-def read(file: soundfile.SoundFile, kind: str) -> Blocks:
+def _explained(error: soundfile.SoundFileError, output: Path) -> Exception:
+    """What libsndfile says, which does not tell a full disk from a file that is damaged."""
+    import shutil
+
+    if shutil.disk_usage(output.parent).free < _NEARLY_FULL:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return AudioError("The file cannot be decoded or written as audio.", reason=Unusable.CORRUPT)
+
+
+def read(file: soundfile.SoundFile) -> Blocks:
     """The samples of an open file from where it stands, block by block.
 
     Raises:
-        AudioError: it ends early, or holds numbers that are no samples.
+        AudioError: it ends early.
     """
     left = file.frames - file.tell()
     while left > 0:
-        block = formats.to_float(file.read(min(BLOCK, left), dtype=kind, always_2d=True))
+        block = formats.to_float(file.read(min(BLOCK, left), dtype=formats.read_as(file.subtype), always_2d=True))
         if not len(block):
             raise AudioError("The audio ends before its end.", reason=Unusable.TRUNCATED)
-        if not np.isfinite(block).all():
-            raise AudioError(
-                "The audio holds numbers that are no samples.",
-                reason=Unusable.NOT_FINITE,
-                hint="--find-gaps finds them, and --repair fills them.",
-            )
         left -= len(block)
         yield block
 
 
-def _written(blocks: Blocks, file: soundfile.SoundFile, kind: str) -> tuple[int, int]:
+class Finite:
+    """Lets through nothing that is no sample."""
+
+    name = "finite"
+
+    def process(self, blocks: Blocks, sample_rate: int) -> Blocks:  # noqa: ARG002
+        """See `Effect.process`.
+
+        Raises:
+            AudioError: there is a number that is no sample.
+        """
+        for block in blocks:
+            if not np.isfinite(block).all():
+                raise AudioError(
+                    "The audio holds numbers that are no samples.",
+                    reason=Unusable.NOT_FINITE,
+                    hint="--find-gaps finds them, and --repair fills them.",
+                )
+            yield block
+
+
+def _written(blocks: Blocks, file: soundfile.SoundFile) -> tuple[int, int]:
     """Frames written, and samples cut to full scale; formats of floating point keep what is beyond it."""
     frames = limited = 0
     largest = formats.largest(file.format, file.subtype, file.channels)
     for block in blocks:
         frames += len(block)
         if frames > largest:
-            raise ConfigurationError(
-                f"A {file.format} file cannot hold as much as this.", hint="Write a .flac or a .w64 file."
-            )
+            raise ConfigurationError(f"A {file.format} file cannot hold as much as this.", hint="Write a .flac file.")
         if file.subtype not in formats.FLOATING:
             limited += int(np.count_nonzero(np.abs(block) > 1.0))
         for start in range(0, len(block), BLOCK):  # libsndfile's Vorbis encoder fails on long blocks
-            piece: NDArray[Any] = formats.from_float(block[start : start + BLOCK], kind, file.subtype)
-            file.write(piece)
+            file.write(formats.from_float(block[start : start + BLOCK], file.subtype))
     if not frames:
         raise ConfigurationError("Nothing would be left of the audio.")
     return frames, limited
