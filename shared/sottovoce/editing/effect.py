@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,26 +78,24 @@ def apply(source: Path, output: Path, effects: Sequence[Effect], form: tuple[str
             with soundfile.SoundFile(output, "w", file.samplerate, file.channels, subtype, format=container) as written:
                 frames, limited = _written(blocks, written)
             return Applied(frames, file.samplerate, limited, subtype)
-    except soundfile.SoundFileError as error:
-        raise _explained(error, output) from None
+    except soundfile.SoundFileError:
+        raise _explained(output) from None
 
 
-def _explained(error: soundfile.SoundFileError, output: Path) -> Exception:
-    """What libsndfile says, which does not tell a full disk from a file that is damaged."""
-    import shutil
-
+def _explained(output: Path) -> Exception:
+    """What libsndfile means, which does not tell a full disk from a file that is damaged."""
     if shutil.disk_usage(output.parent).free < _NEARLY_FULL:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return AudioError("The file cannot be decoded or written as audio.", reason=Unusable.CORRUPT)
 
 
-def read(file: soundfile.SoundFile) -> Blocks:
-    """The samples of an open file from where it stands, block by block.
+def read(file: soundfile.SoundFile, end: int | None = None) -> Blocks:
+    """The samples of an open file from where it stands to frame `end`, or to its own end, block by block.
 
     Raises:
         AudioError: it ends early.
     """
-    left = file.frames - file.tell()
+    left = (file.frames if end is None else end) - file.tell()
     while left > 0:
         block = formats.to_float(file.read(min(BLOCK, left), dtype=formats.read_as(file.subtype), always_2d=True))
         if not len(block):

@@ -76,15 +76,18 @@ class _Stream:
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         self._ahead: list[NDArray[np.float64]] = []
+        self._none: NDArray[np.float64] | None = None
 
     def peek(self, frames: int) -> NDArray[np.float64]:
-        """The next frames, or all that are left."""
+        """The next frames, or all that are left, be it none."""
         while sum(map(len, self._ahead)) < frames and (block := next(self._blocks, None)) is not None:
             self._ahead.append(block)
         if not self._ahead:
-            raise AudioError("The audio ends before its end.", reason=Unusable.TRUNCATED)
+            if self._none is None:
+                raise AudioError("The file holds no audio.", reason=Unusable.EMPTY)
+            return self._none
         whole = np.concatenate(self._ahead)
-        self._ahead = [whole]
+        self._ahead, self._none = [whole], whole[:0]
         return whole[:frames]
 
     def pieces(self, frames: int | None) -> Iterator[NDArray[np.float64]]:

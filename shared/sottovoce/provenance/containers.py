@@ -97,5 +97,9 @@ def embeds(mime: str) -> bool:
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where credentials lie that the file itself cannot hold: beside it, ending in .c2pa, as C2PA's tools have it."""
-    return path.with_suffix(SIDECAR)
+    """Where credentials lie that the file itself does not hold: beside it, ending in .c2pa.
+
+    Those of song.ogg are in song.c2pa, as C2PA's tools have it; those of song.wav, which mostly holds its own, in
+    song.wav.c2pa, so that they are not taken for each other's.
+    """
+    return path.with_suffix(SIDECAR) if path.suffix.lower() == ".ogg" else path.with_name(path.name + SIDECAR)
