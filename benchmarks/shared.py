@@ -130,7 +130,7 @@ def _central(experiment: Experiment, out: Path) -> float:
     if config.shared is None or config.shared.sample_rate < 1:
         raise SystemExit("The central run takes every track in every round, as the recipe of svm does.")
     family = registry.family(config.task, config.family)
-    train, held_out = one([side.train for side in sides]), one([side.holdout for side in sides])
+    train, held_out = one([side.train for side in sides]), one(pooled.held_out(sides))
     parameters = initial(family, train.spec, len(config.classes), config.seed)
     grid = SumGrid.of(config, parameters.size, labels)
     std = float(np.sqrt(labels * grid.variance)) / grid.scale * config.max_grad_norm
