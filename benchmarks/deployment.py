@@ -92,7 +92,7 @@ def federation(root: Path) -> ServerHome:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    sottovoce("synthesise", root / "music", "--labels", len(LABELS), "--tracks", 48, "--seconds", 4, "--json")
+    sottovoce("synthesise", root / "music", "--labels", len(LABELS), "--tracks", 120, "--seconds", 4, "--json")
     sottovoce("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", root / "server")
     for name, catalogue in zip(LABELS, sorted((root / "music").glob("label-*")), strict=True):
         sottovoce("label", "init", name, "--home", root / name, "--out", root / f"{name}.json")

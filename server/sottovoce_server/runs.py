@@ -18,6 +18,8 @@ from sottovoce_server.checkpoint import Keeper
 from sottovoce_server.home import ServerHome
 
 _RUN = re.compile(r"[0-9a-f]{32}")
+BROKE_OFF = "broke off"
+_AT_WORK = ("waiting", "training", "publishing")
 BEGUN = "begun"
 """An empty file whose time says when the run was created."""
 
@@ -162,6 +164,12 @@ class RunFolder:
         except FileNotFoundError:
             return {"state": "submitted"}
         return values
+
+    @property
+    def state(self) -> str:
+        """What was reported last, or `broke off` where the process that reported it is gone."""
+        state = str(self.progress()["state"])
+        return BROKE_OFF if state in _AT_WORK and not self.under_way else state
 
     def forget_progress(self) -> None:
         """Before the run goes on."""

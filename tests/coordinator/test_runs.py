@@ -39,3 +39,15 @@ def test_a_stopped_run_says_which_rounds_it_has(home, announcement):
     assert run.progress() == {"state": "publishing", "history": {"rounds": [1, 2, 3]}}
     run.forget_progress()
     assert run.progress() == {"state": "submitted"}
+
+
+@pytest.mark.parametrize("state", ["waiting", "training", "publishing"])
+def test_a_run_whose_process_is_gone_broke_off(home, announcement, state):
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    assert run.state == "submitted"
+    with run.worked_on():
+        run.report(state)
+        assert run.state == state
+    assert run.state == "broke off"
+    run.report("published")
+    assert run.state == "published"
