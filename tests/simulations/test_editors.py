@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def sottovoce(*arguments):
     command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
 
 
 @pytest.fixture(scope="module")

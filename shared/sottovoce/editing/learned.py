@@ -13,8 +13,8 @@ from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
 
-ITERATIONS = 60
-TOUCHED = 0.1
+ITERATIONS = 30
+TOUCHED = 0.2
 """Share of a window's energy that falls into the gap, from which on the frame is missing."""
 SEAM_SECONDS = 0.01
 """From each end of a gap on; the predictor's extrapolation, which joins the surroundings without a step, fades out."""
@@ -82,13 +82,24 @@ class LearnedRepairer:
         magnitudes = spectrum.abs()
         wanted = analysis.decibels(self.levels(analysis.normalised(analysis.bands(magnitudes)), missing))
         targets = _shaped(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
-        audio = audio.clone()
-        for _ in range(ITERATIONS):
-            phases = spectrum[:, :, missing]
-            spectrum[:, :, missing] = targets * phases / phases.abs().clamp(min=_TINY)
-            audio[:, gap] = analysis.audio(spectrum, audio.shape[1])[:, gap]
-            spectrum = analysis.spectrum(audio)
-        return audio[:, gap]
+        return _phased(audio, gap, targets, missing, analysis)
+
+
+def _phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
+    """The gap's samples whose missing frames come close to the targets `[channels, bins, missing]`."""
+    # What is more than two windows away makes no difference: only whole hops are cut off, so that frames stay in place.
+    first = max(0, int(missing.nonzero()[0, 0]) - 2 * analysis.length // analysis.hop)
+    start = first * analysis.hop
+    near = audio[:, start : gap.stop + 2 * analysis.length].clone()
+    inner = slice(gap.start - start, gap.stop - start)
+    spectrum = analysis.spectrum(near)
+    inside = missing[first : first + spectrum.shape[2]]
+    for _ in range(ITERATIONS):
+        phases = spectrum[:, :, inside]
+        spectrum[:, :, inside] = targets * phases / phases.abs().clamp(min=_TINY)
+        near[:, inner] = analysis.audio(spectrum, near.shape[1])[:, inner]
+        spectrum = analysis.spectrum(near)
+    return near[:, inner]
 
 
 def _touched(gap: slice, frames: int, analysis: Analysis) -> Tensor:

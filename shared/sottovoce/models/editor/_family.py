@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sottovoce.features.normalisation import CLIP
 from sottovoce.features.spec import View
+from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models.base import Editor, Recipe
 from sottovoce.models.editor._corruption import corrupted
 from sottovoce.models.editor._noise import Levels
@@ -66,14 +67,18 @@ class SpectralEditor(Editor):
         )
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy."""
+        """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.
+
+        What is loud counts more.
+        """
         del targets  # a gap is mended by what is around it, whatever the style
-        example = corrupted(cast(Network, model).levels, features, generator)
+        levels = cast(Network, model).levels
+        example = corrupted(levels, features, generator)
         observed = example.observed
         found = restored(observed, model(observed.left, observed.right, observed.conditions))
-        errors = functional.smooth_l1_loss(found, example.clean, beta=SMOOTH, reduction="none").mean(dim=1)
-        counted = example.counted.to(errors.dtype)
-        return (errors * counted).sum(dim=1) / counted.sum(dim=1)
+        errors = functional.smooth_l1_loss(found, example.clean, beta=SMOOTH, reduction="none")
+        weights = _heard(levels, example.clean) * example.counted[:, None]
+        return (errors * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
 
     def restore(self, model: nn.Module, values: Tensor, missing: Tensor, noisy: Tensor) -> Tensor:
         """See `Editor.restore`."""
@@ -81,3 +86,9 @@ class SpectralEditor(Editor):
         with torch.no_grad():
             maps = model(observed.left, observed.right, observed.conditions)
             return restored(observed, maps).clamp(-CLIP, CLIP)
+
+
+def _heard(levels: Levels, clean: Tensor) -> Tensor:
+    """How much each number counts, `[batch, bands, frames]`: one half alike, one half by the root of its magnitude."""
+    roots = (levels.magnitudes(clean) + FLOOR).sqrt()
+    return 1 + roots / roots.mean(dim=(1, 2), keepdim=True)

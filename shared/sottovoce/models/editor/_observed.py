@@ -8,10 +8,13 @@ from torch.nn import functional
 
 CONDITIONS = 5
 """Rows of `Observed.conditions`."""
-MAPS = 3
-"""What a network says of each number: how far to lean to what follows the gap, what to add, and the noise's level."""
+MAPS = 4
+"""What a network says of each number: of a gap, how far to lean to what follows it and what to add; of noise, its level
+and what to add."""
 FAR = 32
 """Frames; how far the nearest known frame is, is told in these, and not beyond."""
+NEAR = 3
+"""Frames from the nearest known one at which half of what a network adds in a gap counts: less so at its ends."""
 EXPANSION, STEEPNESS, UNHEARD = 2.0, 3.0, 6.0
 _LEAST_WEIGHT = 0.02
 
@@ -25,6 +28,7 @@ class Observed:
             `[batch, bands, frames]`.
         right: the same with the first known after it (or else before it).
         weight: how far a missing frame is from its left to its right, 0 to 1, `[batch, frames]`.
+        distance: of each frame to the nearest known one, in frames, `[batch, frames]`.
         missing: which frames are, bool, `[batch, frames]`.
         noisy: whether there is noise to take off, bool, `[batch]`.
         conditions: what a network is told beside the frames, `[batch, CONDITIONS, frames]`: missing, noisy, weight, and
@@ -34,6 +38,7 @@ class Observed:
     left: Tensor
     right: Tensor
     weight: Tensor
+    distance: Tensor
     missing: Tensor
     noisy: Tensor
     conditions: Tensor
@@ -63,11 +68,11 @@ def observe(values: Tensor, missing: Tensor, noisy: Tensor) -> Observed:
     weight = (places - before) / (after - before).clamp(min=1)
     weight = torch.where(none_before, 1.0, torch.where(none_after, 0.0, weight)) * missing
     distances = [
-        torch.where(none, 1.0, ((places - at).abs() / FAR).clamp(max=1.0))
+        torch.where(none, FAR, (places - at).abs()).clamp(max=FAR).float()
         for none, at in ((none_before, before), (none_after, after))
     ]
-    told = [missing.float(), noisy[:, None].expand_as(missing).float(), weight, *distances]
-    return Observed(left, right, weight, missing, noisy, torch.stack(told, dim=1))
+    told = [missing.float(), noisy[:, None].expand_as(missing).float(), weight, *(each / FAR for each in distances)]
+    return Observed(left, right, weight, torch.minimum(*distances), missing, noisy, torch.stack(told, dim=1))
 
 
 def restored(observed: Observed, maps: Tensor) -> Tensor:
@@ -76,10 +81,11 @@ def restored(observed: Observed, maps: Tensor) -> Tensor:
     Known frames without noise stay as they are. If the maps are 0, missing frames are interpolated, so that a network
     starts there. What lies below the level of noise is pushed down (a downward expander, as mixing desks have them).
     """
-    lean, add, level = maps.unbind(dim=1)
+    lean, add, level, change = maps.unbind(dim=1)
+    missing, noisy = observed.missing[:, None], observed.noisy[:, None, None]
     bounded = observed.weight.clamp(_LEAST_WEIGHT, 1 - _LEAST_WEIGHT)[:, None]
     weight = torch.sigmoid(torch.logit(bounded) + lean)
-    missing, noisy = observed.missing[:, None], observed.noisy[:, None, None]
-    found = torch.where(missing, torch.lerp(observed.left, observed.right, weight), observed.left)
+    far = (observed.distance / (observed.distance + NEAR))[:, None]
+    found = torch.where(missing, torch.lerp(observed.left, observed.right, weight) + far * add, observed.left)
     pushed = EXPANSION * functional.softplus(STEEPNESS * level - UNHEARD - found)
-    return found + torch.where(missing | noisy, add, 0.0) - torch.where(noisy, pushed, 0.0)
+    return torch.where(noisy, found + change - pushed, found)

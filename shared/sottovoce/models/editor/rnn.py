@@ -9,7 +9,7 @@ from sottovoce.models.editor._family import SpectralEditor
 from sottovoce.models.editor._noise import Levels
 from sottovoce.models.editor._observed import CONDITIONS, MAPS
 
-BAND_CODE, HIDDEN, BASIS = 48, 64, 48
+BAND_CODE, HIDDEN, BASIS = 48, 64, 32
 
 
 class Recurrent(nn.Module):
