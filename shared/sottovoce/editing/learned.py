@@ -16,7 +16,7 @@ from sottovoce.release.load import Release
 ITERATIONS = 30
 TOUCHED = 0.2
 """Share of a window's energy that falls into the gap, from which on the frame is missing."""
-SEAM_SECONDS = 0.01
+SEAM_SECONDS = 0.025
 """From each end of a gap on; the predictor's extrapolation, which joins the surroundings without a step, fades out."""
 BESIDE = 2
 """Frames on each side whose magnitudes, bin by bin, the fine structure in the gap is taken from."""

@@ -56,7 +56,7 @@ class SpectralEditor(Editor):
             rounds=20,
             local_steps=2 if private else 16,
             batch_size=96 if private else 16,
-            learning_rate=1.0 if private else self.learning_rate,
+            learning_rate=0.1 if private else self.learning_rate,
             momentum=0.0 if private else 0.9,
             max_grad_norm=1.0,
             segments_per_track=1,
