@@ -111,9 +111,9 @@ def public(family: str) -> Release:
     """The start that is shipped, in the shape of a release."""
     from sottovoce.configure import configured
 
-    config = configured(task="editor", family=family, classes=("music",), labels=LABELS, seed=1)
+    config = configured(task="editor", family=family, classes=("music", "speech"), labels=LABELS, seed=1)
     kind = registry.family("editor", family)
-    model = parameters.model_of(kind, SPEC, 1, first_parameters(config))
+    model = parameters.model_of(kind, SPEC, len(config.classes), first_parameters(config))
     manifest = SimpleNamespace(task="editor", family=family, features=SPEC, classes=config.classes)
     return Release(cast(Any, manifest), "", True, kind, model, CONSTANTS)
 
