@@ -81,9 +81,9 @@ class Diary:
         """Take down that the label has signed the run's release."""
         self._add(What.COSIGNED, run, {})
 
-    def audited(self, run: bytes, *, release: str, passed: bool) -> None:
-        """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit."""
-        self._add(What.AUDITED, run, {"release": release, "passed": passed})
+    def audited(self, run: bytes, *, release: str, passed: bool, cosign: bool) -> None:
+        """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit, and what for."""
+        self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
 
     def closed(self, run: bytes) -> None:
         """Take down that the label's people gave a run up."""

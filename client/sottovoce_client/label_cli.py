@@ -242,7 +242,8 @@ def cosign(
 ) -> None:
     """Add this label's signature to a release that agrees with its own books.
 
-    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise.
+    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise. A release
+    that makes music is signed by this command only, and after the copy audit (`label audit`).
     """
     from sottovoce_client.commands.cosign import cosign_release
 

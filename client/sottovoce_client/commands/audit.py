@@ -32,7 +32,7 @@ def audit_release(release: Path, home: Path | None, *, workers: int | None, matc
         model = load(release)
     except ReleaseError as error:
         raise ReleaseError(f"{shown(release)}: {error.message}", hint=error.hint) from None
-    findings = audited(label, model, Policy.from_toml(label.policy_file), workers=workers)
+    findings = audited(label, model, workers=workers)
     if as_json:
         print_json(_plain(findings, matches))
     else:
@@ -43,12 +43,20 @@ def audit_release(release: Path, home: Path | None, *, workers: int | None, matc
         raise typer.Exit(CopiesFound.exit_code)
 
 
-def audited(label: "LabelHome", release: "Release", policy: Policy, *, workers: int | None = None) -> "Findings":
-    """Audit a release with progress bars, and take down in the diary whether it passed."""
+def audited(label: "LabelHome", release: "Release", *, workers: int | None = None, cosign: bool = False) -> "Findings":
+    """Audit a release with progress bars, and take down in the diary whether it passed.
+
+    Args:
+        label: the label's home.
+        release: to be audited.
+        workers: processes that read files.
+        cosign: whether a co-signature follows if it passes.
+    """
     from sottovoce_client.copying.audit import audit
 
-    findings = audit(label, release, policy, workers=workers, stage=bar)
-    label.diary.audited(bytes.fromhex(release.manifest.run), release=release.digest, passed=findings.passed)
+    findings = audit(label, release, Policy.from_toml(label.policy_file), workers=workers, stage=bar)
+    run = bytes.fromhex(release.manifest.run)
+    label.diary.audited(run, release=release.digest, passed=findings.passed, cosign=cosign)
     return findings
 
 
@@ -58,7 +66,7 @@ def _plain(findings: "Findings", matches: bool) -> dict[str, Any]:
         "samples": findings.samples,
         "copied": findings.copied,
         "tracks": findings.tracks,
-        "held_out": findings.bounds.held_out,
+        "calibrated_by": findings.bounds.tracks,
         "duplicates": findings.bounds.duplicates,
     }
     if matches:
@@ -78,18 +86,18 @@ def _show(release: Path, findings: "Findings", matches: bool) -> None:
     console, bounds = results(), findings.bounds
     console.print(
         f"Compared {counted(findings.samples, 'sample')} of {shown(release)} with {counted(findings.tracks, 'track')} "
-        f"that this label trains on, by the measure of {counted(bounds.held_out, 'track')} that it holds out.",
+        f"that this label trains on, by the measure of {counted(bounds.tracks, 'track')} that cannot have been copied.",
         soft_wrap=True,
     )
     if bounds.duplicates:
         say(
             notes(),
             "Note",
-            f"{counted(bounds.duplicates, 'held-out track')} left out, being also among those trained on.",
+            f"{counted(bounds.duplicates, 'track')} not used as a measure, being there in another file as well.",
             "bold yellow",
         )
     if findings.passed:
-        say(console, "Passed", "nothing is closer to this label's music than held-out music is.", "bold green")
+        say(console, "Passed", "nothing is closer to this label's music than other music is.", "bold green")
         return
     say(console, "Failed", f"{counted(findings.copied, 'sample')} too close to this label's music.", "bold red")
     if not matches:

@@ -6,3 +6,6 @@
 
 The excerpts are in memory, and the catalogue streams past them. Only whether the audit was passed may leave the label.
 """
+
+TASKS = ("generator",)
+"""Tasks whose releases make music of nothing but a seed, and are audited. An editor goes on from what it is given."""

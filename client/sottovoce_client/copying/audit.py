@@ -1,7 +1,7 @@
-"""One audit: samples of a release and excerpts of held-out tracks, compared with every track that was trained on."""
+"""One audit: samples of a release, and excerpts to calibrate by, compared with every track that was trained on."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,22 @@ from sottovoce.configure import HOLDOUT
 from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.release.load import Release
 from sottovoce_client.catalogue import Progress, Track, holdout
-from sottovoce_client.catalogue.split import Split
+from sottovoce_client.catalogue.split import Split, group_of
+from sottovoce_client.copying import TASKS
 from sottovoce_client.copying.calibrate import Bounds, bounds, expect_enough
 from sottovoce_client.copying.compare import NOWHERE, Closest
 from sottovoce_client.copying.excerpt import Excerpt, at, excerpts, longest_start
-from sottovoce_client.copying.samples import TASKS, Sample, samples
+from sottovoce_client.copying.samples import Sample, samples
 from sottovoce_client.copying.store import SketchStore
 from sottovoce_client.diary import What
 from sottovoce_client.home import LabelHome
 from sottovoce_client.policy import Policy
 from sottovoce_client.prepare import usable_tracks
 
-MOST_HELD_OUT = 64
-"""Held-out tracks to calibrate by, drawn at random where there are more."""
+MOST_TRACKS = 64
+"""To calibrate by, drawn at random where there are more."""
+EXCERPTS_A_TRACK = 4
+"""Of these tracks, from anywhere in each."""
 
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
 """Opened for each stage of an audit by its name, such as `sottovoce_client.commands.common.bar`."""
@@ -91,8 +94,8 @@ def audit(
     store = SketchStore(home.cache)
     with stage("indexing") as progress:
         store.fill((*split.train, *split.held_out), workers=workers, progress=progress)
-    calibrating = _held_out(store, split.held_out)
-    expect_enough(len(calibrating))
+    calibrating = _to_calibrate_by(store, split)
+    expect_enough(len(calibrating) // EXCERPTS_A_TRACK)
     made: list[Sample] = []
     tested: list[Excerpt] = []
     of: list[int] = []
@@ -102,17 +105,23 @@ def audit(
             found = list(excerpts(sketched))
             tested += found
             of += [number] * len(found)
-    compared, seen = Closest([*tested, *calibrating]), []
+    groups = [*[None] * len(tested), *(group for _, group in calibrating)]
+    compared, seen = Closest([*tested, *(excerpt for excerpt, _ in calibrating)], groups), []
     with stage("comparing") as progress:
         for number, (track, sketched) in enumerate(store.load(split.train)):
-            compared.look_at(number, sketched)
+            compared.look_at(number, sketched, group_of(track))
             seen.append(track)
             (progress or _silence)(number + 1, len(split.train))
     if not seen:
         raise CatalogueError("No track that was trained on can be read any more.")
     end = len(tested)
+    known = (compared.near[end:] != NOWHERE).nonzero()[0]  # not: where everything is by one artist
     found_bounds = bounds(
-        compared.distances[end:], compared.shares[end:], excerpts=end, false_alarms=policy.audit_false_alarms
+        compared.distances[end:][known],
+        compared.shares[end:][known],
+        known // EXCERPTS_A_TRACK,
+        excerpts=end,
+        false_alarms=policy.audit_false_alarms,
     )
     copied = found_bounds.exceeded(compared.distances[:end], compared.shares[:end]).nonzero()[0]
     by_distance = compared.distances[:end] < found_bounds.distance
@@ -132,7 +141,7 @@ def tracks_of(
     """What this label has trained a release on, and what it held out, as training itself tells them apart.
 
     Raises:
-        CatalogueError: there is nothing of the one or too little of the other.
+        CatalogueError: it has trained on nothing.
     """
     manifest = release.manifest
     usable = usable_tracks(home, manifest.task, workers=workers, progress=progress)
@@ -142,7 +151,6 @@ def tracks_of(
     split = holdout(tracks, _share_held_out(home, manifest.run), key=home.split_key_file.read_bytes())
     if not split.train:
         raise CatalogueError("This label has trained on no track of the release's styles.")
-    expect_enough(len(split.held_out))
     return split
 
 
@@ -153,15 +161,19 @@ def _share_held_out(home: LabelHome, run: str) -> float:
     return share if isinstance(share, float) and 0 < share < 1 else HOLDOUT
 
 
-def _held_out(store: SketchStore, tracks: Sequence[Track]) -> list[Excerpt]:
-    """An excerpt of each of some held-out tracks, from anywhere in it."""
+def _to_calibrate_by(store: SketchStore, split: Split) -> list[tuple[Excerpt, str]]:
+    """`EXCERPTS_A_TRACK` of each of some tracks, held-out ones first, and of each excerpt the track's group."""
     system = random.SystemRandom()
-    found = []
-    for _, sketched in store.load(system.sample(list(tracks), len(tracks))):
+    tracks: list[Track] = []
+    for some in (split.held_out, split.train):
+        tracks += system.sample(some, len(some))
+    found: list[tuple[Excerpt, str]] = []
+    for track, sketched in store.load(tracks):
         last = longest_start(sketched)
         if last >= 0:
-            found.append(at(sketched, system.uniform(0, last)))
-        if len(found) == MOST_HELD_OUT:
+            group = group_of(track)
+            found += [(at(sketched, system.uniform(0, last)), group) for _ in range(EXCERPTS_A_TRACK)]
+        if len(found) == MOST_TRACKS * EXCERPTS_A_TRACK:
             break
     return found
 

@@ -1,7 +1,9 @@
-"""How close is too close: closer than tracks that were never trained on come, by more than chance explains.
+"""How close is too close: closer than tracks that were not copied come, by more than chance explains.
 
-Held-out tracks are music like the catalogue's that no model has seen. The logarithms of their scores are taken for
-normally distributed, and the bound for further ones is Student's prediction interval, by which few tracks say little.
+Held-out tracks are music like the catalogue's that no model has seen, by artists of whom nothing was trained on. Where
+they are few, tracks that were trained on help out, each compared with those of other artists only. The logarithms of
+their scores are taken for normally distributed, and the bound for further ones is Student's prediction interval, by
+which few tracks say little.
 """
 
 import math
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import CatalogueError
 
-LEAST_HELD_OUT = 5
-"""Tracks below which there is nothing to calibrate by."""
+LEAST_TRACKS = 5
+"""Below which there is nothing to calibrate by."""
 DUPLICATE_DISTANCE, DUPLICATE_SHARE = 0.12, 0.25
-"""A held-out excerpt as close as this by both tests is a recording that was trained on, too, under another digest."""
+"""An excerpt to calibrate by that is as close as this by both tests is a recording that lies there in another file."""
 _LEAST_SHARE, _LEAST_DISTANCE = 1e-3, 1e-3
 
 
@@ -26,13 +28,13 @@ class Bounds:
     Args:
         distance: to the nearest neighbour, below which it is.
         share: of the fingerprint's pairs, above which it is.
-        held_out: tracks that say so.
-        duplicates: held-out tracks that were left out, being recordings that were trained on.
+        tracks: that say so.
+        duplicates: tracks that were not asked, being recordings that are there in another file as well.
     """
 
     distance: float
     share: float
-    held_out: int
+    tracks: int
     duplicates: int
 
     def exceeded(self, distances: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -42,48 +44,60 @@ class Bounds:
 
 
 def bounds(
-    distances: NDArray[np.float64], shares: NDArray[np.float64], *, excerpts: int, false_alarms: float
+    distances: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    of: NDArray[np.int64],
+    *,
+    excerpts: int,
+    false_alarms: float,
 ) -> Bounds:
-    """Bounds that excerpts no closer to the catalogue than held-out tracks are exceed seldom.
+    """Bounds that excerpts no closer to the catalogue than the tracks to calibrate by exceed seldom.
 
     Args:
-        distances: of one excerpt of each held-out track to its nearest neighbour, `[tracks]`.
-        shares: of the fingerprint's pairs, likewise.
+        distances: of excerpts of those tracks to their nearest neighbours, `[n]`.
+        shares: of the fingerprint's pairs, `[n]`.
+        of: number of each excerpt's track, `[n]`.
         excerpts: how many are to be tested, each by two tests.
         false_alarms: probability that one or more of them exceed a bound, although none is a copy.
 
     Raises:
-        CatalogueError: there are fewer than `LEAST_HELD_OUT` tracks to calibrate by.
+        CatalogueError: there are fewer than `LEAST_TRACKS` to calibrate by.
     """
-    copied = (distances < DUPLICATE_DISTANCE) & (shares > DUPLICATE_SHARE)
-    duplicates = int(copied.sum())
-    near, alike = distances[~copied], shares[~copied]
-    expect_enough(len(near), duplicates)
+    copied = np.unique(of[(distances < DUPLICATE_DISTANCE) & (shares > DUPLICATE_SHARE)])
+    kept = ~np.isin(of, copied)
+    near, alike, tracks = distances[kept], shares[kept], len(np.unique(of[kept]))
+    expect_enough(tracks, len(copied))
     each = false_alarms / (2 * excerpts)
-    # No excerpt is taken for a copy that is not closer than every held-out track, however narrowly they scatter.
-    least = min(_below(np.maximum(near, _LEAST_DISTANCE), each), float(near.min()))
-    most = max(1 / _below(1 / np.maximum(alike, _LEAST_SHARE), each), float(alike.max()))
-    return Bounds(least, most, len(near), duplicates)
+    # No excerpt is taken for a copy that is not closer than each of those, however narrowly they scatter.
+    least = min(_below(np.maximum(near, _LEAST_DISTANCE), tracks, each), float(near.min()))
+    most = max(1 / _below(1 / np.maximum(alike, _LEAST_SHARE), tracks, each), float(alike.max()))
+    return Bounds(least, most, tracks, len(copied))
 
 
 def expect_enough(tracks: int, duplicates: int = 0) -> None:
     """Refuse to calibrate by too few tracks.
 
     Raises:
-        CatalogueError: there are fewer than `LEAST_HELD_OUT`.
+        CatalogueError: there are fewer than `LEAST_TRACKS`.
     """
-    if tracks < LEAST_HELD_OUT:
-        same = f", not counting {duplicates} that were trained on as another file" if duplicates else ""
+    if tracks < LEAST_TRACKS:
+        same = f", not counting {duplicates} that are there in two files" if duplicates else ""
         raise CatalogueError(
-            f"The audit has {tracks} held-out tracks to compare with{same}, and needs {LEAST_HELD_OUT}.",
-            hint="It needs tracks for the release's styles whose artists a run holds out: a larger catalogue has more.",
+            f"Too few tracks to tell a copy from music like it: {tracks}{same}, where {LEAST_TRACKS} are needed.",
+            hint="It takes tracks of the release's styles by more than one artist.",
         )
 
 
-def _below(values: NDArray[np.float64], probability: float) -> float:
-    """What one further value lies below with a probability, its logarithm being normal like those of `values`."""
+def _below(values: NDArray[np.float64], tracks: int, probability: float) -> float:
+    """What one further value lies below with a probability, its logarithm being distributed as those of `values`.
+
+    The two halves of a normal distribution may be of different widths; only the lower one counts here. Excerpts of one
+    track depend on each other, so that what is known grows with the tracks.
+    """
     from scipy.stats import t
 
     logarithms = np.log(values)
-    spread = float(logarithms.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
-    return math.exp(float(logarithms.mean()) + float(t.ppf(probability, len(values) - 1)) * spread)
+    middle = float(np.median(logarithms))
+    lower = logarithms[logarithms <= middle] - middle
+    spread = math.sqrt(float(np.mean(lower**2)) * (1 + 1 / tracks))
+    return math.exp(middle + float(t.ppf(probability, tracks - 1)) * spread)

@@ -19,6 +19,7 @@ class Closest:
 
     Args:
         excerpts: all that tracks are to be compared with.
+        groups: of each excerpt, whose tracks it is not compared with; None for all tracks.
 
     Attributes:
         distances: of each excerpt to its nearest neighbour, `[excerpts]`.
@@ -27,17 +28,19 @@ class Closest:
         alike: number of the track that has most pairs, likewise.
     """
 
-    def __init__(self, excerpts: Sequence[Excerpt]) -> None:
+    def __init__(self, excerpts: Sequence[Excerpt], groups: Sequence[str | None] | None = None) -> None:
+        self._groups = np.array([group or "" for group in groups or [None] * len(excerpts)], dtype=object)
         self._landmarks, self._neighbours = Landmarks(excerpts), Neighbours(excerpts)
         self.distances = np.full(len(excerpts), 2.0)
         self.shares = np.zeros(len(excerpts))
         self.near = np.full(len(excerpts), NOWHERE)
         self.alike = np.full(len(excerpts), NOWHERE)
 
-    def look_at(self, number: int, track: Sketch) -> None:
-        """Compare with one track."""
+    def look_at(self, number: int, track: Sketch, group: str = "another") -> None:
+        """Compare with one track, of a group that is not the empty one."""
         distances, shares = self._neighbours.distances(track), self._landmarks.shares(track)
-        nearer, liker = distances < self.distances, shares > self.shares
+        others = self._groups != group
+        nearer, liker = others & (distances < self.distances), others & (shares > self.shares)
         self.distances[nearer], self.near[nearer] = distances[nearer], number
         self.shares[liker], self.alike[liker] = shares[liker], number
 

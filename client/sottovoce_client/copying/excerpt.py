@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sottovoce_client.copying.sketch import COLUMN_RATE, FRAME_RATE, Sketch
 
-SECONDS = 3.0
+SECONDS = 4.0
+"""As a segment that models are trained on: what they know by heart is no longer than that."""
 EVERY = 1.0
 """Seconds from the start of an excerpt to that of the next one: what was copied is seldom cut where ours begin."""
 COLUMNS = round(SECONDS * COLUMN_RATE)

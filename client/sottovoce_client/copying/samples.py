@@ -12,8 +12,6 @@ from sottovoce.release.load import Release
 from sottovoce_client.cache import Progress
 from sottovoce_client.copying.sketch import Sketch, resampled, sketch
 
-TASKS = ("generator",)
-"""Tasks whose releases make music of nothing but a seed, and are audited. An editor goes on from what it is given."""
 SECONDS = 10.0
 TEMPERATURES = (1.0, 0.7, 0.4)
 """Taken in turn: what a model has learnt by heart comes out the more clearly the less chance has a say."""
@@ -33,7 +31,7 @@ def samples(release: Release, each: int, progress: Progress) -> Iterator[tuple[S
     """New samples of a release, with their sketches.
 
     Args:
-        release: of one of `TASKS`.
+        release: of one of `sottovoce_client.copying.TASKS`.
         each: how many of each style.
         progress: told how many samples of how many are done.
 
