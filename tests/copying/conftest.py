@@ -184,7 +184,7 @@ COPIES = {
     "a semitone lower": lambda audio: librosa.effects.pitch_shift(audio, sr=RATE, n_steps=-1),
     "5 % slower": lambda audio: librosa.effects.time_stretch(audio, rate=1 / 1.05),
     "5 % faster": lambda audio: librosa.effects.time_stretch(audio, rate=1.05),
-    "under noise": lambda audio: _noisy(audio, 5.0),
+    "under noise": lambda audio: _noisy(audio, 10.0),
     "quiet": lambda audio: 0.02 * audio,
 }
 
