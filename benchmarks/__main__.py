@@ -16,6 +16,7 @@ BENCHMARKS = (
     "features",
     "rounds",
     "watermark",
+    "copying",
     "deployment",
     "quality",
     "repertoire",

@@ -6,6 +6,7 @@ import typer
 
 from sottovoce import __version__
 from sottovoce.commands.classify import classify
+from sottovoce.commands.edit import EXAMPLES as EDIT
 from sottovoce.commands.edit import edit
 from sottovoce.commands.evaluate import evaluate
 from sottovoce.commands.generate import EXAMPLES as GENERATE
@@ -31,13 +32,6 @@ Examples:
   sottovoce classify song.flac --release run/release
 
   sottovoce classify *.mp3 --release run/release --json
-"""
-EDIT = """
-Examples:
-
-  sottovoce edit song.flac --find-gaps
-
-  sottovoce edit song.flac --repair 12.5:12.7 -o mended.flac
 """
 EVALUATE = """
 Examples:

@@ -1,37 +1,120 @@
-"""`sottovoce edit`: mend an audio file."""
+"""`sottovoce edit`: mend or change an audio file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sottovoce.commands.output import counted, notes, print_json, results, say, shown
+from sottovoce.commands.output import bar, counted, notes, print_json, results, say, shown
 from sottovoce.commands.releases import JsonOption
+from sottovoce.commands.signing import SigningCertificateOption, SigningKeyOption, signing_key
 from sottovoce.errors import AudioError, ConfigurationError
+
+if TYPE_CHECKING:
+    from sottovoce.editing.gaps import Gap
+    from sottovoce.editing.pipeline import Edited
+    from sottovoce.editing.repairer import Repairer
+    from sottovoce.editing.request import Plain
+    from sottovoce.provenance.origin import Value
+
+EXAMPLES = """
+Examples:
+
+  sottovoce edit song.flac --find-gaps
+
+  sottovoce edit song.flac --repair 12.5:12.7 -o mended.flac
+
+  sottovoce edit song.wav --trim 10:95 --eq 250:-3 --gain 2 --fade-out 4 -o cut.wav
+
+  sottovoce edit song.flac --stretch 1.1 --pitch=-2 -o slower.flac
+"""
+
+METHODS = ("auto", "lpc", "interpolate")
+MEND, CHANGE, FILES = "Mend", "Change, in this order", "Files"
 
 
 def edit(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The audio file.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help="Where the result goes.")] = None,
     repairs: Annotated[
-        list[str] | None, typer.Option("--repair", metavar="START:END", help="Fill a gap, seconds. Repeatable.")
+        list[str] | None,
+        typer.Option("--repair", metavar="START:END", help="Fill a gap, seconds. Repeatable.", rich_help_panel=MEND),
     ] = None,
-    find: Annotated[bool, typer.Option("--find-gaps", help="List drop-outs; with -o, fill them as well.")] = False,
+    find: Annotated[
+        bool, typer.Option("--find-gaps", help="List drop-outs; with -o, fill them as well.", rich_help_panel=MEND)
+    ] = False,
+    method: Annotated[
+        str, typer.Option("--method", metavar="|".join(METHODS), help="How gaps are filled.", rich_help_panel=MEND)
+    ] = "auto",
+    trim: Annotated[
+        str | None,
+        typer.Option("--trim", metavar="START:END", help="Keep this stretch only, seconds.", rich_help_panel=CHANGE),
+    ] = None,
+    stretch: Annotated[
+        float | None,
+        typer.Option("--stretch", metavar="FACTOR", help="How many times as long.", rich_help_panel=CHANGE),
+    ] = None,
+    pitch: Annotated[
+        float | None,
+        typer.Option("--pitch", metavar="SEMITONES", help="How much higher.", rich_help_panel=CHANGE),
+    ] = None,
+    eq: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--eq", metavar="FREQ:GAIN[:Q]", help="A peak or a dip, Hz and dB. Repeatable.", rich_help_panel=CHANGE
+        ),
+    ] = None,
+    compress: Annotated[
+        str | None,
+        typer.Option(
+            "--compress", metavar="THRESHOLD:RATIO", help="Bring down what is louder, dB.", rich_help_panel=CHANGE
+        ),
+    ] = None,
+    gain: Annotated[
+        float | None, typer.Option("--gain", metavar="DB", help="Louder or quieter.", rich_help_panel=CHANGE)
+    ] = None,
+    fade_in: Annotated[
+        float | None, typer.Option("--fade-in", metavar="SECONDS", help="At the start.", rich_help_panel=CHANGE)
+    ] = None,
+    fade_out: Annotated[
+        float | None, typer.Option("--fade-out", metavar="SECONDS", help="At the end.", rich_help_panel=CHANGE)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    key: SigningKeyOption = None,
+    certificate: SigningCertificateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill gaps in an audio file; everything outside them stays, sample for sample.
+    """Mend an audio file, or change it.
 
-    A gap is filled by what a linear predictor of its surroundings expects (autoregressive interpolation). Sample rate,
-    channels, depth and tags are kept. IN itself is never written to.
+    When gaps are filled, everything outside them stays, sample for sample. Sample rate, channels, depth and tags are
+    kept. OUT says what was done to it (see `sottovoce inspect`). IN itself is never written to.
     """
-    from sottovoce.editing.gaps import parse
+    from sottovoce.editing import parse
+    from sottovoce.editing.gaps import parse as parse_gap
+    from sottovoce.editing.request import Plain
 
-    stretches = [parse(text) for text in repairs or []]
-    if not stretches and not find:
-        raise ConfigurationError("Nothing to do.", hint="Give --repair START:END or --find-gaps.")
+    if method not in METHODS:
+        raise ConfigurationError(f"There is no method '{method}'.", hint=f"Choose from {', '.join(METHODS)}.")
+    plain = Plain(
+        None if trim is None else parse.stretch_of_time(trim),
+        stretch,
+        pitch,
+        tuple(parse.band(text) for text in eq or []),
+        None if compress is None else parse.compression(compress),
+        gain,
+        fade_in,
+        fade_out,
+    )
+    stretches = [parse_gap(text) for text in repairs or []]
+    if not (stretches or find or plain.said()):
+        raise ConfigurationError("Nothing to do.", hint="Give --repair START:END, --find-gaps, or an effect.")
     try:
-        answer = _edited(source, output, stretches, find, force)
+        if output is None:
+            answer = _found(source, wants_more=bool(stretches or plain.said()))
+        else:
+            _expect_free(source, output, force)
+            signer = (key, certificate)
+            answer = _edited(source, output, stretches, find, method, plain, signer)
     except AudioError as error:
         raise AudioError(f"{shown(source)}: {error.message}", reason=error.reason, hint=error.hint) from None
     if as_json:
@@ -40,43 +123,93 @@ def edit(
         _print(answer)
 
 
+def _found(source: Path, *, wants_more: bool) -> dict[str, Any]:
+    from sottovoce.editing.find import find_gaps
+
+    if wants_more:
+        raise ConfigurationError("Where should the result go?", hint="Give -o OUT.")
+    gaps, rate = find_gaps(source)
+    return {"file": str(source), "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps]}
+
+
+def _expect_free(source: Path, output: Path, force: bool) -> None:
+    from sottovoce.editing.pipeline import expect_apart
+
+    try:
+        expect_apart(source, output, force=force)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{shown(output)}: {error.message}", hint=error.hint) from None
+
+
 def _edited(
-    source: Path, output: Path | None, stretches: list[tuple[float, float]], find: bool, force: bool
+    source: Path,
+    output: Path,
+    stretches: list[tuple[float, float]],
+    find: bool,
+    method: str,
+    plain: "Plain",
+    signer: tuple[Path | None, Path | None],
 ) -> dict[str, Any]:
     from sottovoce.editing.find import find_gaps
-    from sottovoce.editing.repair import expect_apart, repair
-    from sottovoce.editing.repairer import LpcRepairer
+    from sottovoce.editing.gaps import in_frames, merge
+    from sottovoce.editing.pipeline import Plan, opened
+    from sottovoce.editing.pipeline import edit as carry_out
+    from sottovoce.editing.request import operation
+    from sottovoce.provenance.origin import Origin
 
-    if output is None:
-        if stretches:
-            raise ConfigurationError("Where should the result go?", hint="Give -o OUT.")
-        gaps, rate = find_gaps(source)
-        return {"file": str(source), "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps]}
-    expect_apart(source, output)
-    if output.exists() and not force:
-        raise ConfigurationError(f"'{shown(output)}' exists.", hint="Give another name, or --force.")
+    with opened(source) as file:
+        rate, frames = file.samplerate, file.frames
+    gaps = in_frames(stretches, rate, frames) if stretches else ()
     if find:
-        gaps, rate = find_gaps(source)
-        stretches = stretches + [(gap.start / rate, gap.end / rate) for gap in gaps]
-        if not stretches:
-            return {"file": str(source), "gaps": []}
-    repairer = LpcRepairer()
-    done = repair(source, output, stretches, repairer)
-    if not done.exact:
-        say(
-            notes(), "Note", f"{done.subtype} does not keep every number: audio outside the gaps changes too.", "yellow"
-        )
+        gaps = merge([*gaps, *find_gaps(source)[0]])
+    if not (gaps or plain.said()):
+        return {"file": str(source), "gaps": []}
+    repairer = _repairer(method)
+    said = plain.said()
+    names = [*(["repair"] if gaps else []), *said]
+    mended: dict[str, Value] = {"method": repairer.name, "gaps": len(gaps)} if gaps else {}
+    plan = Plan(Origin(operation(names), parameters={**mended, **said}), gaps, repairer, plain=plain.effects())
+    with bar(output.name) as progress:
+        done = carry_out(source, output, plan, key=signing_key(*signer), progress=progress)
+    _warn(done, gaps, only_gaps=not said)
     return {
         "file": str(source),
         "output": str(output),
-        "gaps": [[gap.start / done.sample_rate, gap.end / done.sample_rate] for gap in done.gaps],
-        "method": repairer.name,
-        "exact_outside": done.exact,
+        "sidecar": None if done.sidecar is None else str(done.sidecar),
+        "operations": names,
+        "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps],
+        "method": repairer.name if gaps else None,
+        "exact_outside": done.exact if gaps else None,
+        "seconds": done.applied.frames / rate,
+        "sample_rate": rate,
+        "limited": done.applied.limited,
     }
+
+
+def _repairer(method: str) -> "Repairer":
+    from sottovoce.editing.interpolate import InterpolatingRepairer
+    from sottovoce.editing.repairer import LpcRepairer
+
+    return InterpolatingRepairer() if method == "interpolate" else LpcRepairer()
+
+
+def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:
+    if gaps and only_gaps and not done.exact:
+        message = f"{done.applied.subtype} does not keep every number: audio outside the gaps changes too."
+        say(notes(), "Note", message, "yellow")
+    if done.applied.limited:
+        message = f"{counted(done.applied.limited, 'sample')} beyond full scale were cut: a lower --gain avoids that."
+        say(notes(), "Note", message, "yellow")
 
 
 def _print(answer: dict[str, Any]) -> None:
     for start, end in answer["gaps"]:
         results().print(f"{start:.6f}:{end:.6f}")
-    verb = "filled" if "output" in answer else "found"
-    say(notes(), "Gaps", f"{counted(len(answer['gaps']), 'gap')} {verb}.", "bold")
+    if "output" not in answer or answer["gaps"]:
+        verb = "filled" if "output" in answer else "found"
+        say(notes(), "Gaps", f"{counted(len(answer['gaps']), 'gap')} {verb}.", "bold")
+    if "output" in answer:
+        say(notes(), "Written", f"{shown(answer['output'])}, {answer['seconds']:.2f} s.", "bold")
+    if answer.get("sidecar"):
+        message = f"{shown(answer['sidecar'])} holds its credentials: keep it beside the file."
+        say(notes(), "Note", message, "yellow")

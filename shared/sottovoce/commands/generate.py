@@ -1,14 +1,13 @@
 """`sottovoce generate`: new music of a style, by a release."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sottovoce.commands.output import notes, print_json, results, say, shown
+from sottovoce.commands.output import bar, notes, print_json, results, say, shown
 from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
 
@@ -58,7 +57,7 @@ def generate(
     seed = secrets.randbits(31) if seed is None else seed
     made = []
     for index, place in enumerate(places):
-        with _bar(place.name) as progress:
+        with bar(place.name) as progress:
             made.append(_made(model, style, place, seconds, seed, index, temperature, progress))
         if not as_json:
             results().print(shown(place), soft_wrap=True)
@@ -135,15 +134,3 @@ def _written(
         },
     )
     return write_audio(place, samples, model.manifest.features.sample_rate, origin, title=f"{style} {seed}-{index}")
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal; elsewhere silence, so that logs and pipes stay clean."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    console = notes()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task(shown(what), total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,15 @@ def say(console: Console, label: str, message: str, style: str) -> None:
 def print_json(value: Any) -> None:
     """Print one JSON value, for scripts."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, told what is done of how much; elsewhere silence, for logs and pipes."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    console = notes()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(shown(what), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

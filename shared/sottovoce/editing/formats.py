@@ -1,5 +1,10 @@
-"""Which files are written, and how samples travel through one without changing."""
+"""Which files are written, and how samples travel through one without changing: as 64-bit floating point.
 
+That holds every number of every format; libsndfile itself, asked for floating point, scales by 2^15 - 1 where it reads
+by 2^15.
+"""
+
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +13,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
+from sottovoce.provenance.containers import RF64, WRITTEN
 
-EXTENSIONS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".aiff": "AIFF", ".aif": "AIFF", ".w64": "W64"}
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 FLOATING = {"FLOAT": "float32", "DOUBLE": "float64"}
 LARGEST_WAV = (1 << 32) - (1 << 16)
+"""Bytes of samples, and of AIFF likewise."""
 
 
 def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
@@ -21,13 +27,14 @@ def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
     Raises:
         ConfigurationError: the extension is unknown.
     """
-    container = EXTENSIONS.get(path.suffix.lower())
-    if container is None:
+    known = WRITTEN.get(path.suffix.lower())
+    if known is None:
         raise ConfigurationError(
-            f"Files that end in '{path.suffix}' cannot be written.",
-            hint=f"Choose one of {', '.join(EXTENSIONS)}.",
+            f"Files that end in '{path.suffix}' cannot be written." if path.suffix else "The output has no extension.",
+            hint=f"Choose one of {', '.join(WRITTEN)}.",
         )
-    if container == "WAV" and source.format in ("WAVEX", "RF64"):
+    container = known.name
+    if container == "WAV" and source.format in ("WAVEX", RF64.name):
         container = source.format
     if soundfile.check_format(container, source.subtype):
         subtype = source.subtype
@@ -35,10 +42,20 @@ def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
         subtype = "PCM_24" if source.subtype in ("PCM_32", "FLOAT", "DOUBLE") else "PCM_16"
     else:
         subtype = soundfile.default_subtype(container)
-    width = {**BITS, "FLOAT": 32, "DOUBLE": 64}.get(subtype, 0) // 8
-    if container in ("WAV", "WAVEX") and source.frames * source.channels * width > LARGEST_WAV:
-        container = "RF64"
+    if container in ("WAV", "WAVEX") and source.frames > largest(container, subtype, source.channels):
+        container = RF64.name
     return container, subtype
+
+
+def largest(container: str, subtype: str, channels: int) -> float:
+    """Frames that a container can hold."""
+    width = {**BITS, **dict.fromkeys(FLOATING, 32), "DOUBLE": 64}.get(subtype, 8) // 8
+    return LARGEST_WAV // (channels * width) if container in ("WAV", "WAVEX", "AIFF") else math.inf
+
+
+def between(source: str) -> str:
+    """The subtype of a file on the way, which holds all numbers of a source."""
+    return "DOUBLE" if source in ("PCM_32", "DOUBLE") else "FLOAT"
 
 
 def exact(source: str, written: str) -> bool:
@@ -48,11 +65,9 @@ def exact(source: str, written: str) -> bool:
     return source in BITS and written in BITS and BITS[written] >= BITS[source]
 
 
-def travels_as(source: str, written: str) -> str:
-    """The numpy type that blocks are read and written in."""
-    if source == written and source in FLOATING:
-        return FLOATING[source]
-    return "int32" if source in BITS and written in BITS else "float64"
+def read_as(subtype: str) -> str:
+    """The numpy type in which libsndfile gives a subtype's samples as they are."""
+    return "int32" if subtype in BITS else "float64"
 
 
 def to_float(block: NDArray[Any]) -> NDArray[np.float64]:
@@ -61,11 +76,14 @@ def to_float(block: NDArray[Any]) -> NDArray[np.float64]:
     return block.astype(np.float64) / scale
 
 
-def from_float(samples: NDArray[np.float64], like: str, subtype: str) -> NDArray[Any]:
-    """Samples as blocks travel, rounded to the subtype's steps; clipped to full scale where it has one."""
-    if like != "int32":
-        kept: NDArray[Any] = (samples if subtype in FLOATING else np.clip(samples, -1.0, 1.0)).astype(like)
-        return kept
+def from_float(samples: NDArray[np.float64], subtype: str) -> NDArray[Any]:
+    """Samples as libsndfile writes them as they are, rounded to the subtype's steps and clipped to full scale where it
+    has one."""
+    if subtype in FLOATING:
+        return samples.astype(FLOATING[subtype])
+    samples = np.nan_to_num(samples)
+    if subtype not in BITS:
+        return np.clip(samples, -1.0, 1.0)
     steps = 2 ** (BITS[subtype] - 1)
     rounded = np.clip(np.rint(samples * steps), -steps, steps - 1).astype(np.int64)
     frames: NDArray[np.int32] = np.asarray(rounded << (32 - BITS[subtype]), dtype=np.int32)

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from sottovoce.editing import lpc
 from sottovoce.errors import AudioError
@@ -43,8 +44,36 @@ class LpcRepairer:
         sample_rate: int,  # noqa: ARG002
     ) -> NDArray[np.float64]:
         """See `Repairer.fill`."""
-        channels = (lpc.fill(left, right, frames) for left, right in zip(before.T, after.T, strict=True))
-        return np.stack(list(channels), axis=1)
+        # Threads cost the many small products more than they give, and far more on a busy machine.
+        with threadpool_limits(1):
+            channels = [lpc.fill(left, right, frames) for left, right in zip(before.T, after.T, strict=True)]
+        return np.stack(channels, axis=1)
+
+
+class AutoRepairer:
+    """Chooses by the length of a gap.
+
+    Args:
+        short: fills gaps of up to `longest_short` seconds.
+        long: fills longer ones.
+        longest_short: seconds.
+    """
+
+    name = "auto"
+
+    def __init__(self, short: Repairer, long: Repairer, longest_short: float) -> None:
+        self._short, self._long, self._longest_short = short, long, longest_short
+        self.context_seconds = max(short.context_seconds, long.context_seconds)
+
+    def choose(self, frames: int, sample_rate: int) -> Repairer:
+        """What fills a gap of so many frames."""
+        return self._short if frames <= self._longest_short * sample_rate else self._long
+
+    def fill(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
+    ) -> NDArray[np.float64]:
+        """See `Repairer.fill`."""
+        return self.choose(frames, sample_rate).fill(before, after, frames, sample_rate)
 
 
 def expect_finite(context: NDArray[np.float64]) -> None:

@@ -17,12 +17,14 @@ class Container:
         mime: its media type.
         subtypes: how samples may be kept, the usual one first (libsndfile's names).
         embeds: whether credentials lie in the file, and not in one beside it.
+        tagged: whether it can have tags that players show.
     """
 
     name: str
     mime: str
     subtypes: tuple[str, ...]
     embeds: bool = True
+    tagged: bool = True
 
     @property
     def lossless(self) -> bool:
@@ -30,11 +32,21 @@ class Container:
         return self.name != "OGG"
 
 
+_AIFF = Container("AIFF", "audio/aiff", ("PCM_24", "PCM_16", "PCM_32", "FLOAT", "DOUBLE"), embeds=False)
+
 WRITTEN = {
     ".wav": Container("WAV", "audio/wav", ("PCM_24", "PCM_16", "PCM_32", "FLOAT", "DOUBLE")),
     ".flac": Container("FLAC", "audio/flac", ("PCM_24", "PCM_16")),
     ".ogg": Container("OGG", "audio/ogg", ("VORBIS",), embeds=False),
+    ".aiff": _AIFF,
+    ".aif": _AIFF,
 }
+RF64 = Container("RF64", "audio/x-rf64", (), embeds=False, tagged=False)
+"""What a WAV file beyond 4 GiB is."""
+GENERIC = "application/octet-stream"
+"""What the library takes a file for of which only the bytes as a whole are signed."""
+LARGEST_EMBEDDED = 128 << 20
+"""Bytes of a file that credentials are put into. The library needs three times as much memory."""
 
 _MP3 = "audio/mpeg"
 _M4A = "audio/mp4"
@@ -62,8 +74,12 @@ def container_of(path: Path, subtype: str | None = None) -> tuple[Container, str
 
 def mime_of(head: bytes) -> str | None:
     """The media type of a file that starts with these bytes (16 or more), if it is audio that can have credentials."""
-    if head[:4] in {b"RIFF", b"RF64"} and head[8:12] == b"WAVE":
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return WRITTEN[".wav"].mime
+    if head[:4] == b"RF64" and head[8:12] == b"WAVE":
+        return RF64.mime
+    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
+        return _AIFF.mime
     if head[:4] == b"fLaC":
         return WRITTEN[".flac"].mime
     if head[:4] == b"OggS":
@@ -75,6 +91,15 @@ def mime_of(head: bytes) -> str | None:
     return None
 
 
+def embeds(mime: str) -> bool:
+    """Whether a file of this media type can hold its own credentials."""
+    return mime not in {RF64.mime, _AIFF.mime, WRITTEN[".ogg"].mime}
+
+
 def sidecar_of(path: Path) -> Path:
-    """Where credentials lie that the file itself cannot hold: beside it, ending in .c2pa, as C2PA's tools have it."""
-    return path.with_suffix(SIDECAR)
+    """Where credentials lie that the file itself does not hold: beside it, ending in .c2pa.
+
+    Those of song.ogg are in song.c2pa, as C2PA's tools have it; those of song.wav, which mostly holds its own, in
+    song.wav.c2pa, so that they are not taken for each other's.
+    """
+    return path.with_suffix(SIDECAR) if path.suffix.lower() == ".ogg" else path.with_name(path.name + SIDECAR)

@@ -9,11 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sottovoce import __version__
 from sottovoce.errors import ConfigurationError
-from sottovoce.provenance.containers import WRITTEN, Container, mime_of, sidecar_of
+from sottovoce.files import sha256_file
+from sottovoce.provenance.containers import (
+    GENERIC,
+    LARGEST_EMBEDDED,
+    WRITTEN,
+    Container,
+    embeds,
+    mime_of,
+    sidecar_of,
+)
 from sottovoce.provenance.origin import SOURCE_TYPES, Origin
 from sottovoce.provenance.signing import SigningKey
 
@@ -91,9 +100,10 @@ def sign(
     import c2pa
 
     mime = None if origin.made or source is None else _mime_of(source)
+    changed = None if origin.made or source is None else sha256_file(source)
     try:
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private, None))
-        with c2pa.Builder(_manifest(origin, audio, named=mime is not None), _context(b"")) as builder:
+        with c2pa.Builder(_manifest(origin, audio, changed, named=mime is not None), _context(b"")) as builder:
             if source is not None and mime is not None:
                 with source.open("rb") as file:
                     builder.add_ingredient(_PARENT, mime, file)
@@ -119,31 +129,37 @@ def read(path: Path, trusted: bytes = b"") -> Credentials:
     Raises:
         OSError: the file cannot be read.
     """
-    import c2pa
-
     with path.open("rb") as file:
         mime = mime_of(file.read(_HEAD))
         if mime is None:
             return Credentials(State.ABSENT)
-        file.seek(0)
-        try:
-            beside = _sidecar(path, mime)
-            if beside is None and mime == WRITTEN[".ogg"].mime:
-                return Credentials(State.ABSENT)
-            reader = c2pa.Reader.try_create(mime, file, beside, context=_context(trusted))
-            if reader is None:
-                return Credentials(State.ABSENT)
-            with reader:
-                return _read(json.loads(reader.json()))
-        except c2pa.C2paError.ManifestNotFound:
+        beside = _sidecar(path)
+        large = path.stat().st_size > LARGEST_EMBEDDED
+        found = Credentials(State.ABSENT)
+        if embeds(mime) and not (large and beside is not None):
+            found = _checked(file, mime, None, trusted)
+        if found.state is State.ABSENT and beside is not None:
+            found = _checked(file, mime if mime == WRITTEN[".ogg"].mime else GENERIC, beside, trusted)
+        return found
+
+
+def _checked(file: BinaryIO, mime: str, beside: bytes | None, trusted: bytes) -> Credentials:
+    import c2pa
+
+    file.seek(0)
+    try:
+        reader = c2pa.Reader.try_create(mime, file, beside, context=_context(trusted))
+        if reader is None:
             return Credentials(State.ABSENT)
-        except (c2pa.C2paError, ValueError, TypeError, KeyError, AttributeError) as error:
-            return Credentials(State.INVALID, (type(error).__name__.strip("_"),))
+        with reader:
+            return _read(json.loads(reader.json()))
+    except c2pa.C2paError.ManifestNotFound:
+        return Credentials(State.ABSENT)
+    except (c2pa.C2paError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return Credentials(State.INVALID, (type(error).__name__.strip("_"),))
 
 
-def _sidecar(path: Path, mime: str) -> bytes | None:
-    if mime != WRITTEN[".ogg"].mime:
-        return None
+def _sidecar(path: Path) -> bytes | None:
     with contextlib.suppress(OSError), sidecar_of(path).open("rb") as file:
         return file.read(_LARGEST_SIDECAR)
     return None
@@ -158,8 +174,11 @@ def _context(trusted: bytes) -> Any:
     return c2pa.Context.from_dict(settings)
 
 
-def _manifest(origin: Origin, audio: str | None, *, named: bool) -> dict[str, Any]:
-    """What is signed; `named` says whether the file that was changed is added as its parent."""
+def _manifest(origin: Origin, audio: str | None, source: str | None, *, named: bool) -> dict[str, Any]:
+    """What is signed.
+
+    `source` is the digest of the file that was changed; `named` says whether that file is added as the parent.
+    """
     agent = {"name": "Sottovoce", "version": __version__}
     kind = SOURCE_TYPES + origin.source_type
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_SOURCE]}}
@@ -172,6 +191,7 @@ def _manifest(origin: Origin, audio: str | None, *, named: bool) -> dict[str, An
         "digest": origin.digest,
         "parameters": dict(origin.parameters),
         **({"audio": audio} if audio else {}),
+        **({"source": source} if source else {}),
     }
     return {
         "claim_generator_info": [agent],
@@ -183,10 +203,10 @@ def _manifest(origin: Origin, audio: str | None, *, named: bool) -> dict[str, An
 
 
 def _mime_of(source: Path) -> str | None:
-    """The media type of a source that can be named by its digest: the library reads no others."""
+    """The media type of a source that the library can read, in memory, to name it as the parent."""
     with source.open("rb") as file:
         mime = mime_of(file.read(_HEAD))
-    return None if mime == WRITTEN[".ogg"].mime else mime
+    return mime if mime and embeds(mime) and source.stat().st_size <= LARGEST_EMBEDDED else None
 
 
 def _read(store: Mapping[str, Any]) -> Credentials:

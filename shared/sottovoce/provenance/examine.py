@@ -15,9 +15,9 @@ from sottovoce.errors import AudioError
 from sottovoce.provenance import credentials, tags
 from sottovoce.provenance.containers import mime_of
 from sottovoce.provenance.credentials import Credentials, State
+from sottovoce.provenance.finish import digest
 from sottovoce.provenance.origin import payload_of
 from sottovoce.provenance.watermark.detect import Mark, find
-from sottovoce.provenance.write import digest
 
 _BLOCK = 1 << 18
 _MOST_CHANNELS = 32

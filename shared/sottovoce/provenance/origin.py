@@ -14,6 +14,9 @@ GENERATE = "generate"
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """Where IPTC's digital source types live, which C2PA and tags use."""
 
+MADE = "trainedAlgorithmicMedia"
+PARTLY_MADE = "compositeWithTrainedAlgorithmicMedia"
+
 Value = str | int | float | bool
 
 _OPERATION = re.compile(r"[a-z][a-z-]{0,31}")
@@ -34,6 +37,7 @@ class Origin:
         release: the release's name; empty if no trained model was used.
         digest: SHA-256 of its manifest, 64 hexadecimal digits; empty likewise.
         parameters: of the operation, such as the style, the seed or the seconds.
+        of_model: whether the audio that was changed was itself made by a model, as a whole or in part.
 
     Raises:
         ValueError: a field is not of its form.
@@ -43,6 +47,7 @@ class Origin:
     release: str = ""
     digest: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    of_model: bool = False
 
     def __post_init__(self) -> None:
         if not _OPERATION.fullmatch(self.operation):
@@ -73,9 +78,11 @@ class Origin:
     @property
     def source_type(self) -> str:
         """IPTC's word for it: made by a model, partly by a model, or changed without one."""
+        if self.of_model and not self.made:
+            return PARTLY_MADE
         if not self.digest:
             return "algorithmicMedia" if self.made else "algorithmicallyEnhanced"
-        return "trainedAlgorithmicMedia" if self.made else "compositeWithTrainedAlgorithmicMedia"
+        return MADE if self.made else PARTLY_MADE
 
     @property
     def payload(self) -> bytes | None:

@@ -25,26 +25,30 @@ _KEPT_FRAMES = {
 }
 _COMMENTS = {"title": "TITLE", "comment": "COMMENT", "software": "ENCODER", "date": "DATE"}
 _LONGEST = 4096
+_OURS = "Sottovoce: "
 
 
 def write(path: Path, origin: Origin, *, title: str | None = None, source: Path | None = None) -> None:
-    """Write the tags into finished audio (WAV, FLAC or OGG).
+    """Write the tags into finished audio (WAV, AIFF, FLAC or OGG).
 
     Args:
         path: the file.
         origin: what is said.
         title: of the piece, or None to say none.
-        source: the file that was changed: what it says of title, artist and the like is kept.
+        source: the file that was changed: its own tags are kept, beside these.
     """
     import mutagen
 
-    values = _kept(source) | ({"title": title} if title else {})
     file = mutagen.File(path)
     if file is None:
-        raise ValueError("Expected a WAV, FLAC or OGG file.")
+        raise ValueError("Expected a WAV, AIFF, FLAC or OGG file.")
     if file.tags is None:
         file.add_tags()
-    for name, value in (values | _said(origin)).items():
+    kept = _copied(source, file.tags)
+    said = _said(origin)
+    if kept.get("date"):
+        del said["date"]  # of the recording, which a change leaves as it was
+    for name, value in (kept | ({"title": title} if title else {}) | said).items():
         _set(file, name, value)
     file.save()
 
@@ -77,7 +81,7 @@ def read(path: Path) -> Mapping[str, str]:
 
 
 def _said(origin: Origin) -> dict[str, str]:
-    parts = [f"Sottovoce: {origin.operation}"]
+    parts = [f"{_OURS}{origin.operation}"]
     if origin.digest:
         parts.append(f"with the model {origin.release} (release sha256:{origin.digest})")
     if origin.digest and origin.made:
@@ -90,19 +94,35 @@ def _said(origin: Origin) -> dict[str, str]:
     }
 
 
-def _kept(source: Path | None) -> dict[str, str]:
+def _copied(source: Path | None, new: Any) -> dict[str, str]:
+    """Copy what a source says of itself: all of it between tags of one kind, the usual fields otherwise.
+
+    Returns:
+        Those fields, by our names.
+    """
     if source is None:
         return {}
     import mutagen
 
     found = {}
     with contextlib.suppress(Exception):  # a source without readable tags has none
-        file = mutagen.File(source, easy=True)
-        by_frame = hasattr(file.tags, "getall")
-        for name, frame in {"title": _FRAMES["title"], **_KEPT_FRAMES}.items():
-            if values := file.tags.get(frame if by_frame else name):
+        old = mutagen.File(source).tags
+        by_frame = hasattr(old, "getall")
+        if by_frame == hasattr(new, "getall"):
+            _copy_all(old, new, by_frame)
+        for name, frame in {"title": _FRAMES["title"], "date": _FRAMES["date"], **_KEPT_FRAMES}.items():
+            if values := old.get(frame if by_frame else name):
                 found[name] = str(values if by_frame else values[0])[:_LONGEST]
     return found
+
+
+def _copy_all(old: Any, new: Any, by_frame: bool) -> None:
+    if not by_frame:
+        for key in dict(old):
+            new[key] = old[key]
+        return
+    for frame in old.values():
+        new.add(frame)
 
 
 def _set(file: Any, name: str, value: str) -> None:
@@ -110,12 +130,17 @@ def _set(file: Any, name: str, value: str) -> None:
 
     id3: Any = mutagen.id3
     if not hasattr(file.tags, "getall"):
-        file.tags[{**_COMMENTS, "source_type": SOURCE_TYPE}.get(name, name.upper())] = value
+        key = {**_COMMENTS, "source_type": SOURCE_TYPE}.get(name, name.upper())
+        others = [text for text in file.tags.get(key, ()) if name == "comment" and not text.startswith(_OURS)]
+        file.tags[key] = [value, *others]
         return
     if name == "source_type":
         file.tags.setall(f"TXXX:{SOURCE_TYPE}", [id3.TXXX(encoding=3, desc=SOURCE_TYPE, text=[value])])
     elif name == "comment":
-        file.tags.setall("COMM", [id3.COMM(encoding=3, lang="eng", desc="", text=[value])])
+        others = [frame for frame in file.tags.getall("COMM") if not str(frame).startswith(_OURS)]
+        for number, frame in enumerate(others, start=1):
+            frame.desc = frame.desc or f"source {number}"
+        file.tags.setall("COMM", [id3.COMM(encoding=3, lang="eng", desc="", text=[value]), *others])
     else:
         frame = {**_FRAMES, **_KEPT_FRAMES}[name]
         file.tags.setall(frame, [getattr(id3, frame)(encoding=3, text=[value])])

@@ -1,7 +1,5 @@
 """Writes finished audio with everything that says where it came from."""
 
-import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +8,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.files import write_bytes, written_aside
-from sottovoce.provenance import credentials, tags
-from sottovoce.provenance.containers import Container, container_of, sidecar_of
+from sottovoce.provenance.containers import Container, container_of
+from sottovoce.provenance.finish import finished
 from sottovoce.provenance.origin import Origin
 from sottovoce.provenance.signing import SigningKey
 from sottovoce.provenance.watermark.embed import embed_clearly
@@ -23,8 +20,7 @@ SHORTEST_SECONDS = 4.0
 
 _BLOCK = 1 << 16
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-_READ_AS = {"FLOAT": "float32", "DOUBLE": "float64"}
-_MODE = 0o644
+_FLOATING = ("FLOAT", "DOUBLE")
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,8 @@ def write_audio(
     """Write audio with a watermark, tags and signed content credentials: whole, or not at all.
 
     Args:
-        path: ends in .wav, .flac or .ogg. Credentials of OGG lie beside it, in a file that ends in .c2pa.
+        path: ends in .wav, .flac, .ogg or .aiff. Credentials of OGG and AIFF, and of files over 128 MiB, lie beside it,
+            in a file that ends in .c2pa.
         samples: `[channels, n]`, full scale 1. Samples that came from a file of whole numbers are written as the same
             numbers, if the subtype has as many bits.
         sample_rate: Hz. Audio below 8,000 Hz gets no watermark.
@@ -83,36 +80,9 @@ def write_audio(
     _expect_audio(samples)
     key = key or SigningKey.own()
     marked, watermarked, score = _marked(samples, sample_rate, origin, region)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=_folder(path)) as folder:
-        unsigned = Path(folder) / f"audio{path.suffix.lower()}"
-        clipped = _write(unsigned, marked, sample_rate, container, subtype)
-        audio = digest(unsigned) if container.lossless else None
-        tags.write(unsigned, origin, title=title, source=source)
-        with written_aside(path) as aside:
-            manifest = credentials.sign(unsigned, aside, container, origin, key, audio=audio, source=source)
-            aside.chmod(_MODE)
-    sidecar = sidecar_of(path) if manifest is not None else None
-    if sidecar is not None and manifest is not None:
-        write_bytes(sidecar, manifest)
-    return Written(path, sidecar, watermarked, score, clipped)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's decoded samples, rate and channels: what stays the same when tags or credentials change.
-
-    Raises:
-        soundfile.SoundFileError: it cannot be decoded.
-    """
-    with soundfile.SoundFile(path) as file:
-        total = hashlib.sha256(f"{file.samplerate} {file.channels}\n".encode())
-        for block in file.blocks(_BLOCK, dtype=_READ_AS.get(file.subtype, "int32"), always_2d=True):
-            total.update(np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).data)
-    return total.hexdigest()
-
-
-def _folder(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.parent
+    with finished(path, origin, source=source, title=title, key=key) as draft:
+        clipped = _write(draft.audio, marked, sample_rate, container, subtype)
+    return Written(path, draft.sidecar, watermarked, score, clipped)
 
 
 def _expect_audio(samples: NDArray[np.floating]) -> None:
@@ -145,7 +115,7 @@ def _write(path: Path, samples: NDArray[np.floating], rate: int, container: Cont
         ) as file:
             for start in range(0, samples.shape[1], _BLOCK):
                 block = samples[:, start : start + _BLOCK].T
-                if subtype in _READ_AS:
+                if subtype in _FLOATING:
                     file.write(block)
                     continue
                 clipped += int((np.abs(block) > 1).sum())

@@ -150,28 +150,13 @@ def _scores(cells: NDArray[np.float64], signs: NDArray[np.int8]) -> NDArray[np.f
 def periods(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
     """Periods of levels, `[FRAMES, BANDS]` each; the last is filled up with zeros."""
     pending = np.zeros((0, BANDS))
-    for piece in _pieces(blocks, rate):
-        pending = np.concatenate([pending, piece])
+    for audio, before, length, _ in short.windows(blocks, rate):
+        pending = np.concatenate([pending, _block_levels(audio, rate, before, length)])
         while len(pending) >= FRAMES:
             yield pending[:FRAMES]
             pending = pending[FRAMES:]
     if len(pending):
         yield np.pad(pending, ((0, FRAMES - len(pending)), (0, 0)))
-
-
-def _pieces(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
-    """Levels `[frames, BANDS]` of one block of seconds after the other, each computed with margins around it."""
-    size, margin = short.BLOCK_SECONDS * rate, short.MARGIN_SECONDS * rate
-    held: NDArray[np.floating] | None = None
-    before = 0
-    for block in blocks:
-        held = block if held is None else np.concatenate([held, block], axis=1)
-        while held.shape[1] >= before + size + margin:
-            yield _block_levels(held[:, : before + size + margin], rate, before, size)
-            held = held[:, before + size - margin :]
-            before = margin
-    if held is not None and held.shape[1] > before:
-        yield _block_levels(held, rate, before, held.shape[1] - before)
 
 
 def _block_levels(audio: NDArray[np.floating], rate: int, before: int, length: int) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Puts the watermark into audio."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,23 +73,57 @@ def embed(
     """
     length = samples.shape[1]
     first, last = (0, length) if region is None else region
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-        raise ValueError(f"Expected a sample rate from {LOWEST_RATE} to {HIGHEST_RATE} Hz, not {sample_rate}.")
     if not 0 <= first <= last <= length:
         raise ValueError(f"Expected a region within 0 and {length}, not {first} to {last}.")
+    blocks = stream([samples], sample_rate, payload, regions=None if region is None else [region], step_db=step_db)
+    return np.concatenate(list(blocks), axis=1)
+
+
+def stream(
+    blocks: Iterable[NDArray[np.floating]],
+    sample_rate: int,
+    payload: bytes,
+    *,
+    regions: Sequence[tuple[int, int]] | None = None,
+    step_db: float = STEPS_DB[-1],
+) -> Iterator[NDArray[np.floating]]:
+    """The same for audio in pieces `[channels, n]` of any length; memory does not grow with the length of it all.
+
+    Args:
+        blocks: the pieces, in order.
+        sample_rate: Hz, 8,000 to 768,000.
+        payload: 6 bytes.
+        regions: like `embed`'s, several, none of which overlap; None for all of the audio.
+        step_db: how much a band's level moves at most.
+
+    Raises:
+        ValueError: the sample rate is out of range.
+    """
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise ValueError(f"Expected a sample rate from {LOWEST_RATE} to {HIGHEST_RATE} Hz, not {sample_rate}.")
     signs = pattern().marked(encode(payload))
-    marked = samples.copy()
-    for start, stop, outer, end, second in short.blocks(length, sample_rate):
-        here = slice(max(start, first), min(stop, last))
-        if here.start >= here.stop:
-            continue
-        audio = short.resampled(samples[:, outer:end].astype(np.float64), sample_rate, RATE)
-        change = short.resampled(_change(audio, second * RATE // HOP, signs, step_db), RATE, sample_rate)
-        change = change[:, here.start - outer : here.stop - outer]
-        if region is not None:
-            change *= _fade(np.arange(here.start, here.stop), first, last, round(FADE_SECONDS * sample_rate))
-        marked[:, here] += change.astype(samples.dtype)
-    return marked
+    for outer, before, length, second in short.windows(blocks, sample_rate):
+        block = outer[:, before : before + length].copy()
+        start = second * sample_rate + before
+        touched = [(0, length)] if regions is None else list(_within(regions, start, length))
+        if touched:
+            audio = short.resampled(outer.astype(np.float64), sample_rate, RATE)
+            change = short.resampled(_change(audio, second * RATE // HOP, signs, step_db), RATE, sample_rate)
+            change = change[:, before : before + length]
+            for first, last in touched:
+                here = change[:, max(first, 0) : max(last, 0)]
+                if regions is not None:
+                    position = np.arange(max(first, 0), min(last, length))
+                    here = here * _fade(position, first, last, round(FADE_SECONDS * sample_rate))
+                block[:, max(first, 0) : max(last, 0)] += here.astype(block.dtype)
+        yield block
+
+
+def _within(regions: Sequence[tuple[int, int]], start: int, length: int) -> Iterator[tuple[int, int]]:
+    """The regions that a block touches, relative to its start."""
+    for first, last in regions:
+        if first < start + length and last > start and first < last:
+            yield first - start, last - start
 
 
 def _change(audio: NDArray[np.float64], frame: int, signs: NDArray[np.int8], step_db: float) -> NDArray[np.float64]:

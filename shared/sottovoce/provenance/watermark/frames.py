@@ -1,6 +1,6 @@
 """Short-time spectra at the watermark's own rate, block by block, so that memory does not grow with a file's length."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import gcd
 
 import numpy as np
@@ -53,13 +53,25 @@ def overlapped(changes: NDArray[np.complex128], length: int) -> NDArray[np.float
     return result
 
 
-def blocks(frames: int, rate: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Of a file of so many samples: `(start, stop, first, last, second)`, block after block.
+def windows(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[tuple[NDArray[np.floating], int, int, int]]:
+    """Audio `[channels, n]` in pieces of any length, as blocks of seconds with margins around them.
 
-    Samples `start:stop` are the block, `first:last` the block with its margins, all on whole seconds but for the end of
-    the file; `second` is where the margins start.
+    Yields:
+        The block with its margins; where the block starts in it; the block's length; the second at which the margin
+        before it starts. The last block is up to one margin longer than the others.
     """
-    for begin in range(0, -(-frames // rate), BLOCK_SECONDS):
-        second = max(0, begin - MARGIN_SECONDS)
-        start, stop = begin * rate, min(frames, (begin + BLOCK_SECONDS) * rate)
-        yield start, stop, second * rate, min(frames, stop + MARGIN_SECONDS * rate), second
+    size, margin = BLOCK_SECONDS * rate, MARGIN_SECONDS * rate
+    parts: list[NDArray[np.floating]] = []
+    held = before = second = 0
+    for block in blocks:
+        parts.append(block)
+        held += block.shape[1]
+        while held >= before + size + margin:
+            whole = np.concatenate(parts, axis=1)
+            yield whole[:, : before + size + margin], before, size, second
+            parts = [whole[:, before + size - margin :]]
+            held = parts[0].shape[1]
+            second += BLOCK_SECONDS - (0 if before else MARGIN_SECONDS)
+            before = margin
+    if held > before:
+        yield np.concatenate(parts, axis=1), before, held - before, second
