@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.editing.effect import Blocks
 from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.spectral import Blocks
 from sottovoce.errors import ConfigurationError
 from sottovoce.release.load import Release
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.editing import lpc
 from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.repairer import LpcRepairer
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
@@ -49,7 +49,7 @@ class LearnedRepairer:
         self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
     ) -> NDArray[np.float64]:
         """See `Repairer.fill`."""
-        predicted = np.stack([lpc.fill(left, right, frames) for left, right in zip(before.T, after.T, strict=True)])
+        predicted = LpcRepairer().fill(before, after, frames, sample_rate).T
         known = np.concatenate([before, after])
         power = float(np.mean(np.square(known)))
         if power == 0:

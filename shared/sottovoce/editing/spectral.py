@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.effect import Blocks
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
-
-Blocks = Iterator[NDArray[np.float64]]
 
 FRAMES, OVERLAP = 160, 24
 """Of each piece that a model sees (3.7 s), and of what two of them share, where one is faded into the other."""
