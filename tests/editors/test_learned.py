@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from sottovoce.editing.effect import apply
+from sottovoce.editing.gaps import Gap
 from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.repair import repair
+from sottovoce.editing.repair import Repair
 from sottovoce.errors import ReleaseError
 
 
@@ -58,9 +60,8 @@ def test_what_was_in_the_gap_makes_no_difference(release, music, tmp_path):
         samples = music(3, 22050, 2)
         samples[30000:34000] = value
         soundfile.write(tmp_path / "in.wav", samples, 22050, subtype="FLOAT")
-        repair(
-            tmp_path / "in.wav", tmp_path / f"{value}.wav", [(30000 / 22050, 34000 / 22050)], LearnedRepairer(release)
-        )
+        repair = Repair([Gap(30000, 34000)], LearnedRepairer(release))
+        apply(tmp_path / "in.wav", tmp_path / f"{value}.wav", [repair], ("WAV", "FLOAT"))
         outputs.append(soundfile.read(tmp_path / f"{value}.wav")[0])
         outside = np.r_[0:30000, 34000 : len(samples)]
         assert np.array_equal(outputs[-1][outside], samples[outside].astype(np.float32))
