@@ -10,7 +10,19 @@ from pathlib import Path
 
 from sottovoce.files import write_text
 
-BENCHMARKS = ("masking", "noise", "features", "rounds", "watermark", "deployment", "quality", "repertoire", "shared")
+BENCHMARKS = (
+    "masking",
+    "noise",
+    "features",
+    "rounds",
+    "watermark",
+    "copying",
+    "deployment",
+    "quality",
+    "repertoire",
+    "shared",
+    "editors",
+)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 Synthetic tracks, and rendered scores (extra `repertoire`). For each number of labels a real `--sweep` over ε = 1 and 8,
 with three seeds (one among 100); the pooled linear SVM without privacy; and a *central* run: the pooled tracks in one
-place, their clipped gradients added up in floating point, Gaussian noise of the very σ that the labels' sum carries, the
+place, their clipped gradients added up in floating point, Gaussian noise of the σ that the labels' sum carries, and the
 same Adam. The central run shares no code with grid, ring, masks and server, so that what those cost would show.
 `python -m benchmarks shared`; `SOTTOVOCE_SHARED` names a folder to keep results in, and to go on from.
 """

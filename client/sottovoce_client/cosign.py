@@ -3,14 +3,17 @@
 from sottovoce.agreement import Agreement
 from sottovoce.errors import ReleaseError
 from sottovoce.identity import Identity
-from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, OtherAccount
 from sottovoce.release.manifest import Manifest, Noise
 from sottovoce.release.reading import read_manifest
 from sottovoce.release.signatures import Role, Signature
+from sottovoce_client.copying import TASKS
 from sottovoce_client.diary import What
 from sottovoce_client.home import LabelHome
 from sottovoce_client.ledger import Kind, Ledger
 from sottovoce_client.policy import Policy
+
+WHICH_TRACKS = "`sottovoce label audit RELEASE --matches` names the tracks, to you only."
 
 
 def cosignature(
@@ -20,6 +23,7 @@ def cosignature(
 
     Raises:
         NotCosigning: the policy does not allow it.
+        NotAudited: the release makes music, so that people sign it.
         OtherAccount: the manifest, or the rounds that the label is said to be part of, do not agree.
         LedgerError: the books cannot be read.
     """
@@ -32,6 +36,10 @@ def cosignature(
     if manifest.run != request.run.hex():
         raise OtherAccount("The manifest is of another run.")
     check_account(manifest, home, agreement, rounds=request.rounds)
+    if manifest.task in TASKS:
+        # The manifest names the model and does not bring it. And an audit that a coordinator could have done at will
+        # would answer questions about the catalogue.
+        raise NotAudited("This label co-signs what makes music by hand only, after an audit.")
     signed = Signature.make(identity, Role.LABEL, home.name, request.manifest)
     home.diary.cosigned(request.run)
     return Cosignature(request.run, home.name, signed.signature)
@@ -84,3 +92,25 @@ def check_account(
             raise OtherAccount("The release does not state what this label has promised.")
         if spent is None or spent > promised:
             raise OtherAccount("This label has spent more than the release states.")
+
+
+def expect_auditable(manifest: Manifest, digest: str, home: LabelHome) -> None:
+    """Refuse to audit a release for a co-signature where that would tell more than one bit of a run.
+
+    Args:
+        manifest: of the release.
+        digest: of its bytes, SHA-256 (hex).
+        home: the label's.
+
+    Raises:
+        ReleaseError: another release of the run was audited for one before, or this one failed an audit.
+    """
+    notes = [note for note in home.diary.notes() if note.what is What.AUDITED and note.run == manifest.run]
+    if any(note.details.get("cosign") and note.details.get("release") != digest for note in notes):
+        raise ReleaseError(
+            "This label has audited another release of the same run to co-sign it, and answers for one release a run."
+        )
+    if any(note.details.get("release") == digest and not note.details.get("passed") for note in notes):
+        raise ReleaseError(
+            "This release has failed the copy audit before, and chance gives it no second one.", hint=WHICH_TRACKS
+        )

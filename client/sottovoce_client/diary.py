@@ -33,6 +33,11 @@ class What(StrEnum):
     ROUND_DECLINED = "round-declined"
     CLOSED = "closed"
     COSIGNED = "cosigned"
+    AUDITED = "audited"
+
+
+_LASTING = frozenset({What.JOINED, What.AUDITED})
+"""Notes that answers depend on, and that no coordinator can have written at will."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Diary:
 
     def joined(self, run: bytes, config: TrainingConfig, *, federation: str, epsilon: float, delta: float) -> None:
         """Take down a run that the label takes part in, with the ceiling that it has promised."""
-        signed = {"configuration": config.digest, "unit": config.unit.value}
+        signed = {"configuration": config.digest, "unit": config.unit.value, "holdout": config.holdout}
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
@@ -75,6 +80,10 @@ class Diary:
     def cosigned(self, run: bytes) -> None:
         """Take down that the label has signed the run's release."""
         self._add(What.COSIGNED, run, {})
+
+    def audited(self, run: bytes, *, release: str, passed: bool, cosign: bool) -> None:
+        """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit, and what for."""
+        self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
 
     def closed(self, run: bytes) -> None:
         """Take down that the label's people gave a run up."""
@@ -115,8 +124,8 @@ class Diary:
 
     def _shorten(self) -> None:
         notes = self.notes()
-        refusals = deque((note for note in notes if note.what is not What.JOINED), maxlen=KEPT_REFUSALS)
-        kept = {id(note) for note in refusals} | {id(note) for note in notes if note.what is What.JOINED}
+        refusals = deque((note for note in notes if note.what not in _LASTING), maxlen=KEPT_REFUSALS)
+        kept = {id(note) for note in refusals} | {id(note) for note in notes if note.what in _LASTING}
         lines = (
             canonical_json({**note.details, "time": note.time, "what": note.what.value, "run": note.run})
             for note in notes

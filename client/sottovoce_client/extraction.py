@@ -1,10 +1,11 @@
-"""Extracting the features of many files, on all cores; a file that kills its decoder costs that file only."""
+"""Computing something of many files, on all cores; a file that kills its decoder costs that file only."""
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,6 +40,7 @@ class Source(Protocol):
 
 
 AnySource = TypeVar("AnySource", bound=Source)
+Found = TypeVar("Found")
 
 
 def extract_unchanged(path: Path, file_digest: str, spec: FeatureSpec) -> Features:
@@ -47,48 +49,52 @@ def extract_unchanged(path: Path, file_digest: str, spec: FeatureSpec) -> Featur
     Raises:
         AudioError: the file cannot be used, or it changed; `reason` says which.
     """
-    features = extract_file(path, spec)
-    if sha256_file(path) != file_digest:
-        raise AudioError("The file changed since it was scanned.", reason=Unusable.CHANGED)
-    return features
+    return _unchanged(path, file_digest, partial(extract_file, spec=spec))
 
 
 def extract_all(
     sources: Sequence[AnySource], spec: FeatureSpec, workers: int | None = None
 ) -> Iterator[tuple[AnySource, Features | Unusable]]:
-    """Each file with its features, or why it has none, as they come.
+    """Each file with its features, or why it has none, as they come; see `compute_all`."""
+    return compute_all(sources, partial(extract_file, spec=spec), workers)
+
+
+def compute_all(
+    sources: Sequence[AnySource], compute: Callable[[Path], Found], workers: int | None = None
+) -> Iterator[tuple[AnySource, Found | Unusable]]:
+    """Each file with what is computed of it, or why nothing is, as they come.
 
     Args:
         sources: the files.
-        spec: how.
+        compute: what is done with each, which can be sent to another process; may raise `AudioError`.
         workers: processes at a time; by default one a core. With 1, or with few files, none is started.
     """
     count = min(workers or _cores(), len(sources) // (WORTH_PROCESSES // 2))
     if count <= 1:
-        yield from ((source, _outcome(source.path, source.digest, spec)) for source in sources)
+        yield from ((source, _outcome(source.path, source.digest, compute)) for source in sources)
         return
     waiting = iter(sources)
     while True:
         suspects: list[AnySource] = []
-        with closing(_pooled(waiting, spec, count, suspects)) as outcomes:
+        with closing(_pooled(waiting, compute, count, suspects)) as outcomes:
             yield from outcomes
         if not suspects:
             return
         for source in suspects:
-            yield source, _alone(source, spec)
+            yield source, _alone(source, compute)
 
 
 def _pooled(
-    sources: Iterator[AnySource], spec: FeatureSpec, workers: int, suspects: list[AnySource]
-) -> Generator[tuple[AnySource, Features | Unusable], None, None]:
+    sources: Iterator[AnySource], compute: Callable[[Path], Found], workers: int, suspects: list[AnySource]
+) -> Generator[tuple[AnySource, Found | Unusable], None, None]:
     """Outcomes until there is no source left or a worker dies, which leaves those at hand as suspects."""
-    running: dict[Future[Features | Unusable], AnySource] = {}
+    running: dict[Future[Found | Unusable], AnySource] = {}
     pool = _pool(workers)
     try:
         while True:
             for source in islice(sources, _AHEAD * workers - len(running)):
                 suspects.append(source)
-                running[pool.submit(_outcome, source.path, source.digest, spec)] = source
+                running[pool.submit(_outcome, source.path, source.digest, compute)] = source
                 suspects.remove(source)
             if not running:
                 return
@@ -101,18 +107,25 @@ def _pooled(
         pool.shutdown(cancel_futures=True)
 
 
-def _alone(source: Source, spec: FeatureSpec) -> Features | Unusable:
+def _alone(source: Source, compute: Callable[[Path], Found]) -> Found | Unusable:
     """The outcome in a process of its own, whose death is the file's fault."""
     with _pool(1) as pool:
         try:
-            return pool.submit(_outcome, source.path, source.digest, spec).result()
+            return pool.submit(_outcome, source.path, source.digest, compute).result()
         except BrokenProcessPool:
             return Unusable.CORRUPT
 
 
-def _outcome(path: Path, file_digest: str, spec: FeatureSpec) -> Features | Unusable:
+def _unchanged(path: Path, file_digest: str, compute: Callable[[Path], Found]) -> Found:
+    found = compute(path)
+    if sha256_file(path) != file_digest:
+        raise AudioError("The file changed since it was scanned.", reason=Unusable.CHANGED)
+    return found
+
+
+def _outcome(path: Path, file_digest: str, compute: Callable[[Path], Found]) -> Found | Unusable:
     try:
-        return extract_unchanged(path, file_digest, spec)
+        return _unchanged(path, file_digest, compute)
     except AudioError as error:
         return error.reason
 

@@ -242,8 +242,42 @@ def cosign(
 ) -> None:
     """Add this label's signature to a release that agrees with its own books.
 
-    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise.
+    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise. A release
+    that makes music is signed by this command only, and after the copy audit (`label audit`).
     """
     from sottovoce_client.commands.cosign import cosign_release
 
     cosign_release(release, home, passphrase_file=passphrase_file)
+
+
+AUDIT = """
+Examples:
+
+  sottovoce label audit releases/music
+
+  sottovoce label audit releases/music --matches     name the tracks, to you only
+
+  sottovoce label audit releases/music --json
+"""
+
+
+@label.command(epilog=AUDIT)
+def audit(
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The folder of a generator's release.")],
+    home: HomeOption = None,
+    matches: Annotated[
+        bool, typer.Option("--matches", help="Name the tracks that samples are too close to. Do not pass this on.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out whether a generator has learnt this label's music by heart.
+
+    New samples of it are compared with every track that this label trains on, by two tests. Nothing of it leaves the
+    label. It ends with exit code 3 where something was copied.
+    """
+    from sottovoce_client.commands.audit import audit_release
+
+    audit_release(release, home, workers=workers, matches=matches, as_json=as_json)

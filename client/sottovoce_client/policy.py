@@ -45,6 +45,8 @@ class Policy:
         folders: where a catalogue must lie to be looked at; empty: anywhere.
         default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
         cosign: whether to sign releases that agree with the label's own books.
+        audit_samples: of each style that a copy audit has a generator's release make.
+        audit_false_alarms: probability that an audit fails although nothing was copied.
     """
 
     tasks: frozenset[str] = frozenset({"style"})
@@ -64,6 +66,8 @@ class Policy:
     folders: frozenset[str] = frozenset()
     default_consent: Consent = DEFAULT_CONSENT
     cosign: bool = True
+    audit_samples: int = 4
+    audit_false_alarms: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("epsilon_per_run", "epsilon_lifetime"):
@@ -74,6 +78,8 @@ class Policy:
             self._expect(name, getattr(self, name) >= 1, ">= 1")
         noise = self.least_noise_multiplier
         self._expect("least_noise_multiplier", math.isfinite(noise) and noise >= 0, ">= 0 and finite")
+        self._expect("audit_samples", 2 <= self.audit_samples <= 1_000, "from 2 to 1000")
+        self._expect("audit_false_alarms", 1e-6 <= self.audit_false_alarms <= 0.2, "from 1e-6 to 0.2")
         for folder in sorted(self.folders):
             if not Path(folder).is_absolute():
                 raise ConfigurationError("The policy's folders must be absolute paths, such as /srv/music.")

@@ -27,6 +27,8 @@ _COMMENTS = {
     "folders": "Folders that catalogues must lie in. Empty: wherever `sottovoce label catalogue` registered them.",
     "default_consent": 'What a track may serve of which its catalogue does not say: as in catalogue.csv, or "none".',
     "cosign": "Whether to co-sign releases that agree with this label's own books.",
+    "audit_samples": "Samples of each style that the copy audit has a generator make before you co-sign it.",
+    "audit_false_alarms": "How often that audit may fail although nothing was copied: 0.01 is one audit in a hundred.",
 }
 
 

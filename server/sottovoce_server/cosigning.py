@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from sottovoce.agreement import Agreement
 from sottovoce.errors import ProtocolError
 from sottovoce.files import write_bytes
-from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, OtherAccount
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.wire import FRAME, RECORD, Action
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 """Most seconds to wait for signatures: a release is one without them, too, and a label can add its own by hand."""
 NO_ANSWER = "NoAnswer"
 INVALID = "Invalid"
-_REASONS = {kind.__name__ for kind in (NotCosigning, OtherAccount)}
+_REASONS = {kind.__name__ for kind in (NotAudited, NotCosigning, OtherAccount)}
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Cosigned:
 
     Args:
         labels: that signed, in ascending order.
-        others: why each other label's signature is missing: `NotCosigning` (its policy), `OtherAccount` (its books say
-            otherwise), `Invalid` (it sent no signature of its own) or `NoAnswer`.
+        others: why each other label's signature is missing: `NotCosigning` (its policy), `NotAudited` (it signs what
+            makes music by hand only), `OtherAccount` (its books say otherwise), `Invalid` (it sent no signature of its
+            own) or `NoAnswer`.
     """
 
     labels: tuple[str, ...]

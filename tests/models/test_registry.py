@@ -8,7 +8,7 @@ from sottovoce.models import registry
 
 
 def test_names_are_found():
-    assert {"generator", "style"} <= set(registry.tasks())
+    assert {"editor", "generator", "style"} <= set(registry.tasks())
     assert registry.families("style") == ("cnn", "rnn", "svm")
 
 

@@ -156,3 +156,18 @@ class Generator(Family, Protocol):
             temperature: 1 draws as trained; less keeps to what is likelier, 0 to the likeliest.
         """
         ...
+
+
+class Editor(Family, Protocol):
+    """A family of models that make spectrograms whole and clean."""
+
+    def restore(self, model: "nn.Module", values: "Tensor", missing: "Tensor", noisy: "Tensor") -> "Tensor":
+        """The same spectrograms with nothing missing and without noise, normalised: `[count, n_mels, frames]`.
+
+        Args:
+            model: with its parameters loaded, in evaluation mode.
+            values: normalised, `[count, n_mels, frames]`; what missing frames hold makes no difference.
+            missing: which frames are, bool, `[count, frames]`.
+            noisy: whether there is noise to take off, bool, `[count]`; without, known frames come back as they are.
+        """
+        ...

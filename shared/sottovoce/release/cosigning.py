@@ -29,6 +29,10 @@ class NotCosigning(RemoteProtocolError):
     """This label's policy does not let it co-sign releases."""
 
 
+class NotAudited(RemoteProtocolError):
+    """This label co-signs what makes music by hand only, after an audit of its own: whatever that found is not said."""
+
+
 @dataclass(frozen=True)
 class CosignRequest:
     """Coordinator → label: sign this manifest, if it is also your account of the run.

@@ -113,13 +113,23 @@ def write(
     return manifest
 
 
-def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: bytes) -> None:
+def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: bytes, digest: str | None = None) -> None:
     """Add a label's signature to a release, or renew it, after the release was checked.
 
+    Args:
+        directory: the release.
+        identity: the label's.
+        label: its name.
+        trusted_key: the coordinator's.
+        digest: of the manifest that the label has looked at, SHA-256 (hex), where it matters that no other is signed.
+
     Raises:
-        ReleaseError: the release is not in order, or not of the coordinator with the key that the label trusts.
+        ReleaseError: the release is not in order, not of the coordinator with the key that the label trusts, or no
+            longer the one that was looked at.
     """
     checked = check(directory, trusted_key)
+    if digest is not None and hashlib.sha256(checked.raw).hexdigest() != digest:
+        raise ReleaseError("The release was exchanged for another one meanwhile, which is not signed.")
     kept = tuple(each for each in checked.signatures if (each.role, each.name) != (Role.LABEL, label))
     own = Signature.make(identity, Role.LABEL, label, checked.raw)
     write_bytes(directory / SIGNATURE_FILE, encode((*kept, own)))

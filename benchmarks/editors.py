@@ -1,0 +1,297 @@
+"""How well gaps are mended and noise is taken off on unseen tracks, by editors, by classical methods, and how fast.
+
+Editors: as trained by `sottovoce simulate` over five labels of synthetic tracks (without privacy, and at ε = 8), from
+the public start where one is shipped. Tracks: synthetic ones of another seed, and, where `SOTTOVOCE_REPERTOIRE` names
+them, rendered scores. `SOTTOVOCE_EDITORS` names a folder to keep releases in, and to go on from.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.learned import LearnedRepairer
+from sottovoce.editing.repairer import LpcRepairer, Repairer
+from sottovoce.editing.spectral import Denoise
+from sottovoce.features.extract import default_spec
+from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
+from sottovoce.features.spec import View
+from sottovoce.features.spectrogram import FLOOR, magnitudes
+from sottovoce.models import parameters, registry
+from sottovoce.models.base import Batch
+from sottovoce.models.editor._observed import observe
+from sottovoce.models.start import default_init, first_parameters
+from sottovoce.release.load import Release, load
+from sottovoce_client.gradients import UnitGradients
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.simulate import simulate
+from sottovoce_simulations.synthesis import synthesise
+
+LABELS, TRACKS, ROUNDS = 5, 120, 10
+UNSEEN_LABELS, UNSEEN_TRACKS = 2, 20
+TRAINING_SEED, UNSEEN_SEED = 2026, 2027
+FAMILIES = ("cnn", "rnn")
+GAPS = (0.02, 0.05, 0.2, 0.5)
+NOISES = (0.0, 5.0, 10.0)
+CONTEXT = 2.0
+QUIET = 1e-3  # RMS of a gap that is not worth mending
+STEPS, BATCH = 3, 32
+
+Samples = NDArray[np.float64]
+SPEC, CONSTANTS = default_spec(View.SPECTROGRAM), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
+
+
+@dataclass(frozen=True)
+class Track:
+    """Audio `[frames, channels]` and its rate."""
+
+    audio: Samples
+    rate: int
+
+
+def run() -> dict[str, Any]:
+    """Repair, denoising and speed of every editor, beside classical methods and doing nothing."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(os.environ.get("SOTTOVOCE_EDITORS", temporary))
+        releases = trained(folder)
+        figures: dict[str, Any] = {"training": {name: told for name, (_, told) in releases.items()}}
+        for name, tracks in unseen(folder).items():
+            figures[name] = {
+                "tracks": len(tracks),
+                "repair": repair_figures(repairers(releases), tracks),
+                "denoise": denoise_figures({key: Denoise(release) for key, (release, _) in releases.items()}, tracks),
+            }
+        return figures | {"speed": {family: steps_a_second(family) for family in FAMILIES}}
+
+
+def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
+    """Releases of both families, with privacy and without, and what their training said; and the public starts."""
+    found: dict[str, tuple[Release, Any]] = {}
+    catalogues = folder / "catalogues"
+    if not catalogues.is_dir():
+        synthesise(catalogues, labels=LABELS, tracks=TRACKS, seed=TRAINING_SEED)
+    for family in FAMILIES:
+        if default_init("editor", family) == "public":
+            found[f"{family}, public start"] = (public(family), None)
+        for private in (False, True):
+            out = folder / f"{family}-{'private' if private else 'plain'}"
+            told = out / "figures.json"
+            if not told.is_file():
+                experiment = Experiment(
+                    catalogues,
+                    Scheme.parse("as-is"),
+                    task="editor",
+                    family=family,
+                    rounds=ROUNDS,
+                    private=private,
+                    seed=1,
+                )
+                told.write_text(json.dumps(simulate(experiment, out)["figures"], default=str))
+            figures = json.loads(told.read_text())
+            keys = ("loss", "repair_error", "interpolation_error", "denoise_error", "noise_error", "seconds", "epsilon")
+            name = f"{family}, ε = 8" if private else f"{family}, no privacy"
+            found[name] = (load(out / "release"), {key: figures[key] for key in keys})
+    return found
+
+
+def public(family: str) -> Release:
+    """The start that is shipped, in the shape of a release."""
+    from sottovoce.configure import configured
+
+    config = configured(task="editor", family=family, classes=("music", "speech"), labels=LABELS, seed=1)
+    kind = registry.family("editor", family)
+    model = parameters.model_of(kind, SPEC, len(config.classes), first_parameters(config))
+    manifest = SimpleNamespace(task="editor", family=family, features=SPEC, classes=config.classes)
+    return Release(cast(Any, manifest), "", True, kind, model, CONSTANTS)
+
+
+def unseen(folder: Path) -> dict[str, list[Track]]:
+    """Tracks that no editor has learned from, by where they come from."""
+    catalogues = folder / "unseen"
+    if not catalogues.is_dir():
+        synthesise(catalogues, labels=UNSEEN_LABELS, tracks=UNSEEN_TRACKS, seed=UNSEEN_SEED)
+    found = {"synthetic": _tracks(sorted(catalogues.rglob("*.flac")))}
+    if place := os.environ.get("SOTTOVOCE_REPERTOIRE"):
+        paths = sorted(Path(place).rglob("*.flac"))
+        rng = np.random.default_rng(0)  # the public starts have learned from the first ones in this order
+        found["rendered scores"] = _tracks([paths[number] for number in rng.permutation(len(paths))[-24:]])
+    return found
+
+
+def _tracks(paths: Sequence[Path]) -> list[Track]:
+    return [Track(*soundfile.read(path, always_2d=True)) for path in paths]
+
+
+class Interpolated(LearnedRepairer):
+    """The same way with the straight line between both sides in place of what a model says."""
+
+    name = "interpolation"
+
+    def levels(self, values: Tensor, missing: Tensor) -> Tensor:
+        """See `LearnedRepairer.levels`."""
+        none = torch.zeros(len(values), dtype=torch.bool)
+        return observe(values, missing.expand(len(values), -1), none).interpolated
+
+
+def repairers(releases: dict[str, tuple[Release, Any]]) -> dict[str, Repairer]:
+    """All methods by name."""
+    learned: dict[str, Repairer] = {name: LearnedRepairer(release) for name, (release, _) in releases.items()}
+    one = next(iter(releases.values()))[0]
+    return {"interpolation": Interpolated(one), "lpc": LpcRepairer(), **learned}
+
+
+def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: int = 0) -> dict[str, Any]:
+    """Means over the tracks' gaps (one of each length in a track): mel-SNR, log-spectral distance, SNR, and speed."""
+    rng, found = np.random.default_rng(seed), dict[str, dict[str, list[list[float]]]]()
+    for track in tracks:
+        for seconds in GAPS:
+            frames, context = round(seconds * track.rate), round(CONTEXT * track.rate)
+            if len(track.audio) <= 2 * context + frames:
+                continue
+            start = int(rng.integers(context, len(track.audio) - context - frames))
+            near = track.audio[start - context : start + frames + context]
+            gap = slice(context, context + frames)
+            if np.sqrt(np.mean(np.square(near[gap]))) < QUIET:
+                continue
+            for name, method in methods.items():
+                wide = round(method.context_seconds * track.rate)
+                before, after = near[max(0, gap.start - wide) : gap.start], near[gap.stop : gap.stop + wide]
+                begun = time.process_time()
+                mended = near.copy()
+                mended[gap] = method.fill(before, after, frames, track.rate)
+                spent = time.process_time() - begun
+                measured = [*_compared(near, mended, gap, track.rate), spent]
+                found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
+    names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
+    return {
+        gap: {
+            name: dict(zip(names, np.mean(values, axis=0).round(2).tolist(), strict=True)) | {"gaps": len(values)}
+            for name, values in methods_.items()
+        }
+        for gap, methods_ in found.items()
+    }
+
+
+def _compared(original: Samples, mended: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
+    """Mel-SNR and log-spectral distance of the frames whose middle lies in the gap, and the SNR of its samples; dB."""
+    analysis = Analysis(SPEC, CONSTANTS, rate)
+    one, other = (_mel(audio, analysis) for audio in (original, mended))
+    places = torch.arange(one.shape[2]) * analysis.hop
+    inside = (places >= gap.start - analysis.hop / 2) & (places < gap.stop + analysis.hop / 2)
+    one, other = one[:, :, inside], other[:, :, inside]
+    distance = (20 * torch.log10((one + FLOOR) / (other + FLOOR))).square().mean(dim=1).sqrt().mean()
+    return _snr(one.numpy(), other.numpy()), float(distance), _snr(original[gap], mended[gap])
+
+
+def _mel(audio: Samples, analysis: Analysis) -> Tensor:
+    found = analysis.spectrum(torch.from_numpy(np.ascontiguousarray(audio.T)).to(torch.float32))
+    return magnitudes(analysis.bands(found.abs()))
+
+
+def _snr(wanted: NDArray[np.floating], found: NDArray[np.floating]) -> float:
+    error = float(np.square(wanted - found).sum())
+    return float(10 * np.log10(np.square(wanted).sum() / max(error, 1e-12)))
+
+
+class Ideal(Denoise):
+    """The best gains of bands that there are: it is told the clean audio. No editor can do better this way."""
+
+    def __init__(self, release: Release, clean: Samples) -> None:
+        super().__init__(release)
+        self._clean = clean
+
+    def process(self, blocks: Iterator[Samples], sample_rate: int) -> Iterator[Samples]:
+        analysis = Analysis(SPEC, CONSTANTS, sample_rate)
+        for block in blocks:
+            audio, clean = (torch.from_numpy(each.T.copy()).to(torch.float32) for each in (block, self._clean))
+            spectrum = analysis.spectrum(audio)
+            gains = analysis.bands(analysis.spectrum(clean).abs()) - analysis.bands(spectrum.abs())
+            factors = 10 ** (analysis.bins(gains.clamp(max=0)) / 20)
+            yield analysis.audio(spectrum * factors, len(block)).numpy().T.astype(np.float64)
+
+
+def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: int = 0) -> dict[str, Any]:
+    """Means over the tracks under white noise: SI-SDR before and after, log-spectral distance, and speed."""
+    found: dict[str, dict[str, list[list[float]]]] = {}
+    for number, track in enumerate(tracks):
+        clean = track.audio[: round(8 * track.rate)]
+        if np.sqrt(np.mean(np.square(clean))) < QUIET:
+            continue
+        noise = np.random.default_rng([seed, number]).standard_normal(clean.shape)
+        for snr in NOISES:
+            noisy = clean + noise * np.sqrt(np.mean(np.square(clean))) * 10 ** (-snr / 20)
+            for name, effect in {"nothing": None, "ideal gains": Ideal(_any(effects), clean), **effects}.items():
+                begun = time.process_time()
+                heard = noisy if effect is None else np.concatenate(list(effect.process(iter([noisy]), track.rate)))
+                spent = time.process_time() - begun
+                measured = [_si_sdr(clean, heard), _distance(clean, heard, track.rate), spent * track.rate / len(clean)]
+                found.setdefault(f"{snr:.0f} dB", {}).setdefault(name, []).append(measured)
+    names = ("si_sdr_db", "log_spectral_distance_db", "seconds_a_second")
+    return {
+        snr: {
+            name: dict(zip(names, np.mean(values, axis=0).round(3).tolist(), strict=True))
+            for name, values in by.items()
+        }
+        for snr, by in found.items()
+    }
+
+
+def _any(effects: dict[str, Denoise]) -> Release:
+    return next(iter(effects.values()))._release
+
+
+def _distance(one: Samples, other: Samples, rate: int) -> float:
+    analysis = Analysis(SPEC, CONSTANTS, rate)
+    ratio = 20 * torch.log10((_mel(one, analysis) + FLOOR) / (_mel(other, analysis) + FLOOR))
+    return float(ratio.square().mean(dim=1).sqrt().mean())
+
+
+def _si_sdr(wanted: Samples, found: Samples) -> float:
+    """Scale-invariant signal-to-distortion ratio, dB (Le Roux et al., ICASSP 2019)."""
+    scaled = wanted * float((wanted * found).sum() / max(np.square(wanted).sum(), 1e-12))
+    return _snr(scaled, found)
+
+
+def steps_a_second(family: str) -> dict[str, float]:
+    """Training steps a second of one core, on batches of `BATCH` segments, with and without per-track clipping."""
+    torch.set_num_threads(1)
+    kind = registry.family("editor", family)
+    vector = parameters.initial(kind, SPEC, 1, 0)
+    features = torch.randn(BATCH, 1, SPEC.n_mels, SPEC.frames)
+    batch = Batch(features, torch.zeros(BATCH, dtype=torch.long), torch.ones(BATCH, 1, dtype=torch.bool))
+
+    def speed(clip: float | None) -> float:
+        gradients = UnitGradients(kind, parameters.model_of(kind, SPEC, 1, vector), clip)
+        return _rate(lambda: gradients.sum(batch, torch.ones(BATCH), torch.Generator().manual_seed(0)))
+
+    return {
+        "parameters": len(vector),
+        "batch": BATCH,
+        "private_steps_a_second": speed(1.0),
+        "plain_steps_a_second": speed(None),
+    }
+
+
+def _rate(work: Callable[[], object]) -> float:
+    work()
+    begun = time.process_time()
+    for _ in range(STEPS):
+        work()
+    return round(STEPS / (time.process_time() - begun), 3)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))

@@ -1,0 +1,118 @@
+"""Spectrograms of what editors make, beside what was there: `python -m benchmarks.editors_plots OUT TRACK [RELEASE]`.
+
+TRACK is an audio file; RELEASE a release of the task `editor`, without which the public start of `rnn` is used.
+`--vae` names a release to restyle by, and `--style` the style.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.editors import CONSTANTS, SPEC, Interpolated, Samples, Track, _tracks, public
+from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.extend import Extend
+from sottovoce.editing.learned import LearnedRepairer
+from sottovoce.editing.repairer import LpcRepairer
+from sottovoce.editing.spectral import Denoise
+from sottovoce.release.load import Release, load
+
+GAP_AT, GAP_SECONDS, SNR = 4.0, 0.2, 5.0
+LOWEST_DB, HIGHEST_DB = -80.0, 0.0
+
+
+def draw(path: Path, rate: int, panels: dict[str, Samples], marks: tuple[float, ...] = (), begin: float = 0.0) -> None:
+    """Mel spectrograms one below the other, with a line at each mark (s)."""
+    import torch
+
+    analysis = Analysis(SPEC, CONSTANTS, rate)
+    figure = Figure(figsize=(9, 1.7 * len(panels) + 0.4), layout="constrained")
+    rows = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
+    for axes, (name, audio) in zip(rows, panels.items(), strict=True):
+        mono = torch.from_numpy(audio.mean(axis=1)[None].copy()).to(torch.float32)
+        levels = analysis.bands(analysis.spectrum(mono).abs())[0].numpy()
+        end = begin + len(audio) / rate
+        extent = (begin, end, 0, len(levels))
+        axes.imshow(levels, origin="lower", aspect="auto", extent=extent, vmin=LOWEST_DB, vmax=HIGHEST_DB, cmap="magma")
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_ylabel("band")
+        for mark in marks:
+            axes.axvline(mark, color="cyan", linewidth=0.7, linestyle=":")
+    axes.set_xlabel("seconds")
+    figure.savefig(path, dpi=80)
+
+
+def repaired(out: Path, track: Track, release: Release) -> None:
+    """A gap of 200 ms, mended in three ways."""
+    start, frames = round(GAP_AT * track.rate), round(GAP_SECONDS * track.rate)
+    context = 2 * track.rate
+    before, after = track.audio[start - context : start], track.audio[start + frames : start + frames + context]
+    whole = np.concatenate([before, track.audio[start : start + frames], after])
+    panels = {"as it was": whole, "with a gap": np.concatenate([before, np.zeros_like(whole[:frames]), after])}
+    for name, method in {
+        "linear prediction": LpcRepairer(),
+        "interpolated": Interpolated(release),
+        "editor": LearnedRepairer(release),
+    }.items():
+        panels[name] = np.concatenate([before, method.fill(before, after, frames, track.rate), after])
+    part = slice(track.rate, -track.rate)
+    begin = GAP_AT - 1
+    draw(
+        out / "repair.png",
+        track.rate,
+        {name: audio[part] for name, audio in panels.items()},
+        (GAP_AT, GAP_AT + GAP_SECONDS),
+        begin,
+    )
+
+
+def denoised(out: Path, track: Track, release: Release) -> None:
+    """White noise at 5 dB."""
+    clean = track.audio[: 8 * track.rate]
+    noise = np.random.default_rng(0).standard_normal(clean.shape) * np.sqrt(np.mean(np.square(clean)))
+    noisy = clean + noise * 10 ** (-SNR / 20)
+    found = np.concatenate(list(Denoise(release).process(iter([noisy]), track.rate)))
+    draw(out / "denoise.png", track.rate, {"as it was": clean, "under noise, 5 dB": noisy, "denoised": found})
+
+
+def extended(out: Path, track: Track, release: Release) -> None:
+    """Three seconds after the first five."""
+    heard = track.audio[: 5 * track.rate]
+    found = np.concatenate(list(Extend(release, 3).process(iter([heard]), track.rate)))
+    draw(
+        out / "extend.png",
+        track.rate,
+        {"as it was": track.audio[: 8 * track.rate], "extended after 5 s": found},
+        (5.0,),
+    )
+
+
+def restyled(out: Path, track: Track, vae: Release, style: str) -> None:
+    """All of the way to another style."""
+    from sottovoce.editing.restyle import Restyle
+
+    heard = track.audio[: 8 * track.rate]
+    found = np.concatenate(list(Restyle(vae, style).process(iter([heard]), track.rate)))
+    draw(out / "restyle.png", track.rate, {"as it was": heard, f"restyled: {style}": found})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("track", type=Path)
+    parser.add_argument("release", type=Path, nargs="?")
+    parser.add_argument("--vae", type=Path)
+    parser.add_argument("--style", default="")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    track = _tracks([options.track])[0]
+    release = load(options.release) if options.release else public("rnn")
+    for claim in (repaired, denoised, extended):
+        claim(options.out, track, release)
+    if options.vae:
+        restyled(options.out, track, load(options.vae), options.style)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""One audit: samples of a release, and excerpts to calibrate by, compared with every track that was trained on."""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from sottovoce.configure import HOLDOUT
+from sottovoce.errors import CatalogueError, PrivacyError
+from sottovoce.release.load import Release
+from sottovoce_client.catalogue import Progress, Track, holdout
+from sottovoce_client.catalogue.split import Split, group_of
+from sottovoce_client.copying import TASKS
+from sottovoce_client.copying.calibrate import Bounds, bounds, expect_enough
+from sottovoce_client.copying.compare import NOWHERE, Closest
+from sottovoce_client.copying.excerpt import Excerpt, at, excerpts, longest_start
+from sottovoce_client.copying.samples import Sample, samples
+from sottovoce_client.copying.store import SketchStore
+from sottovoce_client.diary import What
+from sottovoce_client.home import LabelHome
+from sottovoce_client.policy import Policy
+from sottovoce_client.prepare import usable_tracks
+
+MOST_TRACKS = 64
+"""To calibrate by, drawn at random where there are more."""
+EXCERPTS_A_TRACK = 4
+"""Of these tracks, from anywhere in each."""
+
+Stages = Callable[[str], AbstractContextManager[Progress | None]]
+"""Opened for each stage of an audit by its name, such as `sottovoce_client.commands.common.bar`."""
+
+
+class CopiesFound(PrivacyError):
+    """A release makes music that is too close to this label's own."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """For the label's own people: a sample that is too close to one of their tracks."""
+
+    sample: Sample
+    track: Path
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an audit has found, for the label's own people. Of all this, only `passed` may leave.
+
+    Args:
+        samples: that were made.
+        copied: samples of which a part is too close to a track.
+        tracks: that were trained on, and compared with.
+        bounds: what was too close, and what says so.
+        matches: each copied sample and what it is closest to.
+    """
+
+    samples: int
+    copied: int
+    tracks: int
+    bounds: Bounds
+    matches: tuple[Match, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was copied."""
+        return not self.copied
+
+
+def audit(
+    home: LabelHome,
+    release: Release,
+    policy: Policy,
+    *,
+    workers: int | None = None,
+    stage: Stages = lambda _: nullcontext(None),
+) -> Findings:
+    """Audit a release.
+
+    Args:
+        home: the label's.
+        release: loaded, and thereby checked.
+        policy: how many samples, and how seldom a false alarm.
+        workers: processes that compute sketches.
+        stage: shows progress.
+
+    Raises:
+        ReleaseError: the release is of a task that makes nothing, or makes no sound.
+        CatalogueError: there is nothing to compare with, or too little to calibrate by.
+    """
+    release.expect_task(*TASKS)
+    with stage("reading") as progress:
+        split = tracks_of(home, release, workers=workers, progress=progress)
+    store = SketchStore(home.cache)
+    with stage("indexing") as progress:
+        store.fill((*split.train, *split.held_out), workers=workers, progress=progress)
+    calibrating = _to_calibrate_by(store, split)
+    expect_enough(len(calibrating) // EXCERPTS_A_TRACK)
+    made: list[Sample] = []
+    tested: list[Excerpt] = []
+    of: list[int] = []
+    with stage("making samples") as progress:
+        for number, (sample, sketched) in enumerate(samples(release, policy.audit_samples, progress or _silence)):
+            made.append(sample)
+            found = list(excerpts(sketched))
+            tested += found
+            of += [number] * len(found)
+    groups = [*[None] * len(tested), *(group for _, group in calibrating)]
+    compared, seen = Closest([*tested, *(excerpt for excerpt, _ in calibrating)], groups), []
+    with stage("comparing") as progress:
+        for number, (track, sketched) in enumerate(store.load(split.train)):
+            compared.look_at(number, sketched, group_of(track))
+            seen.append(track)
+            (progress or _silence)(number + 1, len(split.train))
+    if not seen:
+        raise CatalogueError("No track that was trained on can be read any more.")
+    end = len(tested)
+    known = (compared.near[end:] != NOWHERE).nonzero()[0]  # not: where everything is by one artist
+    found_bounds = bounds(
+        compared.distances[end:][known],
+        compared.shares[end:][known],
+        known // EXCERPTS_A_TRACK,
+        excerpts=end,
+        false_alarms=policy.audit_false_alarms,
+    )
+    copied = found_bounds.exceeded(compared.distances[:end], compared.shares[:end]).nonzero()[0]
+    by_distance = compared.distances[:end] < found_bounds.distance
+    matches: dict[int, Match] = {}
+    for excerpt in sorted(copied, key=lambda number: float(compared.distances[number])):
+        track_number = int(compared.near[excerpt] if by_distance[excerpt] else compared.alike[excerpt])
+        if track_number != NOWHERE:
+            matches.setdefault(of[excerpt], Match(made[of[excerpt]], seen[track_number].path))
+    return Findings(
+        len(made), len({of[excerpt] for excerpt in copied}), len(seen), found_bounds, tuple(matches.values())
+    )
+
+
+def tracks_of(
+    home: LabelHome, release: Release, *, workers: int | None = None, progress: Progress | None = None
+) -> Split:
+    """What this label has trained a release on, and what it held out, as training itself tells them apart.
+
+    Raises:
+        CatalogueError: it has trained on nothing.
+    """
+    manifest = release.manifest
+    usable = usable_tracks(home, manifest.task, workers=workers, progress=progress)
+    tracks = [track for track in usable if track.style in manifest.classes]
+    if not tracks:
+        raise CatalogueError("This label has no track of the release's styles that consents to its purpose.")
+    split = holdout(tracks, _share_held_out(home, manifest.run), key=home.split_key_file.read_bytes())
+    if not split.train:
+        raise CatalogueError("This label has trained on no track of the release's styles.")
+    return split
+
+
+def _share_held_out(home: LabelHome, run: str) -> float:
+    """As the run had it; of a run that this label was not in, as runs have it."""
+    joined = [note for note in home.diary.notes() if note.what is What.JOINED and note.run == run]
+    share = joined[-1].details.get("holdout") if joined else None
+    return share if isinstance(share, float) and 0 < share < 1 else HOLDOUT
+
+
+def _to_calibrate_by(store: SketchStore, split: Split) -> list[tuple[Excerpt, str]]:
+    """`EXCERPTS_A_TRACK` of each of some tracks, held-out ones first, and of each excerpt the track's group."""
+    system = random.SystemRandom()
+    tracks: list[Track] = []
+    for some in (split.held_out, split.train):
+        tracks += system.sample(some, len(some))
+    found: list[tuple[Excerpt, str]] = []
+    for track, sketched in store.load(tracks):
+        last = longest_start(sketched)
+        if last >= 0:
+            group = group_of(track)
+            found += [(at(sketched, system.uniform(0, last)), group) for _ in range(EXCERPTS_A_TRACK)]
+        if len(found) == MOST_TRACKS * EXCERPTS_A_TRACK:
+            break
+    return found
+
+
+def _silence(done: int, total: int) -> None:
+    """Tell nobody."""

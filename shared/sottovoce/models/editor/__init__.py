@@ -1,0 +1,1 @@
+"""Editors: what is missing from a spectrogram is filled in, and noise is taken off it."""

@@ -1,0 +1,94 @@
+"""What both families of editors share: all but the network."""
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sottovoce.features.normalisation import CLIP
+from sottovoce.features.spec import View
+from sottovoce.features.spectrogram import FLOOR
+from sottovoce.models.base import Editor, Recipe
+from sottovoce.models.editor._corruption import corrupted
+from sottovoce.models.editor._noise import Levels
+from sottovoce.models.editor._observed import observe, restored
+
+SMOOTH = 0.2
+"""Of a band's deviation, below which errors count by their square."""
+
+
+class Network(Protocol):
+    """A network that says of a spectrogram how it is made whole."""
+
+    levels: Levels
+
+    def __call__(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
+        """`[batch, MAPS, bands, frames]` from the parts of `Observed`."""
+        ...
+
+
+class SpectralEditor(Editor):
+    """Learns to undo what is done to each example; how wrong it is counts in deviations of a band."""
+
+    task = "editor"
+    view = View.SPECTROGRAM
+    learning_rate = 0.5
+    """Without privacy, with momentum."""
+
+    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+        """With privacy large batches, since noise is added once a step."""
+        if shared:
+            return Recipe(
+                rounds=40,
+                local_steps=1,
+                batch_size=500,
+                learning_rate=20.0,
+                momentum=0.0,
+                max_grad_norm=1.0,
+                segments_per_track=1,
+                update_clip=100.0,
+                ring_bits=32,
+                server_optimizer="fedadam",
+                server_learning_rate=0.01,
+            )
+        return Recipe(
+            rounds=20,
+            local_steps=2 if private else 16,
+            batch_size=96 if private else 16,
+            learning_rate=0.1 if private else self.learning_rate,
+            momentum=0.0 if private else 0.9,
+            max_grad_norm=1.0,
+            segments_per_track=1,
+            update_clip=20.0,
+            ring_bits=24,
+            server_optimizer="fedavg",
+            server_learning_rate=1.0,
+        )
+
+    def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.
+
+        What is loud counts more.
+        """
+        del targets  # a gap is mended by what is around it, whatever the style
+        levels = cast(Network, model).levels
+        example = corrupted(levels, features, generator)
+        observed = example.observed
+        found = restored(observed, model(observed.left, observed.right, observed.conditions))
+        errors = functional.smooth_l1_loss(found, example.clean, beta=SMOOTH, reduction="none")
+        weights = _heard(levels, example.clean) * example.counted[:, None]
+        return (errors * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
+
+    def restore(self, model: nn.Module, values: Tensor, missing: Tensor, noisy: Tensor) -> Tensor:
+        """See `Editor.restore`."""
+        observed = observe(values, missing, noisy)
+        with torch.no_grad():
+            maps = model(observed.left, observed.right, observed.conditions)
+            return restored(observed, maps).clamp(-CLIP, CLIP)
+
+
+def _heard(levels: Levels, clean: Tensor) -> Tensor:
+    """How much each number counts, `[batch, bands, frames]`: one half alike, one half by the root of its magnitude."""
+    roots = (levels.magnitudes(clean) + FLOOR).sqrt()
+    return 1 + roots / roots.mean(dim=(1, 2), keepdim=True)

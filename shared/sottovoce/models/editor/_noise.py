@@ -1,0 +1,98 @@
+"""Noise as it shows in a spectrogram, so that editors learn from spectrograms alone what noise does to music."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sottovoce.features.normalisation import CLIP, SpectrogramNormalisation, for_spec
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.spectrogram import FLOOR, magnitudes, mel_bank
+
+LEAST_SNR, LARGEST_SNR = -5.0, 25.0
+"""dB, of the noise that is put on an example."""
+STEEPEST, FLATTEST = -6.0, 2.0
+"""dB an octave: from brown noise to a little brighter than white."""
+QUIETEST, LOUDEST = -9.0, 3.0
+"""dB by which an example is made quieter or louder: music of one loudness has parts of another."""
+_RAYLEIGH_MEAN, _RAYLEIGH_DEVIATION = 0.886, 0.463
+_LOUDEST_DB, _QUIETEST_DB = 60.0, -120.0
+_OVERLAP = (0.45, 0.78, 0.45)
+"""Neighbouring frames share most of their samples, and so of their noise."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The way between normalised numbers and magnitudes, and how much of each band is one of noise.
+
+    Args:
+        mean: of each band, dB, `[bands]`.
+        std: of each band, dB, `[bands]`.
+        widths: the filters' sums, in bins, `[bands]`.
+        energies: the filters' sums of squares, `[bands]`.
+        octaves: the bands' frequencies, in octaves above 1 kHz, `[bands]`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    widths: Tensor
+    energies: Tensor
+    octaves: Tensor
+
+    @classmethod
+    def of(cls, spec: FeatureSpec) -> "Levels":
+        """Those of a spec and of the constants that it names."""
+        bank, constants = mel_bank(spec), for_spec(spec, None)
+        mean, std = torch.zeros(spec.n_mels), torch.ones(spec.n_mels)
+        if isinstance(constants, SpectrogramNormalisation):
+            mean, std = constants.mean, constants.std
+        widths = bank.sum(dim=1).clamp(min=0.1)
+        bins = torch.arange(bank.shape[1]) * (spec.sample_rate / spec.n_fft)
+        centres = (bank @ bins / widths).clamp(min=spec.f_min, max=spec.f_max)
+        return cls(mean, std, widths, bank.square().sum(dim=1), torch.log2(centres.clamp(min=1.0) / 1000))
+
+    def magnitudes(self, values: Tensor) -> Tensor:
+        """Mel magnitudes of normalised spectrograms `[batch, bands, frames]`."""
+        levels = values * self.std[:, None] + self.mean[:, None]
+        return magnitudes(levels.clamp(_QUIETEST_DB, _LOUDEST_DB))
+
+    def values(self, found: Tensor) -> Tensor:
+        """Normalised spectrograms of mel magnitudes."""
+        levels = 20 * torch.log10(found + FLOOR)
+        return ((levels - self.mean[:, None]) / self.std[:, None]).clamp(-CLIP, CLIP)
+
+
+def with_noise(levels: Levels, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each example under noise of its own loudness and colour, and the same without it: normalised, both as loud.
+
+    Args:
+        levels: what the spectrograms are normalised by.
+        clean: `[batch, bands, frames]`.
+        generator: of every draw.
+    """
+    batch, bands, frames = clean.shape
+    snr, slope, gain = torch.rand(3, batch, 1, 1, generator=generator)
+    snr = LEAST_SNR + (LARGEST_SNR - LEAST_SNR) * snr
+    slope = STEEPEST + (FLATTEST - STEEPEST) * slope
+    found = levels.magnitudes(clean)
+    colour = 10 ** (slope * levels.octaves[:, None] / 20)
+    power = (found.square() / levels.widths[:, None]).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
+    noise_power = (colour.square() * levels.widths[:, None]).sum(dim=1, keepdim=True)
+    deviation = colour * (power / noise_power).sqrt() * 10 ** (-snr / 20)
+    # How loud the whole is does not change with the noise: a track is brought to one loudness with it.
+    louder = 10 ** ((QUIETEST + (LOUDEST - QUIETEST) * gain) / 20) / (1 + 10 ** (-snr / 10)).sqrt()
+    heard = _noise(levels, (batch, bands, frames), generator) * deviation
+    phases = torch.cos(2 * torch.pi * torch.rand(batch, bands, frames, generator=generator))
+    apart = phases / levels.widths.clamp(min=1.0).sqrt()[:, None]
+    mixed = (found.square() + heard.square() + 2 * found * heard * apart).clamp(min=0).sqrt()
+    return levels.values(mixed * louder), levels.values(found * louder)
+
+
+def _noise(levels: Levels, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Mel magnitudes of white noise whose bins have power 1."""
+    batch, bands, frames = shape
+    drawn = torch.randn(batch * bands, 1, frames + 2, generator=generator)
+    drawn = functional.conv1d(drawn, torch.tensor(_OVERLAP).view(1, 1, 3)).view(shape)
+    mean = _RAYLEIGH_MEAN * levels.widths
+    return (mean[:, None] + _RAYLEIGH_DEVIATION * levels.energies.sqrt()[:, None] * drawn).clamp(min=0)

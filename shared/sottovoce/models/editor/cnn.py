@@ -1,0 +1,81 @@
+"""`cnn`: a U-Net (Ronneberger et al., MICCAI 2015) on the spectrogram."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.editor._family import SpectralEditor
+from sottovoce.models.editor._noise import Levels
+from sottovoce.models.editor._observed import CONDITIONS, MAPS
+
+CHANNELS = (12, 24, 32, 48)
+FOLD = 2
+"""So many rows and columns of the spectrogram are channels of one place: no map is as large as the spectrogram."""
+SHRINK = 16
+"""Bands and frames that become one place of the coarsest map."""
+GROUPS = 4
+
+
+def convolved(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """A convolution, GroupNorm (it must not look beyond an example), and tanh, which is bounded."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.GroupNorm(GROUPS, outputs), nn.Tanh()
+    )
+
+
+class UNet(nn.Module):
+    """Three times down, three times up, with few channels where maps are large: there per-example gradients cost."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self.levels = Levels.of(spec)
+        first, second, third, fourth = CHANNELS
+        self.begin = convolved(2 * FOLD * FOLD + CONDITIONS * FOLD, first)
+        self.down = nn.ModuleList(
+            [convolved(first, second, 2), convolved(second, third, 2), convolved(third, fourth, 2)]
+        )
+        self.middle = convolved(fourth, fourth)
+        self.up = nn.ModuleList(
+            [convolved(fourth + third, third), convolved(third + second, second), convolved(second + first, first)]
+        )
+        self.out = nn.Conv2d(first, MAPS * FOLD * FOLD, 3, padding=1)
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.constant_(cast(Tensor, self.out.bias), 0.0)
+
+    def forward(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
+        """Maps `[batch, MAPS, bands, frames]`."""
+        bands, frames = left.shape[1:]
+        missing = (0, -frames % SHRINK, 0, -bands % SHRINK)
+        spectra = functional.pad(torch.stack([left, right], dim=1), missing, mode="replicate")
+        told = functional.pad(conditions[:, :, None], (*missing[:2], 0, 0), mode="replicate")
+        folded = functional.pixel_unshuffle(spectra, FOLD)
+        told = told.reshape(*told.shape[:3], -1, FOLD).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        found = self.begin(torch.cat([folded, told.expand(-1, -1, folded.shape[2], -1)], dim=1))
+        beside = []
+        for layer in self.down:
+            beside.append(found)
+            found = layer(found)
+        found = self.middle(found)
+        for layer in self.up:
+            # Larger, joined with what was that large, and convolved: Opacus has no rule for transposed convolutions.
+            found = layer(torch.cat([functional.interpolate(found, scale_factor=2.0), beside.pop()], dim=1))
+        maps: Tensor = functional.pixel_shuffle(self.out(found), FOLD)[:, :, :bands, :frames]
+        return maps
+
+
+class Cnn(SpectralEditor):
+    """Any number of frames will do, and of bands."""
+
+    name = "cnn"
+    learning_rate = 0.1
+
+    def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
+        """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
+        del classes
+        return UNet(spec)
+
+
+FAMILY = Cnn()

@@ -1,0 +1,54 @@
+"""`rnn`: two recurrent networks over the frames, one from each side."""
+
+import torch
+from opacus.layers import DPGRU
+from torch import Tensor, nn
+
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.editor._family import SpectralEditor
+from sottovoce.models.editor._noise import Levels
+from sottovoce.models.editor._observed import CONDITIONS, MAPS
+
+BAND_CODE, HIDDEN, BASIS = 48, 64, 32
+
+
+class Recurrent(nn.Module):
+    """A bidirectional GRU over codes of what is known at each frame; its maps are combinations of learned spectra."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self.levels = Levels.of(spec)
+        self.encode = nn.Linear(spec.n_mels, BAND_CODE)
+        self.gru = DPGRU(2 * BAND_CODE + CONDITIONS, HIDDEN, batch_first=True, bidirectional=True)
+        self.coefficients = nn.Linear(2 * HIDDEN, MAPS * BASIS)
+        self.spectra = nn.ModuleList(_faint(nn.Linear(BASIS, spec.n_mels)) for _ in range(MAPS))
+
+    def forward(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
+        """Maps `[batch, MAPS, bands, frames]`."""
+        codes = torch.tanh(self.encode(torch.stack([left, right], dim=1).transpose(2, 3)))
+        known = torch.cat([codes[:, 0], codes[:, 1], conditions.transpose(1, 2)], dim=2)
+        states, _ = self.gru(known)
+        parts = torch.tanh(self.coefficients(states)).chunk(MAPS, dim=2)
+        maps = [layer(part) for layer, part in zip(self.spectra, parts, strict=True)]
+        return torch.stack(maps, dim=1).transpose(2, 3)
+
+
+def _faint(layer: nn.Linear) -> nn.Linear:
+    """One that says almost nothing before it has learned: then gaps are interpolated."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Rnn(SpectralEditor):
+    """Any number of frames will do, and of bands."""
+
+    name = "rnn"
+
+    def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
+        """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
+        del classes
+        return Recurrent(spec)
+
+
+FAMILY = Rnn()

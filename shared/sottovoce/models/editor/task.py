@@ -1,0 +1,96 @@
+"""What the training of editors measures: each family's own loss on held-out tracks, and what it is worth."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sottovoce.models.base import Batch, Editor, Family, Task
+from sottovoce.models.editor._family import Network
+from sottovoce.models.editor._noise import with_noise
+from sottovoce.models.editor._observed import observe
+
+MILLIONTHS, THOUSANDTHS = 1_000_000, 1_000
+WORST_LOSS, WORST_ERROR = 100.0, 100.0
+"""A track counts as no worse than this: its loss, and its errors in dB."""
+GAP = 13
+"""Frames that are mended when it is measured how well: those that a gap of 200 ms touches."""
+ERRORS = ("repair_error", "interpolation_error", "denoise_error", "noise_error")
+"""Mean errors in dB: where a gap was mended by the model and by interpolation, and of music under noise after the model
+and before it."""
+_SEED = 1
+
+
+class EditorTask(Task):
+    """Sums tracks and losses of each style, and errors in dB over all. A track counts by the mean over its segments."""
+
+    name = "editor"
+
+    def counters(self, classes: int) -> tuple[str, ...]:
+        """Held-out tracks of each style, their summed loss in millionths, and the four errors in thousandths of dB."""
+        numbers = range(classes)
+        return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers), *ERRORS)
+
+    def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
+        """Counters of a batch, `[2 · classes + 4]`. Draws are the same each time, so that models can be compared."""
+        segments, track = batch.mask.sum(dim=1), batch.mask.nonzero()[:, 0]
+        features = batch.features[batch.mask]
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(_SEED)
+            losses = family.losses(model, features, batch.targets[track], generator)[:, None]
+            errors = _errors(cast(Editor, family), model, features)
+        worst = torch.tensor([WORST_LOSS] + [WORST_ERROR] * len(ERRORS), dtype=torch.float64)
+        found = torch.cat([losses, errors], dim=1).to(torch.float64)
+        # A broken model (NaN) counts as the worst one, not as none.
+        bounded = torch.minimum(torch.where(found.isnan(), worst, found), worst)
+        of_track = torch.zeros(len(segments), len(worst), dtype=torch.float64).index_add_(0, track, bounded)
+        of_track = of_track / segments[:, None]
+        counted = torch.zeros(2, classes, dtype=torch.int64)
+        counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
+        counted[1].index_add_(0, batch.targets, (of_track[:, 0] * MILLIONTHS).round().long())
+        whole = (of_track[:, 1:] * THOUSANDTHS).round().long().sum(dim=0)
+        flat: NDArray[np.int64] = torch.cat([counted.flatten(), whole]).numpy()
+        return flat
+
+    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
+        """`tracks`, their mean `loss`, `loss_by_style` (None for a style that no label holds out), and `ERRORS`."""
+        tracks, losses = sums[: 2 * len(classes)].reshape(2, len(classes)).astype(np.float64)
+        count = max(tracks.sum(), 1)
+        errors = sums[2 * len(classes) :].astype(np.float64) / THOUSANDTHS / count
+        return {
+            "tracks": int(tracks.sum()),
+            "loss": float(losses.sum() / MILLIONTHS / count),
+            "loss_by_style": {
+                name: float(loss / MILLIONTHS / number) if number else None
+                for name, loss, number in zip(classes, losses, tracks, strict=True)
+            },
+            **{name: float(error) for name, error in zip(ERRORS, errors, strict=True)},
+        }
+
+
+def _errors(family: Editor, model: nn.Module, features: Tensor) -> Tensor:
+    """`ERRORS` of each segment, `[segments, 4]`: with a gap in its middle, and under noise."""
+    levels = cast(Network, model).levels
+    count, _, frames = features.shape
+    places = torch.arange(frames)
+    begin = max(0, (frames - GAP) // 2)
+    missing = ((places >= begin) & (places < begin + GAP)).expand(count, frames)
+    clean = torch.zeros(count, dtype=torch.bool)
+    mended = family.restore(model, features, missing, clean)
+    interpolated = observe(features, missing, clean).interpolated
+    heard, wanted = with_noise(levels, features, torch.Generator().manual_seed(_SEED))
+    denoised = family.restore(model, heard, torch.zeros_like(missing), ~clean)
+    gap = missing[0]
+    differences = (
+        (mended - features)[:, :, gap],
+        (interpolated - features)[:, :, gap],
+        denoised - wanted,
+        heard - wanted,
+    )
+    return torch.stack([(part.abs() * levels.std[:, None]).mean(dim=(1, 2)) for part in differences], dim=1)
+
+
+TASK = EditorTask()

@@ -1,0 +1,214 @@
+"""A label with a synthetic catalogue, music that is not in it, and copies of what is."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sottovoce.agreement import Agreement, Member
+from sottovoce.audio import read
+from sottovoce.cli import app
+from sottovoce.identity import Identity
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.release.load import load
+from sottovoce.release.write import Provenance, write
+from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce_client.catalogue import holdout, scan
+from sottovoce_client.copying import samples
+from sottovoce_client.home import LabelHome
+from sottovoce_client.policy import Policy
+from sottovoce_client.policy_file import policy_text
+from sottovoce_client.prepare import usable_tracks
+from sottovoce_simulations.synthesis import synthesise
+
+STYLES = ("blues", "chorale", "waltz")
+RATE = 22_050
+SECONDS = 10.0
+NAME = "blue-note"
+RUN = bytes(range(16))
+
+
+def _music(folder: Path, tracks: int, seed: int) -> Path:
+    made = synthesise(folder, labels=1, tracks=tracks, seconds=(11, 13), seed=seed, styles=STYLES, skew=100.0)
+    return folder / made.labels[0]
+
+
+def _consenting(catalogue: Path) -> Path:
+    sheet = catalogue / "catalogue.csv"
+    with sheet.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with sheet.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "consent": "generator"} for row in rows)
+    return catalogue
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory):
+    return _consenting(_music(tmp_path_factory.mktemp("catalogue") / "music", 60, seed=5))
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory):
+    """Ten seconds each of tracks by artists who are in no catalogue, `[samples]` at `RATE`."""
+    folder = _music(tmp_path_factory.mktemp("strangers") / "music", 24, seed=6)
+    tracks = scan(folder, index=folder / ".index.sqlite", workers=1).tracks
+    return [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
+
+
+@pytest.fixture(scope="session")
+def policy():
+    return Policy(
+        tasks=frozenset({"generator"}), families=frozenset({"rnn"}), purposes=frozenset({"generator"}), audit_samples=2
+    )
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def home_of(tmp_path, policy, cache):
+    def make(*catalogues, cache=cache, policy=policy, name="home"):
+        return LabelHome.create(
+            tmp_path / name,
+            name=NAME,
+            catalogues=catalogues,
+            cache=cache,
+            split_key=b"a key that holds out enough",
+            policy=policy_text(policy),
+        )
+
+    return make
+
+
+@pytest.fixture
+def home(home_of, catalogue):
+    return home_of(catalogue)
+
+
+@pytest.fixture
+def split(home):
+    """What the label trains on, and what it holds out."""
+    return holdout(usable_tracks(home, "generator"), 0.2, key=home.split_key_file.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def coordinator():
+    return Identity.generate()
+
+
+@pytest.fixture(scope="session")
+def config():
+    return TrainingConfig(
+        task="generator",
+        family="rnn",
+        classes=STYLES,
+        feature_spec=registry.spec_of("generator", "rnn").digest,
+        rounds=2,
+        local_steps=1,
+        batch_size=8,
+        learning_rate=0.1,
+        momentum=0.0,
+        max_grad_norm=1.0,
+        private=True,
+        epsilon=8.0,
+        delta=1e-5,
+        unit=Unit.TRACK,
+        shared=None,
+        balance=Balance.NONE,
+        segments_per_track=1,
+        update_clip=1.0,
+        ring_bits=32,
+        server_optimizer="fedavg",
+        server_learning_rate=1.0,
+        holdout=0.2,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def publish(tmp_path, coordinator, config):
+    """Publishes a release of a run: `publish(agreement, run=…, config=…, vector=…)`."""
+
+    def make(agreement=None, *, run=RUN, config=config, vector=None, name="release"):
+        spec = registry.spec_of(config.task, config.family)
+        if vector is None:
+            vector = initial(registry.family(config.task, config.family), spec, len(config.classes), 1)
+        if agreement is None:
+            others = (Member(f"label-{number}", Identity.generate().public_key) for number in range(3))
+            agreement = Agreement("test", coordinator.public_key, tuple(others))
+        provenance = Provenance(config, spec, agreement, run, 2, [(8.0, 1e-5)] * 3, seeded=False)
+        write(tmp_path / name, provenance, vector, coordinator, name="music")
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def release(publish):
+    return load(publish())
+
+
+@pytest.fixture
+def makes(monkeypatch):
+    """Puts audio, piece after piece in turn, in the place of what a release would make."""
+
+    def use(pieces):
+        count = iter(range(10_000))
+        monkeypatch.setattr(samples, "generate", lambda *_, **__: pieces[next(count) % len(pieces)])
+
+    return use
+
+
+def _noisy(audio, decibels):
+    noise = np.random.default_rng(0).standard_normal(len(audio)).astype(np.float32)
+    return audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)
+
+
+def _through(audio, rate):
+    return librosa.resample(librosa.resample(audio, orig_sr=RATE, target_sr=rate), orig_sr=rate, target_sr=RATE)
+
+
+COPIES = {
+    "exact": lambda audio: audio,
+    "resampled": lambda audio: _through(audio, 16_000),
+    "a semitone higher": lambda audio: librosa.effects.pitch_shift(audio, sr=RATE, n_steps=1),
+    "a semitone lower": lambda audio: librosa.effects.pitch_shift(audio, sr=RATE, n_steps=-1),
+    "5 % slower": lambda audio: librosa.effects.time_stretch(audio, rate=1 / 1.05),
+    "5 % faster": lambda audio: librosa.effects.time_stretch(audio, rate=1.05),
+    "under noise": lambda audio: _noisy(audio, 10.0),
+    "quiet": lambda audio: 0.02 * audio,
+}
+
+
+@pytest.fixture(params=COPIES, ids=lambda name: name.replace(" ", "-"))
+def copied(request):
+    """A way to copy audio."""
+    return COPIES[request.param]
+
+
+@pytest.fixture
+def run():
+    """Runs `sottovoce …`; (exit code, stdout, stderr)."""
+
+    def invoke(*arguments):
+        result = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, [str(each) for each in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        return result.exit_code, result.stdout, result.stderr
+
+    return invoke
+
+
+@pytest.fixture
+def empty_cache(tmp_path):
+    yield tmp_path / "own-cache"
+    shutil.rmtree(tmp_path / "own-cache", ignore_errors=True)

@@ -1,0 +1,197 @@
+"""Planted copies are found, at several seeds; music that is none of the label's passes."""
+
+import logging
+import shutil
+import stat
+
+import numpy as np
+import pytest
+
+from sottovoce.audio import read
+from sottovoce.errors import CatalogueError, ReleaseError
+from sottovoce_client.copying.audit import audit
+from sottovoce_client.copying.calibrate import bounds
+from sottovoce_client.copying.compare import closest
+from sottovoce_client.copying.excerpt import at, excerpts, longest_start
+from sottovoce_client.copying.sketch import resampled, sketch, sketch_file
+from sottovoce_client.copying.store import SketchStore
+
+RATE = 22_050
+LENGTH = 10 * RATE
+
+
+def piece(track, rng):
+    audio = read(track.path, RATE).numpy()
+    start = int(rng.integers(0, len(audio) - LENGTH + 1))
+    return audio[start : start + LENGTH]
+
+
+def test_one_copy_among_others_music_is_found(home, release, policy, split, strangers, makes, copied):
+    rng = np.random.default_rng(1)
+    track = split.train[int(rng.integers(len(split.train)))]
+    makes([*strangers[:3], np.asarray(copied(piece(track, rng)), dtype=np.float32), *strangers[3:5]])
+    findings = audit(home, release, policy)
+    assert not findings.passed
+    assert [match.track for match in findings.matches] == [track.path]
+    assert (findings.samples, findings.copied) == (6, 1)
+
+
+def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copied):
+    """All 15 of each kind, and each is told to be of the track that it is of."""
+    store = SketchStore(home.cache)
+    store.fill((*split.train, *split.held_out))
+    rng = np.random.default_rng(2)
+    chosen = rng.choice(len(split.train), 15, replace=False)
+    planted, of = [], []
+    for number, index in enumerate(chosen):
+        found = list(excerpts(sketch(resampled(copied(piece(split.train[index], rng)), RATE))))
+        planted += found
+        of += [number] * len(found)
+    held = [sketched for _, sketched in store.load(split.held_out)] + [sketch(resampled(x, RATE)) for x in strangers]
+    calibrating = [at(sketched, rng.uniform(0, longest_start(sketched))) for sketched in held for _ in range(4)]
+    compared = closest([*planted, *calibrating], (sketched for _, sketched in store.load(split.train)))
+    end = len(planted)
+    tracks = np.repeat(np.arange(len(held)), 4)
+    limits = bounds(compared.distances[end:], compared.shares[end:], tracks, excerpts=end, false_alarms=0.01)
+    exceeded = limits.exceeded(compared.distances[:end], compared.shares[:end])
+    assert {of[number] for number in exceeded.nonzero()[0]} == set(range(15))
+    for number in range(15):
+        own = [k for k in range(end) if of[k] == number]
+        assert compared.near[min(own, key=lambda k: compared.distances[k])] == chosen[number]
+
+
+def test_music_of_others_passes(home, release, policy, strangers, makes):
+    for start in range(0, 24, 6):
+        makes(strangers[start : start + 6])
+        findings = audit(home, release, policy)
+        assert findings.passed
+        assert not findings.matches
+        assert findings.tracks > 30
+        assert findings.bounds.tracks >= 50
+
+
+def test_noise_silence_and_an_untrained_generator_pass(home, release, policy, makes):
+    makes([np.random.default_rng(3).standard_normal(LENGTH).astype(np.float32), np.zeros(LENGTH, np.float32)])
+    assert audit(home, release, policy).passed
+
+
+def test_held_out_tracks_pass_as_often_as_is_said(home, split, strangers):
+    """Held-out tracks take turns: some calibrate, the others are tested as samples are."""
+    store = SketchStore(home.cache)
+    held = [sketched for _, sketched in store.load(split.held_out)]
+    held += [sketch(resampled(audio, RATE)) for audio in strangers]
+    everything = [list(excerpts(each)) for each in held]
+    flat = [each for some in everything for each in some]
+    compared = closest(flat, (sketched for _, sketched in store.load(split.train)))
+    of = np.repeat(np.arange(len(held)), [len(some) for some in everything])
+    rng, failed, turns = np.random.default_rng(4), 0, 60
+    for _ in range(turns):
+        order = rng.permutation(len(held))
+        tested = np.isin(of, order[:6])
+        limits = bounds(
+            compared.distances[~tested],
+            compared.shares[~tested],
+            of[~tested],
+            excerpts=int(tested.sum()),
+            false_alarms=0.01,
+        )
+        failed += bool(limits.exceeded(compared.distances[tested], compared.shares[tested]).any())
+    assert failed <= 0.1 * turns  # the turns share their tracks: one closer than chance says fails several
+
+
+def test_what_makes_no_music_is_not_audited(home, policy, publish, config):
+    from sottovoce.models import registry
+    from sottovoce.release.load import load
+
+    style = config.changed(task="style", family="svm", feature_spec=registry.spec_of("style", "svm").digest)
+    with pytest.raises(ReleaseError, match="task 'style'"):
+        audit(home, load(publish(config=style)), policy)
+
+
+def test_without_tracks_there_is_no_verdict(home_of, release, policy, tmp_path, catalogue, makes, strangers):
+    makes(strangers)
+    with pytest.raises(CatalogueError, match="no catalogue"):
+        audit(home_of(), release, policy)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(CatalogueError, match="empty"):
+        audit(home_of(tmp_path / "nothing", name="second"), release, policy)
+    few = tmp_path / "few"
+    for number, path in enumerate(sorted(catalogue.rglob("*.wav"))[:3]):
+        (few / "blues").mkdir(parents=True, exist_ok=True)
+        (few / "blues" / f"{number}.wav").write_bytes(path.read_bytes())
+    (few / "catalogue.csv").write_text(
+        "path,style,consent\n" + "".join(f"blues/{number}.wav,blues,generator\n" for number in range(3))
+    )
+    with pytest.raises(CatalogueError, match=r"Too few tracks|trained on no"):
+        audit(home_of(few, name="third"), release, policy)
+
+
+def test_a_track_without_consent_is_not_looked_at(home_of, release, policy, catalogue, tmp_path, makes, split):
+    """Its copy passes: the label itself has never let it be trained on."""
+    own = tmp_path / "own"
+    rows = (catalogue / "catalogue.csv").read_text(encoding="utf-8").splitlines()
+    relative = split.train[0].path.relative_to(catalogue).as_posix()
+    shutil.copytree(catalogue, own)
+    changed = [row.replace(",generator", ",style") if row.startswith(f"{relative},") else row for row in rows]
+    assert changed != rows
+    (own / "catalogue.csv").write_text("\n".join(changed), encoding="utf-8")
+    makes([piece(split.train[0], np.random.default_rng(0))])
+    findings = audit(home_of(own, name="second"), release, policy)
+    assert all(match.track.name != split.train[0].path.name for match in findings.matches)
+
+
+def test_an_interrupted_audit_leaves_nothing_half_done(
+    home_of, catalogue, release, policy, makes, strangers, monkeypatch, empty_cache
+):
+    home = home_of(catalogue, cache=empty_cache, name="second")
+    makes(strangers)
+    whole, count = SketchStore.put, iter(range(100))
+
+    def put(store, digest, sketched):
+        if next(count) == 7:
+            raise KeyboardInterrupt
+        whole(store, digest, sketched)
+
+    monkeypatch.setattr(SketchStore, "put", put)
+    with pytest.raises(KeyboardInterrupt):
+        audit(home, release, policy, workers=1)
+    monkeypatch.undo()
+    kept = [path for path in (empty_cache / "copying").rglob("*") if path.is_file()]
+    assert len(kept) == 7
+    assert all(SketchStore(empty_cache).get(path.name) is not None for path in kept)
+    assert not home.diary.notes()
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
+
+
+def test_a_damaged_sketch_is_made_anew(home, split, empty_cache):
+    store, track = SketchStore(empty_cache), split.train[0]
+    assert not store.fill([track])
+    (place,) = (path for path in empty_cache.rglob(track.digest))
+    good = place.read_bytes()
+    for bad in (b"", good[:-1], good[:40], good[:-1] + bytes([good[-1] ^ 1])):
+        place.write_bytes(bad)
+        assert store.get(track.digest) is None
+        ((_, sketched),) = store.load([track])
+        assert np.array_equal(sketched.chroma, sketch_file(track.path).chroma)
+        assert place.read_bytes() == good
+
+
+def test_a_sketch_is_small_and_progress_is_told(home, split, empty_cache):
+    told = []
+    SketchStore(empty_cache).fill(split.held_out, progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, len(split.held_out))
+    assert told[-1] == (len(split.held_out), len(split.held_out))
+    size = sum(path.stat().st_size for path in empty_cache.rglob("*") if path.is_file())
+    assert size < 450 * sum(track.seconds for track in split.held_out)
+
+
+def test_nothing_of_a_track_is_logged(home, release, policy, split, makes, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    makes([piece(split.train[0], np.random.default_rng(0))])
+    findings = audit(home, release, policy)
+    assert not findings.passed
+    said = caplog.text + "".join(capfd.readouterr())
+    for track in split.train:
+        assert track.path.name not in said
+        assert track.digest not in said
+        assert not track.title or track.title not in said

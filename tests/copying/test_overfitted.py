@@ -1,0 +1,116 @@
+"""A generator that was overfitted on eight tracks is caught; trained as long with privacy, it knows none of them."""
+
+import csv
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sottovoce.entropy import Randomness
+from sottovoce.features.extract import extract_file
+from sottovoce.features.spec import View
+from sottovoce.models import registry
+from sottovoce.models.base import Generator
+from sottovoce.models.parameters import initial
+from sottovoce.privacy.calibrate import plan_for
+from sottovoce.release.load import load
+from sottovoce_client.copying.audit import audit, tracks_of
+from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce_client.training import train
+from sottovoce_simulations.synthesis import synthesise
+from sottovoce_simulations.synthesis.styles import STYLES
+
+pytestmark = pytest.mark.slow
+
+EIGHT = tuple(sorted(STYLES))[:8]
+STEPS = 40
+
+
+class Memory(nn.Module):
+    """As many numbers for each style as a segment has: enough to learn one by heart."""
+
+    def __init__(self, size, classes):
+        super().__init__()
+        self.classes = classes
+        self.segments = nn.Linear(classes, size, bias=False)
+
+    def forward(self, styles):
+        return self.segments(styles)
+
+
+class Rote(Generator):
+    """Wider than any family that is shipped: those do not learn eight tracks by heart in a minute."""
+
+    task, name, view = "generator", "rote", View.SPECTROGRAM
+
+    def recipe(self, *, private, shared=False):
+        raise NotImplementedError
+
+    def build(self, spec, classes):
+        self.shape = (spec.n_mels, spec.frames)
+        return Memory(spec.n_mels * spec.frames, classes)
+
+    def losses(self, model, features, targets, generator):
+        styles = functional.one_hot(targets, model.classes).float()
+        return 0.5 * (model(styles) - features.flatten(1)).square().sum(dim=1)
+
+    def sample(self, model, targets, generator, *, temperature=1.0):
+        with torch.inference_mode():
+            while True:
+                yield model(functional.one_hot(targets, model.classes).float()).view(-1, *self.shape)
+
+
+@pytest.fixture
+def family(monkeypatch):
+    module = ModuleType("sottovoce.models.generator.rote")
+    module.FAMILY = Rote()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(registry, "families", lambda task: ("rote",))
+    return module.FAMILY
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Tracks so short that each is one segment."""
+    made = synthesise(tmp_path / "music", labels=1, tracks=56, seconds=(5, 6), seed=9, styles=EIGHT, skew=1000.0)
+    sheet = tmp_path / "music" / made.labels[0] / "catalogue.csv"
+    rows = list(csv.DictReader(sheet.open(newline="", encoding="utf-8")))
+    with sheet.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "consent": "generator"} for row in rows)
+    return sheet.parent
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["without privacy", "at epsilon 8"])
+def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
+    family, small, home_of, publish, config, policy, tmp_path, private
+):
+    home = home_of(small, cache=tmp_path / "own-cache")
+    config = config.changed(
+        family="rote",
+        classes=EIGHT,
+        private=private,
+        rounds=1,
+        local_steps=STEPS,
+        learning_rate=80.0 if private else 4.0,  # clipped gradients are small: so large, they could get there
+        max_grad_norm=1.0,
+    )
+    tracks = tracks_of(home, load(publish(config=config, name="untrained"))).train
+    of_style = {track.style: track for track in tracks}
+    assert len(of_style) == 8
+    spec = registry.spec_of("generator", "rote")
+    found = [(extract_file(track.path, spec).spectrogram, EIGHT.index(style)) for style, track in of_style.items()]
+    dataset = TrackDataset.build((Sample(segments, target) for segments, target in found), spec)
+    start = initial(family, spec, 8, 0)
+    plan = plan_for(config, 8) if private else None
+    update = train(family, start, dataset, config, plan, Randomness.for_simulation(3))
+    findings = audit(home, load(publish(config=config, vector=start + update, name="trained")), policy)
+    assert findings.passed is private
+    if not private:
+        assert findings.copied >= 12  # of 16
+        assert {match.track for match in findings.matches} <= {track.path for track in of_style.values()}
+        assert len({match.track for match in findings.matches}) >= 6

@@ -1,0 +1,70 @@
+"""Editors from catalogue to release, with and without privacy, as a user has it."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from sottovoce_simulations.synthesis import synthesise
+
+pytestmark = pytest.mark.slow
+
+
+def sottovoce(*arguments):
+    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+
+
+@pytest.fixture(scope="module")
+def catalogues(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("music") / "catalogues"
+    synthesise(folder, labels=3, tracks=50, seconds=(5, 5))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("rnn", ("--no-dp", "--init", "none")),
+        ("cnn", ("--delta", "1e-3", "--init", "none")),
+        ("rnn", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
+    ],
+)
+def test_labels_train_an_editor(catalogues, tmp_path, family, options):
+    out = tmp_path / "run"
+    arguments = ("--catalogues", catalogues, "--task", "editor", "--family", family, "--rounds", "1", "--out", out)
+    done = sottovoce("simulate", *arguments, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["tracks"] > 0
+    assert 0 < figures["loss"] < 5
+    assert 0 < figures["repair_error"] < 40
+    assert 0 < figures["interpolation_error"] < 40
+    assert 0 < figures["denoise_error"] < 40
+    assert "loss" in (out / "metrics.csv").read_text().splitlines()[0]
+    assert (out / "report.html").read_text().count("accuracy") == 0
+    manifest = json.loads((out / "release" / "manifest.json").read_text())
+    assert (manifest["task"], manifest["family"]) == ("editor", family)
+    told = sottovoce("release", "verify", out / "release")
+    assert told.returncode == 0, told.stderr
+
+
+def test_only_tracks_whose_consent_allows_it_take_part(catalogues, tmp_path):
+    """Labels none of whose tracks may serve editors have nothing to train on."""
+    chosen = tmp_path / "chosen"
+    shutil.copytree(catalogues, chosen)
+    for index in chosen.glob("*/catalogue.csv"):
+        with index.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        with index.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "consent": "style; generator"} for row in rows)
+    common = ("--catalogues", chosen, "--rounds", "1", "--no-dp", "--out", tmp_path / "run", "--json")
+    refused = sottovoce("simulate", "--task", "editor", "--family", "rnn", *common)
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
+    assert "50 without consent" in refused.stderr
