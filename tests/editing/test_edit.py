@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from itertools import chain, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_every_edited_file_says_so(sottovoce, tmp_path, source, suffix, options)
     assert report.marks == []  # no release: nothing that the watermark could name
     assert (said["sidecar"] is not None) == (suffix in ("ogg", "aiff"))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        {"in.wav", output.name, *([os.path.basename(said["sidecar"])] if said["sidecar"] else [])}
+        {"in.wav", output.name, *([Path(said["sidecar"]).name] if said["sidecar"] else [])}
     )
 
 
@@ -106,8 +107,8 @@ def test_effects_come_in_the_documented_order(sottovoce, tmp_path, chord):
     source, one, other = (tmp_path / name for name in ("in.wav", "one.wav", "other.wav"))
     soundfile.write(source, chord(3, 22_050), 22_050, subtype="FLOAT")
     options = [["--trim", "0.5:2.5"], ["--eq", "220:6"], ["--compress=-20:4"], ["--gain", "-6"], ["--fade-in", "1"]]
-    assert sottovoce("edit", source, *sum(options, []), "-o", one).exit_code == 0
-    assert sottovoce("edit", source, *sum(options[::-1], []), "-o", other).exit_code == 0
+    assert sottovoce("edit", source, *chain.from_iterable(options), "-o", one).exit_code == 0
+    assert sottovoce("edit", source, *chain.from_iterable(options[::-1]), "-o", other).exit_code == 0
     assert np.array_equal(soundfile.read(one)[0], soundfile.read(other)[0])
     step = source
     for number, option in enumerate(options):

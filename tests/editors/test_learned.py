@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import soundfile
 
+from sottovoce.editing.effect import apply
 from sottovoce.editing.gaps import Gap
 from sottovoce.editing.learned import LearnedRepairer
 from sottovoce.editing.repair import Repair
@@ -52,18 +54,17 @@ def test_a_gap_may_lie_at_an_end(release, music, side):
     assert np.abs(found).max() > 0.01
 
 
-def test_what_was_in_the_gap_makes_no_difference_and_the_rest_stays(release, music):
+def test_what_was_in_the_gap_makes_no_difference(release, music, tmp_path):
     outputs = []
     for value in (0.0, 0.9):
         samples = music(3, 22050, 2)
         samples[30000:34000] = value
-        blocks = (samples[start : start + 7000] for start in range(0, len(samples), 7000))
-        mended = np.concatenate(
-            list(Repair([Gap(30000, 34000)], LearnedRepairer(release)).process(blocks, 22050)),
-        )
+        soundfile.write(tmp_path / "in.wav", samples, 22050, subtype="FLOAT")
+        repair = Repair([Gap(30000, 34000)], LearnedRepairer(release))
+        apply(tmp_path / "in.wav", tmp_path / f"{value}.wav", [repair], ("WAV", "FLOAT"))
+        outputs.append(soundfile.read(tmp_path / f"{value}.wav")[0])
         outside = np.r_[0:30000, 34000 : len(samples)]
-        assert np.array_equal(mended[outside], samples[outside])
-        outputs.append(mended)
+        assert np.array_equal(outputs[-1][outside], samples[outside].astype(np.float32))
     assert np.array_equal(*outputs)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sottovoce.commands.output import bar, counted, notes, print_json, results, say, shown
-from sottovoce.commands.releases import JsonOption
+from sottovoce.commands.releases import JsonOption, KeyOption
+from sottovoce.commands.releases import opened as opened_release
 from sottovoce.commands.signing import SigningCertificateOption, SigningKeyOption, signing_key
 from sottovoce.errors import AudioError, ConfigurationError
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from sottovoce.editing.gaps import Gap
     from sottovoce.editing.pipeline import Edited
     from sottovoce.editing.repairer import Repairer
-    from sottovoce.editing.request import Plain
+    from sottovoce.editing.request import Learned, Plain
     from sottovoce.provenance.origin import Value
+    from sottovoce.release.load import Release
 
 EXAMPLES = """
 Examples:
@@ -26,11 +28,18 @@ Examples:
 
   sottovoce edit song.wav --trim 10:95 --eq 250:-3 --gain 2 --fade-out 4 -o cut.wav
 
+  sottovoce edit song.flac --release run/release --denoise 0.8 --extend 10 -o longer.flac
+
   sottovoce edit song.flac --stretch 1.1 --pitch=-2 -o slower.flac
 """
 
-METHODS = ("auto", "lpc", "interpolate")
-MEND, CHANGE, FILES = "Mend", "Change, in this order", "Files"
+METHODS = ("auto", "lpc", "interpolate", "model")
+MODEL_METHOD = METHODS[-1]
+MODEL = "learned"
+"""The name of what a release fills."""
+LONGEST_LPC = 0.1
+"""Seconds: above it a release fills gaps better than linear prediction does (benchmarks/editors.py)."""
+MEND, LEARNED, CHANGE, FILES = "Mend", "Change by a release", "Change, in this order", "Files"
 
 
 def edit(
@@ -46,6 +55,28 @@ def edit(
     method: Annotated[
         str, typer.Option("--method", metavar="|".join(METHODS), help="How gaps are filled.", rich_help_panel=MEND)
     ] = "auto",
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            "--release", metavar="DIR", help="An editor; to restyle, a vae generator.", rich_help_panel=LEARNED
+        ),
+    ] = None,
+    denoise: Annotated[
+        float | None,
+        typer.Option("--denoise", metavar="AMOUNT", help="Take noise off, 0 to 1.", rich_help_panel=LEARNED),
+    ] = None,
+    extend: Annotated[
+        float | None,
+        typer.Option("--extend", metavar="SECONDS", help="Go on at the end.", rich_help_panel=LEARNED),
+    ] = None,
+    restyle: Annotated[
+        str | None,
+        typer.Option("--restyle", metavar="STYLE", help="Sound more like a style.", rich_help_panel=LEARNED),
+    ] = None,
+    amount: Annotated[
+        float, typer.Option("--amount", metavar="A", help="Of the restyling, 0 to 1.", rich_help_panel=LEARNED)
+    ] = 1.0,
+    trusted_key: KeyOption = None,
     trim: Annotated[
         str | None,
         typer.Option("--trim", metavar="START:END", help="Keep this stretch only, seconds.", rich_help_panel=CHANGE),
@@ -91,7 +122,7 @@ def edit(
     """
     from sottovoce.editing import parse
     from sottovoce.editing.gaps import parse as parse_gap
-    from sottovoce.editing.request import Plain
+    from sottovoce.editing.request import Learned, Plain
 
     if method not in METHODS:
         raise ConfigurationError(f"There is no method '{method}'.", hint=f"Choose from {', '.join(METHODS)}.")
@@ -105,16 +136,19 @@ def edit(
         fade_in,
         fade_out,
     )
+    learned = Learned(denoise, extend, restyle, amount)
     stretches = [parse_gap(text) for text in repairs or []]
-    if not (stretches or find or plain.said()):
+    _expect_a_release(release, learned, method, gaps=bool(stretches or find))
+    if not (stretches or find or plain.said() or learned.said()):
         raise ConfigurationError("Nothing to do.", hint="Give --repair START:END, --find-gaps, or an effect.")
     try:
         if output is None:
-            answer = _found(source, wants_more=bool(stretches or plain.said()))
+            answer = _found(source, wants_more=bool(stretches or plain.said() or learned.said()))
         else:
             _expect_free(source, output, force)
             signer = (key, certificate)
-            answer = _edited(source, output, stretches, find, method, plain, signer)
+            model = None if release is None else opened_release(release, trusted_key, learned.task)
+            answer = _edited(source, output, stretches, find, method, model, learned, plain, signer)
     except AudioError as error:
         raise AudioError(f"{shown(source)}: {error.message}", reason=error.reason, hint=error.hint) from None
     if as_json:
@@ -147,6 +181,8 @@ def _edited(
     stretches: list[tuple[float, float]],
     find: bool,
     method: str,
+    release: "Release | None",
+    learned: "Learned",
     plain: "Plain",
     signer: tuple[Path | None, Path | None],
 ) -> dict[str, Any]:
@@ -162,13 +198,25 @@ def _edited(
     gaps = in_frames(stretches, rate, frames) if stretches else ()
     if find:
         gaps = merge([*gaps, *find_gaps(source)[0]])
-    if not (gaps or plain.said()):
+    if not (gaps or plain.said() or learned.said()):
         return {"file": str(source), "gaps": []}
-    repairer = _repairer(method)
-    said = plain.said()
-    names = [*(["repair"] if gaps else []), *said]
-    mended: dict[str, Value] = {"method": repairer.name, "gaps": len(gaps)} if gaps else {}
-    plan = Plan(Origin(operation(names), parameters={**mended, **said}), gaps, repairer, plain=plain.effects())
+    repairer = _repairer(method, release if learned.task == "editor" else None)
+    said = {**learned.said(), **plain.said()}
+    names = [*(["repair"] if gaps else []), *(name for name in said if name != "amount")]
+    methods = sorted({_fills(repairer, gap, rate).name for gap in gaps})
+    mended: dict[str, Value] = {"method": " ".join(methods), "gaps": len(gaps)} if gaps else {}
+    filled = [(gap.start, gap.end) for gap in gaps if _fills(repairer, gap, rate).name == MODEL]
+    extended = learned.made(frames, rate)
+    made = None if extended is None else [*filled, *extended]
+    name, digest = ("", "") if release is None or made == [] else (release.manifest.name[:64], release.digest)
+    plan = Plan(
+        Origin(operation(names), name, digest, parameters={**mended, **said}),
+        gaps,
+        repairer,
+        [] if release is None else learned.effects(release),
+        plain.effects(),
+        made,
+    )
     with bar(output.name) as progress:
         done = carry_out(source, output, plan, key=signing_key(*signer), progress=progress)
     _warn(done, gaps, only_gaps=not said)
@@ -178,7 +226,7 @@ def _edited(
         "sidecar": None if done.sidecar is None else str(done.sidecar),
         "operations": names,
         "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps],
-        "method": repairer.name if gaps else None,
+        "method": " ".join(methods) or None,
         "exact_outside": done.exact if gaps else None,
         "seconds": done.applied.frames / rate,
         "sample_rate": rate,
@@ -186,11 +234,42 @@ def _edited(
     }
 
 
-def _repairer(method: str) -> "Repairer":
-    from sottovoce.editing.interpolate import InterpolatingRepairer
-    from sottovoce.editing.repairer import LpcRepairer
+def _expect_a_release(release: Path | None, learned: "Learned", method: str, *, gaps: bool) -> None:
+    """What needs a release has one, of one task; what needs none is told so.
 
-    return InterpolatingRepairer() if method == "interpolate" else LpcRepairer()
+    Raises:
+        ConfigurationError: it is not so.
+    """
+    asked = learned.said()
+    if release is None and (asked or method == MODEL_METHOD):
+        raise ConfigurationError("This needs a release.", hint="Give --release DIR.")
+    if learned.restyle is not None and (len(asked) > 2 or method == MODEL_METHOD):  # itself, and its amount
+        raise ConfigurationError("Restyling needs another release than the rest.", hint="Do it in two steps.")
+    if release is not None and not asked and not (gaps and method in ("auto", MODEL_METHOD)):
+        raise ConfigurationError("There is nothing for the release to do.", hint="Leave --release away.")
+
+
+def _repairer(method: str, release: "Release | None") -> "Repairer":
+    from sottovoce.editing.interpolate import InterpolatingRepairer
+    from sottovoce.editing.repairer import AutoRepairer, LpcRepairer
+
+    if method == "interpolate":
+        return InterpolatingRepairer()
+    if release is None or method == "lpc":
+        return LpcRepairer()
+    from sottovoce.editing.learned import LearnedRepairer
+
+    return (
+        LearnedRepairer(release)
+        if method == MODEL_METHOD
+        else AutoRepairer(LpcRepairer(), LearnedRepairer(release), LONGEST_LPC)
+    )
+
+
+def _fills(repairer: "Repairer", gap: "Gap", rate: int) -> "Repairer":
+    from sottovoce.editing.repairer import AutoRepairer
+
+    return repairer.choose(gap.frames, rate) if isinstance(repairer, AutoRepairer) else repairer
 
 
 def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sottovoce.editing.compressor import Compressor
 from sottovoce.editing.effect import Effect
@@ -9,6 +10,9 @@ from sottovoce.editing.equaliser import Band, Equaliser
 from sottovoce.editing.levels import FadeIn, FadeOut, Gain, Trim
 from sottovoce.editing.timepitch import TimePitch
 from sottovoce.provenance.origin import Value
+
+if TYPE_CHECKING:
+    from sottovoce.release.load import Release
 
 _LONGEST = 64
 
@@ -73,6 +77,66 @@ class Plain:
             "fade_out": self.fade_out,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Effects of a release, in the order in which they are had: they come before the plain ones.
+
+    Args:
+        denoise: how much of the noise goes, 0 to 1.
+        extend: seconds that are added at the end.
+        restyle: a style of the release.
+        amount: of the restyling, 0 to 1.
+    """
+
+    denoise: float | None = None
+    extend: float | None = None
+    restyle: str | None = None
+    amount: float = 1.0
+
+    @property
+    def task(self) -> str:
+        """Of the release that they need."""
+        return "editor" if self.restyle is None else "generator"
+
+    def effects(self, release: "Release") -> list[Effect]:
+        """Those that were asked for.
+
+        Raises:
+            ConfigurationError: a value makes no sense.
+            ReleaseError: the release is of another task or family.
+        """
+        from sottovoce.editing.extend import Extend
+        from sottovoce.editing.restyle import Restyle
+        from sottovoce.editing.spectral import Denoise
+
+        found: list[Effect] = []
+        if self.denoise is not None:
+            found.append(Denoise(release, self.denoise))
+        if self.restyle is not None:
+            found.append(Restyle(release, self.restyle, self.amount))
+        if self.extend is not None:
+            found.append(Extend(release, self.extend))
+        return found
+
+    def said(self) -> dict[str, Value]:
+        """The same for the file's credentials."""
+        found: dict[str, Value] = {}
+        if self.denoise is not None:
+            found["denoise"] = self.denoise
+        if self.restyle is not None:
+            found["restyle"] = self.restyle.replace("/", "-").replace("\\", "-")[:_LONGEST]
+            found["amount"] = self.amount
+        if self.extend is not None:
+            found["extend"] = self.extend
+        return found
+
+    def made(self, frames: int, rate: int) -> list[tuple[int, int]] | None:
+        """The stretches of audio of so many frames that a release makes; None if it is all of them."""
+        if self.denoise is not None or self.restyle is not None:
+            return None
+        return [] if self.extend is None else [(frames, frames + round(self.extend * rate))]
 
 
 def operation(names: Sequence[str]) -> str:

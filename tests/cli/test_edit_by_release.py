@@ -1,0 +1,148 @@
+"""`sottovoce edit` with a release: what it fills, cleans, continues and restyles, and what it says of it."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from sottovoce.cli import app
+from sottovoce.models import registry
+from sottovoce.models.parameters import initial
+from sottovoce.release.write import write
+
+STYLES = ("fugue", "reel", "tango")
+RATE = 22_050
+SECONDS = 6
+
+
+@pytest.fixture(autouse=True)
+def own_keys(tmp_path, monkeypatch):
+    """Signing keys of the test, not of whoever runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory, provenance, coordinator):
+    """Untrained releases: `published(task, family)`."""
+
+    def make(task, family):
+        folder = tmp_path_factory.mktemp(task) / "release"
+        spec = registry.spec_of(task, family)
+        config = provenance.config.changed(task=task, family=family, feature_spec=spec.digest)
+        vector = initial(registry.family(task, family), spec, len(STYLES), 1)
+        parts = {field: getattr(provenance, field) for field in ("agreement", "run", "rounds", "promises", "seeded")}
+        write(folder, type(provenance)(config=config, spec=spec, **parts), vector, coordinator, name=f"isles-{task}")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def editor(published):
+    return published("editor", "rnn")
+
+
+@pytest.fixture(scope="session")
+def autoencoder(published):
+    return published("generator", "vae")
+
+
+@pytest.fixture
+def song(tmp_path):
+    times = np.arange(SECONDS * RATE) / RATE
+    noise = np.random.default_rng(0).normal(scale=0.02, size=times.size)
+    soundfile.write(tmp_path / "song.wav", 0.3 * np.sin(2 * np.pi * 330 * times) + noise, RATE, subtype="PCM_24")
+    return tmp_path / "song.wav"
+
+
+@pytest.fixture
+def edited(song, tmp_path):
+    def run(*options):
+        arguments = ["edit", str(song), *map(str, options), "-o", str(tmp_path / "out.wav")]
+        return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
+
+    return run
+
+
+def said_of(path):
+    done = CliRunner().invoke(app, ["inspect", str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        (("--repair", "2:2.05"), "lpc"),
+        (("--repair", "2:2.4"), "learned"),
+        (("--repair", "1:1.02", "--repair", "2:2.4"), "learned lpc"),
+        (("--repair", "2:2.02", "--method", "model"), "learned"),
+    ],
+)
+def test_gaps_are_filled_by_what_suits_their_length(edited, song, editor, tmp_path, options, method):
+    done = edited(*options, "--release", editor, "--json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert (answer["method"], answer["exact_outside"]) == (method, True)
+    before, after = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "out.wav"))
+    outside = np.ones(len(before), bool)
+    for start, end in answer["gaps"]:
+        outside[round(start * RATE) : round(end * RATE)] = False
+    assert np.array_equal(before[outside], after[outside])
+    assert ("isles-editor" in said_of(tmp_path / "out.wav")) == ("learned" in method)
+
+
+def test_noise_is_taken_off_and_the_file_says_by_what(edited, song, editor, tmp_path):
+    done = edited("--denoise", "1", "--release", editor, "--json")
+    assert done.exit_code == 0, done.output
+    before, after = (soundfile.read(path)[0] for path in (song, tmp_path / "out.wav"))
+    assert len(after) == len(before)
+    assert not np.array_equal(before, after)
+    said = said_of(tmp_path / "out.wav")
+    assert "isles-editor" in said
+    assert "denoise" in said
+
+
+def test_a_track_goes_on_where_it_ended(edited, song, editor, tmp_path):
+    done = edited("--extend", "5", "--release", editor, "--json")
+    assert done.exit_code == 0, done.output
+    before, after = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "out.wav"))
+    assert len(after) == (SECONDS + 5) * RATE
+    assert np.array_equal(after[: len(before)], before)
+    assert np.abs(after[len(before) :]).max() > 0
+    assert "extend" in said_of(tmp_path / "out.wav")
+
+
+def test_a_vae_restyles(edited, song, autoencoder, tmp_path):
+    done = edited("--restyle", "tango", "--amount", "0.5", "--release", autoencoder, "--gain", "-3", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["operations"] == ["restyle", "gain"]
+    assert len(soundfile.read(tmp_path / "out.wav")[0]) == SECONDS * RATE
+    assert "isles-generator" in said_of(tmp_path / "out.wav")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--denoise", "1"), "This needs a release."),
+        (("--repair", "1:2", "--method", "model"), "This needs a release."),
+        (("--gain", "1", "--release", "EDITOR"), "nothing for the release to do"),
+        (("--repair", "1:2", "--method", "lpc", "--release", "EDITOR"), "nothing for the release to do"),
+        (("--restyle", "tango", "--denoise", "1", "--release", "EDITOR"), "Do it in two steps."),
+        (("--denoise", "1", "--release", "VAE"), "generator"),
+        (("--restyle", "tango", "--release", "EDITOR"), "editor"),
+        (("--restyle", "polka", "--release", "VAE"), "knows no style 'polka'"),
+        (("--denoise", "2", "--release", "EDITOR"), "2"),
+        (("--extend", "-1", "--release", "EDITOR"), "extended"),
+        (("--denoise", "1", "--release", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_said(edited, editor, autoencoder, tmp_path, options, message):
+    places = {"EDITOR": str(editor), "VAE": str(autoencoder)}
+    done = edited(*(places.get(option, option) for option in options))
+    assert done.exit_code != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "out.wav").exists()
