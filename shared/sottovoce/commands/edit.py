@@ -276,6 +276,8 @@ def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:
     if gaps and only_gaps and not done.exact:
         message = f"{done.applied.subtype} does not keep every number: audio outside the gaps changes too."
         say(notes(), "Note", message, "yellow")
+    if done.watermark == 0:
+        say(notes(), "Note", "the watermark cannot be read back clearly.", "yellow")
     if done.applied.limited:
         message = f"{counted(done.applied.limited, 'sample')} beyond full scale were cut: a lower --gain avoids that."
         say(notes(), "Note", message, "yellow")
