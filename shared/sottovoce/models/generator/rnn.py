@@ -166,7 +166,7 @@ class Rnn(Generator):
 
 
 def _drawn(network: Recurrent, known: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
-    """Components of one group each, `[count, D]`, of what is known told the style and then not, `[2 · count, DEPTH]`."""
+    """Components of a group each, `[count, D]`, by what is known told the style and then not, `[2 · count, DEPTH]`."""
     before = torch.zeros(len(known) // 2, network.codec.words.shape[2])
     for level, words in enumerate(network.codec.words):
         told, untold = network.logits(level, known, before.repeat(2, 1)).log_softmax(dim=1).chunk(2)
