@@ -10,7 +10,18 @@ from pathlib import Path
 
 from sottovoce.files import write_text
 
-BENCHMARKS = ("masking", "noise", "features", "rounds", "watermark", "deployment", "quality", "repertoire", "shared")
+BENCHMARKS = (
+    "masking",
+    "noise",
+    "features",
+    "rounds",
+    "watermark",
+    "deployment",
+    "quality",
+    "repertoire",
+    "shared",
+    "generators",
+)
 
 
 def main() -> None:
