@@ -69,9 +69,9 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
                 "seconds": runs[0]["seconds"]["total"],
             }
     config, sides = pooled.prepared(experiment, folder / f"svm-True-{seeds[0]}")
-    whole = Prepared(one([side.train for side in sides]), one([side.holdout for side in sides]))
+    whole = Prepared(one([side.train for side in sides]), one(pooled.held_out(sides)))
     rows["svm, one pooled label"] = {"macro_f1": [_alone(config, whole, seed) for seed in seeds]}
-    train, held_out = pooled.table([whole.train]), pooled.table([whole.holdout])
+    train, held_out = pooled.table([whole.train]), pooled.table(pooled.held_out([whole]))
     rows["pooled RBF SVC"] = {"macro_f1": pooled.macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
     rows["pooled linear SVM"] = {"macro_f1": pooled.macro_f1(LinearSVC(), pooled.LINEAR, train, held_out)}
     rows["svm over pooled RBF SVC"] = float(np.mean(rows["svm"]["macro_f1"])) / rows["pooled RBF SVC"]["macro_f1"]
@@ -101,7 +101,8 @@ def _alone(config: TrainingConfig, data: Prepared, seed: int) -> float:
     for number in range(config.rounds):
         randomness = Randomness.for_simulation(1_000 * seed + number)
         parameters = parameters + train(family, parameters, data.train, config, plan, randomness)
-    figures = task.metrics(measure(family, parameters, data.holdout, config), config.classes)
+    (held_out,) = pooled.held_out([data])
+    figures = task.metrics(measure(family, parameters, held_out, config), config.classes)
     return float(figures["macro_f1"])  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 from sottovoce.errors import CatalogueError
@@ -21,10 +22,10 @@ from sottovoce_client.policy import Policy
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a label brings to a run: tracks to train on, and tracks held out of training."""
+    """What a label brings to a run: tracks to train on, and tracks held out of training, if there are any."""
 
     train: TrackDataset
-    holdout: TrackDataset
+    holdout: TrackDataset | None
 
 
 def catalogues_of(
@@ -96,15 +97,16 @@ def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
     """The data sets of a run. Tracks whose style the run does not know take no part.
 
     Raises:
-        CatalogueError: nothing in the catalogue can be used, or one side of the hold-out is empty.
+        CatalogueError: nothing in the catalogue can be used, or nothing is left to train on.
     """
     tracks = [track for track in usable_tracks(home, config.task, workers=1) if track.style in config.classes]
     split = holdout(tracks, config.holdout, key=home.split_key_file.read_bytes())
-    return Prepared(_dataset(home, split.train, config), _dataset(home, split.held_out, config))
-
-
-def _dataset(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> TrackDataset:
-    return TrackDataset.build(_samples(home, tracks, config), registry.spec_of(config.task, config.family))
+    # A small catalogue may hold nothing out (whole artists are): such a label trains, and measures nothing.
+    spec = registry.spec_of(config.task, config.family)
+    train = TrackDataset.build(_samples(home, split.train, config), spec)
+    held_out = _samples(home, split.held_out, config)
+    first = next(held_out, None)
+    return Prepared(train, None if first is None else TrackDataset.build(chain([first], held_out), spec))
 
 
 def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> Iterator[Sample]:

@@ -51,7 +51,7 @@ def data_of(home: LabelHome, config: TrainingConfig) -> Prepared:
     """The data sets of a run.
 
     Raises:
-        CatalogueError: nothing in the catalogues can be used, or one side of the hold-out is empty.
+        CatalogueError: nothing in the catalogues can be used, or nothing is left to train on.
     """
     return prepare(home, config)
 
@@ -129,7 +129,9 @@ def update_of(
 
 
 def counters_of(config: TrainingConfig, model: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:
-    """The figures of a global model on the label's held-out tracks, to be masked."""
+    """The figures of a global model on the label's held-out tracks, to be masked; zeros where it has none."""
+    if prepared.holdout is None:
+        return np.zeros(len(registry.task(config.task).counters(len(config.classes))), np.int64)
     return measure(registry.family(config.task, config.family), model, prepared.holdout, config)
 
 

@@ -197,7 +197,7 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "family": config.family,
                 "rounds": config.rounds,
                 "done": len(done),
-                "state": progress["state"],
+                "state": folder.state,
             }
         )
     if as_json:

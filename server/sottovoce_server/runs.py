@@ -18,6 +18,10 @@ from sottovoce_server.checkpoint import Keeper
 from sottovoce_server.home import ServerHome
 
 _RUN = re.compile(r"[0-9a-f]{32}")
+BROKE_OFF = "broke off"
+_AT_WORK = ("waiting", "training", "publishing")
+BEGUN = "begun"
+"""An empty file whose time says when the run was created."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class RunFolder:
     def all(cls, home: ServerHome) -> "list[RunFolder]":
         """Every run of a home, the newest first."""
         folders = [path for path in home.runs.iterdir() if _RUN.fullmatch(path.name)]
-        return [cls(path) for path in sorted(folders, key=lambda path: path.stat().st_ctime, reverse=True)]
+        return [cls(path) for path in sorted(folders, key=_begun, reverse=True)]
 
     @classmethod
     def create(cls, home: ServerHome, order: Order) -> "RunFolder":
@@ -76,6 +80,7 @@ class RunFolder:
         folder = cls(home.runs / order.announcement.run.hex())
         folder.folder.mkdir(mode=0o700)
         folder.write_order(order)
+        (folder.folder / BEGUN).touch(mode=0o600)
         return folder
 
     @property
@@ -143,13 +148,14 @@ class RunFolder:
             raise ConfigurationError("The run's order is missing or damaged.") from None
 
     def report(self, state: str, **details: Any) -> None:
-        """Say how far the run is, for whoever looks on.
+        """Say how far the run is, for whoever looks on; the rounds that were reported stay.
 
         Args:
-            state: `waiting`, `training`, `publishing`, `published` or `failed`.
+            state: `waiting`, `training`, `publishing`, `published`, `stopped` or `failed`.
             details: what else there is to say.
         """
-        write_bytes(self.folder / "progress.json", canonical_json({"state": state, **details}), mode=0o600)
+        kept = {name: value for name, value in self.progress().items() if name == "history"}
+        write_bytes(self.folder / "progress.json", canonical_json({"state": state, **kept, **details}), mode=0o600)
 
     def progress(self) -> Mapping[str, Any]:
         """What was reported last; the state is `submitted` before anything was."""
@@ -159,6 +165,18 @@ class RunFolder:
             return {"state": "submitted"}
         return values
 
+    @property
+    def state(self) -> str:
+        """What was reported last, or `broke off` where the process that reported it is gone."""
+        state = str(self.progress()["state"])
+        return BROKE_OFF if state in _AT_WORK and not self.under_way else state
+
     def forget_progress(self) -> None:
         """Before the run goes on."""
         (self.folder / "progress.json").unlink(missing_ok=True)
+
+
+def _begun(folder: Path) -> tuple[int, str]:
+    """When a run was created: its folder, its order and its progress are written to again later."""
+    mark = folder / BEGUN
+    return (mark.stat().st_mtime_ns if mark.exists() else 0), folder.name

@@ -11,6 +11,9 @@ from sottovoce.protocol.topology import most_corrupt, threshold
 from sottovoce.training import Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
 
+MAY_DECLINE = 25
+"""One label of so many."""
+
 SHARED_ONLY = ("honest", "sample_rate", "clip_quantile", "period", "bands")
 """Fields of `Experiment` that mean nothing where noise is local."""
 
@@ -122,4 +125,13 @@ class Experiment:
         """How many honest labels in a sum of a federation of so many labels the noise counts on."""
         if self.noise is not Trust.SHARED:
             return 1
-        return threshold(labels) - most_corrupt(labels) if self.honest is None else self.honest
+        least = self.least_participants(labels)
+        return threshold(least) - most_corrupt(least) if self.honest is None else self.honest
+
+    def least_participants(self, labels: int) -> int:
+        """The agreement's `n_min` among so many labels.
+
+        Shared noise counts on the labels' taking part. One of 25 may decline, for small catalogues sometimes do;
+        whoever drops out of a round does so after it began.
+        """
+        return labels - labels // MAY_DECLINE if self.noise is Trust.SHARED else LEAST_PARTICIPANTS

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import tomli_w
 
-from sottovoce.agreement import LEAST_PARTICIPANTS, Agreement, Member
+from sottovoce.agreement import Agreement, Member
 from sottovoce.identity import Identity
-from sottovoce.training import Trust
 from sottovoce_client.home import LabelHome
 from sottovoce_client.ledger import Ledger
 from sottovoce_simulations.experiment import Experiment
@@ -71,8 +70,7 @@ class Federation:
             NAME,
             coordinator.public_key,
             members,
-            # Whoever drops out of a round does so after it began: shared noise counts on all labels' taking part.
-            n_min=labels if experiment.noise is Trust.SHARED else LEAST_PARTICIPANTS,
+            n_min=experiment.least_participants(labels),
             noise=experiment.noise,
             honest=experiment.honest_of(labels),
         )

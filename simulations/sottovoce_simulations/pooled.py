@@ -40,6 +40,11 @@ def prepared(experiment: Experiment, out: Path) -> tuple[TrainingConfig, list[Pr
     return config, [prepare(LabelHome.open(home), config) for home in homes]
 
 
+def held_out(sides: Sequence[Prepared]) -> list[TrackDataset]:
+    """What the labels hold out of training, of those that do."""
+    return [side.holdout for side in sides if side.holdout]
+
+
 def table(datasets: Sequence[TrackDataset]) -> Table:
     """The mean summary of each track of all data sets, `[tracks, numbers]`, and its style, `[tracks]`."""
     means = [np.add.reduceat(data.segments, data.offsets[:-1]) / np.diff(data.offsets)[:, None] for data in datasets]
@@ -56,4 +61,4 @@ def macro_f1(model: Any, grid: dict[str, Any], train: Table, held_out: Table) ->
 def linear(experiment: Experiment, out: Path) -> float:
     """Macro-F1 of the pooled linear SVM on a finished simulation's tracks."""
     _, sides = prepared(experiment, out)
-    return macro_f1(LinearSVC(), LINEAR, table([side.train for side in sides]), table([side.holdout for side in sides]))
+    return macro_f1(LinearSVC(), LINEAR, table([side.train for side in sides]), table(held_out(sides)))

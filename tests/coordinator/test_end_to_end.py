@@ -24,7 +24,7 @@ import pytest
 from sottovoce_client.ledger import Ledger
 from sottovoce_server.home import ServerHome
 
-pytestmark = [pytest.mark.deployment, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 LABELS = ("east", "north", "south", "west")
 KILLED = "west"
 STYLES = "ambient,blues,bossa,chiptune,chorale,gamelan,march,techno,waltz"

@@ -1,5 +1,7 @@
 """A run over real labels and the real strategy, message by message, without processes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Krum
@@ -10,10 +12,14 @@ from sottovoce.protocol.messages import Announcement
 from sottovoce.protocol.participant import Participant
 from sottovoce.training import Balance, Unit
 from sottovoce.wire import Action
+from sottovoce_client import work
 from sottovoce_client.label import Label
 from sottovoce_client.ledger import Ledger
 from sottovoce_server.app import train
 from sottovoce_server.strategy import SecureAggregation
+
+HELD_OUT = 15
+"""Tracks of each label, in these tests' federation."""
 
 
 def test_labels_learn_together(grid, agreement, configured):
@@ -161,3 +167,16 @@ def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agre
     first, again, other = (np.frombuffer(model(seed), np.float32) for seed in (1, 1, None))
     assert np.abs(first - again).max() < 1e-4 * np.abs(first).max()
     assert np.abs(first - other).max() > 1e-2 * np.abs(first).max()
+
+
+def test_a_label_that_holds_nothing_out_trains_and_measures_nothing(grid, agreement, config, monkeypatch):
+    prepare = work.prepare
+
+    def prepared(home, config):
+        found = prepare(home, config)
+        return replace(found, holdout=None) if home.name == "label-3" else found
+
+    monkeypatch.setattr(work, "prepare", prepared)
+    history = train(grid, agreement, config).history
+    assert all("label-3" in record.survivors for record in history.rounds)
+    assert history.metrics[3]["tracks"] == 4 * HELD_OUT
