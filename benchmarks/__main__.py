@@ -22,6 +22,7 @@ BENCHMARKS = (
     "repertoire",
     "shared",
     "editors",
+    "generators",
 )
 
 

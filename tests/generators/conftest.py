@@ -6,14 +6,16 @@ from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import parameters, registry
 from sottovoce.models.base import Batch
+from sottovoce.models.generator import _codec
 
 CLASSES = 3
 
 
-@pytest.fixture(scope="session")
-def spec():
+@pytest.fixture
+def spec(family):
     """A spectrogram small enough to train on in milliseconds."""
-    return FeatureSpec(version=default_spec(View.SPECTROGRAM).version, n_mels=32, n_fft=512, segment_seconds=0.75)
+    bands = _codec.shipped().bands if family.name == "rnn" else 32
+    return FeatureSpec(version=default_spec(View.SPECTROGRAM).version, n_mels=bands, n_fft=512, segment_seconds=0.75)
 
 
 @pytest.fixture(params=registry.families("generator"))

@@ -21,7 +21,7 @@ def sottovoce(*arguments):
 @pytest.fixture(scope="module")
 def catalogues(tmp_path_factory):
     folder = tmp_path_factory.mktemp("music") / "catalogues"
-    synthesise(folder, labels=3, tracks=20, seconds=(5, 5))
+    synthesise(folder, labels=3, tracks=40, seconds=(5, 5))
     return folder
 
 

@@ -1,6 +1,5 @@
-"""`rnn`: draws a spectrogram a few frames at a time, each group from a distribution given all before it."""
+"""`rnn`: draws music as a sequence of a codec's numbers, each from a distribution given all before it."""
 
-import math
 from collections.abc import Iterator
 from typing import cast
 
@@ -9,118 +8,104 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sottovoce.features.normalisation import CLIP
+from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
+from sottovoce.models.generator import _codec
+from sottovoce.models.generator._codec import Codec, grouped
 
-GROUP = 4
-"""Frames that are drawn together: 93 ms."""
-BAND_CODE, HIDDEN, BASIS, MIXTURE, SCALE_BASIS = 32, 96, 48, 4, 8
-DROPPED, BLURRED = 0.2, 0.3
-"""In training, the share of groups that the network is not shown, and the deviation of noise on the others. Without,
-it learns to go on from the true past and not to begin from a style, and loses its way on what it has drawn itself."""
-STEEPNESS = 3.0
-LEAST_SCALE, LARGEST_SCALE = 0.05, 2.0
-_FIRST_SCALE = 1.4
-"""Before the sigmoid: a scale of 0.95."""
+CODE, HIDDEN, DEPTH = 96, 192, 64
+WORDS = f"codec{_codec.VERSION}"
+"""In the parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
+HIDDEN_PAST, UNSTYLED = 0.1, 0.1
+"""In training, the shares of groups and of segments whose past and whose style the network is not told."""
+GUIDANCE = 2.0
+"""How far a style's distributions are pushed away from those of no style (Ho & Salimans, "Classifier-free diffusion
+guidance", 2022, equation 6): 1 is not at all."""
+DRAWN_TOGETHER = 8
+"""Groups of a piece: 0.74 s."""
 
 
 class Recurrent(nn.Module):
-    """A GRU over groups of frames. A group given those before it is a mixture of Gaussians with one scale a number.
+    """A GRU over groups; a group's numbers are drawn one level after the other, each given the levels before it.
 
-    The mean of a component is the last frame, as far as a gate lets it through (sounds last), plus a combination of
-    learned spectra, of which there are few, so that the output costs few parameters.
+    What it is told of numbers that are known is what they stand for, so that it need not learn the codewords.
     """
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
-        self.bands, self.classes = bands, classes
-        size = GROUP * bands
-        self.encode = nn.Linear(bands, BAND_CODE)
-        self.gru = DPGRU(GROUP * BAND_CODE + classes, HIDDEN, batch_first=True)
-        self.weights = nn.Linear(HIDDEN + classes, MIXTURE)
-        self.coefficients = nn.Linear(HIDDEN + classes, MIXTURE * BASIS)
-        self.spectra = nn.Linear(BASIS, size)
-        self.narrow = nn.Linear(HIDDEN + classes, 2 * SCALE_BASIS)
-        self.scales = nn.Linear(SCALE_BASIS, size)
-        self.gates = nn.Linear(SCALE_BASIS, size)
-        # It begins as noise of about the deviation that normalised features have, whatever came before.
-        nn.init.normal_(self.spectra.weight, std=0.03)
-        nn.init.zeros_(self.spectra.bias)
-        nn.init.constant_(self.scales.bias, _FIRST_SCALE)
+        self.codec, self.classes = codec, classes
+        size, words = codec.words.shape[2], codec.words.shape[1]
+        self.encode = nn.Linear(size, CODE)
+        self.gru = DPGRU(CODE + classes, HIDDEN, batch_first=True)
+        self.known = nn.Linear(HIDDEN + classes, DEPTH)
+        self.levels = nn.ModuleList(nn.Linear(size, DEPTH) for _ in range(codec.levels))
+        self.words = nn.ModuleDict({WORDS: nn.ModuleList(nn.Linear(DEPTH, words) for _ in range(codec.levels))})
 
-    def forward(self, groups: Tensor, styles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The distribution of each group after those before it.
+    def states(self, past: Tensor, styles: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What is known before each group, `[batch, steps, DEPTH]`, and the GRU's state.
 
         Args:
-            groups: `[batch, steps, GROUP, bands]`; what precedes the first one is silence (0, the mean).
-            styles: one-hot, `[batch, classes]`.
-
-        Returns:
-            Log-weights `[batch, steps, MIXTURE]`, means `[batch, steps, MIXTURE, GROUP · bands]`, and log-scales
-            `[batch, steps, 1, GROUP · bands]`.
+            past: components of the group before each, `[batch, steps, D]`; 0, the mean, before the first one.
+            styles: one-hot or 0 where no style is told, `[batch, classes]`.
+            state: of the GRU after an earlier call.
         """
-        states, _ = self.gru(self._inputs(groups, styles))
-        return self._distribution(states, groups[:, :, -1], styles)
+        told = styles[:, None].expand(-1, past.shape[1], -1)
+        found, state = self.gru(torch.cat([torch.tanh(self.encode(self.codec.scaled(past))), told], dim=2), state)
+        known: Tensor = self.known(torch.cat([found, told], dim=2))
+        return known, state
 
-    def step(self, group: Tensor, styles: Tensor, state: Tensor | None) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """The distribution after one more group `[batch, 1, GROUP, bands]`, and the GRU's state."""
-        states, state = self.gru(self._inputs(group, styles), state)
-        return self._distribution(states, group[:, :, -1], styles), state
+    def logits(self, level: int, known: Tensor, before: Tensor) -> Tensor:
+        """Of a level's numbers, `[…, words]`.
 
-    def _inputs(self, groups: Tensor, styles: Tensor) -> Tensor:
-        codes = torch.tanh(self.encode(groups)).flatten(2)
-        return torch.cat([codes, styles[:, None].expand(-1, codes.shape[1], -1)], dim=2)
+        Args:
+            level: which.
+            known: as `states` gives it, `[…, DEPTH]`.
+            before: components of the levels before it, `[…, D]`.
+        """
+        hidden = torch.tanh(known + self.levels[level](self.codec.scaled(before)))
+        found: Tensor = cast(nn.ModuleList, self.words[WORDS])[level](hidden)
+        return found
 
-    def _distribution(self, states: Tensor, last: Tensor, styles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = torch.cat([states, styles[:, None].expand(-1, states.shape[1], -1)], dim=2)
-        batch, steps = known.shape[:2]
-        log_weights = functional.log_softmax(self.weights(known), dim=2)
-        coefficients = torch.tanh(self.coefficients(known)).view(batch, steps, MIXTURE, BASIS)
-        for_scale, for_gate = torch.tanh(self.narrow(known)).chunk(2, dim=2)
-        gates = torch.sigmoid(STEEPNESS * self.gates(for_gate)).view(batch, steps, GROUP, self.bands)
-        lasting = (gates * last[:, :, None]).flatten(2)
-        means = lasting[:, :, None] + STEEPNESS * self.spectra(coefficients)
-        low, high = math.log(LEAST_SCALE), math.log(LARGEST_SCALE)
-        log_scales = low + (high - low) * torch.sigmoid(self.scales(for_scale))
-        return log_weights, means, log_scales[:, :, None]
-
-
-def grouped(features: Tensor) -> Tensor:
-    """Spectrograms `[batch, bands, frames]` as whole groups `[batch, steps, GROUP, bands]`."""
-    frames = features.transpose(1, 2)
-    steps = frames.shape[1] // GROUP
-    return frames[:, : steps * GROUP].reshape(len(frames), steps, GROUP, -1)
+    def forward(self, past: Tensor, styles: Tensor, codes: Tensor) -> Tensor:
+        """Nats for each group's numbers `codes`, `[batch, steps, levels]`, given the true ones before them."""
+        known, _ = self.states(past, styles)
+        before, found = torch.zeros_like(past), []
+        for level, words in enumerate(self.codec.words):
+            logits = self.logits(level, known, before)
+            found.append(functional.cross_entropy(logits.flatten(0, 1), codes[..., level].flatten(), reduction="none"))
+            before = before + words[codes[..., level]]
+        return torch.stack(found, dim=1).view(codes.shape)
 
 
 class Rnn(Generator):
-    """Autoregressive over groups of frames, trained on the true ones before each (teacher forcing)."""
+    """Autoregressive over a codec's numbers, trained on the true ones before each (teacher forcing)."""
 
     task = "generator"
     name = "rnn"
     view = View.SPECTROGRAM
 
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
-        """As for recognising: with privacy large batches, since noise is added once a step."""
+        """With privacy few large batches and small steps: noise moves 350,000 numbers away from their start."""
         if shared:
             return Recipe(
-                rounds=40,
+                rounds=20,
                 local_steps=1,
                 batch_size=500,
-                learning_rate=20.0,
+                learning_rate=0.1,
                 momentum=0.0,
                 max_grad_norm=1.0,
                 segments_per_track=1,
-                update_clip=100.0,
+                update_clip=20.0,
                 ring_bits=32,
-                server_optimizer="fedadam",
-                server_learning_rate=0.01,
+                server_optimizer="fedavg",
+                server_learning_rate=1.0,
             )
         return Recipe(
             rounds=20,
             local_steps=2 if private else 16,
             batch_size=96 if private else 16,
-            learning_rate=1.0 if private else 0.5,
+            learning_rate=0.1 if private else 0.3,
             momentum=0.0 if private else 0.9,
             max_grad_norm=1.0,
             segments_per_track=1,
@@ -131,56 +116,70 @@ class Rnn(Generator):
         )
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms `[n_mels, frames]`; any number of frames from `GROUP` on will do."""
-        return Recurrent(spec.n_mels, classes)
+        """The network for spectrograms of the codec's bands; any number of frames from one group on will do.
+
+        Raises:
+            ConfigurationError: the codec is for another number of bands.
+        """
+        codec = _codec.shipped()
+        if spec.n_mels != codec.bands:
+            raise ConfigurationError(f"'rnn' makes spectrograms of {codec.bands} bands, not of {spec.n_mels}.")
+        return Recurrent(codec, classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Nats for each number of a spectrogram, `[batch]`; frames beyond the last whole group do not count."""
-        groups = grouped(features)
-        styles = functional.one_hot(targets, cast(Recurrent, model).classes).to(features.dtype)
-        # The first group is drawn given silence.
-        before = torch.cat([torch.zeros_like(groups[:, :1]), groups[:, :-1]], dim=1)
+        """Nats for each number of the codec, `[batch]`; frames beyond the last whole group do not count."""
+        network = cast(Recurrent, model)
+        with torch.no_grad():
+            codes = network.codec.encode(network.codec.components(grouped(features)))
+            past = network.codec.decode(codes)
+            past = torch.cat([torch.zeros_like(past[:, :1]), past[:, :-1]], dim=1)
+        styles = functional.one_hot(targets, network.classes).to(features.dtype)
         if model.training:
-            before = _blurred(before, generator)
-        log_weights, means, log_scales = model(before, styles)
-        found = groups.flatten(2)[:, :, None]
-        deviations = (found - means) * torch.exp(-log_scales)
-        each = -0.5 * deviations.square() - log_scales - 0.5 * math.log(2 * math.pi)
-        densities = torch.logsumexp(log_weights + each.sum(dim=3), dim=2)
-        return -densities.mean(dim=1) / found.shape[3]
+            past = past * (torch.rand((*past.shape[:2], 1), generator=generator) >= HIDDEN_PAST)
+            styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
+        losses: Tensor = model(past, styles, codes)
+        return losses.mean(dim=(1, 2))
 
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """Group after group, for ever: `[count, n_mels, GROUP]` each.
+        """A few groups after the others, for ever: `[count, n_mels, frames]` each.
 
-        The temperature scales each Gaussian's deviation and sharpens the choice between them; at 0 nothing is random.
+        The temperature sharpens the choice of each number; at 0 nothing is random.
         """
         network = cast(Recurrent, model)
         styles = functional.one_hot(targets, network.classes).to(torch.float32)
-        group = torch.zeros(len(targets), 1, GROUP, network.bands)
+        # Each piece is followed twice, told its style and not.
+        told = torch.cat([styles, torch.zeros_like(styles)])
+        group = torch.zeros(len(told), 1, network.codec.words.shape[2])
         state: Tensor | None = None
         while True:
+            found = []
             with torch.inference_mode():
-                (log_weights, means, log_scales), state = network.step(group, styles, state)
-                chosen = _chosen(log_weights[:, 0], generator, temperature)
-                mean = means[:, 0].gather(1, chosen[:, None, None].expand(-1, 1, means.shape[3]))[:, 0]
-                noise = torch.randn(mean.shape, generator=generator)
-                group = (mean + temperature * torch.exp(log_scales[:, 0, 0]) * noise).clamp(-CLIP, CLIP)
-                group = group.view(len(targets), 1, GROUP, network.bands)
-            yield group[:, 0].transpose(1, 2)
+                for _ in range(DRAWN_TOGETHER):
+                    known, state = network.states(group, told, state)
+                    drawn = _drawn(network, known[:, 0], generator, temperature)
+                    group = drawn.repeat(2, 1)[:, None]
+                    found.append(drawn)
+                piece = network.codec.frames(torch.stack(found, dim=1))
+            yield piece
 
 
-def _blurred(groups: Tensor, generator: torch.Generator) -> Tensor:
-    noisy = groups + BLURRED * torch.randn(groups.shape, generator=generator)
-    return noisy * (torch.rand((*groups.shape[:2], 1, 1), generator=generator) >= DROPPED)
+def _drawn(network: Recurrent, known: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+    """Components of a group each, `[count, D]`, by what is known told the style and then not, `[2 · count, DEPTH]`."""
+    before = torch.zeros(len(known) // 2, network.codec.words.shape[2])
+    for level, words in enumerate(network.codec.words):
+        told, untold = network.logits(level, known, before.repeat(2, 1)).log_softmax(dim=1).chunk(2)
+        chosen = _chosen(untold + GUIDANCE * (told - untold), generator, temperature)
+        before = before + words[chosen]
+    return before
 
 
-def _chosen(log_weights: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
-    """One component for each row, `[batch]`."""
+def _chosen(logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+    """One number for each row, `[batch]`."""
     if temperature == 0:
-        return log_weights.argmax(dim=1)
-    return torch.multinomial(functional.softmax(log_weights / temperature, dim=1), 1, generator=generator)[:, 0]
+        return logits.argmax(dim=1)
+    return torch.multinomial(functional.softmax(logits / temperature, dim=1), 1, generator=generator)[:, 0]
 
 
 FAMILY = Rnn()

@@ -1,0 +1,295 @@
+"""How good generated music is: recognised, close to real music, diverse, and how fast; without privacy and at ε = 8.
+
+Five labels, of synthetic tracks and of rendered scores (extra `repertoire`); the labels' tracks, those that the judge
+of styles is trained on, and those that distances are taken to have no artist (synthetic: no seed; scores: no work) in
+common. *The embedding* is the project's own summary features, averaged over a clip: named, versioned and public, since
+its constants were fitted on synthetic music; distances are taken in its 16 main directions over real tracks.
+
+`python -m benchmarks generators`, or parts: `python -m benchmarks.generators --data synthetic --family rnn`.
+`SOTTOVOCE_GENERATORS` names a folder to keep results in, and to go on from: each cell is one file there.
+"""
+
+import argparse
+import csv
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.generators_speed import speed
+from benchmarks.quality import LABELS, SYNTHESIS_SEED
+from benchmarks.repertoire import rendered
+from sottovoce.audio import read
+from sottovoce.features.extract import default_spec, extract
+from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
+from sottovoce.features.spec import View
+from sottovoce.generate import generate
+from sottovoce.models import registry
+from sottovoce.models.generator import _codec
+from sottovoce.models.start import default_init
+from sottovoce.release.load import load
+from sottovoce.training import Trust
+from sottovoce.vocoder import GriffinLim
+from sottovoce.vocoder.base import long_audio
+from sottovoce_simulations.experiment import Experiment
+from sottovoce_simulations.likeness import COLLAPSED, Judge, Space
+from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.simulate import simulate
+from sottovoce_simulations.synthesis import synthesise
+
+DATA = ("synthetic", "rendered")
+FAMILIES = ("rnn", "vae", "gan")
+SECONDS = 10.0
+CLIPS = 45  # of each cell, over all styles
+TRACKS, JUDGED, HELD_OUT = 500, 300, 150
+PIECES = 600  # of each class, of which a part is used
+ROUNDS = {False: 8, True: 20}
+EVEN = 1_000.0
+
+Clip = tuple[NDArray[np.float32], str]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The labels' catalogues, and real clips elsewhere: `[tracks, D]` embeddings with their classes."""
+
+    experiment: Experiment
+    styles: tuple[str, ...]
+    judge: Judge
+    real: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    some: list[Clip]
+
+
+def run(data: Sequence[str] = DATA, families: Sequence[str] = FAMILIES) -> dict[str, Any]:
+    """Figures by kind of data and cell."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(os.environ.get("SOTTOVOCE_GENERATORS", temporary))
+        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        return {name: dict(_cells(name, families, folder)) for name in data} | {
+            "speed": _kept(folder / "cells" / "speed.json", lambda: speed(FAMILIES))
+        }
+
+
+def _cells(data: str, families: Sequence[str], folder: Path) -> Iterator[tuple[str, Any]]:
+    material: list[Material] = []
+
+    def needed() -> Material:
+        if not material:
+            material.append(_synthetic(folder) if data == "synthetic" else _rendered(folder))
+        return material[0]
+
+    cells = folder / "cells"
+    yield "real", _kept(cells / f"{data}-real.json", lambda: _bounds(needed()))
+    for family in families:
+        for private in (False, True):
+            name = f"{family}{', ε = 8' if private else ''}"
+            path = cells / f"{data}-{family}-{'private' if private else 'plain'}.json"
+            out = folder / "runs" / path.stem
+            yield name, _kept(path, lambda: _cell(needed(), family, private, out))  # noqa: B023 - called at once
+
+
+def _kept(path: Path, made: Callable[[], Any]) -> Any:
+    if not path.exists():
+        path.write_text(json.dumps(made(), indent=2) + "\n", encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _synthetic(folder: Path) -> Material:
+    pool, real = folder / "synthetic", folder / "synthetic-real"
+    synthesise(pool, labels=LABELS, tracks=TRACKS, seconds=(10, 12), seed=SYNTHESIS_SEED)
+    synthesise(real, labels=1, tracks=JUDGED + HELD_OUT, seconds=(10, 12), seed=SYNTHESIS_SEED + 1, skew=EVEN)
+    tracks = [(path, path.parts[-3], path.parts[-2]) for path in sorted(real.glob("label-*/*/*/*")) if path.is_file()]
+    judged, held_out = _apart(tracks, (JUDGED, HELD_OUT))
+    return _material(Experiment(pool, Scheme.parse("as-is"), task="generator", seed=1), judged, held_out, folder)
+
+
+def _rendered(folder: Path) -> Material:
+    source, pool = rendered(PIECES), folder / "rendered"
+    with (source / "catalogue.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    tracks = [(source / row["path"], row["style"], row["album"]) for row in rows]
+    mine, judged, held_out = _apart(tracks, (TRACKS, JUDGED, HELD_OUT))
+    if not pool.exists():
+        chosen = {path for path, _ in mine}
+        for path in chosen:
+            (pool / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            (pool / path.relative_to(source)).symlink_to(path)
+        with (pool / "catalogue.csv").open("w", encoding="utf-8", newline="") as file:
+            sheet = csv.DictWriter(file, rows[0])
+            sheet.writeheader()
+            sheet.writerows(row for row in rows if source / row["path"] in chosen)
+    experiment = Experiment(pool, Scheme.parse("iid"), clients=LABELS, task="generator", seed=1)
+    return _material(experiment, judged, held_out, folder)
+
+
+def _apart(tracks: Sequence[tuple[Path, str, str]], sizes: Sequence[int]) -> list[list[tuple[Path, str]]]:
+    """Parts of so many tracks, evenly over styles, that have no artist or work in common."""
+    rng = np.random.default_rng(SYNTHESIS_SEED)
+    parts: list[list[tuple[Path, str]]] = [[] for _ in sizes]
+    styles = sorted({style for _, style, _ in tracks})
+    for style in styles:
+        works = sorted({work for _, of, work in tracks if of == style})
+        order = [works[index] for index in rng.permutation(len(works))]
+        ends = np.round(np.cumsum(sizes) / sum(sizes) * len(order)).astype(int)
+        for part, some, size in zip(parts, np.split(np.array(order), ends[:-1]), sizes, strict=True):
+            mine = [(path, of) for path, of, work in tracks if of == style and work in set(some)]
+            part += [mine[index] for index in rng.permutation(len(mine))[: size // len(styles)]]
+    return parts
+
+
+def _material(
+    experiment: Experiment, judged: Sequence[tuple[Path, str]], held_out: Sequence[tuple[Path, str]], folder: Path
+) -> Material:
+    styles = tuple(sorted({style for _, style in judged}))
+    kept = folder / "cells" / f"{experiment.catalogues.name}-embeddings.npz"
+    if not kept.exists():
+        rows = {"judged": judged, "held_out": held_out}
+        np.savez(
+            kept, **{name: np.stack([_embedded(_opened(path)) for path, _ in some]) for name, some in rows.items()}
+        )
+    found = np.load(kept)
+    classes = {"judged": _numbers(judged, styles), "held_out": _numbers(held_out, styles)}
+    few = [pair for style in styles for pair in [p for p in held_out if p[1] == style][: CLIPS // len(styles)]]
+    return Material(
+        experiment,
+        styles,
+        Judge(found["judged"], classes["judged"]),
+        found["held_out"],
+        classes["held_out"],
+        [(_opened(path), style) for path, style in few],
+    )
+
+
+def _numbers(pairs: Sequence[tuple[Any, str]], styles: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.array([styles.index(style) for _, style in pairs])
+
+
+def _opened(path: Path) -> NDArray[np.float32]:
+    spec = default_spec()
+    samples = read(path, spec.sample_rate)[: round(SECONDS * spec.sample_rate)]
+    found: NDArray[np.float32] = samples.numpy()
+    return found
+
+
+def _embedded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = extract(torch.from_numpy(audio), default_spec()).summary.mean(axis=0)
+    return found
+
+
+def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str, Any]:
+    shared = private and registry.family("generator", family).shared_noise
+    experiment = Experiment(
+        **{
+            **vars(material.experiment),
+            "family": family,
+            "private": private,
+            "noise": Trust.SHARED if shared else Trust.LOCAL,
+            "rounds": ROUNDS[private],
+        }
+    )
+    if not (out / "release").is_dir():
+        simulate(experiment, out)
+    figures = json.loads((out / "run.json").read_text(encoding="utf-8"))["figures"]
+    release, begun = load(out / "release"), time.perf_counter()
+    clips = [
+        (generate(release, style, SECONDS, seed=1, index=index), style)
+        for style in material.styles
+        for index in range(CLIPS // len(material.styles))
+    ]
+    seconds = time.perf_counter() - begun
+    for audio, style in clips[:: CLIPS // len(material.styles)]:
+        soundfile.write(out / f"{style}.flac", audio, default_spec().sample_rate)
+    return {
+        "start": default_init("generator", family),
+        "noise": None if not private else "shared" if shared else "local",
+        "epsilon": max(figures["epsilon"].values()) if private else None,
+        "loss": figures["loss"],
+        "seconds_of_training": figures["seconds"]["training"],
+        "times_real_time": len(clips) * SECONDS / seconds,
+        **_judged(material, clips),
+    }
+
+
+def _judged(material: Material, clips: Sequence[Clip]) -> dict[str, Any]:
+    """All figures of some clips beside real held-out tracks."""
+    made, classes = np.stack([_embedded(audio) for audio, _ in clips]), _numbers(clips, material.styles)
+    space = Space.of(material.real)
+    diversity = space.diversity(made, classes, material.real, material.classes)
+    return {
+        "recognised": material.judge.recognised(made, classes),
+        "kernel_distance": space.kernel_distance(made, material.real),
+        "frechet_distance": space.frechet_distance(made, material.real),
+        "diversity": diversity,
+        "collapsed": diversity < COLLAPSED,
+    }
+
+
+def _bounds(material: Material) -> dict[str, Any]:
+    """The same figures of what is real, of what went through vocoder and codec, and of what nobody would call music."""
+    order = np.random.default_rng(0).permutation(len(material.real))
+    space, halves = Space.of(material.real), np.split(material.real[order], [len(order) // 2])
+    made = {name: _judged(material, clips) for name, clips in _imitations(material).items()}
+    return {
+        "held out": {"recognised": material.judge.recognised(material.real, material.classes)},
+        "two halves": {
+            "kernel_distance": space.kernel_distance(*halves),
+            "frechet_distance": space.frechet_distance(*halves),
+        },
+        **made,
+    }
+
+
+def _imitations(material: Material) -> dict[str, list[Clip]]:
+    spec = default_spec(View.SPECTROGRAM)
+    constants, vocoder = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM)), GriffinLim(spec)
+    rng = np.random.default_rng(1)
+    heard = [
+        (torch.from_numpy(np.concatenate(list(extract(torch.from_numpy(audio), spec).spectrogram), axis=1)).float(), s)
+        for audio, s in material.some
+    ]
+    means = {
+        style: torch.stack([values.mean(dim=1) for values, of in heard if of == style]).mean(dim=0)
+        for style in material.styles
+    }
+    codec = _codec.shipped()
+
+    def coded(values: torch.Tensor) -> torch.Tensor:
+        return codec.frames(codec.decode(codec.encode(codec.components(_codec.grouped(values[None])))))[0]
+
+    def audible(change: Callable[[torch.Tensor, str], torch.Tensor]) -> list[Clip]:
+        found = []
+        for number, (values, style) in enumerate(heard):
+            generator = torch.Generator().manual_seed(number)
+            audio = long_audio(vocoder, constants.decibels(change(values, style)), generator)
+            found.append((torch.nn.functional.pad(audio, (0, spec.hop_length)).numpy(), style))
+        return found
+
+    return {
+        "through the vocoder": audible(lambda values, _: values),
+        "through codec and vocoder": audible(lambda values, _: coded(values)),
+        "style-mean spectrogram": audible(lambda values, style: means[style][:, None].expand_as(values)),
+        "shuffled real": audible(lambda values, _: values[:, torch.from_numpy(rng.permutation(values.shape[1]))]),
+        "noise": [(0.1 * rng.standard_normal(len(a)).astype(np.float32), style) for a, style in material.some],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generators", description=__doc__)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=FAMILIES)
+    options = parser.parse_args()
+    print(json.dumps(run(options.data, options.family), indent=2))
+
+
+if __name__ == "__main__":
+    main()
