@@ -43,7 +43,7 @@ class Memory(nn.Module):
 
 
 class Rote(Generator):
-    """Wider than any family that is shipped: those do not learn eight tracks by heart in a minute."""
+    """Wider than any family that is shipped: in a minute, those learn eight tracks by heart only roughly."""
 
     task, name, view = "generator", "rote", View.SPECTROGRAM
 
