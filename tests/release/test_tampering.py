@@ -274,7 +274,7 @@ def test_a_pickle_in_place_of_the_model(publish, resign, tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (set_to("task", value="editor"), "no task called 'editor'"),
+        (set_to("task", value="remixer"), "no task called 'remixer'"),
         (set_to("task", value="../models"), "no task called"),
         (set_to("family", value="transformer"), "called 'transformer'"),
         (set_to("classes", value=["fugue", "reel"]), "cannot be built"),
