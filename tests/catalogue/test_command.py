@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -158,7 +159,10 @@ def test_a_terminal_sees_progress_and_nothing_else_does(root: Path, index: Path,
     program = [sys.executable, "-c", "from sottovoce.cli import main; main()", "catalogue", "scan", root, "--json"]
     done = subprocess.run([*program, "--index", index], stdout=subprocess.PIPE, stderr=theirs, check=True)
     assert json.loads(done.stdout)["tracks"] == 5
-    shown = os.read(ours, 1 << 16).decode()
+    shown = b""
+    while select.select([ours], [], [], 0)[0]:  # a terminal gives 4 KiB at a time
+        shown += os.read(ours, 1 << 16)
+    shown = shown.decode()
     os.close(ours)
     os.close(theirs)
     assert "reading" in shown
