@@ -28,7 +28,6 @@ def catalogues(tmp_path_factory):
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("rnn", ("--no-dp", "--init", "none")),
         ("cnn", ("--delta", "1e-3", "--init", "none")),
         ("rnn", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
     ],

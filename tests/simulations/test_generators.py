@@ -28,7 +28,6 @@ def catalogues(tmp_path_factory):
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("rnn", ("--no-dp",)),
         ("rnn", ("--delta", "1e-3")),
         ("gan", ("--delta", "1e-3", "--init", "none")),
         ("vae", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
@@ -62,5 +61,3 @@ def test_a_run_goes_on_from_a_release(catalogues, tmp_path):
     wrong = sottovoce("simulate", "--catalogues", catalogues, "--init", tmp_path / "first" / "release", "--out", "x")
     assert wrong.returncode != 0
     assert "cannot start from a release of 'generator gan'" in " ".join(wrong.stderr.split())
-    nowhere = sottovoce("simulate", *common, "--init", tmp_path / "nowhere", "--out", tmp_path / "x")
-    assert "There is no start" in nowhere.stderr
