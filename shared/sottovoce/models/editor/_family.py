@@ -13,6 +13,7 @@ from sottovoce.models.base import Editor, Recipe
 from sottovoce.models.editor._corruption import corrupted
 from sottovoce.models.editor._noise import Levels
 from sottovoce.models.editor._observed import observe, restored
+from sottovoce.models.recipes import local_noise, shared_noise
 
 SMOOTH = 0.2
 """Of a band's deviation, below which errors count by their square."""
@@ -39,32 +40,8 @@ class SpectralEditor(Editor):
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """With privacy large batches, since noise is added once a step."""
         if shared:
-            return Recipe(
-                rounds=40,
-                local_steps=1,
-                batch_size=500,
-                learning_rate=20.0,
-                momentum=0.0,
-                max_grad_norm=1.0,
-                segments_per_track=1,
-                update_clip=100.0,
-                ring_bits=32,
-                server_optimizer="fedadam",
-                server_learning_rate=0.01,
-            )
-        return Recipe(
-            rounds=20,
-            local_steps=2 if private else 16,
-            batch_size=96 if private else 16,
-            learning_rate=0.1 if private else self.learning_rate,
-            momentum=0.0 if private else 0.9,
-            max_grad_norm=1.0,
-            segments_per_track=1,
-            update_clip=20.0,
-            ring_bits=24,
-            server_optimizer="fedavg",
-            server_learning_rate=1.0,
-        )
+            return shared_noise()
+        return local_noise(private=private, steps=16, learning_rate=self.learning_rate, private_learning_rate=0.1)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.

@@ -16,6 +16,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator._segments import Body, Decoder, endless, first_frames, one_hot
 from sottovoce.models.parameters import trainable
+from sottovoce.models.recipes import local_noise
 
 LATENT = 32
 BODY, DECODER = (8, 16, 16), (24, 16, 4)
@@ -65,19 +66,7 @@ class Gan(Generator):
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """Small steps: neither network must outrun the other."""
         del shared
-        return Recipe(
-            rounds=20,
-            local_steps=2 if private else 24,
-            batch_size=96 if private else 16,
-            learning_rate=1.0 if private else 0.05,
-            momentum=0.0,
-            max_grad_norm=1.0,
-            segments_per_track=1,
-            update_clip=20.0,
-            ring_bits=24,
-            server_optimizer="fedavg",
-            server_learning_rate=1.0,
-        )
+        return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0, momentum=0.0)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """Both networks for spectrograms of `n_mels` bands, which 16 must divide."""

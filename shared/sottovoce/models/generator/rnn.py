@@ -1,6 +1,7 @@
 """`rnn`: draws music as a sequence of a codec's numbers, each from a distribution given all before it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -13,6 +14,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import Codec, grouped
+from sottovoce.models.recipes import local_noise, shared_noise
 
 CODE, HIDDEN, DEPTH = 96, 192, 64
 WORDS = f"codec{_codec.VERSION}"
@@ -88,32 +90,15 @@ class Rnn(Generator):
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """With privacy few large batches and small steps: noise moves 350,000 numbers away from their start."""
         if shared:
-            return Recipe(
+            return replace(
+                shared_noise(),
                 rounds=20,
-                local_steps=1,
-                batch_size=500,
                 learning_rate=0.1,
-                momentum=0.0,
-                max_grad_norm=1.0,
-                segments_per_track=1,
                 update_clip=20.0,
-                ring_bits=32,
                 server_optimizer="fedavg",
                 server_learning_rate=1.0,
             )
-        return Recipe(
-            rounds=20,
-            local_steps=2 if private else 16,
-            batch_size=96 if private else 16,
-            learning_rate=0.1 if private else 0.3,
-            momentum=0.0 if private else 0.9,
-            max_grad_norm=1.0,
-            segments_per_track=1,
-            update_clip=20.0,
-            ring_bits=24,
-            server_optimizer="fedavg",
-            server_learning_rate=1.0,
-        )
+        return local_noise(private=private, steps=16, learning_rate=0.3, private_learning_rate=0.1)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator._segments import Body, Decoder, endless, first_frames, one_hot
+from sottovoce.models.recipes import local_noise, shared_noise
 
 LATENT = 32
 ENCODER, DECODER = (8, 16, 16), (24, 16, 4)
@@ -59,32 +60,8 @@ class Vae(Generator):
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """As for the other families: with privacy large batches, since noise is added once a step."""
         if shared:
-            return Recipe(
-                rounds=40,
-                local_steps=1,
-                batch_size=500,
-                learning_rate=20.0,
-                momentum=0.0,
-                max_grad_norm=1.0,
-                segments_per_track=1,
-                update_clip=100.0,
-                ring_bits=32,
-                server_optimizer="fedadam",
-                server_learning_rate=0.01,
-            )
-        return Recipe(
-            rounds=20,
-            local_steps=2 if private else 24,
-            batch_size=96 if private else 16,
-            learning_rate=1.0 if private else 0.05,
-            momentum=0.0 if private else 0.9,
-            max_grad_norm=1.0,
-            segments_per_track=1,
-            update_clip=20.0,
-            ring_bits=24,
-            server_optimizer="fedavg",
-            server_learning_rate=1.0,
-        )
+            return shared_noise()
+        return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of `n_mels` bands, which 16 must divide."""
