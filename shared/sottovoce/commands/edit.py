@@ -35,8 +35,6 @@ Examples:
 
 METHODS = ("auto", "lpc", "interpolate", "model")
 MODEL_METHOD = METHODS[-1]
-MODEL = "learned"
-"""The name of what a release fills."""
 LONGEST_LPC = 0.1
 """Seconds: above it a release fills gaps better than linear prediction does (benchmarks/editors.py)."""
 MEND, LEARNED, CHANGE, FILES = "Mend", "Change by a release", "Change, in this order", "Files"
@@ -190,6 +188,7 @@ def _edited(
     from sottovoce.editing.gaps import in_frames, merge
     from sottovoce.editing.pipeline import Plan, opened
     from sottovoce.editing.pipeline import edit as carry_out
+    from sottovoce.editing.repairer import LEARNED as LEARNED_NAME
     from sottovoce.editing.request import operation
     from sottovoce.provenance.origin import Origin
 
@@ -203,9 +202,10 @@ def _edited(
     repairer = _repairer(method, release if learned.task == "editor" else None)
     said = {**learned.said(), **plain.said()}
     names = [*(["repair"] if gaps else []), *(name for name in said if name != "amount")]
-    methods = sorted({_fills(repairer, gap, rate).name for gap in gaps})
-    mended: dict[str, Value] = {"method": " ".join(methods), "gaps": len(gaps)} if gaps else {}
-    filled = [(gap.start, gap.end) for gap in gaps if _fills(repairer, gap, rate).name == MODEL]
+    methods = [repairer.choose(gap.frames, rate).name for gap in gaps]
+    method = " ".join(sorted(set(methods)))
+    mended: dict[str, Value] = {"method": method, "gaps": len(gaps)} if gaps else {}
+    filled = [(gap.start, gap.end) for gap, by in zip(gaps, methods, strict=True) if by == LEARNED_NAME]
     extended = learned.made(frames, rate)
     made = None if extended is None else [*filled, *extended]
     name, digest = ("", "") if release is None or made == [] else (release.manifest.name[:64], release.digest)
@@ -226,7 +226,7 @@ def _edited(
         "sidecar": None if done.sidecar is None else str(done.sidecar),
         "operations": names,
         "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps],
-        "method": " ".join(methods) or None,
+        "method": method or None,
         "exact_outside": done.exact if gaps else None,
         "seconds": done.applied.frames / rate,
         "sample_rate": rate,
@@ -264,12 +264,6 @@ def _repairer(method: str, release: "Release | None") -> "Repairer":
         if method == MODEL_METHOD
         else AutoRepairer(LpcRepairer(), LearnedRepairer(release), LONGEST_LPC)
     )
-
-
-def _fills(repairer: "Repairer", gap: "Gap", rate: int) -> "Repairer":
-    from sottovoce.editing.repairer import AutoRepairer
-
-    return repairer.choose(gap.frames, rate) if isinstance(repairer, AutoRepairer) else repairer
 
 
 def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:

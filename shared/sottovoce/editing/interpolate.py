@@ -5,13 +5,15 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
+from sottovoce.editing.repairer import Repairer
+
 WINDOW_SECONDS = 0.046
 OVERLAP = 4
 ITERATIONS = 32
 _TINY = 1e-9
 
 
-class InterpolatingRepairer:
+class InterpolatingRepairer(Repairer):
     """Linear interpolation of the STFT's magnitudes, bin by bin.
 
     Phases go on from the left as each bin's frequency has them (the phase vocoder), and are then made to fit with the

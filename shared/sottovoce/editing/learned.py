@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
-from sottovoce.editing.repairer import LpcRepairer
+from sottovoce.editing.repairer import LEARNED, LpcRepairer, Repairer
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
@@ -24,7 +24,7 @@ _TINY = 1e-7
 _SHAPINGS = 3
 
 
-class LearnedRepairer:
+class LearnedRepairer(Repairer):
     """Magnitudes by an editor, phases by iteration (Griffin & Lim, 1984) with all that is known held fixed.
 
     The iteration starts from what linear prediction extrapolates into the gap, so that tones go on in phase. Bins
@@ -37,7 +37,7 @@ class LearnedRepairer:
         ReleaseError: it is of another task.
     """
 
-    name = "learned"
+    name = LEARNED
     context_seconds = 2.0
 
     def __init__(self, release: Release) -> None:

@@ -9,6 +9,9 @@ from threadpoolctl import threadpool_limits
 from sottovoce.editing import lpc
 from sottovoce.errors import AudioError
 
+LEARNED = "learned"
+"""The name of what a release fills."""
+
 
 class Repairer(Protocol):
     """Fills one gap of all channels."""
@@ -16,6 +19,11 @@ class Repairer(Protocol):
     name: str
     context_seconds: float
     """Of audio that it wants on each side."""
+
+    def choose(self, frames: int, sample_rate: int) -> "Repairer":
+        """What fills a gap of so many frames: this, unless it chooses among others."""
+        del frames, sample_rate
+        return self
 
     def fill(
         self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
@@ -30,7 +38,7 @@ class Repairer(Protocol):
         """
 
 
-class LpcRepairer:
+class LpcRepairer(Repairer):
     """Autoregressive interpolation, each channel by itself."""
 
     name = "lpc"
@@ -50,7 +58,7 @@ class LpcRepairer:
         return np.stack(channels, axis=1)
 
 
-class AutoRepairer:
+class AutoRepairer(Repairer):
     """Chooses by the length of a gap.
 
     Args:

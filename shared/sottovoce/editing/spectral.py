@@ -1,5 +1,6 @@
 """Effects by a release that change how loud each band is at each time and keep the phases, such as taking noise off."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
 
@@ -21,7 +22,7 @@ LARGEST_CUT = 40.0
 """dB by which a band is made quieter at most."""
 
 
-class SpectralEffect:
+class SpectralEffect(ABC):
     """Streams audio in overlapping pieces through gains of bands; memory holds two pieces, whatever the length.
 
     Each channel is changed by itself, at the file's own rate. Phases stay, so that pieces fade into one another
@@ -61,9 +62,9 @@ class SpectralEffect:
             yield changed[: size - fade]
             tail = changed[size - fade :]
 
+    @abstractmethod
     def gains(self, values: Tensor) -> Tensor:
         """What is to be added to the values of bands, `[channels, bands, frames]`, normalised."""
-        raise NotImplementedError
 
     def _changed(self, piece: NDArray[np.float64], analysis: Analysis, mean_square: float) -> NDArray[np.float64]:
         if not piece.any() or self._amount == 0:
