@@ -37,6 +37,7 @@ from sottovoce.release.load import Release, load
 from sottovoce_client.gradients import UnitGradients
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.report.write import RUN_FILE
 from sottovoce_simulations.simulate import simulate
 from sottovoce_simulations.synthesis import synthesise
 
@@ -88,7 +89,7 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
             found[f"{family}, public start"] = (public(family), None)
         for private in (False, True):
             out = folder / f"{family}-{'private' if private else 'plain'}"
-            told = out / "figures.json"
+            told = out / RUN_FILE
             if not told.is_file():
                 experiment = Experiment(
                     catalogues,
@@ -99,8 +100,8 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
                     private=private,
                     seed=1,
                 )
-                told.write_text(json.dumps(simulate(experiment, out)["figures"], default=str))
-            figures = json.loads(told.read_text())
+                simulate(experiment, out)
+            figures = json.loads(told.read_text(encoding="utf-8"))["figures"]
             keys = ("loss", "repair_error", "interpolation_error", "denoise_error", "noise_error", "seconds", "epsilon")
             name = f"{family}, ε = 8" if private else f"{family}, no privacy"
             found[name] = (load(out / "release"), {key: figures[key] for key in keys})

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.generators_speed import speed
+from benchmarks.kept import kept
 from benchmarks.quality import LABELS
 from benchmarks.repertoire import rendered
 from sottovoce.audio import read
@@ -76,7 +77,7 @@ def run(data: Sequence[str] = DATA, families: Sequence[str] = FAMILIES) -> dict[
         folder = Path(os.environ.get("SOTTOVOCE_GENERATORS", temporary))
         (folder / "cells").mkdir(parents=True, exist_ok=True)
         return {name: dict(_cells(name, families, folder)) for name in data} | {
-            "speed": _kept(folder / "cells" / "speed.json", lambda: speed(FAMILIES))
+            "speed": kept(folder / "cells" / "speed.json", lambda: speed(FAMILIES))
         }
 
 
@@ -89,19 +90,13 @@ def _cells(data: str, families: Sequence[str], folder: Path) -> Iterator[tuple[s
         return material[0]
 
     cells = folder / "cells"
-    yield "real", _kept(cells / f"{data}-real.json", lambda: _bounds(needed()))
+    yield "real", kept(cells / f"{data}-real.json", lambda: _bounds(needed()))
     for family in families:
         for private in (False, True):
             name = f"{family}{', ε = 8' if private else ''}"
             path = cells / f"{data}-{family}-{'private' if private else 'plain'}.json"
             out = folder / "runs" / path.stem
-            yield name, _kept(path, lambda: _cell(needed(), family, private, out))  # noqa: B023 - called at once
-
-
-def _kept(path: Path, made: Callable[[], Any]) -> Any:
-    if not path.exists():
-        path.write_text(json.dumps(made(), indent=2) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
+            yield name, kept(path, lambda: _cell(needed(), family, private, out))  # noqa: B023 - called at once
 
 
 def _synthetic(folder: Path) -> Material:
@@ -151,13 +146,12 @@ def _material(
     experiment: Experiment, judged: Sequence[tuple[Path, str]], held_out: Sequence[tuple[Path, str]], folder: Path
 ) -> Material:
     styles = tuple(sorted({style for _, style in judged}))
-    kept = folder / "cells" / f"{experiment.catalogues.name}-embeddings.npz"
-    if not kept.exists():
+    embeddings = folder / "cells" / f"{experiment.catalogues.name}-embeddings.npz"
+    if not embeddings.exists():
         rows = {"judged": judged, "held_out": held_out}
-        np.savez(
-            kept, **{name: np.stack([_embedded(_opened(path)) for path, _ in some]) for name, some in rows.items()}
-        )
-    found = np.load(kept)
+        vectors = {name: np.stack([_embedded(_opened(path)) for path, _ in some]) for name, some in rows.items()}
+        np.savez(embeddings, **vectors)
+    found = np.load(embeddings)
     classes = {"judged": _numbers(judged, styles), "held_out": _numbers(held_out, styles)}
     few = [pair for style in styles for pair in [p for p in held_out if p[1] == style][: CLIPS // 2 // len(styles)]]
     return Material(

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.kept import kept
 from benchmarks.quality import SYNTHESIS_SEED, one
 from benchmarks.repertoire import rendered
 from sottovoce.entropy import Randomness
-from sottovoce.files import write_text
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial, model_of
 from sottovoce.privacy.grid import SumGrid
@@ -120,10 +120,7 @@ def _cost(cells: list[dict[str, Any]]) -> dict[str, float]:
 def _kept(experiment: Experiment, out: Path) -> float:
     """The central run's figure, which is worked out once."""
     file = out / "central" / f"{experiment.epsilon:g}-{experiment.seed}.json"
-    if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        write_text(file, json.dumps(_central(experiment, out)))
-    return float(json.loads(file.read_text(encoding="utf-8")))
+    return float(kept(file, lambda: _central(experiment, out)))
 
 
 def _central(experiment: Experiment, out: Path) -> float:

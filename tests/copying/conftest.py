@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from sottovoce.agreement import Agreement, Member
 from sottovoce.audio import read
 from sottovoce.cli import app
+from sottovoce.configure import configured
 from sottovoce.identity import Identity
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
 from sottovoce.release.load import load
 from sottovoce.release.write import Provenance, write
-from sottovoce.training import Balance, TrainingConfig, Unit
 from sottovoce_client.catalogue import holdout, scan
 from sottovoce_client.copying import samples
 from sottovoce_client.home import LabelHome
@@ -107,31 +107,8 @@ def coordinator():
 
 @pytest.fixture(scope="session")
 def config():
-    return TrainingConfig(
-        task="generator",
-        family="rnn",
-        classes=STYLES,
-        feature_spec=registry.spec_of("generator", "rnn").digest,
-        rounds=2,
-        local_steps=1,
-        batch_size=8,
-        learning_rate=0.1,
-        momentum=0.0,
-        max_grad_norm=1.0,
-        private=True,
-        epsilon=8.0,
-        delta=1e-5,
-        unit=Unit.TRACK,
-        shared=None,
-        balance=Balance.NONE,
-        segments_per_track=1,
-        update_clip=1.0,
-        ring_bits=32,
-        server_optimizer="fedavg",
-        server_learning_rate=1.0,
-        holdout=0.2,
-        seed=0,
-    )
+    announced = configured(task="generator", family="rnn", classes=STYLES, labels=3, rounds=2, seed=0)
+    return announced.changed(local_steps=1, batch_size=8, update_clip=1.0, ring_bits=32)
 
 
 @pytest.fixture
