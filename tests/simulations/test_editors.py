@@ -3,26 +3,10 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from sottovoce_simulations.synthesis import synthesise
-
 pytestmark = pytest.mark.slow
-
-
-def sottovoce(*arguments):
-    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
-
-
-@pytest.fixture(scope="module")
-def catalogues(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("music") / "catalogues"
-    synthesise(folder, labels=3, tracks=50, seconds=(5, 5))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -32,9 +16,20 @@ def catalogues(tmp_path_factory):
         ("rnn", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
     ],
 )
-def test_labels_train_an_editor(catalogues, tmp_path, family, options):
+def test_labels_train_an_editor(sottovoce, small_catalogues, tmp_path, family, options):
     out = tmp_path / "run"
-    arguments = ("--catalogues", catalogues, "--task", "editor", "--family", family, "--rounds", "1", "--out", out)
+    arguments = (
+        "--catalogues",
+        small_catalogues,
+        "--task",
+        "editor",
+        "--family",
+        family,
+        "--rounds",
+        "1",
+        "--out",
+        out,
+    )
     done = sottovoce("simulate", *arguments, "--json", *options)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -51,10 +46,10 @@ def test_labels_train_an_editor(catalogues, tmp_path, family, options):
     assert told.returncode == 0, told.stderr
 
 
-def test_only_tracks_whose_consent_allows_it_take_part(catalogues, tmp_path):
+def test_only_tracks_whose_consent_allows_it_take_part(sottovoce, small_catalogues, tmp_path):
     """Labels none of whose tracks may serve editors have nothing to train on."""
     chosen = tmp_path / "chosen"
-    shutil.copytree(catalogues, chosen)
+    shutil.copytree(small_catalogues, chosen)
     for index in chosen.glob("*/catalogue.csv"):
         with index.open(newline="") as file:
             rows = list(csv.DictReader(file))

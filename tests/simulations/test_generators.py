@@ -1,28 +1,12 @@
 """Generators from catalogue to sound, with and without privacy, as a user has it."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-from sottovoce_simulations.synthesis import synthesise
-
 pytestmark = pytest.mark.slow
-
-
-def sottovoce(*arguments):
-    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-
-
-@pytest.fixture(scope="module")
-def catalogues(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("music") / "catalogues"
-    synthesise(folder, labels=3, tracks=40, seconds=(5, 5))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -33,9 +17,20 @@ def catalogues(tmp_path_factory):
         ("vae", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
     ],
 )
-def test_labels_train_a_generator_and_it_sounds(catalogues, tmp_path, family, options):
+def test_labels_train_a_generator_and_it_sounds(sottovoce, small_catalogues, tmp_path, family, options):
     out = tmp_path / "run"
-    arguments = ("--catalogues", catalogues, "--task", "generator", "--family", family, "--rounds", "1", "--out", out)
+    arguments = (
+        "--catalogues",
+        small_catalogues,
+        "--task",
+        "generator",
+        "--family",
+        family,
+        "--rounds",
+        "1",
+        "--out",
+        out,
+    )
     done = sottovoce("simulate", *arguments, "--json", *options)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -52,12 +47,14 @@ def test_labels_train_a_generator_and_it_sounds(catalogues, tmp_path, family, op
     assert np.abs(samples).max() > 1e-3
 
 
-def test_a_run_goes_on_from_a_release(catalogues, tmp_path):
-    common = ("--catalogues", catalogues, "--task", "generator", "--family", "gan", "--rounds", "1", "--no-dp")
+def test_a_run_goes_on_from_a_release(sottovoce, small_catalogues, tmp_path):
+    common = ("--catalogues", small_catalogues, "--task", "generator", "--family", "gan", "--rounds", "1", "--no-dp")
     first = sottovoce("simulate", *common, "--init", "none", "--out", tmp_path / "first", "--json")
     assert first.returncode == 0, first.stderr
     again = sottovoce("simulate", *common, "--init", tmp_path / "first" / "release", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
-    wrong = sottovoce("simulate", "--catalogues", catalogues, "--init", tmp_path / "first" / "release", "--out", "x")
+    wrong = sottovoce(
+        "simulate", "--catalogues", small_catalogues, "--init", tmp_path / "first" / "release", "--out", tmp_path / "x"
+    )
     assert wrong.returncode != 0
     assert "cannot start from a release of 'generator gan'" in " ".join(wrong.stderr.split())

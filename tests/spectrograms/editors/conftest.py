@@ -3,16 +3,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import shipped
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import parameters, registry
-from sottovoce.models.base import Batch
 from sottovoce.release.load import Release
-
-CLASSES = 3
 
 
 @pytest.fixture(scope="session")
@@ -24,36 +20,6 @@ def spec():
 @pytest.fixture(params=registry.families("editor"))
 def family(request):
     return registry.family("editor", request.param)
-
-
-@pytest.fixture
-def vector_of(spec):
-    """Every parameter random: zero ones would hide gradients."""
-
-    def make(family, seed=0, scale=0.1):
-        size = parameters.initial(family, spec, CLASSES, seed=0).size
-        return scale * np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-
-    return make
-
-
-@pytest.fixture
-def model(family, spec, vector_of):
-    return parameters.model_of(family, spec, CLASSES, vector_of(family))
-
-
-@pytest.fixture
-def batch_of():
-    """Random segments of so many tracks: `batch_of(bands, frames, lengths)`, lengths in segments."""
-
-    def make(bands, frames, lengths, *, seed=0, scale=1.0):
-        rng = np.random.default_rng(seed)
-        mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-        features = torch.from_numpy(rng.standard_normal((*mask.shape, bands, frames)).astype(np.float32) * scale)
-        features[~mask] = 0
-        return Batch(features, torch.from_numpy(rng.integers(0, CLASSES, len(lengths))), mask)
-
-    return make
 
 
 class Loaded:

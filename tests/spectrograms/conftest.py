@@ -1,3 +1,5 @@
+"""Models of spectrograms, generators and editors alike, small enough to try everything on."""
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,19 @@ from sottovoce.models.base import Batch
 from sottovoce.models.generator import _codec
 
 CLASSES = 3
+FAMILIES = [(task, name) for task in ("generator", "editor") for name in registry.families(task)]
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda pair: "-".join(pair))
+def family(request):
+    return registry.family(*request.param)
 
 
 @pytest.fixture
 def spec(family):
     """A spectrogram small enough to train on in milliseconds."""
-    bands = _codec.shipped().bands if family.name == "rnn" else 32
+    bands = _codec.shipped().bands if (family.task, family.name) == ("generator", "rnn") else 32
     return FeatureSpec(version=default_spec(View.SPECTROGRAM).version, n_mels=bands, n_fft=512, segment_seconds=0.75)
-
-
-@pytest.fixture(params=registry.families("generator"))
-def family(request):
-    return registry.family("generator", request.param)
 
 
 @pytest.fixture
