@@ -371,9 +371,11 @@ def _named_errors() -> Iterator[None]:
         ) from None
     except FileExistsError:
         raise LedgerError("There is a ledger already; a new one would forget what was spent.") from None
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError(f"The ledger cannot be used, so nothing is trained ({_cause(error)}).") from None
 
 
-def _cause(error: OSError | sqlite3.Error) -> str:
+def _cause(error: OSError | sqlite3.Error | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):  # SQLite's own message quotes damage that is no text
+        return "it is damaged"
     return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

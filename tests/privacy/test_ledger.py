@@ -243,7 +243,7 @@ def test_an_unknown_event_is_never_skipped(ledger, file, plan):
             act()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "text", "torn", "other database", "folder"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "torn", "other database", "folder", "name"])
 def test_a_ledger_that_cannot_be_read_stops_everything(file, plan, damage):
     with Ledger.create(file) as ledger:
         ledger.open_run(RUN, plan, CEILINGS)
@@ -260,6 +260,9 @@ def test_a_ledger_that_cannot_be_read_stops_everything(file, plan, damage):
             sqlite3.connect(file).execute("CREATE TABLE notes (text)")
         case "folder":
             file.mkdir()
+        case "name":  # no text any more, which SQLite's own message quotes
+            assert content.count(b"triggerno_update") == 1
+            file.write_bytes(content.replace(b"triggerno_update", b"trigger\xeeo_update"))
     if damage != "missing":
         file.chmod(0o700 if damage == "folder" else 0o600)
     with pytest.raises(LedgerError) as caught:

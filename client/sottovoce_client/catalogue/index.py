@@ -59,7 +59,7 @@ class Index:
                 self._connection = _connect(path)
             except sqlite3.OperationalError:  # locked, read-only, no space: nothing is damaged
                 raise
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite's own message may quote what is no text
                 _put_aside(path)
                 self._connection = _connect(path)
 
