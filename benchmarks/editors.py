@@ -47,7 +47,7 @@ TRAINING_SEED, UNSEEN_SEED = 2026, 2027
 FAMILIES = ("cnn", "rnn")
 GAPS = (0.02, 0.05, 0.2, 0.5)
 NOISES = (0.0, 5.0, 10.0)
-CONTEXT = 2.0
+CONTEXT = 2.0  # seconds at least from a gap to both ends of a track
 QUIET = 1e-3  # RMS of a gap that is not worth mending
 STEPS, BATCH = 3, 32
 
@@ -163,18 +163,17 @@ def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: 
             if len(track.audio) <= 2 * context + frames:
                 continue
             start = int(rng.integers(context, len(track.audio) - context - frames))
-            near = track.audio[start - context : start + frames + context]
-            gap = slice(context, context + frames)
-            if np.sqrt(np.mean(np.square(near[gap]))) < QUIET:
+            gap = slice(start, start + frames)
+            if np.sqrt(np.mean(np.square(track.audio[gap]))) < QUIET:
                 continue
             for name, method in methods.items():
                 wide = round(method.context_seconds * track.rate)
-                before, after = near[max(0, gap.start - wide) : gap.start], near[gap.stop : gap.stop + wide]
+                before, after = track.audio[max(0, start - wide) : start], track.audio[gap.stop : gap.stop + wide]
                 begun = time.process_time()
-                mended = near.copy()
+                mended = track.audio.copy()
                 mended[gap] = method.fill(before, after, frames, track.rate)
                 spent = time.process_time() - begun
-                measured = [*_compared(near, mended, gap, track.rate), spent]
+                measured = [*_compared(track.audio, mended, gap, track.rate), spent]
                 found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
     names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
     return {

@@ -76,13 +76,14 @@ def said_of(path):
     ("options", "method"),
     [
         (("--repair", "2:2.05"), "lpc"),
-        (("--repair", "2:2.4"), "learned"),
-        (("--repair", "1:1.02", "--repair", "2:2.4"), "learned lpc"),
-        (("--repair", "2:2.02", "--method", "model"), "learned"),
+        (("--repair", "2:2.4"), "similar"),
+        (("--repair", "1:1.02", "--repair", "2:2.4"), "lpc similar"),
+        (("--repair", "2:2.02", "--method", "similar"), "similar"),
+        (("--repair", "2:2.02", "--method", "model", "--release", "EDITOR"), "learned"),
     ],
 )
 def test_gaps_are_filled_by_what_suits_their_length(edited, song, editor, tmp_path, options, method):
-    done = edited(*options, "--release", editor, "--json")
+    done = edited(*(str(editor) if option == "EDITOR" else option for option in options), "--json")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert (answer["method"], answer["exact_outside"]) == (method, True)
@@ -130,6 +131,7 @@ def test_a_vae_restyles(edited, song, autoencoder, tmp_path):
         (("--repair", "1:2", "--method", "model"), "This needs a release."),
         (("--gain", "1", "--release", "EDITOR"), "nothing for the release to do"),
         (("--repair", "1:2", "--method", "lpc", "--release", "EDITOR"), "nothing for the release to do"),
+        (("--repair", "1:2", "--release", "EDITOR"), "--method model"),
         (("--restyle", "tango", "--denoise", "1", "--release", "EDITOR"), "Do it in two steps."),
         (("--denoise", "1", "--release", "VAE"), "generator"),
         (("--restyle", "tango", "--release", "EDITOR"), "editor"),

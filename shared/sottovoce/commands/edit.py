@@ -1,7 +1,7 @@
 """`sottovoce edit`: mend or change an audio file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -33,10 +33,10 @@ Examples:
   sottovoce edit song.flac --stretch 1.1 --pitch=-2 -o slower.flac
 """
 
-METHODS = ("auto", "lpc", "interpolate", "model")
+METHODS = ("auto", "lpc", "similar", "interpolate", "model")
 MODEL_METHOD = METHODS[-1]
 LONGEST_LPC = 0.1
-"""Seconds: above it a release fills gaps better than linear prediction does (benchmarks/editors.py)."""
+"""Seconds: what `auto` fills by linear prediction; longer gaps by similar places (docs/editors.md, "Measured")."""
 MEND, LEARNED, CHANGE, FILES = "Mend", "Change by a release", "Change, in this order", "Files"
 
 
@@ -245,8 +245,9 @@ def _expect_a_release(release: Path | None, learned: "Learned", method: str, *, 
         raise ConfigurationError("This needs a release.", hint="Give --release DIR.")
     if learned.restyle is not None and (len(asked) > 2 or method == MODEL_METHOD):  # itself, and its amount
         raise ConfigurationError("Restyling needs another release than the rest.", hint="Do it in two steps.")
-    if release is not None and not asked and not (gaps and method in ("auto", MODEL_METHOD)):
-        raise ConfigurationError("There is nothing for the release to do.", hint="Leave --release away.")
+    if release is not None and not asked and not (gaps and method == MODEL_METHOD):
+        hint = "Leave --release away, or have it fill gaps: --method model." if gaps else "Leave --release away."
+        raise ConfigurationError("There is nothing for the release to do.", hint=hint)
 
 
 def _repairer(method: str, release: "Release | None") -> "Repairer":
@@ -255,15 +256,15 @@ def _repairer(method: str, release: "Release | None") -> "Repairer":
 
     if method == "interpolate":
         return InterpolatingRepairer()
-    if release is None or method == "lpc":
+    if method == "lpc":
         return LpcRepairer()
-    from sottovoce.editing.learned import LearnedRepairer
+    if method == MODEL_METHOD:
+        from sottovoce.editing.learned import LearnedRepairer
 
-    return (
-        LearnedRepairer(release)
-        if method == MODEL_METHOD
-        else AutoRepairer(LpcRepairer(), LearnedRepairer(release), LONGEST_LPC)
-    )
+        return LearnedRepairer(cast("Release", release))
+    from sottovoce.editing.similar import SimilarRepairer
+
+    return SimilarRepairer() if method == "similar" else AutoRepairer(LpcRepairer(), SimilarRepairer(), LONGEST_LPC)
 
 
 def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:

@@ -30,6 +30,7 @@ class Analysis:
         ratio = sample_rate / spec.sample_rate
         self.length = max(16, 2 * round(spec.n_fft * ratio / 2))
         self.hop = max(4, round(spec.hop_length * ratio))
+        self.rate = sample_rate
         self._constants, self._loudness = constants, spec.loudness
         self._bank = _bank(spec, sample_rate, self.length)
         self._spread = _spread(self._bank)
