@@ -29,7 +29,7 @@ check: $(STAMP) ## format, lint and types
 
 test: check ## check, then the fast tests, then the slow ones
 	$(BIN)/pytest -n 2 -m "not slow and not deployment"
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow  # the longest file is not the last one then
 
 test-deployment: $(STAMP) ## whole federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment

@@ -21,6 +21,7 @@ BENCHMARKS = (
     "quality",
     "repertoire",
     "shared",
+    "repair",
     "editors",
     "generators",
 )

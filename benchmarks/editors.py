@@ -10,25 +10,20 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import soundfile
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.repair import CLASSICAL, CONSTANTS, QUIET, SPEC, Samples, Track, mel, repair_figures, snr, unseen
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.repairer import LpcRepairer, Repairer
+from sottovoce.editing.repairer import Repairer
 from sottovoce.editing.spectral import Denoise
-from sottovoce.features.extract import default_spec
-from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
-from sottovoce.features.spec import View
-from sottovoce.features.spectrogram import FLOOR, magnitudes
+from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models import parameters, registry
 from sottovoce.models.base import Batch
 from sottovoce.models.editor._observed import observe
@@ -42,25 +37,10 @@ from sottovoce_simulations.simulate import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS, ROUNDS = 5, 120, 10
-UNSEEN_LABELS, UNSEEN_TRACKS = 2, 20
-TRAINING_SEED, UNSEEN_SEED = 2026, 2027
+TRAINING_SEED = 2026
 FAMILIES = ("cnn", "rnn")
-GAPS = (0.02, 0.05, 0.2, 0.5)
 NOISES = (0.0, 5.0, 10.0)
-CONTEXT = 2.0  # seconds at least from a gap to both ends of a track
-QUIET = 1e-3  # RMS of a gap that is not worth mending
 STEPS, BATCH = 3, 32
-
-Samples = NDArray[np.float64]
-SPEC, CONSTANTS = default_spec(View.SPECTROGRAM), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
-
-
-@dataclass(frozen=True)
-class Track:
-    """Audio `[frames, channels]` and its rate."""
-
-    audio: Samples
-    rate: int
 
 
 def run() -> dict[str, Any]:
@@ -119,23 +99,6 @@ def public(family: str) -> Release:
     return Release(cast(Any, manifest), "", True, kind, model, CONSTANTS)
 
 
-def unseen(folder: Path) -> dict[str, list[Track]]:
-    """Tracks that no editor has learned from, by where they come from."""
-    catalogues = folder / "unseen"
-    if not catalogues.is_dir():
-        synthesise(catalogues, labels=UNSEEN_LABELS, tracks=UNSEEN_TRACKS, seed=UNSEEN_SEED)
-    found = {"synthetic": _tracks(sorted(catalogues.rglob("*.flac")))}
-    if place := os.environ.get("SOTTOVOCE_REPERTOIRE"):
-        paths = sorted(Path(place).rglob("*.flac"))
-        rng = np.random.default_rng(0)  # the public starts have learned from the first ones in this order
-        found["rendered scores"] = _tracks([paths[number] for number in rng.permutation(len(paths))[-24:]])
-    return found
-
-
-def _tracks(paths: Sequence[Path]) -> list[Track]:
-    return [Track(*soundfile.read(path, always_2d=True)) for path in paths]
-
-
 class Interpolated(LearnedRepairer):
     """The same way with the straight line between both sides in place of what a model says."""
 
@@ -151,59 +114,7 @@ def repairers(releases: dict[str, tuple[Release, Any]]) -> dict[str, Repairer]:
     """All methods by name."""
     learned: dict[str, Repairer] = {name: LearnedRepairer(release) for name, (release, _) in releases.items()}
     one = next(iter(releases.values()))[0]
-    return {"interpolation": Interpolated(one), "lpc": LpcRepairer(), **learned}
-
-
-def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: int = 0) -> dict[str, Any]:
-    """Means over the tracks' gaps (one of each length in a track): mel-SNR, log-spectral distance, SNR, and speed."""
-    rng, found = np.random.default_rng(seed), dict[str, dict[str, list[list[float]]]]()
-    for track in tracks:
-        for seconds in GAPS:
-            frames, context = round(seconds * track.rate), round(CONTEXT * track.rate)
-            if len(track.audio) <= 2 * context + frames:
-                continue
-            start = int(rng.integers(context, len(track.audio) - context - frames))
-            gap = slice(start, start + frames)
-            if np.sqrt(np.mean(np.square(track.audio[gap]))) < QUIET:
-                continue
-            for name, method in methods.items():
-                wide = round(method.context_seconds * track.rate)
-                before, after = track.audio[max(0, start - wide) : start], track.audio[gap.stop : gap.stop + wide]
-                begun = time.process_time()
-                mended = track.audio.copy()
-                mended[gap] = method.fill(before, after, frames, track.rate)
-                spent = time.process_time() - begun
-                measured = [*_compared(track.audio, mended, gap, track.rate), spent]
-                found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
-    names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
-    return {
-        gap: {
-            name: dict(zip(names, np.mean(values, axis=0).round(2).tolist(), strict=True)) | {"gaps": len(values)}
-            for name, values in methods_.items()
-        }
-        for gap, methods_ in found.items()
-    }
-
-
-def _compared(original: Samples, mended: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
-    """Mel-SNR and log-spectral distance of the frames whose middle lies in the gap, and the SNR of its samples; dB."""
-    analysis = Analysis(SPEC, CONSTANTS, rate)
-    one, other = (_mel(audio, analysis) for audio in (original, mended))
-    places = torch.arange(one.shape[2]) * analysis.hop
-    inside = (places >= gap.start - analysis.hop / 2) & (places < gap.stop + analysis.hop / 2)
-    one, other = one[:, :, inside], other[:, :, inside]
-    distance = (20 * torch.log10((one + FLOOR) / (other + FLOOR))).square().mean(dim=1).sqrt().mean()
-    return _snr(one.numpy(), other.numpy()), float(distance), _snr(original[gap], mended[gap])
-
-
-def _mel(audio: Samples, analysis: Analysis) -> Tensor:
-    found = analysis.spectrum(torch.from_numpy(np.ascontiguousarray(audio.T)).to(torch.float32))
-    return magnitudes(analysis.bands(found.abs()))
-
-
-def _snr(wanted: NDArray[np.floating], found: NDArray[np.floating]) -> float:
-    error = float(np.square(wanted - found).sum())
-    return float(10 * np.log10(np.square(wanted).sum() / max(error, 1e-12)))
+    return {"straight line": Interpolated(one), **CLASSICAL, **learned}
 
 
 class Ideal(Denoise):
@@ -231,14 +142,14 @@ def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: 
         if np.sqrt(np.mean(np.square(clean))) < QUIET:
             continue
         noise = np.random.default_rng([seed, number]).standard_normal(clean.shape)
-        for snr in NOISES:
-            noisy = clean + noise * np.sqrt(np.mean(np.square(clean))) * 10 ** (-snr / 20)
+        for decibels in NOISES:
+            noisy = clean + noise * np.sqrt(np.mean(np.square(clean))) * 10 ** (-decibels / 20)
             for name, effect in {"nothing": None, "ideal gains": Ideal(_any(effects), clean), **effects}.items():
                 begun = time.process_time()
                 heard = noisy if effect is None else np.concatenate(list(effect.process(iter([noisy]), track.rate)))
                 spent = time.process_time() - begun
                 measured = [_si_sdr(clean, heard), _distance(clean, heard, track.rate), spent * track.rate / len(clean)]
-                found.setdefault(f"{snr:.0f} dB", {}).setdefault(name, []).append(measured)
+                found.setdefault(f"{decibels:.0f} dB", {}).setdefault(name, []).append(measured)
     names = ("si_sdr_db", "log_spectral_distance_db", "seconds_a_second")
     return {
         snr: {
@@ -255,14 +166,14 @@ def _any(effects: dict[str, Denoise]) -> Release:
 
 def _distance(one: Samples, other: Samples, rate: int) -> float:
     analysis = Analysis(SPEC, CONSTANTS, rate)
-    ratio = 20 * torch.log10((_mel(one, analysis) + FLOOR) / (_mel(other, analysis) + FLOOR))
+    ratio = 20 * torch.log10((mel(one, analysis) + FLOOR) / (mel(other, analysis) + FLOOR))
     return float(ratio.square().mean(dim=1).sqrt().mean())
 
 
 def _si_sdr(wanted: Samples, found: Samples) -> float:
     """Scale-invariant signal-to-distortion ratio, dB (Le Roux et al., ICASSP 2019)."""
     scaled = wanted * float((wanted * found).sum() / max(np.square(wanted).sum(), 1e-12))
-    return _snr(scaled, found)
+    return snr(scaled, found)
 
 
 def steps_a_second(family: str) -> dict[str, float]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.editors import CONSTANTS, SPEC, Interpolated, Samples, Track, _tracks, public
+from benchmarks.editors import Interpolated, public
+from benchmarks.repair import CONSTANTS, SPEC, Samples, Track, tracks_of
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.extend import Extend
 from sottovoce.editing.learned import LearnedRepairer
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--style", default="")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    track = _tracks([options.track])[0]
+    track = tracks_of([options.track])[0]
     release = load(options.release) if options.release else public("rnn")
     for claim in (repaired, denoised, extended):
         claim(options.out, track, release)

@@ -26,6 +26,7 @@ def piece(track, rng):
     return audio[start : start + LENGTH]
 
 
+@pytest.mark.parametrize("copied", ["exact", "a semitone higher", "5 % slower", "under noise"], indirect=True)
 def test_one_copy_among_others_music_is_found(home, release, policy, split, strangers, makes, copied):
     rng = np.random.default_rng(1)
     track = split.train[int(rng.integers(len(split.train)))]
@@ -37,11 +38,11 @@ def test_one_copy_among_others_music_is_found(home, release, policy, split, stra
 
 
 def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copied):
-    """All 15 of each kind, and each is told to be of the track that it is of."""
+    """All 10 of each kind, and each is told to be of the track that it is of."""
     store = SketchStore(home.cache)
     store.fill((*split.train, *split.held_out))
     rng = np.random.default_rng(2)
-    chosen = rng.choice(len(split.train), 15, replace=False)
+    chosen = rng.choice(len(split.train), 10, replace=False)
     planted, of = [], []
     for number, index in enumerate(chosen):
         found = list(excerpts(sketch(resampled(copied(piece(split.train[index], rng)), RATE))))
@@ -54,8 +55,8 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copie
     tracks = np.repeat(np.arange(len(held)), 4)
     limits = bounds(compared.distances[end:], compared.shares[end:], tracks, excerpts=end, false_alarms=0.01)
     exceeded = limits.exceeded(compared.distances[:end], compared.shares[:end])
-    assert {of[number] for number in exceeded.nonzero()[0]} == set(range(15))
-    for number in range(15):
+    assert {of[number] for number in exceeded.nonzero()[0]} == set(range(10))
+    for number in range(10):
         own = [k for k in range(end) if of[k] == number]
         assert compared.near[min(own, key=lambda k: compared.distances[k])] == chosen[number]
 

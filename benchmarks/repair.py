@@ -1,0 +1,130 @@
+"""How well gaps are filled on unseen tracks, without any release, and how fast.
+
+Synthetic tracks of a seed that nothing was learned from and, where `SOTTOVOCE_REPERTOIRE` names them, rendered scores.
+`python -m benchmarks repair`; benchmarks/editors.py sets releases beside it.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.interpolate import InterpolatingRepairer
+from sottovoce.editing.repairer import LpcRepairer, Repairer
+from sottovoce.editing.similar import SimilarRepairer
+from sottovoce.features.extract import default_spec
+from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
+from sottovoce.features.spec import View
+from sottovoce.features.spectrogram import FLOOR, magnitudes
+from sottovoce_simulations.synthesis import synthesise
+
+UNSEEN_LABELS, UNSEEN_TRACKS, UNSEEN_SEED = 2, 20, 2027
+GAPS = (0.02, 0.05, 0.2, 0.5)
+CONTEXT = 2.0  # seconds at least from a gap to both ends of a track
+QUIET = 1e-3  # RMS of a gap that is not worth mending
+CLASSICAL: Mapping[str, Repairer] = {
+    "interpolate": InterpolatingRepairer(),
+    "lpc": LpcRepairer(),
+    "similar": SimilarRepairer(),
+}
+
+Samples = NDArray[np.float64]
+SPEC, CONSTANTS = default_spec(View.SPECTROGRAM), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
+
+
+@dataclass(frozen=True)
+class Track:
+    """Audio `[frames, channels]` and its rate."""
+
+    audio: Samples
+    rate: int
+
+
+def run() -> dict[str, Any]:
+    """Means over gaps of each length, by where the tracks come from."""
+    with tempfile.TemporaryDirectory() as temporary:
+        return {name: repair_figures(CLASSICAL, tracks) for name, tracks in unseen(Path(temporary)).items()}
+
+
+def unseen(folder: Path) -> dict[str, list[Track]]:
+    """Tracks that no editor has learned from, by where they come from."""
+    catalogues = folder / "unseen"
+    if not catalogues.is_dir():
+        synthesise(catalogues, labels=UNSEEN_LABELS, tracks=UNSEEN_TRACKS, seed=UNSEEN_SEED)
+    found = {"synthetic": tracks_of(sorted(catalogues.rglob("*.flac")))}
+    if place := os.environ.get("SOTTOVOCE_REPERTOIRE"):
+        paths = sorted(Path(place).rglob("*.flac"))
+        rng = np.random.default_rng(0)  # the public starts have learned from the first ones in this order
+        found["rendered scores"] = tracks_of([paths[number] for number in rng.permutation(len(paths))[-24:]])
+    return found
+
+
+def tracks_of(paths: Sequence[Path]) -> list[Track]:
+    return [Track(*soundfile.read(path, always_2d=True)) for path in paths]
+
+
+def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: int = 0) -> dict[str, Any]:
+    """Means over the tracks' gaps (one of each length in a track): mel-SNR, log-spectral distance, SNR, and speed."""
+    rng, found = np.random.default_rng(seed), dict[str, dict[str, list[list[float]]]]()
+    for track in tracks:
+        for seconds in GAPS:
+            frames, context = round(seconds * track.rate), round(CONTEXT * track.rate)
+            if len(track.audio) <= 2 * context + frames:
+                continue
+            start = int(rng.integers(context, len(track.audio) - context - frames))
+            gap = slice(start, start + frames)
+            if np.sqrt(np.mean(np.square(track.audio[gap]))) < QUIET:
+                continue
+            for name, method in methods.items():
+                wide = round(method.context_seconds * track.rate)
+                before, after = track.audio[max(0, start - wide) : start], track.audio[gap.stop : gap.stop + wide]
+                begun = time.process_time()
+                mended = track.audio.copy()
+                mended[gap] = method.fill(before, after, frames, track.rate)
+                spent = time.process_time() - begun
+                measured = [*_compared(track.audio, mended, gap, track.rate), spent]
+                found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
+    names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
+    return {
+        gap: {
+            name: dict(zip(names, np.mean(values, axis=0).round(2).tolist(), strict=True)) | {"gaps": len(values)}
+            for name, values in methods_.items()
+        }
+        for gap, methods_ in found.items()
+    }
+
+
+def _compared(original: Samples, mended: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
+    """Mel-SNR and log-spectral distance of the frames whose middle lies in the gap, and the SNR of its samples; dB."""
+    analysis = Analysis(SPEC, CONSTANTS, rate)
+    one, other = (mel(audio, analysis) for audio in (original, mended))
+    places = torch.arange(one.shape[2]) * analysis.hop
+    inside = (places >= gap.start - analysis.hop / 2) & (places < gap.stop + analysis.hop / 2)
+    one, other = one[:, :, inside], other[:, :, inside]
+    distance = (20 * torch.log10((one + FLOOR) / (other + FLOOR))).square().mean(dim=1).sqrt().mean()
+    return snr(one.numpy(), other.numpy()), float(distance), snr(original[gap], mended[gap])
+
+
+def mel(audio: Samples, analysis: Analysis) -> Tensor:
+    found = analysis.spectrum(torch.from_numpy(np.ascontiguousarray(audio.T)).to(torch.float32))
+    return magnitudes(analysis.bands(found.abs()))
+
+
+def snr(wanted: NDArray[np.floating], found: NDArray[np.floating]) -> float:
+    error = float(np.square(wanted - found).sum())
+    return float(10 * np.log10(np.square(wanted).sum() / max(error, 1e-12)))
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
