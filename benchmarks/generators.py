@@ -258,7 +258,7 @@ def _imitations(material: Material) -> dict[str, list[Clip]]:
     codec = _codec.shipped()
 
     def coded(values: torch.Tensor) -> torch.Tensor:
-        return codec.frames(codec.decode(codec.encode(codec.components(_codec.grouped(values[None])))))[0]
+        return codec.decode(codec.encode(values[None]))[0]
 
     def audible(change: Callable[[torch.Tensor, str], torch.Tensor]) -> list[Clip]:
         found = []

@@ -6,8 +6,9 @@ import torch
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry
-from sottovoce.models.generator import _codec
-from sottovoce.models.generator._codec import GROUP, grouped
+from sottovoce.models.generator import _codec, _outline
+from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
+from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT
 
 RNN = registry.family("generator", "rnn")
 CLASSES = 3
@@ -18,63 +19,94 @@ def family():
     return RNN
 
 
-def codes_of(features):
-    codec = _codec.shipped()
-    return codec.encode(codec.components(grouped(features)))
+@pytest.fixture
+def numbers():
+    """Of two clips of ten groups."""
+    return torch.randint(LEVELS, (2, 10, NUMBERS), generator=torch.Generator().manual_seed(0))
 
 
-def past_of(codes):
-    known = _codec.shipped().decode(codes)
+@pytest.fixture
+def outline():
+    """Of two clips."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(_outline.LEVELS, (2, _outline.NUMBERS), generator=generator)
+
+
+STYLES = torch.eye(CLASSES)[[0, 2]]
+
+
+def past_of(numbers):
+    known = _codec.values(numbers)
     return torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], dim=1)
 
 
-def test_a_group_is_judged_by_those_before_it_alone(model, spec):
-    codes = codes_of(torch.randn(1, spec.n_mels, 10 * GROUP))
-    later = codes.clone()
-    later[:, 5:] = (later[:, 5:] + 7) % 256
-    one, two = (model(past_of(each), torch.eye(CLASSES)[:1], codes) for each in (codes, later))
-    assert torch.allclose(one[:, :6], two[:, :6], atol=1e-5)  # the sixth is judged by the first five
+def nats(model, numbers, outline):
+    return model(past_of(numbers), STYLES, numbers, outline)
+
+
+def test_a_group_is_judged_by_those_before_it_alone(model, numbers, outline):
+    later = numbers.clone()
+    later[:, 5:] = (later[:, 5:] + 7) % LEVELS
+    one, two = (nats(model, each, outline)[0] for each in (numbers, later))
+    assert torch.equal(one[:, :5], two[:, :5])
     assert not torch.allclose(one[:, 6:], two[:, 6:], atol=1e-5)
 
 
-def test_a_level_is_judged_by_those_before_it_alone(model, spec):
-    codes = codes_of(torch.randn(1, spec.n_mels, 3 * GROUP))
-    other = codes.clone()
-    other[..., 3] = (other[..., 3] + 1) % 256
-    one, two = (model(past_of(codes), torch.eye(CLASSES)[:1], each) for each in (codes, other))
-    assert torch.allclose(one[..., :3], two[..., :3])
-    assert not torch.allclose(one[..., 4:], two[..., 4:])
+def test_a_number_is_judged_by_those_of_earlier_turns_alone(model, numbers, outline):
+    other, first = numbers.clone(), sum(DRAWN[:-3])
+    other[..., first] = (other[..., first] + 1) % LEVELS
+    one, two = (model(past_of(numbers), STYLES, each, outline)[0] for each in (numbers, other))
+    same = torch.isclose(one, two).all(dim=0).all(dim=0)
+    assert sum(DRAWN) == NUMBERS
+    assert same[:first].all()
+    assert same[first + 1 : first + DRAWN[-3]].all()  # of the same turn
+    assert not same[first + DRAWN[-3] :].any()
+
+
+def test_an_outline_is_judged_by_its_style_and_colours_every_group(model, numbers, outline):
+    other = outline.clone()
+    other[:, 7] = (other[:, 7] + 3) % _outline.LEVELS
+    (groups, sketch), (other_groups, other_sketch) = (nats(model, numbers, each) for each in (outline, other))
+    assert torch.allclose(sketch[:, :7], other_sketch[:, :7])
+    assert not torch.allclose(sketch[:, 8:], other_sketch[:, 8:])
+    assert ((groups - other_groups).abs().amax(dim=2) > 0).all()
 
 
 def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
     """By summing over all numbers of a level, which must give 1."""
-    codes = codes_of(torch.randn(1, spec.n_mels, GROUP)).repeat(256, 1, 1)
-    codes[:, 0, -1] = torch.arange(256)
-    nats = model(past_of(codes), torch.eye(CLASSES)[:1].repeat(256, 1), codes)
-    assert float(torch.exp(-nats[:, 0, -1]).sum().detach()) == pytest.approx(1, rel=1e-4)
-    features = torch.randn(2, spec.n_mels, 4 * GROUP + 3)
-    numbers, targets = codes_of(features), torch.tensor([0, 2])
-    wanted = model(past_of(numbers), torch.eye(CLASSES)[targets], numbers).mean(dim=(1, 2))
+    every = torch.zeros(LEVELS, 1, NUMBERS, dtype=torch.long)
+    every[:, 0, -1] = torch.arange(LEVELS)
+    outline = torch.zeros(LEVELS, _outline.NUMBERS, dtype=torch.long)
+    found, _ = model(past_of(every), STYLES[:1].repeat(LEVELS, 1), every, outline)
+    assert float(torch.exp(-found[:, 0, -1]).sum().detach()) == pytest.approx(1, rel=1e-4)
+    features, targets = torch.randn(2, spec.n_mels, 4 * GROUP + 3), torch.tensor([0, 2])
+    codec = _codec.shipped()
+    groups, sketch = nats(model, codec.encode(features), codec.outline.encode(features))
+    wanted = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketch.mean(dim=1)
     assert torch.allclose(RNN.losses(model, features, targets, torch.Generator()), wanted, atol=1e-5)
 
 
-def test_drawing_step_by_step_is_the_same_as_all_at_once(model, spec):
-    past = past_of(codes_of(torch.randn(2, spec.n_mels, 6 * GROUP)))
-    styles = torch.eye(CLASSES)[[1, 2]]
-    whole, state, steps = model.states(past, styles)[0], None, []
-    for number in range(6):
-        found, state = model.states(past[:, number : number + 1], styles, state)
+def test_drawing_step_by_step_is_the_same_as_all_at_once(model, numbers, outline):
+    past, sketched = past_of(numbers), _outline.values(outline)
+    whole, state, steps = model.states(past, sketched, STYLES)[0], None, []
+    for number in range(numbers.shape[1]):
+        found, state = model.states(past[:, number : number + 1], sketched, STYLES, state)
         steps.append(found)
     assert torch.allclose(torch.cat(steps, dim=1), whole, atol=1e-5)
 
 
-def test_what_is_drawn_is_made_of_codewords(model):
-    piece = next(RNN.sample(model, torch.tensor([1]), torch.Generator().manual_seed(3)))
-    codec = _codec.shipped()
-    components = codec.components(grouped(piece))
-    # What lies beyond ±CLIP was cut off, so that a few numbers may change on the way.
-    restored = codec.decode(codec.encode(components))
-    assert float((restored - components).norm()) < 0.3 * float(components.norm())
+def test_pieces_follow_one_another_as_if_decoded_at_once(model, monkeypatch):
+    decoded = []
+    decode = _codec.Codec.decode
+    monkeypatch.setattr(_codec.Codec, "decode", lambda self, drawn: decoded.append(drawn) or decode(self, drawn))
+    pieces = RNN.sample(model, torch.tensor([1]), torch.Generator().manual_seed(3))
+    audio = torch.cat([next(pieces) for _ in range(4)], dim=2)
+    whole = decoded[0]
+    for drawn in decoded[1:]:  # each one begins with what those before it ended with
+        whole = torch.cat([whole, drawn[:, -DRAWN_TOGETHER:]], dim=1)
+    known = whole.shape[1] - CONTEXT
+    assert audio.shape[2] == known * GROUP == 4 * DRAWN_TOGETHER * GROUP
+    assert torch.allclose(audio, decode(_codec.shipped(), whole)[:, :, : known * GROUP], atol=1e-4)
 
 
 def test_a_toy_problem_is_learnt(spec):
@@ -91,7 +123,7 @@ def test_a_toy_problem_is_learnt(spec):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert losses[0] == pytest.approx(math.log(256), abs=0.3)
+    assert losses[0] == pytest.approx(math.log(LEVELS) + OUTLINE_WEIGHT * math.log(_outline.LEVELS), abs=0.3)
     assert losses[-1] < losses[0] - 2
     pieces = RNN.sample(model.eval(), torch.tensor([0, 1]), torch.Generator().manual_seed(0))
     drawn = torch.cat([next(pieces) for _ in range(3)], dim=2)

@@ -1,87 +1,163 @@
-"""A small codec: groups of spectral frames to a few whole numbers each, and back.
+"""A small codec: groups of spectral frames to whole numbers, and back.
 
 Its constants were learned from public audio and come with the package, so that what a model learns in private is only
-which numbers follow one another. Residual vector quantisation (Zeghidour et al., "SoundStream", 2021, section III.C) of
-principal components: each level names the codeword that is nearest to what the levels before it have left.
+which numbers follow one another, and a large decoder costs no privacy. Each number is a principal component of a group,
+rounded, so that near numbers sound alike. A network corrects what rounding and the lost components took: it sees
+neighbouring groups, so that nothing jumps from one group to the next.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from sottovoce.features.normalisation import CLIP
+from sottovoce.models.generator._outline import Outline
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same numbers would sound different: a model of another codec's numbers is then refused."""
 FILE = f"codec-{VERSION}.safetensors"
 GROUP = 4
 """Frames that are coded together: 93 ms."""
-LENGTH = 4.0
+BANDS = 256
+NUMBERS = 64
+"""Whole numbers of each group, the most telling ones first."""
+HALF = 7
+LEVELS = 2 * HALF + 1
+"""That a number has."""
+WIDEST = 3.0
+"""Deviations that the outermost levels stand for, at least."""
+CHANNELS, FINE = 256, 128
+"""Of the networks, where a step is a group and where it is a frame."""
+CONTEXT = 4
+"""Groups on either side that a decoded group depends on, at most."""
+
+
+class Residual(nn.Module):
+    """Two convolutions over time beside the way straight through, `[batch, channels, steps]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.wide = nn.Conv1d(channels, channels, 3, padding=1)
+        self.narrow = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The same shape."""
+        normed = functional.gelu(self.norm(maps.transpose(1, 2)).transpose(1, 2))
+        found: Tensor = maps + self.narrow(functional.gelu(self.wide(normed)))
+        return found
+
+
+class Corrector(nn.Module):
+    """What is added to the sum of components. Convolutions over time; a band is a channel, so pitches are absolute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = nn.Conv1d(NUMBERS, CHANNELS, 3, padding=1)
+        self.groups = nn.Sequential(Residual(CHANNELS), Residual(CHANNELS))
+        self.frames = nn.Linear(CHANNELS, GROUP * FINE)
+        self.smooth = nn.Conv1d(FINE, FINE, 3, padding=1)
+        self.bands = nn.Linear(FINE, BANDS)
+        nn.init.zeros_(self.bands.weight)
+        nn.init.zeros_(self.bands.bias)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`[batch, BANDS, GROUP · steps]` for `values` of numbers, `[batch, steps, NUMBERS]`."""
+        hidden = self.groups(self.told(values.transpose(1, 2))).transpose(1, 2)
+        frames = self.frames(hidden).reshape(len(hidden), -1, FINE)
+        frames = frames + functional.gelu(self.smooth(functional.gelu(frames).transpose(1, 2)).transpose(1, 2))
+        found: Tensor = self.bands(functional.gelu(frames)).transpose(1, 2)
+        return found
 
 
 @dataclass(frozen=True)
-class Codec:
-    """The codec's constants.
+class Components:
+    """Principal components of groups, and how they are rounded.
 
     Args:
-        mean: of groups, `[GROUP · bands]`.
-        basis: principal components, orthonormal, `[GROUP · bands, D]`.
-        words: codewords of each level, `[levels, words, D]`.
+        mean: of groups, `[GROUP · BANDS]`.
+        basis: orthonormal, `[GROUP · BANDS, NUMBERS]`.
+        step: of each component from one level to the next, `[NUMBERS]`.
     """
 
     mean: Tensor
     basis: Tensor
-    words: Tensor
+    step: Tensor
 
-    @property
-    def bands(self) -> int:
-        """Bands of the spectrograms that it is for."""
-        return len(self.mean) // GROUP
+    def encode(self, features: Tensor) -> Tensor:
+        """Numbers `[batch, steps, NUMBERS]`, int64, below `LEVELS`, of spectrograms `[batch, BANDS, frames]`."""
+        found = (grouped(features) - self.mean) @ self.basis
+        return (found / self.step).nan_to_num().round().clamp(-HALF, HALF).long() + HALF
 
-    @property
-    def levels(self) -> int:
-        """Numbers of each group."""
-        return int(self.words.shape[0])
+    def decode(self, numbers: Tensor) -> Tensor:
+        """Spectrograms `[batch, BANDS, GROUP · steps]` of numbers, each group by itself."""
+        groups = ((numbers - HALF) * self.step) @ self.basis.T + self.mean
+        return groups.reshape(len(groups), -1, BANDS).transpose(1, 2)
 
-    def components(self, groups: Tensor) -> Tensor:
-        """Groups of normalised frames `[…, GROUP · bands]` as components `[…, D]`."""
-        found: Tensor = (groups - self.mean) @ self.basis
-        return found
 
-    def scaled(self, components: Tensor) -> Tensor:
-        """Components such that those of a first codeword have a mean square of `LENGTH`²: what networks are told."""
-        return components * (LENGTH / self.words[0].square().sum(dim=1).mean().sqrt())
+@dataclass(frozen=True)
+class Codec:
+    """The codec with its constants.
 
-    def encode(self, components: Tensor) -> Tensor:
-        """The numbers `[…, levels]`, int64, of components `[…, D]`."""
-        left, found = components, []
-        for words in self.words:
-            nearest = (left @ words.T - 0.5 * words.square().sum(dim=1)).argmax(dim=-1)
-            left = left - words[nearest]
-            found.append(nearest)
-        return torch.stack(found, dim=-1)
+    Args:
+        components: of groups.
+        corrector: nothing of it is trained in a run.
+        outline: what describes a whole clip.
+    """
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Components `[…, D]` that numbers `[…, levels]` stand for."""
-        return torch.stack([words[codes[..., level]] for level, words in enumerate(self.words)]).sum(dim=0)
+    components: Components
+    corrector: Corrector
+    outline: Outline
 
-    def frames(self, components: Tensor) -> Tensor:
-        """Normalised frames `[batch, bands, GROUP · steps]` of components `[batch, steps, D]`."""
-        groups = (components @ self.basis.T + self.mean).clamp(-CLIP, CLIP)
-        return groups.reshape(len(groups), -1, self.bands).transpose(1, 2)
+    def __post_init__(self) -> None:
+        self.corrector.requires_grad_(False).eval()
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Numbers `[batch, steps, NUMBERS]`, int64, below `LEVELS`, of spectrograms `[batch, BANDS, frames]`."""
+        with torch.no_grad():
+            return self.components.encode(features)
+
+    def decode(self, numbers: Tensor) -> Tensor:
+        """Spectrograms `[batch, BANDS, GROUP · steps]`, normalised, of numbers `[batch, steps, NUMBERS]`."""
+        with torch.no_grad():
+            found: Tensor = self.components.decode(numbers) + self.corrector(values(numbers))
+        return found.clamp(-CLIP, CLIP)
 
     def to_bytes(self) -> bytes:
         """The constants as safetensors, in half precision."""
-        return save({field.name: getattr(self, field.name).to(torch.float16).contiguous() for field in fields(self)})
+        owners = {
+            "components": vars(self.components),
+            "corrector": self.corrector.state_dict(),
+            "outline": vars(self.outline),
+        }
+        return save(
+            {
+                f"{owner}.{name}": value.to(torch.float16).contiguous()
+                for owner, parts in owners.items()
+                for name, value in parts.items()
+            }
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Codec":
         """What `to_bytes` made."""
-        return cls(**{name: value.to(torch.float32) for name, value in load(data).items()})
+        parts: dict[str, dict[str, Tensor]] = {"components": {}, "corrector": {}, "outline": {}}
+        for name, value in load(data).items():
+            owner, _, rest = name.partition(".")
+            parts[owner][rest] = value.to(torch.float32)
+        corrector = Corrector()
+        corrector.load_state_dict(parts["corrector"])
+        return cls(Components(**parts["components"]), corrector, Outline(**parts["outline"]))
+
+
+def values(numbers: Tensor) -> Tensor:
+    """What numbers stand for, to networks: float32 within ±`WIDEST`."""
+    return (numbers - HALF) * (WIDEST / HALF)
 
 
 def grouped(features: Tensor) -> Tensor:
@@ -94,4 +170,5 @@ def grouped(features: Tensor) -> Tensor:
 @lru_cache(maxsize=1)
 def shipped() -> Codec:
     """The codec that comes with this package."""
-    return Codec.from_bytes(files(__package__).joinpath(FILE).read_bytes())
+    with torch.random.fork_rng(devices=[]):  # a network draws its first parameters
+        return Codec.from_bytes(files(__package__).joinpath(FILE).read_bytes())
