@@ -127,6 +127,26 @@ def test_a_key_that_others_can_read_is_refused(label_home, key):
         getattr(label_home, key)()
 
 
+@pytest.mark.parametrize(
+    ("mode", "folder", "taken"),
+    [
+        (0o440, ".", True),  # what stat says of a file that an access list opens to one user
+        (0o444, ".", False),
+        (0o440, "elsewhere", False),
+    ],
+)
+def test_a_credential_of_systemd_is_private_though_its_mode_names_the_group(tmp_path, monkeypatch, mode, folder, taken):
+    file = tmp_path / "passphrase"
+    file.write_text("correct horse\n")
+    file.chmod(mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / folder))
+    if taken:
+        assert passphrase_of_file(file) == b"correct horse"
+    else:
+        with pytest.raises(ConfigurationError, match="read by others"):
+            passphrase_of_file(file)
+
+
 @pytest.mark.parametrize("field", ["name", "identity_key", "node_key", "signature"])
 def test_a_changed_enrolment_is_refused(label_home, field, tmp_path):
     mine = Enrolment.sign(label_home.identity(), name="verve", node_key=label_home.node_key().public)
