@@ -101,7 +101,7 @@ def private_file(path: Path, what: str) -> bytes:
 
 
 def _credential(path: Path) -> bool:
-    """Whether systemd keeps a file for this service: by an access list, whose mask stands in place of the group's mode."""
+    """Whether systemd keeps a file for this service: by an access list, whose mask stat shows as the group's mode."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return folder is not None and path.absolute().parent == Path(folder)
 

@@ -9,7 +9,7 @@ from sottovoce.enrolment import Enrolment
 from sottovoce.errors import ConfigurationError
 from sottovoce.identity import Identity
 from sottovoce_client.home import LabelHome
-from sottovoce_client.keys import NodeKey
+from sottovoce_client.keys import NodeKey, passphrase_of_file
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
 
