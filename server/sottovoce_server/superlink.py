@@ -36,8 +36,6 @@ PAUSE = 1.0
 """Seconds before the process that starts the coordinator's app is started again."""
 GLANCE = 0.1
 """Seconds between two looks at that process."""
-BUSY_SECONDS = 60
-"""How long the SuperLink waits for its own database: a loaded machine needs more than SQLite's five."""
 LOG = getLogger("flwr")  # the SuperLink's own log
 LOOPBACK = "127.0.0.1"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - labels come from outside; what they reach asks for their keys
@@ -104,9 +102,7 @@ def serve(home: ServerHome, *, host: str = ANYWHERE) -> None:
 
 def _configuration(home: ServerHome, host: str, port: int) -> "SuperLinkLifespanConfig":
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
-    from sqlalchemy import URL
 
-    database = URL.create("sqlite", database=str(home.database_file), query={"timeout": str(BUSY_SECONDS)})
     authority, certificate, key = (
         file.read_bytes() for file in (home.authority_file, home.server_file, home.server_key_file)
     )
@@ -130,7 +126,7 @@ def _configuration(home: ServerHome, host: str, port: int) -> "SuperLinkLifespan
         ssl_ca_certfile=str(home.authority_file),
         ssl_certfile=str(home.server_file),
         ssl_keyfile=str(home.server_key_file),
-        database=database.render_as_string(),
+        database=str(home.database_file),
         isolation="process",  # we start what starts the app, with a secret
         runtime_dependency_install=False,
     )

@@ -1,13 +1,10 @@
 """What a SuperLink of ours answers to strangers who reach its port."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,11 +14,9 @@ from flwr.proto.control_pb2 import ListRunsRequest, RegisterNodeRequest, StartRu
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
-from sqlalchemy import create_engine
 
 from sottovoce.errors import ConfigurationError
 from sottovoce_client.keys import NodeKey
-from sottovoce_server import superlink
 from sottovoce_server.control import SuperLinkGone, connected
 from sottovoce_server.home import ServerHome
 
@@ -141,29 +136,3 @@ def test_a_node_that_nobody_enrolled_is_refused(served, post):
         assert "SuperNode" in answer.text, answer.text
     with connected(served) as control:
         assert control.online() == 0
-
-
-def test_what_starts_the_app_is_started_again_when_it_ends(served):
-    def superexecs():
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if str(served.superexec_file).encode() in (process / "cmdline").read_bytes():
-                    found.append(int(process.name))
-        return found
-
-    (first,) = superexecs()
-    os.kill(first, signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while superexecs() in ([], [first]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_the_database_is_waited_for_and_lies_in_the_home(served):
-    configuration = superlink._configuration(served, superlink.LOOPBACK, 1)
-    engine = create_engine(configuration.database)
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == superlink.BUSY_SECONDS * 1000
-        assert connection.exec_driver_sql("PRAGMA database_list").fetchone()[2] == str(served.database_file)
-    engine.dispose()
