@@ -37,7 +37,7 @@ def test_a_command_exists_with_its_options(line):
 
 def test_there_is_something_to_test():
     assert len(lines_of_commands()) >= 15
-    assert len(UNITS) == 2
+    assert len(UNITS) == 3
 
 
 def test_the_page_names_every_file_beside_it():

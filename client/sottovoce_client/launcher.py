@@ -27,6 +27,7 @@ from dataclasses import replace
 from functools import partial
 from logging import getLogger
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -121,7 +122,18 @@ def _start_superexec(port: int, secret: int) -> None:
         *("--superexec-auth-secret-file", _path(secret)),
         *("--parent-pid", str(os.getpid())),
     ]
-    subprocess.Popen(line, pass_fds=[secret])  # noqa: S603
+    _leave_with(subprocess.Popen(line, pass_fds=[secret]))  # noqa: S603
+
+
+def _leave_with(process: "subprocess.Popen[bytes]") -> None:
+    """Have this process leave when another one has ended: a SuperNode alone takes messages that nobody answers."""
+
+    def watch() -> None:
+        process.wait()
+        LOG.warning("What answers messages has ended.")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _superexec(*arguments: str) -> None:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from logging import getLogger
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
@@ -30,6 +32,11 @@ _SUPEREXEC = "from flwr.supercore.cli.flower_superexec import flower_superexec; 
 _SERVERAPP = "from flwr.superlink.cli.flwr_serverapp import flwr_serverapp; flwr_serverapp()"
 POLL_SECONDS = "0.2"
 """How often the SuperLink's own processes look for a run that was submitted."""
+PAUSE = 1.0
+"""Seconds before the process that starts the coordinator's app is started again."""
+GLANCE = 0.1
+"""Seconds between two looks at that process."""
+LOG = getLogger("flwr")  # the SuperLink's own log
 LOOPBACK = "127.0.0.1"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - labels come from outside; what they reach asks for their keys
 
@@ -171,11 +178,31 @@ def _superexec(home: ServerHome, port: int) -> Iterator[None]:
         *("--superexec-auth-secret-file", str(home.superexec_file)),
         *("--parent-pid", str(os.getpid())),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter and files
+    stop = Event()
+    keeper = Thread(target=_keep_alive, args=(command, stop))
+    keeper.start()
     try:
         yield
     finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
+        stop.set()
+        keeper.join()
+
+
+def _keep_alive(command: Sequence[str], stop: Event) -> None:
+    """Run a process until it is time to stop, and start it again whenever it ends.
+
+    Flower's ends at the first answer that is an error, as when the database was busy for too long: no run would ever
+    begin then, while labels go on being served.
+    """
+    while not stop.is_set():
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter and files
+        try:
+            while process.poll() is None and not stop.wait(GLANCE):
+                pass
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+        if not stop.wait(PAUSE):
+            LOG.warning("What starts the coordinator's app has ended; it is started again.")

@@ -9,7 +9,7 @@ from sottovoce.enrolment import Enrolment
 from sottovoce.errors import ConfigurationError
 from sottovoce.identity import Identity
 from sottovoce_client.home import LabelHome
-from sottovoce_client.keys import NodeKey
+from sottovoce_client.keys import NodeKey, passphrase_of_file
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
 
@@ -125,6 +125,26 @@ def test_a_key_that_others_can_read_is_refused(label_home, key):
     getattr(label_home, f"{key}_file").chmod(0o640)
     with pytest.raises(ConfigurationError, match="read by others"):
         getattr(label_home, key)()
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder", "taken"),
+    [
+        (0o440, ".", True),  # what stat says of a file that an access list opens to one user
+        (0o444, ".", False),
+        (0o440, "elsewhere", False),
+    ],
+)
+def test_a_credential_of_systemd_is_private_though_its_mode_names_the_group(tmp_path, monkeypatch, mode, folder, taken):
+    file = tmp_path / "passphrase"
+    file.write_text("correct horse\n")
+    file.chmod(mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / folder))
+    if taken:
+        assert passphrase_of_file(file) == b"correct horse"
+    else:
+        with pytest.raises(ConfigurationError, match="read by others"):
+            passphrase_of_file(file)
 
 
 @pytest.mark.parametrize("field", ["name", "identity_key", "node_key", "signature"])

@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -220,3 +222,10 @@ def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
     assert receive() == "first"
     assert receive() == "second"
     assert receive() is None  # after looking for a while
+
+
+def test_a_supernode_leaves_when_what_answers_messages_has_ended():
+    code = "import subprocess, sys, time; from sottovoce_client import launcher; "
+    code += "launcher._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(60)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGTERM

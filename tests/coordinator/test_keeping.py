@@ -1,0 +1,54 @@
+"""What starts the coordinator's app is kept alive for as long as the SuperLink serves, and no longer."""
+
+import sys
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from sottovoce_server import superlink
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Starts keeping a process that writes its number into a file, then does what it is told; gives the numbers."""
+    monkeypatch.setattr(superlink, "PAUSE", 0.0)
+    stop, threads = Event(), []
+    file = tmp_path / "numbers"
+
+    def numbers():
+        return file.read_text().split() if file.exists() else []
+
+    def start(then):
+        code = f"import os, time; print(os.getpid(), file=open({str(file)!r}, 'a')); {then}"
+        threads.append(Thread(target=superlink._keep_alive, args=([sys.executable, "-S", "-c", code], stop)))
+        threads[0].start()
+        return numbers, stop, threads[0]
+
+    yield start
+    stop.set()
+    threads[0].join()
+
+
+def until(holds):
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_it_is_started_again_whenever_it_ends(kept):
+    numbers, _, _ = kept("raise SystemExit(1)")
+    until(lambda: len(numbers()) >= 3)
+    assert len(set(numbers())) == len(numbers())
+
+
+def test_it_ends_with_the_superlink(kept):
+    numbers, stop, thread = kept("time.sleep(600)")
+    until(numbers)
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    (number,) = numbers()
+    assert not Path(f"/proc/{number}").exists()
