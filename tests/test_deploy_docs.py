@@ -18,7 +18,8 @@ UNITS = sorted((DOCS / "deploy").glob("*.service"))
 def lines_of_commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     page = [line for block in blocks for line in block.splitlines() if line.startswith("sottovoce ")]
-    starts = [re.findall(r"^#?ExecStart=\S+/(sottovoce .*)$", unit.read_text(), re.MULTILINE) for unit in UNITS]
+    units = [unit.read_text(encoding="utf-8").replace("\\\n", "") for unit in UNITS]
+    starts = [re.findall(r"^#?ExecStart=\S+/(sottovoce .*)$", unit, re.MULTILINE) for unit in units]
     return [*page, *(line for found in starts for line in found)]
 
 
