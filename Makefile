@@ -27,6 +27,8 @@ check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Several workers, and each with as many threads as there are cores, wait for one another most of the time.
+test test-deployment: export OMP_NUM_THREADS := 1
 test: check ## check, then the fast tests, then the slow ones
 	$(BIN)/pytest -n 2 -m "not slow and not deployment"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow  # the longest file is not the last one then

@@ -6,7 +6,7 @@ from sottovoce.models import registry
 
 def test_what_is_sampled_has_the_specs_shape_and_range(family, model, spec):
     pieces = family.sample(model, torch.tensor([0, 2]), torch.Generator().manual_seed(1))
-    found = torch.cat([next(pieces) for _ in range(40)], dim=2)
+    found = torch.cat([next(pieces) for _ in range(4)], dim=2)
     assert found.shape[:2] == (2, spec.n_mels)
     assert torch.isfinite(found).all()
     assert found.abs().max() <= 4
@@ -16,7 +16,7 @@ def test_what_is_sampled_has_the_specs_shape_and_range(family, model, spec):
 def test_equal_seeds_give_equal_spectrograms(family, model, temperature):
     def drawn(seed):
         pieces = family.sample(model, torch.tensor([1]), torch.Generator().manual_seed(seed), temperature=temperature)
-        return torch.cat([next(pieces) for _ in range(5)], dim=2)
+        return torch.cat([next(pieces) for _ in range(2)], dim=2)
 
     assert torch.equal(drawn(1), drawn(1))
     if temperature:
