@@ -47,6 +47,8 @@ GLANCE = 0.5
 """Seconds between two looks for a message at the SuperLink while a run is under way; else it is Flower's three."""
 ATTENTIVE = 60.0
 """Seconds after an answer for which a run counts as under way."""
+ALONE = 2.0
+"""Seconds that a node stays after what answers its messages has ended."""
 LOOPBACK = "127.0.0.1"
 SECRET_BYTES = 32
 
@@ -130,6 +132,8 @@ def _leave_with(process: "subprocess.Popen[bytes]") -> None:
 
     def watch() -> None:
         process.wait()
+        # Where all of a label ends, this process is told so as well: two signals at the same moment leave a traceback.
+        time.sleep(ALONE)
         LOG.warning("What answers messages has ended.")
         os.kill(os.getpid(), signal.SIGTERM)
 
