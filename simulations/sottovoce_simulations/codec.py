@@ -16,7 +16,7 @@ from sottovoce.models import registry
 from sottovoce.models.generator import _codec, _outline
 from sottovoce.models.generator._codec import GROUP, HALF, NUMBERS, WIDEST, Codec, Components, Corrector, grouped
 from sottovoce.models.generator._outline import Outline
-from sottovoce_simulations.pretrain import lengthened, segments
+from sottovoce_simulations.pretrain import excerpts, lengthened, segments
 
 FINEST = 0.06
 """Step from level to level of small components, over the deviation of a whole group."""
@@ -80,14 +80,15 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     codec = Codec(fit_components(features), corrector, fit_outline(features))
     corrector.requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
-    learned = [number for number in range(len(features)) if number % HELD_OUT]
+    learned = torch.tensor([number for number in range(len(features)) if number % HELD_OUT])
     optimizer = torch.optim.AdamW(corrector.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, step / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
         if step % TOLD_EVERY == 0:
             _log.info("step %d, held out: loss %.3f", step, _held_out(codec, features))
-        loss = _loss(codec, _windows(features, learned, generator))
+        chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
+        loss = _loss(codec, excerpts(features, chosen, WINDOW, generator))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(corrector.parameters(), 1.0)
@@ -95,13 +96,6 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     _log.info("%d steps, held out: loss %.3f", steps, _held_out(codec, features))
     corrector.requires_grad_(False)
     return codec
-
-
-def _windows(features: Tensor, learned: list[int], generator: torch.Generator) -> Tensor:
-    chosen = torch.randint(len(learned), (BATCH,), generator=generator)
-    starts = torch.randint(features.shape[2] - WINDOW + 1, (BATCH,), generator=generator)
-    pairs = zip(chosen.tolist(), starts.tolist(), strict=True)
-    return torch.stack([features[learned[one], :, start : start + WINDOW] for one, start in pairs]).float()
 
 
 def _loss(codec: Codec, features: Tensor) -> Tensor:

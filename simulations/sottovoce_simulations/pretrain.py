@@ -84,8 +84,8 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - step / steps)
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
-        excerpts = _excerpts(features, chosen, generator)
-        loss = family.losses(model, excerpts, targets[chosen], generator).mean()
+        heard = excerpts(features, chosen, EXCERPT, generator)
+        loss = family.losses(model, heard, targets[chosen], generator).mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(private, 1.0)
@@ -98,9 +98,9 @@ def pretrain(
     return Start(arrays, styles, spec.digest)
 
 
-def _excerpts(features: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """`EXCERPT` frames of each of the chosen segments, or all that they have."""
-    frames = min(EXCERPT, features.shape[2])
+def excerpts(features: Tensor, chosen: Tensor, longest: int, generator: torch.Generator) -> Tensor:
+    """So many frames from a random place of each of the chosen segments, or all that they have, in single precision."""
+    frames = min(longest, features.shape[2])
     starts = torch.randint(features.shape[2] - frames + 1, chosen.shape, generator=generator)
     pairs = zip(chosen.tolist(), starts.tolist(), strict=True)
     return torch.stack([features[one, :, start : start + frames] for one, start in pairs]).float()
