@@ -20,6 +20,7 @@ from mutagen.wave import WAVE
 
 from sottovoce.editing.pipeline import Plan
 from sottovoce.editing.pipeline import edit as carry_out
+from sottovoce.editing.repairer import Repairer
 from sottovoce.provenance import finish
 from sottovoce.provenance.examine import examine
 from sottovoce.provenance.origin import Origin
@@ -162,7 +163,7 @@ class Halved:
             yield block * 0.5
 
 
-class Filled:
+class Filled(Repairer):
     name = "model"
     context_seconds = 0.1
 

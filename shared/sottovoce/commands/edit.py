@@ -262,9 +262,13 @@ def _repairer(method: str, release: "Release | None") -> "Repairer":
         from sottovoce.editing.learned import LearnedRepairer
 
         return LearnedRepairer(cast("Release", release))
+    return _similar() if method == "similar" else AutoRepairer(LpcRepairer(), _similar, LONGEST_LPC)
+
+
+def _similar() -> "Repairer":
     from sottovoce.editing.similar import SimilarRepairer
 
-    return SimilarRepairer() if method == "similar" else AutoRepairer(LpcRepairer(), SimilarRepairer(), LONGEST_LPC)
+    return SimilarRepairer()
 
 
 def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:

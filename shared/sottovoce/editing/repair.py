@@ -36,23 +36,25 @@ class Repair:
             ConfigurationError: a gap is too long.
         """
         expect_short(self.gaps, sample_rate)
-        context = round(self.repairer.context_seconds * sample_rate)
+        chosen = [self.repairer.choose(gap.frames, sample_rate) for gap in self.gaps]
+        contexts = [round(repairer.context_seconds * sample_rate) for repairer in chosen]
+        longest = max(contexts, default=0)
         stream = _Stream(blocks)
         tail = stream.peek(1)[:0]
         position = 0
         bounds: list[int | None] = [*[gap.start for gap in self.gaps[1:]], None]
-        for gap, bound in zip(self.gaps, bounds, strict=True):
+        for gap, bound, repairer, context in zip(self.gaps, bounds, chosen, contexts, strict=True):
             for block in stream.pieces(gap.start - position):
                 yield block
-                tail = np.concatenate([tail, block])[-context:]
+                tail = np.concatenate([tail, block])[-longest:]
             for _ in stream.pieces(gap.frames):
                 pass
             after = stream.peek(context if bound is None else min(context, bound - gap.end))
             expect_finite(tail)
             expect_finite(after)
-            filled = self.repairer.fill(tail, after, gap.frames, sample_rate)
+            filled = repairer.fill(tail[-context:], after, gap.frames, sample_rate)
             yield filled
-            tail = np.concatenate([tail, filled])[-context:]
+            tail = np.concatenate([tail, filled])[-longest:]
             position = gap.end
         yield from stream.pieces(None)
 

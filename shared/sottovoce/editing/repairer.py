@@ -1,5 +1,7 @@
 """How a gap is filled: one interface, into which classical methods and learned models are plugged."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -63,15 +65,23 @@ class AutoRepairer(Repairer):
 
     Args:
         short: fills gaps of up to `longest_short` seconds.
-        long: fills longer ones.
+        long: makes what fills longer ones, where there is one: it may load much.
         longest_short: seconds.
     """
 
     name = "auto"
 
-    def __init__(self, short: Repairer, long: Repairer, longest_short: float) -> None:
-        self._short, self._long, self._longest_short = short, long, longest_short
-        self.context_seconds = max(short.context_seconds, long.context_seconds)
+    def __init__(self, short: Repairer, long: Callable[[], Repairer], longest_short: float) -> None:
+        self._short, self._make_long, self._longest_short = short, long, longest_short
+
+    @cached_property
+    def _long(self) -> Repairer:
+        return self._make_long()
+
+    @property
+    def context_seconds(self) -> float:  # type: ignore[override]
+        """See `Repairer`."""
+        return max(self._short.context_seconds, self._long.context_seconds)
 
     def choose(self, frames: int, sample_rate: int) -> Repairer:
         """What fills a gap of so many frames."""
