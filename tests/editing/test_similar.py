@@ -57,8 +57,9 @@ def test_the_likest_place_is_the_same_beat_elsewhere():
     analysis = SimilarRepairer().analysis(RATE)
     heard = torch.from_numpy(audio[None]).float()
     gap = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)
-    missing = touched(gap, analysis.spectrum(heard).shape[2], analysis)
-    excerpts = alike(heard, missing, analysis)
+    magnitudes = analysis.spectrum(heard).abs()
+    missing = touched(gap, magnitudes.shape[2], analysis)
+    excerpts = alike(heard, magnitudes, missing, analysis)
     assert float(excerpts.weights.sum()) == pytest.approx(1)
     assert (excerpts.weights.diff() <= 0).all()
     # A beat of the other sound is one beat away, one of the same sound two.

@@ -65,14 +65,15 @@ class SimilarRepairer(SpectralRepairer):
         missing = touched(gap, magnitudes.shape[2], analysis)
         if bool(missing.all()):
             return audio[:, gap]
-        excerpts = alike(audio, missing, analysis)
+        excerpts = alike(audio, magnitudes, missing, analysis)
         targets = _expected(audio, magnitudes, missing, excerpts, analysis)
         return phased(audio, gap, targets, missing, analysis)
 
 
-def alike(audio: Tensor, missing: Tensor, analysis: Analysis) -> Excerpts:
-    """The places in `[channels, samples]` whose surroundings are most like those of the missing frames."""
-    compressed = _fine(audio, analysis)
+def alike(audio: Tensor, magnitudes: Tensor, missing: Tensor, analysis: Analysis) -> Excerpts:
+    """The places in `[channels, samples]`, of magnitudes `[channels, bins, frames]`, whose surroundings are most like
+    those of the missing frames."""
+    compressed = _fine(audio, magnitudes, analysis)
     places = missing.nonzero()[:, 0]
     first, last, total = int(places[0]), int(places[-1]), len(missing)
     beside = math.ceil(BESIDE_SECONDS * analysis.rate / analysis.hop)
@@ -101,9 +102,10 @@ def alike(audio: Tensor, missing: Tensor, analysis: Analysis) -> Excerpts:
     return Excerpts(((begins[chosen] / FINE - first) * analysis.hop).round().long(), weights)
 
 
-def _fine(audio: Tensor, analysis: Analysis) -> Tensor:
+def _fine(audio: Tensor, magnitudes: Tensor, analysis: Analysis) -> Tensor:
     """Compressed magnitudes of bands at every quarter of a hop, `[channels, bands, FINE · frames]`."""
-    steps = [analysis.bands(analysis.spectrum(audio[:, part * analysis.hop // FINE :]).abs()) for part in range(FINE)]
+    later = [analysis.spectrum(audio[:, part * analysis.hop // FINE :]).abs() for part in range(1, FINE)]
+    steps = [analysis.bands(some) for some in (magnitudes, *later)]
     frames = min(step.shape[2] for step in steps)
     levels = torch.stack([step[:, :, :frames] for step in steps], dim=3).flatten(2)
     return torch.pow(10.0, levels * (COMPRESSION / 20))
