@@ -16,7 +16,7 @@ from sottovoce.models import registry
 from sottovoce.models.generator import _codec, _outline
 from sottovoce.models.generator._codec import GROUP, HALF, NUMBERS, WIDEST, Codec, Components, Corrector, grouped
 from sottovoce.models.generator._outline import Outline
-from sottovoce_simulations.pretrain import excerpts, lengthened, segments
+from sottovoce_simulations.pretrain import excerpts, lengthened, scheduled, segments
 
 FINEST = 0.06
 """Step from level to level of small components, over the deviation of a whole group."""
@@ -84,7 +84,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     optimizer = torch.optim.AdamW(corrector.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98))
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, step / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
         if step % TOLD_EVERY == 0:
             _log.info("step %d, held out: loss %.3f", step, _held_out(codec, features))
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]

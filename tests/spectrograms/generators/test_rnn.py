@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import pytest
@@ -86,13 +85,45 @@ def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
     assert torch.allclose(RNN.losses(model, features, targets, torch.Generator()), wanted, atol=1e-5)
 
 
+def test_numbers_are_drawn_by_the_likelihoods_that_are_trained(model, numbers, outline):
+    sketched, told = _outline.values(outline), []
+    known, places = (found[:, 5] for found in model.states(past_of(numbers), sketched, STYLES)[:2])
+    wanted, count = numbers[:, 5], 0
+
+    def choose(likelihoods):
+        nonlocal count
+        chosen = wanted[:, count : count + likelihoods.shape[1]]
+        told.append(-likelihoods.gather(2, chosen[..., None])[..., 0])
+        count += likelihoods.shape[1]
+        return chosen
+
+    assert torch.equal(model.group.draw(known, places, choose), wanted)
+    assert torch.allclose(torch.cat(told, dim=1), nats(model, numbers, outline)[0][:, 5], atol=1e-4)
+
+
 def test_drawing_step_by_step_is_the_same_as_all_at_once(model, numbers, outline):
     past, sketched = past_of(numbers), _outline.values(outline)
-    whole, state, steps = model.states(past, sketched, STYLES)[0], None, []
+    *whole, _ = model.states(past, sketched, STYLES)
+    memory, steps = None, []
     for number in range(numbers.shape[1]):
-        found, state = model.states(past[:, number : number + 1], sketched, STYLES, state)
+        *found, memory = model.states(past[:, number : number + 1], sketched, STYLES, memory)
         steps.append(found)
-    assert torch.allclose(torch.cat(steps, dim=1), whole, atol=1e-5)
+    for at_once, step_by_step in zip(whole, zip(*steps, strict=True), strict=True):
+        assert torch.allclose(torch.cat(step_by_step, dim=1), at_once, atol=1e-5)
+
+
+def test_a_group_is_recalled_where_its_state_comes_again(model):
+    """With keys that tell states apart, what followed the same past is heard again."""
+    with torch.no_grad():
+        for layer in (model.key, model.query):
+            layer.weight.copy_(20 * model.key.weight)
+            layer.bias.zero_()
+    generator = torch.Generator().manual_seed(2)
+    numbers = torch.randint(LEVELS, (1, 6, NUMBERS), generator=generator).repeat(1, 5, 1)
+    _, places, _ = model.states(past_of(numbers), torch.zeros(1, _outline.NUMBERS), STYLES[:1])
+    following, other = _codec.values(numbers[0, 25]), _codec.values(numbers[0, 24])
+    recalled = places[0, 25, :, 1]
+    assert (recalled - following).square().mean() < 0.1 * (recalled - other).square().mean()
 
 
 def test_pieces_follow_one_another_as_if_decoded_at_once(model, monkeypatch):
@@ -113,23 +144,22 @@ def test_a_toy_problem_is_learnt(spec):
     """Two styles that differ in which bands sound: the loss falls, and what is drawn sounds like its style."""
     targets, half = torch.arange(16) % 2, spec.n_mels // 2
     features = 0.1 * torch.randn(16, spec.n_mels, 8 * GROUP, generator=torch.Generator().manual_seed(0))
-    features[targets == 0, :half] += 1.5
-    features[targets == 1, half:] += 1.5
+    features[targets == 0, :half] += 0.5
+    features[targets == 1, half:] += 0.5
     model = parameters.model_of(RNN, spec, 2, parameters.initial(RNN, spec, 2, seed=0)).train()
     optimizer, generator, losses = torch.optim.Adam(model.parameters(), lr=0.01), torch.Generator(), []
-    for _ in range(40):
+    for _ in range(60):
         loss = RNN.losses(model, features, targets, generator).mean()
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert losses[0] == pytest.approx(math.log(LEVELS) + OUTLINE_WEIGHT * math.log(_outline.LEVELS), abs=0.3)
-    assert losses[-1] < losses[0] - 2
+    assert losses[-1] < losses[0] / 2
     pieces = RNN.sample(model.eval(), torch.tensor([0, 1]), torch.Generator().manual_seed(0))
     drawn = torch.cat([next(pieces) for _ in range(3)], dim=2)
     low, high = drawn[:, :half].mean(dim=(1, 2)), drawn[:, half:].mean(dim=(1, 2))
-    assert low[0] > high[0] + 0.5
-    assert high[1] > low[1] + 0.5
+    assert low[0] > high[0] + 0.15
+    assert high[1] > low[1] + 0.15
 
 
 def test_a_spectrogram_of_other_bands_is_refused(spec):

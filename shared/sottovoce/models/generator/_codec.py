@@ -31,6 +31,8 @@ LEVELS = 2 * HALF + 1
 """That a number has."""
 WIDEST = 3.0
 """Deviations that the outermost levels stand for, at least."""
+STEP = WIDEST / HALF
+"""From what stands for one level to the next, to networks."""
 CHANNELS, FINE = 256, 128
 """Of the networks, where a step is a group and where it is a frame."""
 CONTEXT = 4
@@ -157,7 +159,7 @@ class Codec:
 
 def values(numbers: Tensor) -> Tensor:
     """What numbers stand for, to networks: float32 within ±`WIDEST`."""
-    return (numbers - HALF) * (WIDEST / HALF)
+    return (numbers - HALF) * STEP
 
 
 def grouped(features: Tensor) -> Tensor:

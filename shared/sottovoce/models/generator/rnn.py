@@ -1,7 +1,8 @@
 """`rnn`: draws music as a sequence of a codec's numbers, each from a distribution given all before it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import cast
 
@@ -18,13 +19,16 @@ from sottovoce.models.generator._codec import CONTEXT, GROUP, NUMBERS, Codec
 from sottovoce.models.recipes import local_noise, shared_noise
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
+HEADS, KEY = 2, 48
+REMEMBERED = 256
+"""Groups that can be recalled: 24 s."""
 DRAWN = (1,) * 16 + (4,) * ((NUMBERS - 16) // 4)
 """Numbers of a group that are drawn at a time: the first ones, which tell most, one by one."""
 CODED = f"codec{_codec.VERSION}"
 """In the parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
 UNSTYLED = 0.1
 """In training, the share of segments of whose style the network is not told."""
-WRONG, LOST = 0.3, 0.1
+WRONG, LOST = 0.15, 0.05
 """In training, the most that past numbers are wrong or past groups are not told, so that the network goes on well from
 mistakes of its own."""
 OUTLINE_WEIGHT = 0.1
@@ -32,84 +36,206 @@ OUTLINE_WEIGHT = 0.1
 GUIDANCE = 1.5
 """How far a style's distributions are pushed away from those of no style (Ho & Salimans, "Classifier-free diffusion
 guidance", 2022, equation 6): 1 is not at all."""
+COOLER = 0.4
+"""Of the temperature, for numbers that are drawn together: what they do not know of each other is heard as noise."""
 DRAWN_TOGETHER = 8
 """Groups of a piece: 0.74 s."""
+NARROW, AT_PLACE, WIDE = (0.3, 0.8), 0.2, 1.5
+"""Widths at first, in levels, of the distributions about a prediction, about a place, and about the mean of all."""
+WIDER = 4.0
+"""The most that the logarithm of a width changes."""
+LEAST = 1e-7
+"""Likelihood of a level, by one distribution: its logarithm stays finite."""
+NO_END = 1e4
+"""Of the outermost levels; finite, so that gradients are."""
+KEPT = 0.8
+"""Of what was there before, in the first linear prediction."""
 
 
 class Sequential(nn.Module):
     """Distributions of numbers that are drawn one after the other, each given what stands for those before it.
 
+    Each is a mixture of logistic distributions, cut at the edges between levels (Salimans et al., "PixelCNN++", 2017):
+    two about a linear prediction, one about each of some given places, and one about the mean of all. A network, which
+    sees by how much earlier predictions missed, says how likely each is, how wide, and how far beside its place.
+
     Args:
-        known: size of what else is known.
-        hidden: size of the layer.
+        known: size of what else is known; it ends with the first place, if there is any.
+        hidden: size of the network's layer.
         drawn: how many numbers are drawn at a time, independently of each other.
         levels: of each number.
+        step: from what stands for one level to the next.
+        places: how many are given.
     """
 
-    def __init__(self, known: int, hidden: int, drawn: Sequence[int], levels: int) -> None:
+    def __init__(self, known: int, hidden: int, drawn: Sequence[int], levels: int, step: float, places: int) -> None:
         super().__init__()
-        self.drawn, self.levels = tuple(drawn), levels
+        self.drawn, self.levels, self.step = tuple(drawn), levels, step
+        self.widths = (*NARROW, *[AT_PLACE] * places, WIDE)
+        earlier = [0, *accumulate(drawn)][:-1]
         self.known = nn.Linear(known, hidden)
-        self.before = nn.ModuleList(nn.Linear(count, hidden) for count in list(accumulate(drawn))[:-1])
-        self.words = nn.ModuleDict({CODED: nn.ModuleList(nn.Linear(hidden, count * levels) for count in drawn)})
+        self.linear = nn.ModuleList(nn.Linear(known + n, m) for n, m in zip(earlier, drawn, strict=True))
+        self.before = nn.ModuleList(nn.Linear(2 * n, hidden) for n in earlier[1:])
+        self.words = nn.ModuleDict({CODED: nn.ModuleList(nn.Linear(hidden, 3 * len(self.widths) * m) for m in drawn)})
+        with torch.no_grad():
+            for n, layer in zip(earlier, cast("Sequence[nn.Linear]", self.linear), strict=True):
+                layer.weight.zero_()
+                layer.bias.zero_()
+                if places:
+                    rows = torch.arange(layer.out_features)
+                    layer.weight[rows, known - sum(drawn) + n + rows] = KEPT
 
-    def logits(self, turn: int, hidden: Tensor, before: Tensor) -> Tensor:
-        """Of the numbers of one turn, `[…, numbers, levels]`.
+    def forward(self, known: Tensor, places: Tensor, values: Tensor) -> Tensor:
+        """Nats for each of the numbers that `values` stand for, `[…, count]`.
 
         Args:
-            turn: which.
-            hidden: what `self.known` makes of all that is known, `[…, hidden]`.
-            before: what stands for the numbers of earlier turns, `[…, numbers]`; more is not looked at.
+            known: `[…, known]`.
+            places: `[…, count, places]`.
+            values: `[…, count]`.
         """
-        if turn:
-            layer = cast(nn.Linear, self.before[turn - 1])
-            hidden = hidden + layer(before[..., : layer.in_features])
-        found: Tensor = cast(nn.ModuleList, self.words[CODED])[turn](functional.gelu(hidden))
-        return found.view(*found.shape[:-1], -1, self.levels)
+        means = torch.cat([self._mean(turn, known, values) for turn in range(len(self.drawn))], dim=-1)
+        hidden, missed = self.known(known), values - means
+        parts = torch.cat([self._parts(turn, hidden, missed) for turn in range(len(self.drawn))], dim=-2)
+        return -self._likelihood(parts, self._centres(means, places), values)
 
-    def forward(self, known: Tensor, values: Tensor, numbers: Tensor) -> Tensor:
-        """Nats for each of the true `numbers`, `[…, count]`, which `values` stand for."""
-        hidden = self.known(known)
-        logits = torch.cat([self.logits(turn, hidden, values) for turn in range(len(self.drawn))], dim=-2)
-        return functional.cross_entropy(logits.movedim(-1, 1), numbers, reduction="none")
+    def draw(self, known: Tensor, places: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """Numbers, `[batch, count]`.
+
+        Args:
+            known: `[batch, known]`.
+            places: `[batch, count, places]`.
+            choose: numbers `[batch, n]` by the logarithms of how likely each level is, `[batch, n, levels]`.
+        """
+        hidden, half = self.known(known), self.levels // 2
+        scale = (torch.arange(self.levels) - half) * self.step
+        numbers, values, missed = [], known[:, :0], known[:, :0]
+        for turn, count in enumerate(self.drawn):
+            mean = self._mean(turn, known, values)
+            centres = self._centres(mean, places[:, values.shape[1] :][:, :count])
+            parts = self._parts(turn, hidden, missed)
+            chosen = choose(self._likelihood(parts[:, :, None], centres[:, :, None], scale))
+            numbers.append(chosen)
+            found = (chosen - half) * self.step
+            values, missed = torch.cat([values, found], dim=1), torch.cat([missed, found - mean], dim=1)
+        return torch.cat(numbers, dim=1)
+
+    def _mean(self, turn: int, known: Tensor, values: Tensor) -> Tensor:
+        """A linear prediction of the numbers of one turn, `[…, numbers]`."""
+        found: Tensor = self.linear[turn](torch.cat([known, values[..., : sum(self.drawn[:turn])]], dim=-1))
+        return found
+
+    def _parts(self, turn: int, hidden: Tensor, missed: Tensor) -> Tensor:
+        """What the network says of the numbers of one turn, `[…, numbers, 3 · distributions]`."""
+        if turn:
+            earlier = missed[..., : sum(self.drawn[:turn])]
+            hidden = hidden + self.before[turn - 1](torch.cat([earlier, earlier.abs()], dim=-1))
+        found: Tensor = cast(nn.ModuleList, self.words[CODED])[turn](functional.gelu(hidden))
+        return found.view(*found.shape[:-1], self.drawn[turn], -1)
+
+    @staticmethod
+    def _centres(means: Tensor, places: Tensor) -> Tensor:
+        """Where the distributions lie if the network says nothing, `[…, numbers, distributions]`."""
+        mean = means[..., None]
+        return torch.cat([*[mean] * len(NARROW), places, torch.zeros_like(mean)], dim=-1)
+
+    def _likelihood(self, parts: Tensor, centres: Tensor, values: Tensor) -> Tensor:
+        """Logarithm of how likely the levels are that `values` stand for, in the shape of all together."""
+        weights, beside, widths = parts.view(*parts.shape[:-1], 3, -1).unbind(-2)
+        centres = centres + self.step * beside
+        scales = self.step * widths.new_tensor(self.widths) * widths.clamp(-WIDER, WIDER).exp()
+        outermost = (self.levels // 2 - 0.5) * self.step
+        low = torch.where(values < -outermost, -NO_END, values - self.step / 2)
+        high = torch.where(values > outermost, NO_END, values + self.step / 2)
+        above, below = (torch.sigmoid((edge[..., None] - centres) / scales) for edge in (high, low))
+        return torch.logsumexp(weights.log_softmax(dim=-1) + (above - below).clamp(min=LEAST).log(), dim=-1)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is kept of the groups before.
+
+    Args:
+        state: of the GRU.
+        keys: what each group came after, `[batch, HEADS, groups, KEY]`.
+        values: of the groups, `[batch, groups, NUMBERS]`.
+    """
+
+    state: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def shortened(self) -> "Memory":
+        """Without what is too long ago."""
+        return Memory(self.state, self.keys[:, :, -REMEMBERED:], self.values[:, -REMEMBERED:])
 
 
 class Recurrent(nn.Module):
     """A GRU over groups. First comes a clip's outline, then each group given it and the groups before.
 
-    What it is told of numbers that are known is what they stand for, so that near ones are alike to it.
+    What it is told of numbers that are known is what they stand for, so that near ones are alike to it. It recalls what
+    came where its state was like now (attention, of several heads), so that figures return.
     """
 
     def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
         self.codec, self.classes = codec, classes
-        self.sketch = Sequential(classes, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS)
+        self.sketch = Sequential(classes, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, 0)
         self.encode = nn.Linear(NUMBERS, CODE)
         told = _outline.NUMBERS + classes
         self.gru = DPGRU(CODE + told, HIDDEN, batch_first=True)
-        self.group = Sequential(HIDDEN + CODE + told, DEPTH, DRAWN, _codec.LEVELS)
+        self.key, self.query = (nn.Linear(HIDDEN + CODE, HEADS * KEY) for _ in range(2))
+        known = HIDDEN + CODE + told + (HEADS + 1) * NUMBERS
+        self.group = Sequential(known, DEPTH, DRAWN, _codec.LEVELS, _codec.STEP, HEADS + 1)
 
     def states(
-        self, past: Tensor, outline: Tensor, styles: Tensor, state: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """What is known before each group, `[batch, steps, known]`, and the GRU's state.
+        self, past: Tensor, outline: Tensor, styles: Tensor, memory: Memory | None = None
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """What is known before each group, `[batch, steps, known]`, places of its numbers, `[batch, steps, NUMBERS,
+        HEADS + 1]`, and what to remember.
 
         Args:
             past: values of the group before each, `[batch, steps, NUMBERS]`; 0 before the first one.
             outline: what the outline's numbers stand for, `[batch, numbers]`.
             styles: one-hot or 0 where no style is told, `[batch, classes]`.
-            state: of the GRU after an earlier call.
+            memory: after an earlier call.
         """
         told = torch.cat([outline, styles], dim=1)[:, None].expand(-1, past.shape[1], -1)
         code = functional.gelu(self.encode(past))
-        found, state = self.gru(torch.cat([code, told], dim=2), state)
-        return torch.cat([found, code, told], dim=2), state
+        found, state = self.gru(torch.cat([code, told], dim=2), memory.state if memory else None)
+        context = torch.cat([found, code], dim=2)
+        queries, keys = (layer(context).unflatten(2, (HEADS, KEY)).transpose(1, 2) for layer in (self.query, self.key))
+        # A group's key is what was known before it, and its values are heard one step later.
+        values = past
+        if memory:
+            keys, values = torch.cat([memory.keys, keys], dim=2), torch.cat([memory.values, past], dim=1)
+        recalled = _recalled(queries, keys[:, :, :-1], values[:, 1:])
+        known = torch.cat([found, code, told, *recalled.unbind(1), past], dim=2)
+        places = torch.stack([past, *recalled.unbind(1)], dim=3)
+        return known, places, Memory(state, keys, values)
 
     def forward(self, past: Tensor, styles: Tensor, numbers: Tensor, outline: Tensor) -> tuple[Tensor, Tensor]:
         """Nats for each group's `numbers` and for those of the `outline`, as they are shaped."""
         sketched = _outline.values(outline)
-        known, _ = self.states(past, sketched, styles)
-        return self.group(known, _codec.values(numbers), numbers), self.sketch(styles, sketched, outline)
+        known, places, _ = self.states(past, sketched, styles)
+        groups = self.group(known, places, _codec.values(numbers))
+        return groups, self.sketch(styles, sketched[..., None][..., :0], sketched)
+
+
+def _recalled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Means of values by how alike keys are to the query, `[batch, HEADS, steps, NUMBERS]`; towards 0 if none is.
+
+    Args:
+        queries: of the latest steps, `[batch, HEADS, steps, KEY]`.
+        keys: of all steps but the last one, `[batch, HEADS, groups, KEY]`: a step sees those before it.
+        values: `[batch, groups, NUMBERS]`.
+    """
+    steps, groups = queries.shape[2], keys.shape[2]
+    scores = queries @ keys.transpose(2, 3) / math.sqrt(KEY)
+    later = torch.ones(steps, groups, dtype=torch.bool).triu(groups - steps + 1)
+    scores = scores.masked_fill(later, -torch.inf)
+    weights = functional.pad(scores, (1, 0)).softmax(dim=3)[..., 1:]
+    found: Tensor = weights @ values[:, None]
+    return found
 
 
 class Rnn(Generator):
@@ -171,18 +297,19 @@ class Rnn(Generator):
         told = torch.cat([styles, torch.zeros_like(styles)])
         chosen = _Chosen(generator, temperature)
         with torch.inference_mode():
-            outline = _outline.values(chosen(network.sketch, told, _outline.values))
-        past, state = torch.zeros(len(told), 1, NUMBERS), None
+            outline = _outline.values(network.sketch.draw(told, torch.zeros(len(told), _outline.NUMBERS, 0), chosen))
+        past, memory = torch.zeros(len(told), 1, NUMBERS), None
         # The decoder hears a few groups on either side of those that it makes.
         drawn = torch.zeros(len(styles), 0, NUMBERS, dtype=torch.long)
         before = 0
         while True:
             with torch.inference_mode():
                 while drawn.shape[1] < before + DRAWN_TOGETHER + CONTEXT:
-                    known, state = network.states(past, outline.repeat(2, 1), told, state)
-                    numbers = chosen(network.group, known[:, 0], _codec.values)[:, None]
-                    past = _codec.values(numbers).repeat(2, 1, 1)
-                    drawn = torch.cat([drawn, numbers], dim=1)
+                    known, places, memory = network.states(past, outline, told, memory)
+                    numbers = network.group.draw(known[:, 0], places[:, 0], chosen)[:, None]
+                    memory = memory.shortened()
+                    past = _codec.values(numbers)
+                    drawn = torch.cat([drawn, numbers[: len(styles)]], dim=1)
                 frames = network.codec.decode(drawn)
                 piece = frames[:, :, before * GROUP : (before + DRAWN_TOGETHER) * GROUP]
                 kept = min(before + DRAWN_TOGETHER, CONTEXT)
@@ -196,19 +323,17 @@ class _Chosen:
     def __init__(self, generator: torch.Generator, temperature: float) -> None:
         self._generator, self._temperature = generator, temperature
 
-    def __call__(self, numbers: Sequential, known: Tensor, values: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers `[count, numbers]` by what is known told the style and then not, `[2 · count, known]`."""
-        hidden, found = numbers.known(known), torch.zeros(len(known) // 2, 0, dtype=torch.long)
-        for turn in range(len(numbers.drawn)):
-            logits = numbers.logits(turn, hidden, values(found).repeat(2, 1))
-            told, untold = logits.log_softmax(dim=-1).chunk(2)
-            found = torch.cat([found, self._one(untold + GUIDANCE * (told - untold))], dim=1)
-        return found
+    def __call__(self, likelihoods: Tensor) -> Tensor:
+        """Numbers `[2 · count, n]`, the same in both halves, by logarithms of likelihoods `[2 · count, n, levels]`, for
+        which the style is told and then not."""
+        told, untold = likelihoods.chunk(2)
+        return self._one(untold + GUIDANCE * (told - untold)).repeat(2, 1)
 
     def _one(self, logits: Tensor) -> Tensor:
         if self._temperature == 0:
             return logits.argmax(dim=-1)
-        likelihoods = functional.softmax(logits / self._temperature, dim=-1)
+        temperature = self._temperature * (COOLER if logits.shape[1] > 1 else 1)
+        likelihoods = functional.softmax(logits / temperature, dim=-1)
         chosen = torch.multinomial(likelihoods.flatten(0, 1), 1, generator=self._generator)
         return chosen.view(likelihoods.shape[:2])
 
@@ -218,7 +343,7 @@ def _spoilt(past: Tensor, generator: torch.Generator) -> Tensor:
     rate = torch.rand((len(past), 1, 1), generator=generator)
     wrong = torch.rand(past.shape, generator=generator) < WRONG * rate
     beside = torch.randint(0, 2, past.shape, generator=generator) * 2 - 1
-    past = past + wrong * beside * (_codec.WIDEST / _codec.HALF)
+    past = past + wrong * beside * _codec.STEP
     return past * (torch.rand((*past.shape[:2], 1), generator=generator) >= LOST * rate)
 
 
