@@ -60,21 +60,24 @@ class Sequential(nn.Module):
     sees by how much earlier predictions missed, says how likely each is, how wide, and how far beside its place.
 
     Args:
-        known: size of what else is known; it ends with the first place, if there is any.
+        known: size of what else is known; what depends on the number of styles comes last in it.
         hidden: size of the network's layer.
         drawn: how many numbers are drawn at a time, independently of each other.
         levels: of each number.
         step: from what stands for one level to the next.
         places: how many are given.
+        first: where in what is known the numbers of the first place begin.
     """
 
-    def __init__(self, known: int, hidden: int, drawn: Sequence[int], levels: int, step: float, places: int) -> None:
+    def __init__(
+        self, known: int, hidden: int, drawn: Sequence[int], levels: int, step: float, *, places: int, first: int = 0
+    ) -> None:
         super().__init__()
         self.drawn, self.levels, self.step = tuple(drawn), levels, step
         self.widths = (*NARROW, *[AT_PLACE] * places, WIDE)
         earlier = [0, *accumulate(drawn)][:-1]
         self.known = nn.Linear(known, hidden)
-        self.linear = nn.ModuleList(nn.Linear(known + n, m) for n, m in zip(earlier, drawn, strict=True))
+        self.linear = nn.ModuleList(nn.Linear(n + known, m) for n, m in zip(earlier, drawn, strict=True))
         self.before = nn.ModuleList(nn.Linear(2 * n, hidden) for n in earlier[1:])
         self.words = nn.ModuleDict({CODED: nn.ModuleList(nn.Linear(hidden, 3 * len(self.widths) * m) for m in drawn)})
         with torch.no_grad():
@@ -83,7 +86,7 @@ class Sequential(nn.Module):
                 layer.bias.zero_()
                 if places:
                     rows = torch.arange(layer.out_features)
-                    layer.weight[rows, known - sum(drawn) + n + rows] = KEPT
+                    layer.weight[rows, n + first + n + rows] = KEPT
 
     def forward(self, known: Tensor, places: Tensor, values: Tensor) -> Tensor:
         """Nats for each of the numbers that `values` stand for, `[…, count]`.
@@ -121,7 +124,7 @@ class Sequential(nn.Module):
 
     def _mean(self, turn: int, known: Tensor, values: Tensor) -> Tensor:
         """A linear prediction of the numbers of one turn, `[…, numbers]`."""
-        found: Tensor = self.linear[turn](torch.cat([known, values[..., : sum(self.drawn[:turn])]], dim=-1))
+        found: Tensor = self.linear[turn](torch.cat([values[..., : sum(self.drawn[:turn])], known], dim=-1))
         return found
 
     def _parts(self, turn: int, hidden: Tensor, missed: Tensor) -> Tensor:
@@ -179,13 +182,21 @@ class Recurrent(nn.Module):
     def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
         self.codec, self.classes = codec, classes
-        self.sketch = Sequential(classes, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, 0)
+        self.sketch = Sequential(classes, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, places=0)
         self.encode = nn.Linear(NUMBERS, CODE)
         told = _outline.NUMBERS + classes
         self.gru = DPGRU(CODE + told, HIDDEN, batch_first=True)
         self.key, self.query = (nn.Linear(HIDDEN + CODE, HEADS * KEY) for _ in range(2))
-        known = HIDDEN + CODE + told + (HEADS + 1) * NUMBERS
-        self.group = Sequential(known, DEPTH, DRAWN, _codec.LEVELS, _codec.STEP, HEADS + 1)
+        first = HIDDEN + CODE
+        self.group = Sequential(
+            first + (HEADS + 1) * NUMBERS + told,
+            DEPTH,
+            DRAWN,
+            _codec.LEVELS,
+            _codec.STEP,
+            places=HEADS + 1,
+            first=first,
+        )
 
     def states(
         self, past: Tensor, outline: Tensor, styles: Tensor, memory: Memory | None = None
@@ -209,9 +220,9 @@ class Recurrent(nn.Module):
         if memory:
             keys, values = torch.cat([memory.keys, keys], dim=2), torch.cat([memory.values, past], dim=1)
         recalled = _recalled(queries, keys[:, :, :-1], values[:, 1:])
-        known = torch.cat([found, code, told, *recalled.unbind(1), past], dim=2)
-        places = torch.stack([past, *recalled.unbind(1)], dim=3)
-        return known, places, Memory(state, keys, values)
+        places = [past, *recalled.unbind(1)]
+        known = torch.cat([found, code, *places, told], dim=2)
+        return known, torch.stack(places, dim=3), Memory(state, keys, values)
 
     def forward(self, past: Tensor, styles: Tensor, numbers: Tensor, outline: Tensor) -> tuple[Tensor, Tensor]:
         """Nats for each group's `numbers` and for those of the `outline`, as they are shaped."""
