@@ -14,7 +14,7 @@ from sottovoce.errors import AudioError, ConfigurationError
 if TYPE_CHECKING:
     from sottovoce.editing.gaps import Gap
     from sottovoce.editing.pipeline import Edited
-    from sottovoce.editing.repairer import Repairer
+    from sottovoce.editing.repairer import Chooser, Repairer
     from sottovoce.editing.request import Learned, Plain
     from sottovoce.provenance.origin import Value
     from sottovoce.release.load import Release
@@ -250,9 +250,9 @@ def _expect_a_release(release: Path | None, learned: "Learned", method: str, *, 
         raise ConfigurationError("There is nothing for the release to do.", hint=hint)
 
 
-def _repairer(method: str, release: "Release | None") -> "Repairer":
+def _repairer(method: str, release: "Release | None") -> "Chooser":
     from sottovoce.editing.interpolate import InterpolatingRepairer
-    from sottovoce.editing.repairer import AutoRepairer, LpcRepairer
+    from sottovoce.editing.repairer import ByLength, LpcRepairer
 
     if method == "interpolate":
         return InterpolatingRepairer()
@@ -262,7 +262,7 @@ def _repairer(method: str, release: "Release | None") -> "Repairer":
         from sottovoce.editing.learned import LearnedRepairer
 
         return LearnedRepairer(cast("Release", release))
-    return _similar() if method == "similar" else AutoRepairer(LpcRepairer(), _similar, LONGEST_LPC)
+    return _similar() if method == "similar" else ByLength(LpcRepairer(), _similar, LONGEST_LPC)
 
 
 def _similar() -> "Repairer":

@@ -12,7 +12,7 @@ from sottovoce.editing.effect import Applied, Blocks, Effect, Finite, apply
 from sottovoce.editing.gaps import Gap
 from sottovoce.editing.mark import Watermark, read_back
 from sottovoce.editing.repair import Repair, expect_short
-from sottovoce.editing.repairer import Repairer
+from sottovoce.editing.repairer import Chooser
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.provenance import tags
 from sottovoce.provenance.containers import LARGEST_EMBEDDED, sidecar_of
@@ -42,7 +42,7 @@ class Plan:
 
     origin: Origin
     gaps: Sequence[Gap] = ()
-    repairer: Repairer | None = None
+    repairer: Chooser | None = None
     learned: Sequence[Effect] = ()
     plain: Sequence[Effect] = ()
     made: Sequence[tuple[int, int]] | None = ()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sottovoce.audio import Unusable
 from sottovoce.editing.effect import Blocks
 from sottovoce.editing.gaps import Gap
-from sottovoce.editing.repairer import Repairer, expect_finite
+from sottovoce.editing.repairer import Chooser, expect_finite
 from sottovoce.errors import AudioError, ConfigurationError
 
 LONGEST_SECONDS = 30.0
@@ -20,12 +20,13 @@ class Repair:
 
     Args:
         gaps: in order, none touching another, all within the audio.
-        repairer: fills each from what is beside it: on the left what was filled before it, on the right what was there.
+        repairer: says what fills each from what is beside it: on the left what was filled before it, on the right what
+            was there.
     """
 
     name = "repair"
 
-    def __init__(self, gaps: Sequence[Gap], repairer: Repairer) -> None:
+    def __init__(self, gaps: Sequence[Gap], repairer: Chooser) -> None:
         self.gaps = gaps
         self.repairer = repairer
 

@@ -15,15 +15,22 @@ LEARNED = "learned"
 """The name of what a release fills."""
 
 
-class Repairer(Protocol):
-    """Fills one gap of all channels."""
+class Chooser(Protocol):
+    """Says what fills a gap."""
+
+    def choose(self, frames: int, sample_rate: int) -> "Repairer":
+        """What fills a gap of so many frames."""
+
+
+class Repairer(Chooser, Protocol):
+    """Fills one gap of all channels; of all gaps, it chooses itself."""
 
     name: str
     context_seconds: float
     """Of audio that it wants on each side."""
 
     def choose(self, frames: int, sample_rate: int) -> "Repairer":
-        """What fills a gap of so many frames: this, unless it chooses among others."""
+        """See `Chooser.choose`."""
         del frames, sample_rate
         return self
 
@@ -60,7 +67,7 @@ class LpcRepairer(Repairer):
         return np.stack(channels, axis=1)
 
 
-class AutoRepairer(Repairer):
+class ByLength(Chooser):
     """Chooses by the length of a gap.
 
     Args:
@@ -69,8 +76,6 @@ class AutoRepairer(Repairer):
         longest_short: seconds.
     """
 
-    name = "auto"
-
     def __init__(self, short: Repairer, long: Callable[[], Repairer], longest_short: float) -> None:
         self._short, self._make_long, self._longest_short = short, long, longest_short
 
@@ -78,20 +83,9 @@ class AutoRepairer(Repairer):
     def _long(self) -> Repairer:
         return self._make_long()
 
-    @property
-    def context_seconds(self) -> float:  # type: ignore[override]
-        """See `Repairer`."""
-        return max(self._short.context_seconds, self._long.context_seconds)
-
     def choose(self, frames: int, sample_rate: int) -> Repairer:
-        """What fills a gap of so many frames."""
+        """See `Chooser.choose`."""
         return self._short if frames <= self._longest_short * sample_rate else self._long
-
-    def fill(
-        self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
-    ) -> NDArray[np.float64]:
-        """See `Repairer.fill`."""
-        return self.choose(frames, sample_rate).fill(before, after, frames, sample_rate)
 
 
 def expect_finite(context: NDArray[np.float64]) -> None:
