@@ -20,7 +20,7 @@ from sottovoce_simulations.pretrain import excerpts, lengthened, scheduled, segm
 
 FINEST = 0.06
 """Step from level to level of small components, over the deviation of a whole group."""
-STEPS, BATCH, WINDOW = 2000, 24, 24 * GROUP
+STEPS, BATCH, WINDOW = 4000, 16, 40 * GROUP
 LEARNING_RATE, WARM_UP = 0.001, 50
 CHANGE_WEIGHT = 0.25
 """Of the squared error of changes from frame to frame and from band to band, beside that of levels: onsets, steadiness
@@ -29,6 +29,9 @@ LOUDNESS_WEIGHT, LOUDNESS_UNIT = 0.1, 3.0
 """Of the squared error of a frame's loudness, in units of so many dB."""
 LEAST_WEIGHT, LOUD_POWER = 0.1, 0.35
 """A band counts by a power of its magnitude over the largest of its window: hiss is not worth much."""
+WRONG, FAR = 0.4, 0.15
+"""The most numbers of a window that are a level beside the true ones, and the share of those that are two: a network that
+draws numbers errs so, and its errors should not be heard."""
 HELD_OUT = 40
 """Every so manyth segment is measured and not learned."""
 TOLD_EVERY = 200
@@ -88,7 +91,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
         if step % TOLD_EVERY == 0:
             _log.info("step %d, held out: loss %.3f", step, _held_out(codec, features))
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
-        loss = _loss(codec, excerpts(features, chosen, WINDOW, generator))
+        loss = _loss(codec, excerpts(features, chosen, WINDOW, generator), generator)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(corrector.parameters(), 1.0)
@@ -98,9 +101,20 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     return codec
 
 
-def _loss(codec: Codec, features: Tensor) -> Tensor:
-    """How far windows `[batch, BANDS, frames]` are from what the codec makes of them."""
+def spoilt(numbers: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers `[batch, steps, NUMBERS]` of which some are beside the true ones, more in some windows than in others."""
+    rate = WRONG * torch.rand((len(numbers), 1, 1), generator=generator)
+    far = torch.rand(numbers.shape, generator=generator) < FAR
+    beside = (2 * torch.randint(0, 2, numbers.shape, generator=generator) - 1) * (1 + far.long())
+    wrong = torch.rand(numbers.shape, generator=generator) < rate
+    return (numbers + wrong * beside).clamp(0, 2 * HALF)
+
+
+def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """How far windows `[batch, BANDS, frames]` are from what the codec makes of them, with a generator of spoilt ones."""
     numbers = codec.components.encode(features)
+    if generator is not None:
+        numbers = spoilt(numbers, generator)
     made = codec.components.decode(numbers) + codec.corrector(_codec.values(numbers))
     constants = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
     levels = constants.decibels(features)

@@ -2,8 +2,8 @@
 
 Its constants were learned from public audio and come with the package, so that what a model learns in private is only
 which numbers follow one another, and a large decoder costs no privacy. Each number is a principal component of a group,
-rounded, so that near numbers sound alike. A network corrects what rounding and the lost components took: it sees
-neighbouring groups, so that nothing jumps from one group to the next.
+rounded, so that near numbers sound alike. A network corrects what rounding and the lost components took. It sees
+neighbouring groups and learned from numbers of which some were wrong, so that it takes off what does not fit.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from torch.nn import functional
 from sottovoce.features.normalisation import CLIP
 from sottovoce.models.generator._outline import Outline
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same numbers would sound different: a model of another codec's numbers is then refused."""
 FILE = f"codec-{VERSION}.safetensors"
 GROUP = 4
@@ -35,17 +35,24 @@ STEP = WIDEST / HALF
 """From what stands for one level to the next, to networks."""
 CHANNELS, FINE = 256, 128
 """Of the networks, where a step is a group and where it is a frame."""
-CONTEXT = 4
+DILATIONS = (1, 1, 2, 4)
+"""Of the residual blocks' convolutions, in groups."""
+CONTEXT = 2 + sum(DILATIONS)
 """Groups on either side that a decoded group depends on, at most."""
 
 
 class Residual(nn.Module):
-    """Two convolutions over time beside the way straight through, `[batch, channels, steps]`."""
+    """Two convolutions over time beside the way straight through, `[batch, channels, steps]`.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of what goes through.
+        dilation: steps from one tap of the first convolution to the next.
+    """
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.wide = nn.Conv1d(channels, channels, 3, padding=1)
+        self.wide = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
         self.narrow = nn.Conv1d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -61,7 +68,7 @@ class Corrector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.told = nn.Conv1d(NUMBERS, CHANNELS, 3, padding=1)
-        self.groups = nn.Sequential(Residual(CHANNELS), Residual(CHANNELS))
+        self.groups = nn.Sequential(*[Residual(CHANNELS, dilation) for dilation in DILATIONS])
         self.frames = nn.Linear(CHANNELS, GROUP * FINE)
         self.smooth = nn.Conv1d(FINE, FINE, 3, padding=1)
         self.bands = nn.Linear(FINE, BANDS)
