@@ -3,7 +3,9 @@
 Five labels, of synthetic tracks and of rendered scores (extra `repertoire`); the labels' tracks, those that the judge
 of styles is trained on, and those that distances are taken to have no artist (synthetic: no seed; scores: no work) in
 common. *The embedding* is the project's own summary features, averaged over a clip: named, versioned and public, since
-its constants were fitted on synthetic music; distances are taken in its 16 main directions over real tracks.
+its constants were fitted on synthetic music; distances are taken in its 16 main directions over real tracks. *Chosen*
+clips are those that an audition kept, by a release for styles that the same labels trained on the same tracks, with
+privacy where the generator has it.
 
 `python -m benchmarks generators`, or parts: `python -m benchmarks.generators --data synthetic --family rnn`.
 `SOTTOVOCE_GENERATORS` names a folder to keep results in, and to go on from: each cell is one file there.
@@ -30,6 +32,7 @@ from benchmarks.kept import kept
 from benchmarks.quality import LABELS
 from benchmarks.repertoire import rendered
 from sottovoce.audio import read
+from sottovoce.audition import Audition
 from sottovoce.features.extract import default_spec, extract
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
@@ -37,7 +40,7 @@ from sottovoce.generate import generate
 from sottovoce.models import registry
 from sottovoce.models.generator import _codec
 from sottovoce.models.start import default_init
-from sottovoce.release.load import load
+from sottovoce.release.load import Release, load
 from sottovoce.training import Trust
 from sottovoce.vocoder import GriffinLim
 from sottovoce.vocoder.base import long_audio
@@ -181,37 +184,53 @@ def _embedded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str, Any]:
-    shared = private and registry.family("generator", family).shared_noise
-    experiment = Experiment(
-        **{
-            **vars(material.experiment),
-            "family": family,
-            "private": private,
-            "noise": Trust.SHARED if shared else Trust.LOCAL,
-            "rounds": ROUNDS[private],
-        }
-    )
-    if not (out / "release").is_dir():
-        simulate(experiment, out)
+    """Figures of one family's clips, as they come and as an audition chooses them."""
+    release = _trained(material.experiment, "generator", family, private, out)
     figures = json.loads((out / "run.json").read_text(encoding="utf-8"))["figures"]
-    release, begun = load(out / "release"), time.perf_counter()
-    clips = [
-        (generate(release, style, SECONDS, seed=1, index=index), style)
-        for style in material.styles
-        for index in range(CLIPS // len(material.styles))
-    ]
-    seconds = time.perf_counter() - begun
-    for audio, style in clips[:: CLIPS // len(material.styles)]:
-        soundfile.write(out / f"{style}.flac", audio, default_spec().sample_rate)
+    judge = _trained(material.experiment, "style", "svm", private, out.with_name(f"{out.name}-judge"))
+    clips, speed_ = _clips(material, release, None)
+    chosen, speed_chosen = _clips(material, release, Audition(judge))
+    for name, some in (("", clips), ("-chosen", chosen)):
+        for audio, style in some[:: CLIPS // len(material.styles)]:
+            soundfile.write(out / f"{style}{name}.flac", audio, default_spec().sample_rate)
     return {
         "start": default_init("generator", family),
-        "noise": None if not private else "shared" if shared else "local",
+        "noise": _noise("generator", family, private),
         "epsilon": max(figures["epsilon"].values()) if private else None,
         "loss": figures["loss"],
         "seconds_of_training": figures["seconds"]["training"],
-        "times_real_time": len(clips) * SECONDS / seconds,
+        "times_real_time": speed_,
         **_judged(material, clips),
+        "chosen": {"times_real_time": speed_chosen, **_judged(material, chosen)},
     }
+
+
+def _noise(task: str, family: str, private: bool) -> str | None:
+    """Shared where the family can."""
+    return None if not private else "shared" if registry.family(task, family).shared_noise else "local"
+
+
+def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path) -> Release:
+    """What the labels trained together; in fewer rounds than a recipe says, if it is a generator."""
+    if not (out / "release").is_dir():
+        changes: dict[str, Any] = {"task": task, "family": family, "private": private}
+        if task == "generator":
+            changes["rounds"] = ROUNDS[private]
+        if _noise(task, family, private) == "shared":
+            changes["noise"] = Trust.SHARED
+        simulate(Experiment(**{**vars(pool), **changes}), out)
+    return load(out / "release")
+
+
+def _clips(material: Material, release: Release, audition: Audition | None) -> tuple[list[Clip], float]:
+    """Of each style the same number, and how many times faster than real time they were made."""
+    begun = time.perf_counter()
+    clips = [
+        (generate(release, style, SECONDS, seed=1, index=index, audition=audition), style)
+        for style in material.styles
+        for index in range(CLIPS // len(material.styles))
+    ]
+    return clips, len(clips) * SECONDS / (time.perf_counter() - begun)
 
 
 def _judged(material: Material, clips: Sequence[Clip]) -> dict[str, Any]:

@@ -121,8 +121,15 @@ def read(path: Path, sample_rate: int) -> "Tensor":
         blocks = list(_blocks(path, file, round(MAX_SECONDS * rate)))
     samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
     _check_level(float(np.dot(samples, samples)), len(samples))
-    audio = torch.from_numpy(samples)
-    return audio if rate == sample_rate else _resampler(rate, sample_rate)(audio)
+    return resampled(torch.from_numpy(samples), rate, sample_rate)
+
+
+def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
+    """Audio `[samples]` of one rate at another, in Hz."""
+    if rate == wanted:
+        return audio
+    found: Tensor = _resampler(rate, wanted)(audio)
+    return found
 
 
 @lru_cache(maxsize=16)

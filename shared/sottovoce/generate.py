@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.audition import Audition
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Generator
@@ -33,6 +34,7 @@ def generate(
     seed: int,
     index: int = 0,
     temperature: float = 1.0,
+    audition: Audition | None = None,
     progress: Progress = lambda _, __: None,
 ) -> NDArray[np.float32]:
     """Music of a style, `[samples]` at the rate of the release's feature spec, full scale 1.
@@ -44,11 +46,12 @@ def generate(
         seed: equal seeds give equal music, on the same machine and versions.
         index: which of several pieces of one seed.
         temperature: 1 draws as trained; less keeps to what is likelier.
+        audition: chooses among several beginnings; without one, the first is taken as it comes.
         progress: of the work.
 
     Raises:
         ReleaseError: the release generates nothing.
-        ConfigurationError: it knows no such style.
+        ConfigurationError: it, or the audition's judge, knows no such style.
     """
     release.expect_task("generator")
     classes = release.manifest.classes
@@ -57,30 +60,43 @@ def generate(
     spec = release.manifest.features
     samples = round(seconds * spec.sample_rate)
     frames = max(2, math.ceil(samples / spec.hop_length) + 1)
+    if audition is not None:
+        audition.expect_style(style)
     generator = torch.Generator().manual_seed(_seed(seed, index))
-    target = torch.tensor([classes.index(style)])
-    levels = _drawn(release, target, frames, generator, temperature, progress)
-    done = len(levels[0])
-    audio = long_audio(
-        GriffinLim(spec), levels, generator, lambda part, _: progress(done + part * done // frames, 2 * done)
-    )
+    levels = _drawn(release, style, frames, generator, temperature, audition, progress)
+    audio = long_audio(GriffinLim(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
     found: NDArray[np.float32] = _finished(audio[:samples], spec.sample_rate).numpy()
     return found
 
 
 def _drawn(
-    release: Release, target: Tensor, frames: int, generator: torch.Generator, temperature: float, progress: Progress
+    release: Release,
+    style: str,
+    frames: int,
+    generator: torch.Generator,
+    temperature: float,
+    audition: Audition | None,
+    progress: Progress,
 ) -> Tensor:
     """Levels in dB, `[n_mels, frames]`."""
-    family, parts, drawn = cast(Generator, release.family), [], 0
+    family, spec = cast(Generator, release.family), release.manifest.features
     constants = cast(SpectrogramNormalisation, release.constants)  # as every release of this task has
-    for piece in family.sample(release.model, target, generator, temperature=temperature):
-        parts.append(constants.decibels(piece[0]))
+    count = audition.candidates if audition else 1
+    heard = math.ceil(audition.seconds * spec.sample_rate / spec.hop_length) + 1 if audition else 0
+    targets = torch.full((count,), release.manifest.classes.index(style))
+    parts: list[Tensor] = []
+    drawn, chosen = 0, slice(count) if audition else slice(1)
+    for piece in family.sample(release.model, targets, generator, temperature=temperature):
+        parts.append(constants.decibels(piece[chosen]))
         drawn += piece.shape[2]
         progress(min(drawn, frames), 2 * frames)
-        if drawn >= frames:
+        if audition and heard and drawn >= heard:
+            beginnings = torch.cat(parts, dim=2)
+            best = audition.best(list(beginnings[:, :, :heard]), spec, style)
+            parts, chosen, heard = [beginnings[best : best + 1]], slice(best, best + 1), 0
+        if drawn >= frames and not heard:
             break
-    return torch.cat(parts, dim=1)[:, :frames]
+    return torch.cat(parts, dim=2)[0, :, :frames]
 
 
 def _finished(audio: Tensor, sample_rate: int) -> Tensor:

@@ -30,8 +30,8 @@ LOUDNESS_WEIGHT, LOUDNESS_UNIT = 0.1, 3.0
 LEAST_WEIGHT, LOUD_POWER = 0.1, 0.35
 """A band counts by a power of its magnitude over the largest of its window: hiss is not worth much."""
 WRONG, FAR = 0.4, 0.15
-"""The most numbers of a window that are a level beside the true ones, and the share of those that are two: a network that
-draws numbers errs so, and its errors should not be heard."""
+"""The most numbers of a window that are a level beside the true ones, and how many of those are two: a network that
+draws numbers errs so, which should not be heard."""
 HELD_OUT = 40
 """Every so manyth segment is measured and not learned."""
 TOLD_EVERY = 200
@@ -111,7 +111,7 @@ def spoilt(numbers: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """How far windows `[batch, BANDS, frames]` are from what the codec makes of them, with a generator of spoilt ones."""
+    """How far windows `[batch, BANDS, frames]` are from what the codec makes of them; spoilt, with a generator."""
     numbers = codec.components.encode(features)
     if generator is not None:
         numbers = spoilt(numbers, generator)

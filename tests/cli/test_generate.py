@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -129,3 +130,46 @@ def test_a_file_that_exists_is_kept_unless_forced(made, tmp_path):
     assert made("--seconds", "0.5", "--force").exit_code == 0
     (tmp_path / "folder.wav").mkdir()
     assert "is a folder" in made("--force", out="folder.wav").output
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory, provenance, coordinator):
+    """A release that recognises two of the styles, untrained: it prefers some audio to other, for no good reason."""
+    config = provenance.config.changed(classes=("polka", *STYLES[1:]))
+    vector = initial(registry.family("style", config.family), provenance.spec, len(config.classes), 1)
+    vector = vector + np.random.default_rng(1).normal(scale=0.1, size=len(vector)).astype(vector.dtype)
+    folder = tmp_path_factory.mktemp("judge") / "release"
+    parts = {
+        field: getattr(provenance, field) for field in ("spec", "agreement", "run", "rounds", "promises", "seeded")
+    }
+    write(folder, type(provenance)(config=config, **parts), vector, coordinator, name="isles-judge")
+    return folder
+
+
+def test_a_judge_chooses_among_beginnings_and_the_piece_says_so(made, judge, tmp_path):
+    options = ("--seconds", "1", "--seed", "3", "--candidates", "3", "--json")
+    done = made("--judge", str(judge), *options)
+    assert done.exit_code == 0, done.output
+    (answer,) = json.loads(done.stdout)
+    assert answer["candidates"] == 3
+    assert answer["judge"] == sha256((judge / "manifest.json").read_bytes()).hexdigest()
+    inspected = CliRunner().invoke(app, ["inspect", str(tmp_path / "song.wav"), "--json"])
+    assert answer["judge"] in inspected.stdout
+    assert len(soundfile.read(tmp_path / "song.wav")[0]) == RATE
+
+
+def test_candidates_without_a_judge_are_refused(made):
+    done = made("--candidates", "3", "--seed", "1")
+    assert done.exit_code != 0
+    assert "needs a --judge" in done.output
+
+
+def test_a_judge_of_another_task_or_of_other_styles_is_refused(made, maker, judge):
+    for style, release, says in (
+        ("reel", maker, "model of the task 'generator'"),
+        ("fugue", judge, "no style 'fugue'"),
+    ):
+        done = made("--judge", str(release), "--seed", "1", style=style)
+        assert done.exit_code != 0
+        assert says in " ".join(done.output.split())
+        assert "Traceback" not in done.output

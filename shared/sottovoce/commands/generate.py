@@ -2,11 +2,13 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sottovoce.audition import CANDIDATES, MOST_CANDIDATES, Audition
 from sottovoce.commands.output import bar, notes, print_json, results, say, shown
 from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
@@ -23,9 +25,22 @@ Examples:
   sottovoce generate --release run/release --style techno --seconds 60 --count 4 --seed 7 -o out/techno.wav
 
   sottovoce generate --release run/release --style blues --temperature 0.7 -o blues.ogg --json
+
+  sottovoce generate --release run/release --style waltz --judge styles/release -o waltz.flac
 """
 
 LONGEST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, of all pieces."""
+
+    style: str
+    seconds: float
+    seed: int
+    temperature: float
+    audition: Audition | None
 
 
 def generate(
@@ -41,6 +56,21 @@ def generate(
     temperature: Annotated[
         float, typer.Option(min=0.0, max=2.0, help="1 draws as trained, less keeps to what is likelier.")
     ] = 1.0,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            "--judge",
+            metavar="DIR",
+            help="A release that recognises styles: several beginnings are drawn, and the one that it takes most "
+            "clearly for the style goes on.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=MOST_CANDIDATES, help="How many beginnings, with --judge.", show_default=str(CANDIDATES)
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -54,11 +84,13 @@ def generate(
     container_of(output)
     places = _places(output, count, force)
     model = opened(release, key, task="generator")
+    audition = _audition(judge, candidates, key)
     seed = secrets.randbits(31) if seed is None else seed
+    asked = Asked(style, seconds, seed, temperature, audition)
     made = []
     for index, place in enumerate(places):
         with bar(place.name) as progress:
-            made.append(_made(model, style, place, seconds, seed, index, temperature, progress))
+            made.append(_made(model, asked, place, index, progress))
         if not as_json:
             results().print(shown(place), soft_wrap=True)
     if as_json:
@@ -77,46 +109,54 @@ def _places(output: Path, count: int, force: bool) -> list[Path]:
     return places
 
 
+def _audition(judge: Path | None, candidates: int | None, key: str | None) -> Audition | None:
+    if judge is None:
+        if candidates is not None:
+            raise ConfigurationError("--candidates needs a --judge.", hint="A release of the task 'style' chooses.")
+        return None
+    return Audition(opened(judge, key), candidates or CANDIDATES)
+
+
 def _made(
-    model: "Release",
-    style: str,
-    place: Path,
-    seconds: float,
-    seed: int,
-    index: int,
-    temperature: float,
-    progress: Callable[[int, int], None],
+    model: "Release", asked: Asked, place: Path, index: int, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
     from sottovoce.generate import generate as compose
 
-    samples = compose(model, style, seconds, seed=seed, index=index, temperature=temperature, progress=progress)
+    samples = compose(
+        model,
+        asked.style,
+        asked.seconds,
+        seed=asked.seed,
+        index=index,
+        temperature=asked.temperature,
+        audition=asked.audition,
+        progress=progress,
+    )
     rate = model.manifest.features.sample_rate
-    written = _written(model, place, samples[None], style, seconds, seed, index, temperature)
+    written = _written(model, asked, place, samples[None], index)
     if written.watermarked and not written.score:
         say(notes(), "Note", f"{shown(place)}: the watermark cannot be read back clearly.", "yellow")
     return {
         "file": str(place),
         "sidecar": None if written.sidecar is None else str(written.sidecar),
-        "style": style,
+        "style": asked.style,
         "seconds": samples.size / rate,
         "sample_rate": rate,
-        "seed": seed,
+        "seed": asked.seed,
         "index": index,
-        "temperature": temperature,
+        "temperature": asked.temperature,
+        **_judged(asked),
         "watermark_score": written.score,
     }
 
 
-def _written(
-    model: "Release",
-    place: Path,
-    samples: Any,
-    style: str,
-    seconds: float,
-    seed: int,
-    index: int,
-    temperature: float,
-) -> "Written":
+def _judged(asked: Asked) -> dict[str, Any]:
+    if asked.audition is None:
+        return {}
+    return {"judge": asked.audition.judge.digest, "candidates": asked.audition.candidates}
+
+
+def _written(model: "Release", asked: Asked, place: Path, samples: Any, index: int) -> "Written":
     """Write a file with its origin: all that a release makes goes through here."""
     from sottovoce.provenance.origin import GENERATE, Origin
     from sottovoce.provenance.write import write_audio
@@ -126,11 +166,13 @@ def _written(
         model.manifest.name[:64],
         model.digest,
         {
-            "style": style.replace("/", "-").replace("\\", "-")[:64],
-            "seconds": float(seconds),
-            "seed": seed,
+            "style": asked.style.replace("/", "-").replace("\\", "-")[:64],
+            "seconds": float(asked.seconds),
+            "seed": asked.seed,
             "index": index,
-            "temperature": float(temperature),
+            "temperature": float(asked.temperature),
+            **_judged(asked),
         },
     )
-    return write_audio(place, samples, model.manifest.features.sample_rate, origin, title=f"{style} {seed}-{index}")
+    title = f"{asked.style} {asked.seed}-{index}"
+    return write_audio(place, samples, model.manifest.features.sample_rate, origin, title=title)

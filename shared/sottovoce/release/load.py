@@ -7,11 +7,12 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sottovoce import predict
+from sottovoce.audio import resampled
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.features.extract import computable, extract_file, summary_names
+from sottovoce.features.extract import Features, computable, extract, extract_file, summary_names
 from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import registry
@@ -49,7 +50,20 @@ class Release:
             ReleaseError: the release does not recognise styles.
         """
         self.expect_task("style")
-        features = extract_file(path, self.manifest.features, self.constants)
+        return self._probabilities(extract_file(path, self.manifest.features, self.constants))
+
+    def probabilities_of(self, audio: Tensor, sample_rate: int) -> NDArray[np.float32]:
+        """The probability of each class for audio that is no file, `[classes]`; errors are those of `probabilities`.
+
+        Args:
+            audio: mono, `[samples]`, float32, full scale 1.
+            sample_rate: Hz, of the audio.
+        """
+        self.expect_task("style")
+        audio = resampled(audio, sample_rate, self.manifest.features.sample_rate)
+        return self._probabilities(extract(audio, self.manifest.features, self.constants))
+
+    def _probabilities(self, features: Features) -> NDArray[np.float32]:
         return predict.probabilities(cast(Classifier, self.family), self.model, features.view(self.family.view))
 
     def expect_task(self, *tasks: str) -> None:
