@@ -22,7 +22,7 @@ SECONDS = 10.0
 CANDIDATES = 8
 MOST_CANDIDATES = 64
 ITERATIONS = 8
-"""Of Griffin-Lim for what only the judge hears: a quarter of the usual ones, by which it chose the same in seven of nine styles
+"""Of Griffin-Lim for what only the judge hears, a quarter of the usual ones: it chose the same in seven of nine styles,
 and as well in the others."""
 
 
