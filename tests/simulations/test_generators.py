@@ -48,7 +48,18 @@ def test_labels_train_a_generator_and_it_sounds(sottovoce, small_catalogues, tmp
 
 
 def test_a_run_goes_on_from_a_release(sottovoce, small_catalogues, tmp_path):
-    common = ("--catalogues", small_catalogues, "--task", "generator", "--family", "gan", "--rounds", "1", "--no-dp")
+    common = (
+        "--catalogues",
+        small_catalogues,
+        "--task",
+        "generator",
+        "--family",
+        "gan",
+        "--rounds",
+        "1",
+        "--delta",
+        "1e-3",
+    )
     first = sottovoce("simulate", *common, "--init", "none", "--out", tmp_path / "first", "--json")
     assert first.returncode == 0, first.stderr
     again = sottovoce("simulate", *common, "--init", tmp_path / "first" / "release", "--out", tmp_path / "again")

@@ -5,7 +5,7 @@ from sottovoce.features.extract import default_spec, extract
 from sottovoce.features.spec import View
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import BANDS, CONTEXT, GROUP, HALF, LEVELS, NUMBERS, WIDEST, Codec, grouped
-from sottovoce_simulations.codec import fit
+from sottovoce_simulations.codec import fit, spoilt
 
 
 def textured(clips, seed=0, frames=26 * GROUP):
@@ -78,18 +78,41 @@ def test_nothing_of_it_can_be_trained(codec):
     assert not any(parameter.requires_grad for parameter in codec.corrector.parameters())
 
 
-def test_the_one_that_is_shipped_restores_notes():
-    """Half a second each, of many partials: much closer to themselves after coding than to their own mean spectrum."""
+@pytest.fixture(scope="module")
+def notes():
+    """Spectrograms of notes of half a second each, of many partials."""
     spec = default_spec(View.SPECTROGRAM)
     time = torch.arange(spec.segment_samples) / spec.sample_rate
     pitches = 220 * 2 ** (torch.tensor([0, 4, 7, 12, 7, 4, 0, 5]) / 12)
     phase = torch.cumsum(pitches[(2 * time).long()] / spec.sample_rate, dim=0) * 2 * torch.pi
     audio = sum(torch.sin(k * phase) / k for k in range(1, 20)) * torch.exp(-3 * (time % 0.5))
-    features = torch.from_numpy(extract(audio, spec).spectrogram).float()[..., : 40 * GROUP]
+    return torch.from_numpy(extract(audio, spec).spectrogram).float()[..., : 40 * GROUP]
+
+
+def test_the_one_that_is_shipped_restores_notes(notes):
+    """Much closer to themselves after coding than to their own mean spectrum."""
     codec = _codec.shipped()
-    numbers = codec.encode(features)
+    numbers = codec.encode(notes)
     found = codec.decode(numbers)
-    assert float((found - features).norm()) < 0.6 * float((features - features.mean(dim=2, keepdim=True)).norm())
-    assert left(found, features) < 0.98 * left(codec.components.decode(numbers), features)  # the corrector's work
+    assert float((found - notes).norm()) < 0.6 * float((notes - notes.mean(dim=2, keepdim=True)).norm())
+    assert left(found, notes) < 0.98 * left(codec.components.decode(numbers), notes)  # the corrector's work
     assert len(codec.to_bytes()) < 3e6
     assert numbers.shape == (1, 40, NUMBERS)
+
+
+def test_the_one_that_is_shipped_takes_off_what_does_not_fit(notes):
+    codec = _codec.shipped()
+    numbers = spoilt(codec.encode(notes), torch.Generator().manual_seed(1))
+    added = left(codec.components.decode(numbers), notes) - left(codec.components.decode(codec.encode(notes)), notes)
+    heard = left(codec.decode(numbers), notes) - left(codec.decode(codec.encode(notes)), notes)
+    assert added > 0.05
+    assert heard < 0.8 * added
+
+
+def test_spoilt_numbers_are_a_level_or_two_beside():
+    numbers = torch.full((64, 10, NUMBERS), HALF)
+    beside = (spoilt(numbers, torch.Generator().manual_seed(0)) - HALF).abs()
+    assert 0.1 < float((beside > 0).float().mean()) < 0.3
+    assert 0.05 < float((beside[beside > 0] == 2).float().mean()) < 0.25
+    assert int(beside.max()) == 2
+    assert int(spoilt(torch.zeros_like(numbers), torch.Generator().manual_seed(0)).min()) == 0
