@@ -31,6 +31,9 @@ UNSTYLED = 0.1
 WRONG, LOST = 0.15, 0.05
 """In training, the most that past numbers are wrong or past groups are not told, so that the network goes on well from
 mistakes of its own."""
+OWN, OWN_GROUPS = 0.7, 4
+"""In training, half of the segments have past groups that the network drew itself, given the true ones before: the most
+of them, and how many together (Mihaylova & Martins, "Scheduled Sampling for Transformers", 2019)."""
 OUTLINE_WEIGHT = 0.1
 """Of the mean loss of an outline's numbers over that of all groups' numbers."""
 GUIDANCE = 1.5
@@ -46,6 +49,7 @@ WIDER = 4.0
 """The most that the logarithm of a width changes."""
 LEAST = 1e-7
 """Likelihood of a level, by one distribution: its logarithm stays finite."""
+_LEAST_DRAW = 1e-12
 NO_END = 1e4
 """Of the outermost levels; finite, so that gradients are."""
 KEPT = 0.8
@@ -285,12 +289,13 @@ class Rnn(Generator):
         numbers = network.codec.encode(features)
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
-        past = _codec.values(numbers)
-        past = torch.cat([torch.zeros_like(past[:, :1]), past[:, :-1]], dim=1)
+        past = _later(_codec.values(numbers))
         styles = functional.one_hot(targets, network.classes).to(features.dtype)
         if model.training:
-            past = _spoilt(past, generator)
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
+            own = torch.rand(len(past), generator=generator) < 0.5
+            past = _spoilt(past, generator)
+            past[own] = _own(network, numbers[own], outline[own], styles[own], generator)
         groups, sketches = model(past, styles, numbers, outline)
         found: Tensor = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
         return found
@@ -347,6 +352,29 @@ class _Chosen:
         likelihoods = functional.softmax(logits / temperature, dim=-1)
         chosen = torch.multinomial(likelihoods.flatten(0, 1), 1, generator=self._generator)
         return chosen.view(likelihoods.shape[:2])
+
+
+def _later(values: Tensor) -> Tensor:
+    """What is known before each group, `[batch, steps, NUMBERS]`: 0 before the first one."""
+    return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
+
+
+def _own(network: Recurrent, numbers: Tensor, outline: Tensor, styles: Tensor, generator: torch.Generator) -> Tensor:
+    """The past with some groups drawn by the network, given the true ones before; more in some segments than others."""
+    steps, true = numbers.shape[1], _codec.values(numbers)
+
+    def choose(likelihoods: Tensor) -> Tensor:
+        """By Gumbel's trick, which draws something from what is not finite too: no segment may stop a training."""
+        noise = torch.rand(likelihoods.shape, generator=generator).clamp(min=_LEAST_DRAW)
+        return (likelihoods - (-noise.log()).log()).argmax(dim=-1)
+
+    with torch.no_grad():
+        known, places, _ = network.states(_later(true), _outline.values(outline), styles)
+        drawn = network.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
+    rate = OWN * torch.rand((len(true), 1, 1), generator=generator)
+    true_ones = torch.rand((len(true), steps // OWN_GROUPS + 1, 1), generator=generator) >= rate
+    kept = true_ones.repeat_interleave(OWN_GROUPS, dim=1)[:, :steps]
+    return _later(torch.where(kept, true, _codec.values(drawn)))
 
 
 def _spoilt(past: Tensor, generator: torch.Generator) -> Tensor:
