@@ -7,7 +7,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry
 from sottovoce.models.generator import _codec, _outline
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
-from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT
+from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, OWN_GROUPS, _own
 
 RNN = registry.family("generator", "rnn")
 CLASSES = 3
@@ -83,6 +83,40 @@ def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
     groups, sketch = nats(model, codec.encode(features), codec.outline.encode(features))
     wanted = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketch.mean(dim=1)
     assert torch.allclose(RNN.losses(model, features, targets, torch.Generator()), wanted, atol=1e-5)
+
+
+def test_batches_of_any_size_can_be_learned_from(model, spec):
+    """Also where no segment, or every one, has a past of the network's own."""
+    for seed in range(6):
+        losses = RNN.losses(
+            model.train(),
+            torch.randn(1, spec.n_mels, 80),
+            torch.zeros(1, dtype=torch.long),
+            torch.Generator().manual_seed(seed),
+        )
+        assert losses.shape == (1,)
+        assert torch.isfinite(losses).all()
+
+
+def test_the_networks_own_past_is_true_but_for_whole_runs_of_its_draws(model, numbers, outline):
+    true = past_of(numbers)
+    own = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    changed = (own != true).any(dim=2)
+    assert not changed[:, 0].any()
+    assert changed.any()
+    assert not changed.all(dim=1).any()
+    runs = changed[:, 1:].unfold(1, OWN_GROUPS, OWN_GROUPS)
+    assert ((runs.sum(dim=2) == 0) | (runs.sum(dim=2) == OWN_GROUPS)).all()
+    again = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    assert torch.equal(own, again)
+
+
+def test_a_model_that_overflows_still_draws_a_past(model, numbers, outline):
+    with torch.no_grad():
+        for parameter in model.group.words.parameters():
+            parameter.fill_(torch.nan)
+    own = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    assert torch.isfinite(own).all()
 
 
 def test_numbers_are_drawn_by_the_likelihoods_that_are_trained(model, numbers, outline):

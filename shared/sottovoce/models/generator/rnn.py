@@ -295,7 +295,8 @@ class Rnn(Generator):
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
             past = _spoilt(past, generator)
-            past[own] = _own(network, numbers[own], outline[own], styles[own], generator)
+            if own.any():
+                past[own] = _own(network, numbers[own], outline[own], styles[own], generator)
         groups, sketches = model(past, styles, numbers, outline)
         found: Tensor = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
         return found
