@@ -15,6 +15,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -121,7 +122,7 @@ def _rendered(folder: Path) -> Material:
         chosen = {path for path, _ in mine}
         for path in chosen:
             (pool / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-            (pool / path.relative_to(source)).symlink_to(path)
+            shutil.copyfile(path, pool / path.relative_to(source))  # a catalogue follows no links to elsewhere
         with (pool / "catalogue.csv").open("w", encoding="utf-8", newline="") as file:
             sheet = csv.DictWriter(file, rows[0])
             sheet.writeheader()
