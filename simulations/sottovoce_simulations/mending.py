@@ -1,7 +1,8 @@
 """Learns which guess to believe in a gap: `python -m sottovoce_simulations.mending FOLDER ... --gaps FILE`.
 
-From public audio only: every audio file below the folders but rendered scores that benchmarks hear, and what is of the
-same works. FILE keeps the gaps; where it is there, they are not made again.
+From public audio only: audio files below the folders but rendered scores that benchmarks hear, and what is of the same
+works. A folder that is not there is made, of synthetic tracks. FILE keeps the gaps; where it is there, they are not
+made again.
 """
 
 import argparse
@@ -25,9 +26,12 @@ from sottovoce.editing.resound import touched
 from sottovoce.editing.similar import SimilarRepairer
 from sottovoce.errors import CatalogueError
 from sottovoce.files import write_bytes
+from sottovoce_simulations import pretrain
 from sottovoce_simulations.pretrain import scheduled
 from sottovoce_simulations.repertoire import audio_below, held_out_works
+from sottovoce_simulations.synthesis import synthesise
 
+PUBLIC = pretrain.PUBLIC | {"tracks": 270}
 SECONDS = (0.05, 0.7)
 """Of gaps: drawn evenly on a logarithmic scale."""
 BESIDE_SECONDS = 1.0
@@ -78,6 +82,8 @@ def tracks(folders: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
     rng = np.random.default_rng(seed)
     found = []
     for folder in folders:
+        if not folder.exists():
+            synthesise(folder, **PUBLIC)
         excluded = held_out_works(folder)
         paths = [path for path in audio_below(folder) if path not in excluded]
         found.append([paths[number] for number in rng.permutation(len(paths))])
