@@ -194,7 +194,7 @@ def losses(model: Mixture, gaps: Gaps) -> Tensor:
 def held_out(model: Mixture, gaps: Gaps, unseen: Tensor) -> float:
     """Mean of `losses` of some gaps."""
     with torch.no_grad():
-        return float(torch.cat([losses(model, gaps.at(some)) for some in unseen.split(BATCH)]).mean())
+        return float(torch.cat([losses(model, gaps.at(some)) for some in torch.split(unseen, BATCH)]).mean())
 
 
 def main() -> None:

@@ -31,8 +31,7 @@ class Mixture(nn.Module):
         self.hidden = nn.Conv2d(CHANNELS, CHANNELS, 1)
         self.said = nn.Conv2d(CHANNELS, GUESSES + 1, 1)
         nn.init.zeros_(self.said.weight)
-        with torch.no_grad():
-            self.said.bias.copy_(TRUST * functional.one_hot(torch.tensor(RULE), GUESSES + 1))
+        self.said.bias = nn.Parameter(TRUST * functional.one_hot(torch.tensor(RULE), GUESSES + 1))
 
     def forward(self, guesses: Tensor, aside: Tensor) -> Tensor:
         """Magnitudes over the scale, `[batch, bands - 2, missing]`.
