@@ -27,6 +27,7 @@ from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR, magnitudes
+from sottovoce_simulations.repertoire import held_out
 from sottovoce_simulations.synthesis import synthesise
 
 UNSEEN_LABELS, UNSEEN_TRACKS, UNSEEN_SEED = 2, 20, 2027
@@ -64,9 +65,7 @@ def unseen(folder: Path) -> dict[str, list[Track]]:
         synthesise(catalogues, labels=UNSEEN_LABELS, tracks=UNSEEN_TRACKS, seed=UNSEEN_SEED)
     found = {"synthetic": tracks_of(sorted(catalogues.rglob("*.flac")))}
     if place := os.environ.get("SOTTOVOCE_REPERTOIRE"):
-        paths = sorted(Path(place).rglob("*.flac"))
-        rng = np.random.default_rng(0)  # the public starts have learned from the first ones in this order
-        found["rendered scores"] = tracks_of([paths[number] for number in rng.permutation(len(paths))[-24:]])
+        found["rendered scores"] = tracks_of(held_out(Path(place)))
     return found
 
 

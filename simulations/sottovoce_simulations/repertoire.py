@@ -27,7 +27,11 @@ PIECES = 250
 SECONDS = 12.0
 SEED = 1
 RATE = 22_050
+HELD_OUT = 24
+"""Excerpts that benchmarks hear."""
+SHEET = "catalogue.csv"
 VERSION = 3  # raised whenever the same request would sound different
+_AUDIO = (".flac", ".mp3", ".ogg", ".opus", ".wav")
 _NEEDED = ("music21", "pretty_midi", "tinysoundfont")
 _SPARE = 1.2  # so many times as many scores are read as are wanted: some cannot be used
 _LEVEL = (-30.0, -14.0)  # dBFS RMS
@@ -35,6 +39,29 @@ _PROGRAMS = tuple(
     program for program in range(88) if program not in (47, 55)
 )  # no pads, effects, timpani, orchestra hit
 _PEAK = 0.98
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """Audio files, in order, but not those in hidden folders: simulations keep copies there."""
+    found = (path.relative_to(folder) for path in folder.rglob("*.*") if path.suffix in _AUDIO)
+    return [folder / path for path in sorted(found) if not any(part.startswith(".") for part in path.parts)]
+
+
+def held_out(folder: Path) -> list[Path]:
+    """Rendered scores below a folder that benchmarks hear, and which nothing may have learned from."""
+    paths = audio_below(folder)
+    order = np.random.default_rng(0).permutation(len(paths))  # the public starts have learned from the first ones
+    return [paths[number] for number in order[-HELD_OUT:]]
+
+
+def held_out_works(folder: Path) -> set[Path]:
+    """All that is of the same works as what is held out; nothing of what `repertoire` has not rendered."""
+    if not (folder / SHEET).is_file():
+        return set()
+    with (folder / SHEET).open(encoding="utf-8", newline="") as file:
+        works = {folder / row["path"]: row["album"] for row in csv.DictReader(file)}
+    heard = {works[path] for path in held_out(folder)}
+    return {path for path, work in works.items() if work in heard}
 
 
 @dataclass(frozen=True)
@@ -201,6 +228,6 @@ def _collect_sheets(folder: Path) -> None:
     """Each job left its row beside its file; together they are the catalogue's sheet."""
     rows = sorted(folder.glob("*/*.row"))
     text = "path,style,title,album\n" + "".join(row.read_text("utf-8").replace("\r\n", "\n") for row in rows)
-    (folder / "catalogue.csv").write_text(text, encoding="utf-8")
+    (folder / SHEET).write_text(text, encoding="utf-8")
     for row in rows:
         row.unlink()

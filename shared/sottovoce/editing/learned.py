@@ -7,14 +7,13 @@ from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.repairer import LEARNED
-from sottovoce.editing.resound import TINY, SpectralRepairer, phased, touched
+from sottovoce.editing.resound import TINY, SpectralRepairer, phased, shaped, touched
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
 
 BESIDE = 2
 """Frames on each side whose magnitudes, bin by bin, the fine structure in the gap is taken from."""
-_SHAPINGS = 3
 
 
 class LearnedRepairer(SpectralRepairer):
@@ -54,7 +53,7 @@ class LearnedRepairer(SpectralRepairer):
             return audio[:, gap]
         magnitudes = spectrum.abs()
         wanted = analysis.decibels(self.levels(analysis.normalised(analysis.bands(magnitudes)), missing))
-        targets = _shaped(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
+        targets = shaped(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
         return phased(audio, gap, targets, missing, analysis)
 
 
@@ -70,12 +69,3 @@ def _interpolated(magnitudes: Tensor, missing: Tensor) -> Tensor:
         right = left
     weight = (torch.arange(len(places)) + 1) / (len(places) + 1)
     return torch.lerp(left, right, weight).exp()
-
-
-def _shaped(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
-    """Fine structure with the bands' levels as the model wants them; beyond the highest band it stays as it is."""
-    found = fine
-    for _ in range(_SHAPINGS):
-        gains = 10 ** ((wanted - analysis.bands(found)) / 20)
-        found = torch.where(analysis.covered[:, None], found * analysis.bins(gains), found)
-    return found

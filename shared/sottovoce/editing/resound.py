@@ -10,7 +10,7 @@ from torch import Tensor
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.repairer import LpcRepairer, Repairer
 
-ITERATIONS = 30
+ITERATIONS, SHAPINGS = 30, 3
 TOUCHED = 0.2
 """Share of a window's energy that falls into the gap, from which on the frame is missing."""
 SEAM_SECONDS = 0.025
@@ -76,6 +76,15 @@ def phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis
         near[:, inner] = analysis.audio(spectrum, near.shape[1])[:, inner]
         spectrum = analysis.spectrum(near)
     return near[:, inner]
+
+
+def shaped(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
+    """Fine structure with the bands' levels as they are wanted, in dB; beyond the highest band it stays as it is."""
+    found = fine
+    for _ in range(SHAPINGS):
+        gains = 10 ** ((wanted - analysis.bands(found)) / 20)
+        found = torch.where(analysis.covered[:, None], found * analysis.bins(gains), found)
+    return found
 
 
 def touched(gap: slice, frames: int, analysis: Analysis) -> Tensor:

@@ -2,51 +2,31 @@
 
 Exemplar-based inpainting, as of images (Criminisi, Pérez & Toyama, IEEE Trans. Image Processing 13(9), 2004). Not one
 place is copied: magnitudes of several are averaged by how alike they are, and what that average lacks at both ends of
-the gap is added on a straight line between them. So it interpolates what excerpts do not explain.
+the gap is added on a straight line between them. A small network that learned on public audio says where to believe
+that, and where linear prediction, a straight line or other places.
 """
 
-import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from sottovoce.editing import guesses, mixture
 from sottovoce.editing.analysis import Analysis
-from sottovoce.editing.resound import TINY, SpectralRepairer, phased, touched
+from sottovoce.editing.guesses import PLACES, SHARPNESS, Places
+from sottovoce.editing.resound import SpectralRepairer, phased, shaped, touched
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
+from sottovoce.features.spectrogram import FLOOR
 
 CONTEXT_SECONDS = 15.0
-"""On each side of a gap, where excerpts are looked for."""
-BESIDE_SECONDS = 0.25
-"""On each side of a gap and of an excerpt, by which they are compared."""
-FINE = 4
-"""Places to each hop where an excerpt may begin."""
-EXCERPTS = 8
-SHARPNESS = 4.0
-"""How much less an excerpt counts that is less alike than the best one."""
-COMPRESSION = 0.5
-"""Power of the magnitudes that are compared: loud ones would drown the others."""
-NEAR = 12
-"""Frames from a gap at which a difference counts 1/e of what it counts beside it."""
-
-
-@dataclass(frozen=True)
-class Excerpts:
-    """Places that are like a gap's, the likest first.
-
-    Args:
-        shifts: from the gap to each, samples, `[excerpts]`.
-        weights: of sum 1, `[excerpts]`.
-    """
-
-    shifts: Tensor
-    weights: Tensor
+"""On each side of a gap, where places are looked for."""
+LONGEST_SECONDS = 1.5
+"""Of gaps that the network is asked about: it learned on none so long."""
 
 
 class SimilarRepairer(SpectralRepairer):
-    """Every channel by excerpts of the same places, so that they stay together."""
+    """Every channel by the same places, so that they stay together."""
 
     name = "similar"
     context_seconds = CONTEXT_SECONDS
@@ -65,61 +45,33 @@ class SimilarRepairer(SpectralRepairer):
         missing = touched(gap, magnitudes.shape[2], analysis)
         if bool(missing.all()):
             return audio[:, gap]
-        excerpts = alike(audio, magnitudes, missing, analysis)
-        targets = _expected(audio, magnitudes, missing, excerpts, analysis)
+        places = guesses.find(guesses.fine(audio, magnitudes, analysis), missing, analysis)
+        targets = _expected(audio, magnitudes, missing, places, analysis)
+        short = gap.stop - gap.start <= LONGEST_SECONDS * analysis.rate
+        known = guesses.evidence(magnitudes, missing, places, analysis) if short else None
+        if known is not None:
+            levels = 20 * torch.log10(mixture.mixed(mixture.shipped(), known).clamp(min=FLOOR))
+            targets = shaped((targets + _line(magnitudes, missing)) / 2, levels, analysis)
         return phased(audio, gap, targets, missing, analysis)
 
 
-def alike(audio: Tensor, magnitudes: Tensor, missing: Tensor, analysis: Analysis) -> Excerpts:
-    """The places in `[channels, samples]`, of magnitudes `[channels, bins, frames]`, whose surroundings are most like
-    those of the missing frames."""
-    compressed = _fine(audio, magnitudes, analysis)
-    places = missing.nonzero()[:, 0]
-    first, last, total = int(places[0]), int(places[-1]), len(missing)
-    beside = math.ceil(BESIDE_SECONDS * analysis.rate / analysis.hop)
-    offsets = torch.cat(
-        [torch.arange(max(-beside, -first), 0), last - first + torch.arange(1, min(beside + 1, total - last))]
-    )
-    lowest, highest = min(int(offsets.min()), 0), max(int(offsets.max()), last - first)
-    begins = torch.arange(-FINE * lowest, compressed.shape[2] - FINE * highest)
-    apart = (begins + FINE * highest < FINE * first) | (begins + FINE * lowest > FINE * last)
-    begins = begins[apart]
-    if not len(begins):
-        return Excerpts(begins, begins.float())
-    distances = torch.zeros(len(begins))
-    for offset in offsets.tolist():
-        away = -offset if offset < 0 else offset - (last - first)
-        difference = compressed[:, :, begins + FINE * offset] - compressed[:, :, FINE * (first + offset), None]
-        distances += math.exp(-away / NEAR) * difference.square().sum(dim=(0, 1))
-    chosen: list[int] = []
-    for number in distances.argsort().tolist():
-        if all(abs(int(begins[number] - begins[other])) >= FINE for other in chosen):
-            chosen.append(number)
-            if len(chosen) == EXCERPTS:
-                break
-    found = distances[chosen]
-    weights = torch.softmax(-SHARPNESS * found / found[0].clamp(min=TINY), dim=0)
-    return Excerpts(((begins[chosen] / FINE - first) * analysis.hop).round().long(), weights)
+def _line(magnitudes: Tensor, missing: Tensor) -> Tensor:
+    """Magnitudes of the missing frames on a straight line, `[channels, bins, missing]`."""
+    first, last = guesses.ends(missing)
+    share = (torch.arange(last - first + 1) + 1) / (last - first + 2)
+    return torch.lerp(magnitudes[:, :, first - 1, None], magnitudes[:, :, last + 1, None], share)
 
 
-def _fine(audio: Tensor, magnitudes: Tensor, analysis: Analysis) -> Tensor:
-    """Compressed magnitudes of bands at every quarter of a hop, `[channels, bands, FINE · frames]`."""
-    later = [analysis.spectrum(audio[:, part * analysis.hop // FINE :]).abs() for part in range(1, FINE)]
-    steps = [analysis.bands(some) for some in (magnitudes, *later)]
-    frames = min(step.shape[2] for step in steps)
-    levels = torch.stack([step[:, :, :frames] for step in steps], dim=3).flatten(2)
-    return torch.pow(10.0, levels * (COMPRESSION / 20))
-
-
-def _expected(audio: Tensor, magnitudes: Tensor, missing: Tensor, excerpts: Excerpts, analysis: Analysis) -> Tensor:
-    """Magnitudes of the missing frames, `[channels, bins, missing]`."""
-    places = missing.nonzero()[:, 0]
-    first, last = int(places[0]), int(places[-1])
+def _expected(audio: Tensor, magnitudes: Tensor, missing: Tensor, places: Places, analysis: Analysis) -> Tensor:
+    """Magnitudes of the missing frames by the rule alone, `[channels, bins, missing]`."""
+    first, last = guesses.ends(missing)
     count = last - first + 1
     mean = torch.zeros(*magnitudes.shape[:2], count + 2)  # with a frame on each side
-    margin = math.ceil(analysis.length / analysis.hop)
+    margin = -(-analysis.length // analysis.hop)
     start, length = (first - 1 - margin) * analysis.hop, (count + 1 + 2 * margin) * analysis.hop
-    for shift, weight in zip(excerpts.shifts.tolist(), excerpts.weights.tolist(), strict=True):
+    chosen, weights = places.chosen[:PLACES], places.weights(PLACES, SHARPNESS)
+    shifts = ((places.begins[chosen] / guesses.FINE - first) * analysis.hop).round().long()
+    for shift, weight in zip(shifts.tolist(), weights.tolist(), strict=True):
         heard = analysis.spectrum(_slice(audio, start + shift, length)).abs()
         mean += weight * heard[:, :, margin : margin + count + 2]
     left = magnitudes[:, :, first - 1] - mean[:, :, 0] if first else None

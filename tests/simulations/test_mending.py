@@ -1,0 +1,98 @@
+"""How the network that fills gaps is learned, and what it may not have heard."""
+
+import csv
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sottovoce.editing import guesses, mixture
+from sottovoce.errors import CatalogueError
+from sottovoce_simulations import mending
+from sottovoce_simulations.repertoire import HELD_OUT, audio_below, held_out, held_out_works
+
+RATE = 22_050
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """A folder as of rendered scores: thirty names, two to a work, and a copy in a hidden folder."""
+    folder = tmp_path / "scores"
+    (folder / "bach").mkdir(parents=True)
+    (folder / ".sottovoce" / "partitions").mkdir(parents=True)
+    names = [f"bach/piece-{number:03d}.flac" for number in range(60)]
+    for name in names:
+        (folder / name).touch()
+    (folder / ".sottovoce" / "partitions" / "piece-000.flac").touch()
+    with (folder / "catalogue.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "style", "title", "album"))
+        rows.writerows((name, "bach", name, f"work-{number // 2}") for number, name in enumerate(names))
+    return folder
+
+
+def test_what_benchmarks_hear_does_not_depend_on_what_simulations_leave(scores):
+    heard = held_out(scores)
+    assert len(set(heard)) == HELD_OUT
+    (scores / ".sottovoce" / "partitions" / "piece-001.flac").touch()
+    assert held_out(scores) == heard
+    assert not any(".sottovoce" in path.parts for path in audio_below(scores))
+
+
+def test_nothing_is_learned_from_works_that_benchmarks_hear(scores):
+    learned = mending.tracks([scores], 1000)
+    works = {int(path.stem[-3:]) // 2 for path in held_out(scores)}
+    assert learned
+    assert not works & {int(path.stem[-3:]) // 2 for path in learned}
+    assert set(learned) | held_out_works(scores) == set(audio_below(scores))
+
+
+def test_folders_take_turns_and_more_tracks_begin_with_the_same_ones(scores, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(9):
+        (other / f"{number}.wav").touch()
+    few, many = mending.tracks([scores, other], 6), mending.tracks([scores, other], 12)
+    assert many[:6] == few
+    assert [path.suffix for path in few] == [".flac", ".wav"] * 3
+
+
+def test_it_learns_which_guess_to_believe(tmp_path):
+    """Chords that only stop and start: what is missing is the mean of what is beside it, or louder."""
+    paths = []
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        times = np.arange(4 * RATE) / RATE
+        beat = np.exp(-6 * (times % 0.4))
+        audio = 0.3 * beat * np.sin(2 * np.pi * (200 + 40 * number) * times) + 0.01 * rng.standard_normal(len(times))
+        paths.append(tmp_path / f"{number}.wav")
+        soundfile.write(paths[-1], audio, RATE)
+    soundfile.write(tmp_path / "short.wav", np.ones(RATE), RATE)
+    gaps = mending.gather([*paths, tmp_path / "short.wav"])
+    assert gaps.guesses.shape == (6, mending.PLACES, guesses.GUESSES, 3, 3)
+    assert gaps.aside.shape == (6, mending.PLACES, guesses.ASIDE)
+    every = torch.arange(6)
+    before = mending.held_out(mixture.Mixture(), gaps, every)
+    model = mending.fit(gaps, steps=40)
+    assert mending.held_out(model, gaps, every) < before - 1
+    again = mending.fit(gaps, steps=40)
+    assert mixture.to_bytes(model) == mixture.to_bytes(again)
+
+
+def test_places_that_are_drawn_tell_of_all(tmp_path):
+    """Sums over them, weighed, are about those over all bands and frames."""
+    wanted = torch.rand(256, 12, generator=torch.Generator().manual_seed(0)) ** 4
+    known = guesses.Evidence(
+        wanted.expand(1, guesses.GUESSES, 256, 12).new_full((1, guesses.GUESSES, 256, 14), 0.3),
+        torch.zeros(1, guesses.ASIDE, 256, 12),
+        torch.ones(1, 1, 1),
+    )
+    drawn = mending._drawn(known, wanted, torch.Generator().manual_seed(1))
+    energy = float((drawn.weights * drawn.wanted.float().square()).sum())
+    assert energy == pytest.approx(float(wanted.square().sum()), rel=0.1)
+
+
+def test_no_audio_is_named(tmp_path):
+    with pytest.raises(CatalogueError, match="no audio"):
+        mending.gather(mending.tracks([tmp_path], 10))
