@@ -40,7 +40,7 @@ LABELS, TRACKS, ROUNDS = 5, 60, 5
 UNSEEN = 12
 """Tracks of each kind that editors are tried on."""
 TRAINING_SEED = 2026
-FAMILIES = ("cnn", "rnn")
+FAMILIES = ("rnn", "cnn")
 NOISES = (0.0, 5.0, 10.0)
 STEPS, BATCH = 3, 32
 

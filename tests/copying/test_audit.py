@@ -10,9 +10,10 @@ import pytest
 
 from sottovoce.audio import read
 from sottovoce.errors import CatalogueError, ReleaseError
+from sottovoce_client.catalogue.split import group_of
 from sottovoce_client.copying.audit import as_sample, audit
 from sottovoce_client.copying.calibrate import bounds
-from sottovoce_client.copying.compare import TESTS, closest
+from sottovoce_client.copying.compare import TESTS, Closest, closest
 from sottovoce_client.copying.excerpt import excerpts
 from sottovoce_client.copying.sketch import resampled, sketch, sketch_file
 from sottovoce_client.copying.store import SketchStore
@@ -49,12 +50,15 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copie
         found = list(excerpts(sketch(resampled(copied(piece(split.train[index], rng)), RATE))))
         planted += found
         of += [number] * len(found)
-    held = [sketched for _, sketched in store.load(split.held_out)] + [sketch(resampled(x, RATE)) for x in strangers]
-    parts = [as_sample(sketched, random.Random(number)) for number, sketched in enumerate(held)]
-    calibrating = [each for some in parts for each in some]
-    compared = closest([*planted, *calibrating], (sketched for _, sketched in store.load(split.train)))
+    known = [(sketched, group_of(track)) for track, sketched in store.load((*split.held_out, *split.train))]
+    known += [(sketch(resampled(audio, RATE)), "nobody's") for audio in strangers]
+    parts = [as_sample(sketched, random.Random(number)) for number, (sketched, _) in enumerate(known)]
+    groups = [group for some, (_, group) in zip(parts, known, strict=True) for _ in some]
+    compared = Closest([*planted, *(each for some in parts for each in some)], [*[None] * len(planted), *groups])
+    for number, (track, sketched) in enumerate(store.load(split.train)):
+        compared.look_at(number, sketched, group_of(track))
     end = len(planted)
-    tracks = np.repeat(np.arange(len(held)), [len(some) for some in parts])
+    tracks = np.repeat(np.arange(len(parts)), [len(some) for some in parts])
     tested = compared.scores[:, :end]
     limits = bounds(compared.scores[:, end:], tracks, tested=tested, false_alarms=0.01)
     exceeded = limits.exceeded(tested)
