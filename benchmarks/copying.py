@@ -33,6 +33,8 @@ from sottovoce_simulations.synthesis.catalogues import synthesise
 
 RATE = 22_050
 TRACKS, HELD_OUT, COPIES, AUDITS, SAMPLES = 300, 400, 20, 2_000, 20
+SAME_PIECE = ("patcarneysreel-", "bwv158-4-")
+"""Held-out scores that are in the catalogue under another name, note for note: Paddy Murphy's Wife, and BWV 279."""
 LENGTHS = (10.0, 6.0, 4.5)
 FALSE_ALARMS = 0.01
 SEED = 2028
@@ -116,8 +118,19 @@ def measured(folder: Path, index: Path) -> dict[str, Any]:
         "calibrated_by": limits.tracks,
         "bounds": limits.scores,
         "found": found,
-        "false_alarms": false_alarms(scores, of, most, rng),
+        "false_alarms": {
+            "all tracks": false_alarms(scores, of, most, rng),
+            "but those in the catalogue under another name": false_alarms(*without(scores, of, held), most, rng),
+        },
     }
+
+
+def without(
+    scores: NDArray[np.float64], of: NDArray[np.int64], held: list[Track]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What is left of the held-out tracks but for `SAME_PIECE`, numbered anew."""
+    kept = ~np.isin(of, [number for number, track in enumerate(held) if track.path.name.startswith(SAME_PIECE)])
+    return scores[:, kept], np.unique(of[kept], return_inverse=True)[1]
 
 
 def false_alarms(
@@ -158,16 +171,16 @@ def speed(root: Path) -> dict[str, object]:
         seed=SEED,
     )
     tracks = scan(root / "long" / made.labels[0], index=root / "long.sqlite").tracks
-    started = time.perf_counter()
+    started = time.process_time()
     sketches = [sketch_file(track.path) for track in tracks]
-    indexing = time.perf_counter() - started
+    indexing = time.process_time() - started
     one = [as_sample(each, random.Random(0)) for each in sketches]
     some = [one[number % len(one)] for number in range(SAMPLES + MOST_TRACKS)]
     compared = Closest([each for part in some for each in part])
-    started = time.perf_counter()
+    started = time.process_time()
     for number, each in enumerate(sketches):
         compared.look_at(number, each)
-    comparing = time.perf_counter() - started
+    comparing = time.process_time() - started
     size = sum(each.times.nbytes + each.bands.nbytes + each.chroma.nbytes for each in sketches)
     return {
         "track_seconds": SPEED_SECONDS,

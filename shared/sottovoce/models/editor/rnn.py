@@ -44,7 +44,7 @@ class Rnn(SpectralEditor):
     """Any number of frames will do, and of bands."""
 
     name = "rnn"
-    learning_rate = 0.05
+    learning_rate = 0.005
     """So small that it keeps what the public start knows: at 0.5 it was lost within a round."""
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
