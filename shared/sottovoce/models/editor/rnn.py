@@ -45,7 +45,7 @@ class Rnn(SpectralEditor):
 
     name = "rnn"
     learning_rate = 0.005
-    """So small that it keeps what the public start knows: at 0.5 it was lost within a round."""
+    """Small, for what the public start knows: 0.5 and 0.05 took noise off less well than it (docs/editors.md)."""
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
