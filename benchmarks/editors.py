@@ -36,9 +36,11 @@ from sottovoce_simulations.report.write import RUN_FILE
 from sottovoce_simulations.simulate import simulate
 from sottovoce_simulations.synthesis import synthesise
 
-LABELS, TRACKS, ROUNDS = 5, 120, 10
+LABELS, TRACKS, ROUNDS = 5, 60, 5
+UNSEEN = 12
+"""Tracks of each kind that editors are tried on."""
 TRAINING_SEED = 2026
-FAMILIES = ("cnn", "rnn")
+FAMILIES = ("rnn", "cnn")
 NOISES = (0.0, 5.0, 10.0)
 STEPS, BATCH = 3, 32
 
@@ -49,7 +51,9 @@ def run() -> dict[str, Any]:
         folder = Path(os.environ.get("SOTTOVOCE_EDITORS", temporary))
         releases = trained(folder)
         figures: dict[str, Any] = {"training": {name: told for name, (_, told) in releases.items()}}
-        for name, tracks in unseen(folder).items():
+        for name, everything in unseen(folder).items():
+            order = np.random.default_rng(TRAINING_SEED).permutation(len(everything))
+            tracks = [everything[number] for number in order[:UNSEEN]]
             figures[name] = {
                 "tracks": len(tracks),
                 "repair": repair_figures(repairers(releases), tracks),

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sottovoce.configure import HOLDOUT
 from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.release.load import Release
@@ -13,19 +15,18 @@ from sottovoce_client.catalogue import Progress, Track, holdout
 from sottovoce_client.catalogue.split import Split, group_of
 from sottovoce_client.copying import TASKS
 from sottovoce_client.copying.calibrate import Bounds, bounds, expect_enough
-from sottovoce_client.copying.compare import NOWHERE, Closest
-from sottovoce_client.copying.excerpt import Excerpt, at, excerpts, longest_start
-from sottovoce_client.copying.samples import Sample, samples
+from sottovoce_client.copying.compare import NOWHERE, SHORT, Closest
+from sottovoce_client.copying.excerpt import Excerpt, excerpts
+from sottovoce_client.copying.samples import SECONDS, Sample, samples
+from sottovoce_client.copying.sketch import COLUMN_RATE, Sketch
 from sottovoce_client.copying.store import SketchStore
 from sottovoce_client.diary import What
 from sottovoce_client.home import LabelHome
 from sottovoce_client.policy import Policy
 from sottovoce_client.prepare import usable_tracks
 
-MOST_TRACKS = 64
+MOST_TRACKS = 256
 """To calibrate by, drawn at random where there are more."""
-EXCERPTS_A_TRACK = 4
-"""Of these tracks, from anywhere in each."""
 
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
 """Opened for each stage of an audit by its name, such as `sottovoce_client.commands.common.bar`."""
@@ -94,8 +95,8 @@ def audit(
     store = SketchStore(home.cache)
     with stage("indexing") as progress:
         store.fill((*split.train, *split.held_out), workers=workers, progress=progress)
-    calibrating = _to_calibrate_by(store, split)
-    expect_enough(len(calibrating) // EXCERPTS_A_TRACK)
+    calibrating, of_track, groups = _to_calibrate_by(store, split)
+    expect_enough(len(set(of_track)))
     made: list[Sample] = []
     tested: list[Excerpt] = []
     of: list[int] = []
@@ -105,8 +106,7 @@ def audit(
             found = list(excerpts(sketched))
             tested += found
             of += [number] * len(found)
-    groups = [*[None] * len(tested), *(group for _, group in calibrating)]
-    compared, seen = Closest([*tested, *(excerpt for excerpt, _ in calibrating)], groups), []
+    compared, seen = Closest([*tested, *calibrating], [*[None] * len(tested), *groups]), []
     with stage("comparing") as progress:
         for number, (track, sketched) in enumerate(store.load(split.train)):
             compared.look_at(number, sketched, group_of(track))
@@ -115,24 +115,21 @@ def audit(
     if not seen:
         raise CatalogueError("No track that was trained on can be read any more.")
     end = len(tested)
-    known = (compared.near[end:] != NOWHERE).nonzero()[0]  # not: where everything is by one artist
-    found_bounds = bounds(
-        compared.distances[end:][known],
-        compared.shares[end:][known],
-        known // EXCERPTS_A_TRACK,
-        excerpts=end,
+    known = (compared.near[SHORT, end:] != NOWHERE).nonzero()[0]  # not: where everything is by one artist
+    scores = compared.scores[:, :end]
+    limits = bounds(
+        compared.scores[:, end:][:, known],
+        np.array(of_track)[known],
+        tested=scores,
         false_alarms=policy.audit_false_alarms,
     )
-    copied = found_bounds.exceeded(compared.distances[:end], compared.shares[:end]).nonzero()[0]
-    by_distance = compared.distances[:end] < found_bounds.distance
+    closeness = limits.closeness(scores)
+    copied = limits.exceeded(scores).nonzero()[0]
     matches: dict[int, Match] = {}
-    for excerpt in sorted(copied, key=lambda number: float(compared.distances[number])):
-        track_number = int(compared.near[excerpt] if by_distance[excerpt] else compared.alike[excerpt])
-        if track_number != NOWHERE:
-            matches.setdefault(of[excerpt], Match(made[of[excerpt]], seen[track_number].path))
-    return Findings(
-        len(made), len({of[excerpt] for excerpt in copied}), len(seen), found_bounds, tuple(matches.values())
-    )
+    for excerpt in sorted(copied, key=lambda number: -float(closeness[:, number].max())):
+        track_number = int(compared.near[closeness[:, excerpt].argmax(), excerpt])
+        matches.setdefault(of[excerpt], Match(made[of[excerpt]], seen[track_number].path))
+    return Findings(len(made), len({of[excerpt] for excerpt in copied}), len(seen), limits, tuple(matches.values()))
 
 
 def tracks_of(
@@ -161,21 +158,29 @@ def _share_held_out(home: LabelHome, run: str) -> float:
     return share if isinstance(share, float) and 0 < share < 1 else HOLDOUT
 
 
-def _to_calibrate_by(store: SketchStore, split: Split) -> list[tuple[Excerpt, str]]:
-    """`EXCERPTS_A_TRACK` of each of some tracks, held-out ones first, and of each excerpt the track's group."""
+def _to_calibrate_by(store: SketchStore, split: Split) -> tuple[list[Excerpt], list[int], list[str]]:
+    """Excerpts of some tracks, held-out ones first; of each excerpt, the number of its track and the track's group."""
     system = random.SystemRandom()
     tracks: list[Track] = []
     for some in (split.held_out, split.train):
         tracks += system.sample(some, len(some))
-    found: list[tuple[Excerpt, str]] = []
-    for track, sketched in store.load(tracks):
-        last = longest_start(sketched)
-        if last >= 0:
-            group = group_of(track)
-            found += [(at(sketched, system.uniform(0, last)), group) for _ in range(EXCERPTS_A_TRACK)]
-        if len(found) == MOST_TRACKS * EXCERPTS_A_TRACK:
+    found: list[Excerpt] = []
+    of: list[int] = []
+    groups: list[str] = []
+    for number, (track, sketched) in enumerate(store.load(tracks)):
+        taken = as_sample(sketched, system)
+        found += taken
+        of += [number] * len(taken)
+        groups += [group_of(track)] * len(taken)
+        if len(set(of)) == MOST_TRACKS:
             break
-    return found
+    return found, of, groups
+
+
+def as_sample(sketched: Sketch, chance: random.Random) -> list[Excerpt]:
+    """The excerpts of so much of a track as a sample is long, from anywhere in it; all, where it is shorter."""
+    start = chance.uniform(0, max(0.0, len(sketched.chroma) / COLUMN_RATE - SECONDS))
+    return list(excerpts(sketched, start, SECONDS))
 
 
 def _silence(done: int, total: int) -> None:

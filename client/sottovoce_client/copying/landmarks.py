@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce_client.copying.excerpt import STRETCHES, Excerpt
-from sottovoce_client.copying.sketch import BANDS, FINE, Sketch
+from sottovoce_client.copying.sketch import BANDS, FINE, FRAME_RATE, Sketch
 
 TRANSPOSITIONS = (-FINE, 0, FINE)
 """Bands by which a copy may be higher than what it was copied from: a semitone down, none, a semitone up."""
@@ -23,6 +23,10 @@ WIDEST = 31
 """Bands between them: ten semitones."""
 OFFSET_FRAMES = 4
 """Frames that count as one offset in time."""
+LEAST_SHARE = 0.05
+"""Of an excerpt's pairs; fewer are chance."""
+PIECE_FRAMES, OVERLAP_FRAMES = round(60 * FRAME_RATE), round(6 * FRAME_RATE)
+"""A track is looked at in pieces, for the memory's sake; what an excerpt was copied from lies within one."""
 
 _VARIANTS = [(shift, stretch) for shift in TRANSPOSITIONS for stretch in STRETCHES]
 _TIME_BITS, _INTERVAL_BITS = 6, 6
@@ -51,20 +55,33 @@ class Landmarks:
                     known = (lengths >= SHORTEST) & (lengths <= LONGEST) & (lower >= 0) & (lower < BANDS)
                     codes.append(_code(lower, intervals, lengths)[known])
                     starts = np.rint(times[known] / stretch).astype(np.int64)
-                    entries.append(((number * len(_VARIANTS) + variant) << 32) | starts)
+                    which = number * len(_VARIANTS) + variant
+                    entries.append(np.stack([np.full(len(starts), which), starts, known.nonzero()[0]]))
         everything = np.concatenate(codes) if codes else np.zeros(0, np.int64)
         order = np.argsort(everything, kind="stable")
-        self._entries = np.concatenate(entries)[order] if entries else np.zeros(0, np.int64)
+        joined = np.concatenate(entries, axis=1) if entries else np.zeros((3, 0), np.int64)
+        self._variants, self._starts, self._numbers = joined[:, order]
         self._first = np.searchsorted(everything[order], np.arange(_CODES + 1)).astype(np.int32)
 
     def shares(self, track: Sketch) -> NDArray[np.float64]:
         """The share of each excerpt's pairs that the track has at its best offset, transposition and stretch.
 
-        `[excerpts]`, 0 to 1. A pair may be found more than once, which music that repeats itself does.
+        `[excerpts]`, 0 to 1; what is less than `LEAST_SHARE` is 0. A pair counts once, however often the track repeats
+        it there: a chord that is held is no copy.
         """
-        times, bands, intervals, gaps = _pairs(track.times, track.bands)
         found = np.zeros(self._count)
-        codes = _code(bands, intervals, gaps)
+        pairs = _pairs(track.times, track.bands)
+        order = np.argsort(pairs[0], kind="stable")
+        times, bands, intervals, gaps = (column[order] for column in pairs)
+        for start in range(0, int(times[-1]) + 1 if len(times) else 0, PIECE_FRAMES - OVERLAP_FRAMES):
+            low, high = np.searchsorted(times, [start, start + PIECE_FRAMES])
+            part = slice(low, high)
+            np.maximum(found, self._in_piece(times[part], _code(bands[part], intervals[part], gaps[part])), out=found)
+        return found
+
+    def _in_piece(self, times: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same for some pairs of a track, of which the times and codes are given, in order of time."""
+        found = np.zeros(self._count)
         first = self._first[codes]
         counts = self._first[codes + 1] - first
         total = int(counts.sum())
@@ -72,18 +89,22 @@ class Landmarks:
             return found
         # The entries of all codes, end to end: from the first of each code on, one after another.
         begins = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        entries = self._entries[begins + np.arange(total)]
-        offsets = np.repeat(times, counts) - (entries & 0xFFFFFFFF)
-        slots = offsets // OFFSET_FRAMES
-        low = int(slots.min())
-        width = int(slots.max()) - low + 2
-        keys, votes = np.unique((entries >> 32) * width + (slots - low), return_counts=True)
-        # An offset may lie on the border of two slots.
-        both = votes.astype(np.float64)
-        both[:-1] += np.where(keys[1:] == keys[:-1] + 1, votes[1:], 0)
-        np.maximum.at(found, keys // width // len(_VARIANTS), both)
-        shares: NDArray[np.float64] = np.minimum(found / np.maximum(self._pairs, 1), 1.0)
-        return shares
+        places = begins + np.arange(total)
+        slots = (np.repeat(times, counts) - self._starts[places]) // OFFSET_FRAMES
+        slots += 1 - slots.min()
+        width = int(slots.max()) + 1
+        keys = self._variants[places] * width + slots
+        votes = np.bincount(keys, minlength=self._count * len(_VARIANTS) * width)
+        # An offset may lie on the border of two slots: each counts with the next one.
+        votes[:-1] += votes[1:]
+        least = np.repeat(LEAST_SHARE * self._pairs, len(_VARIANTS) * width)
+        enough = votes >= np.maximum(least, 1)
+        most, both = int(self._pairs.max()), np.concatenate([keys, keys - 1])
+        once = np.unique((both * most + np.tile(self._numbers[places], 2))[enough[both]])
+        best, distinct = np.unique(once // most, return_counts=True)
+        np.maximum.at(found, best // width // len(_VARIANTS), distinct)
+        shares: NDArray[np.float64] = found / np.maximum(self._pairs, 1)
+        return np.where(shares < LEAST_SHARE, 0.0, shares)
 
 
 def _pairs(

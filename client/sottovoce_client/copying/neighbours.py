@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce_client.copying.excerpt import COLUMNS, STRETCHES, Excerpt
+from sottovoce_client.copying.excerpt import STRETCHES
 from sottovoce_client.copying.sketch import SEMITONES, Sketch
 
 TRANSPOSITIONS = (-2, -1, 0, 1, 2)
@@ -26,21 +26,22 @@ class Neighbours:
     """The embeddings of some excerpts, ready for tracks to be compared with.
 
     Args:
-        excerpts: all that tracks are to be compared with.
+        chromas: of all that tracks are to be compared with, each `[len(STRETCHES), columns, SEMITONES]`.
     """
 
-    def __init__(self, excerpts: Sequence[Excerpt]) -> None:
-        self._count = len(excerpts)
-        wanted = [excerpt.chroma[:, :, _MARGIN : _MARGIN + _KEPT] for excerpt in excerpts]
-        shape = (len(excerpts) * len(STRETCHES), COLUMNS * _KEPT)
+    def __init__(self, chromas: Sequence[NDArray[np.float32]]) -> None:
+        self._count = len(chromas)
+        self._columns = chromas[0].shape[1] if chromas else 0
+        wanted = [chroma[:, :, _MARGIN : _MARGIN + _KEPT] for chroma in chromas]
+        shape = (len(chromas) * len(STRETCHES), self._columns * _KEPT)
         self._excerpts = _embedded(np.array(wanted, dtype=np.float32).reshape(shape))
 
     def distances(self, track: Sketch) -> NDArray[np.float64]:
         """The distance of each excerpt to the most similar stretch of a track, `[excerpts]`, 0 to 2."""
         found = np.full(self._count, 2.0)
-        if len(track.chroma) < COLUMNS or not self._count:
+        if not self._count or len(track.chroma) < self._columns:
             return found
-        windows = np.lib.stride_tricks.sliding_window_view(track.chroma, COLUMNS, axis=0).swapaxes(1, 2)
+        windows = np.lib.stride_tricks.sliding_window_view(track.chroma, self._columns, axis=0).swapaxes(1, 2)
         for start in range(0, len(windows), _POSITIONS):
             some = windows[start : start + _POSITIONS]
             for shift in TRANSPOSITIONS:

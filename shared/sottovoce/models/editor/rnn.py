@@ -44,6 +44,8 @@ class Rnn(SpectralEditor):
     """Any number of frames will do, and of bands."""
 
     name = "rnn"
+    learning_rate = 0.005
+    """Small, for what the public start knows: 0.5 and 0.05 took noise off less well than it (docs/editors.md)."""
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
