@@ -58,6 +58,7 @@ CLIPS = 45  # of each cell, over all styles, and half as many of each imitation
 TRACKS, JUDGED, HELD_OUT = 300, 180, 90
 PIECES = 600  # of each class, of which a part is used
 ROUNDS = {False: 6, True: 12}
+CONSENT = "style; generator"
 SEED = 11  # the start that is shipped was learned on music of seed 21
 
 Clip = tuple[NDArray[np.float32], str]
@@ -124,9 +125,9 @@ def _rendered(folder: Path) -> Material:
             (pool / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, pool / path.relative_to(source))  # a catalogue follows no links to elsewhere
         with (pool / "catalogue.csv").open("w", encoding="utf-8", newline="") as file:
-            sheet = csv.DictWriter(file, rows[0])
+            sheet = csv.DictWriter(file, [*rows[0], "consent"])
             sheet.writeheader()
-            sheet.writerows(row for row in rows if source / row["path"] in chosen)
+            sheet.writerows({**row, "consent": CONSENT} for row in rows if source / row["path"] in chosen)
     experiment = Experiment(pool, Scheme.parse("iid"), clients=LABELS, task="generator", seed=1)
     return _material(experiment, judged, held_out, folder)
 
