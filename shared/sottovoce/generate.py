@@ -85,12 +85,12 @@ def _drawn(
     heard = math.ceil(audition.seconds * spec.sample_rate / spec.hop_length) + 1 if audition else 0
     targets = torch.full((count,), release.manifest.classes.index(style))
     parts: list[Tensor] = []
-    drawn, chosen = 0, slice(count) if audition else slice(1)
+    drawn, chosen = 0, slice(count)
     for piece in family.sample(release.model, targets, generator, temperature=temperature):
         parts.append(constants.decibels(piece[chosen]))
         drawn += piece.shape[2]
         progress(min(drawn, frames), 2 * frames)
-        if audition and heard and drawn >= heard:
+        if audition and 0 < heard <= drawn:
             beginnings = torch.cat(parts, dim=2)
             best = audition.best(list(beginnings[:, :, :heard]), spec, style)
             parts, chosen, heard = [beginnings[best : best + 1]], slice(best, best + 1), 0

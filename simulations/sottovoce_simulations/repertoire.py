@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.errors import ConfigurationError, UserError
+from sottovoce_client.catalogue.walk import AUDIO
 from sottovoce_simulations import scores
 from sottovoce_simulations.made import Progress, already_made, check_space, in_parallel, making
 from sottovoce_simulations.soundfont import Stroke, play
@@ -31,7 +32,6 @@ HELD_OUT = 24
 """Excerpts that benchmarks hear."""
 SHEET = "catalogue.csv"
 VERSION = 3  # raised whenever the same request would sound different
-_AUDIO = (".flac", ".mp3", ".ogg", ".opus", ".wav")
 _NEEDED = ("music21", "pretty_midi", "tinysoundfont")
 _SPARE = 1.2  # so many times as many scores are read as are wanted: some cannot be used
 _LEVEL = (-30.0, -14.0)  # dBFS RMS
@@ -43,7 +43,7 @@ _PEAK = 0.98
 
 def audio_below(folder: Path) -> list[Path]:
     """Audio files, in order, but not those in hidden folders: simulations keep copies there."""
-    found = (path.relative_to(folder) for path in folder.rglob("*.*") if path.suffix in _AUDIO)
+    found = (path.relative_to(folder) for path in folder.rglob("*.*") if path.suffix in AUDIO)
     return [folder / path for path in sorted(found) if not any(part.startswith(".") for part in path.parts)]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from sottovoce.editing import guesses, mixture, similar
 from sottovoce.editing.interpolate import InterpolatingRepairer
-from sottovoce.editing.resound import touched
+from sottovoce.editing.resound import ends, touched
 from sottovoce.editing.similar import SimilarRepairer
 
 RATE, BEAT = 22_050, 8_820
@@ -69,7 +69,7 @@ def test_the_likest_place_is_the_same_beat_elsewhere():
     weights = places.weights(guesses.PLACES, guesses.SHARPNESS)
     assert float(weights.sum()) == pytest.approx(1)
     assert (weights.diff() <= 0).all()
-    first, last = guesses.ends(missing)
+    first, last = ends(missing)
     hops = places.begins[places.chosen] / guesses.FINE - first
     # A beat of the other sound is one beat away, one of the same sound two.
     away = float(hops[0]) * analysis.hop % (2 * BEAT)
@@ -80,7 +80,7 @@ def test_the_likest_place_is_the_same_beat_elsewhere():
 def test_guesses_keep_what_is_known_beside_the_gap():
     magnitudes, missing, places, analysis = known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410))
     found = guesses.evidence(magnitudes, missing, places, analysis)
-    first, last = guesses.ends(missing)
+    first, last = ends(missing)
     levels = 10 ** (analysis.bands(magnitudes) / 20) / found.scale
     assert found.guesses.shape == (1, guesses.GUESSES, len(levels[0]), last - first + 3)
     assert found.aside.shape == (1, guesses.ASIDE, len(levels[0]), last - first + 1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.resound import TINY, ends
 
 NAMES = (
     "line",
@@ -44,7 +45,6 @@ NEAR = 12
 """Frames from a gap at which a difference counts 1/e of what it counts beside it."""
 LEAST = 1e-3
 """Of the scale: magnitudes far below it are all the same to a network."""
-TINY = 1e-7
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,6 @@ class Evidence:
     guesses: Tensor
     aside: Tensor
     scale: Tensor
-
-
-def ends(missing: Tensor) -> tuple[int, int]:
-    """The first and the last missing frame."""
-    places = missing.nonzero()[:, 0]
-    return int(places[0]), int(places[-1])
 
 
 def beside(analysis: Analysis) -> int:

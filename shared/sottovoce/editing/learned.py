@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.repairer import LEARNED
-from sottovoce.editing.resound import TINY, SpectralRepairer, phased, shaped, touched
+from sottovoce.editing.resound import TINY, SpectralRepairer, ends, phased, shaped, touched
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
@@ -59,13 +59,13 @@ class LearnedRepairer(SpectralRepairer):
 
 def _interpolated(magnitudes: Tensor, missing: Tensor) -> Tensor:
     """Magnitudes of the missing frames, bin by bin on a straight line (in dB), `[channels, bins, missing]`."""
-    places = missing.nonzero()[:, 0]
-    first, last = int(places[0]), int(places[-1])
+    first, last = ends(missing)
+    count = last - first + 1
     sides = [magnitudes[:, :, max(0, first - BESIDE) : first], magnitudes[:, :, last + 1 : last + 1 + BESIDE]]
     left, right = ((side + TINY).log().mean(dim=2, keepdim=True) for side in sides)
     if first == 0:
         left = right
     if last == len(missing) - 1:
         right = left
-    weight = (torch.arange(len(places)) + 1) / (len(places) + 1)
+    weight = (torch.arange(count) + 1) / (count + 1)
     return torch.lerp(left, right, weight).exp()

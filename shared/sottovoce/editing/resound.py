@@ -87,6 +87,12 @@ def shaped(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
     return found
 
 
+def ends(missing: Tensor) -> tuple[int, int]:
+    """The first and the last missing frame of `[frames]`."""
+    places = missing.nonzero()[:, 0]
+    return int(places[0]), int(places[-1])
+
+
 def touched(gap: slice, frames: int, analysis: Analysis) -> Tensor:
     """Which frames have more than `TOUCHED` of their window's energy in the gap, `[frames]`."""
     energy = torch.hann_window(analysis.length).square().cumsum(0)

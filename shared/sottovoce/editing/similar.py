@@ -14,7 +14,7 @@ from torch import Tensor
 from sottovoce.editing import guesses, mixture
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.guesses import PLACES, SHARPNESS, Places
-from sottovoce.editing.resound import SpectralRepairer, phased, shaped, touched
+from sottovoce.editing.resound import SpectralRepairer, ends, phased, shaped, touched
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR
@@ -57,14 +57,14 @@ class SimilarRepairer(SpectralRepairer):
 
 def _line(magnitudes: Tensor, missing: Tensor) -> Tensor:
     """Magnitudes of the missing frames on a straight line, `[channels, bins, missing]`."""
-    first, last = guesses.ends(missing)
+    first, last = ends(missing)
     share = (torch.arange(last - first + 1) + 1) / (last - first + 2)
     return torch.lerp(magnitudes[:, :, first - 1, None], magnitudes[:, :, last + 1, None], share)
 
 
 def _expected(audio: Tensor, magnitudes: Tensor, missing: Tensor, places: Places, analysis: Analysis) -> Tensor:
     """Magnitudes of the missing frames by the rule alone, `[channels, bins, missing]`."""
-    first, last = guesses.ends(missing)
+    first, last = ends(missing)
     count = last - first + 1
     mean = torch.zeros(*magnitudes.shape[:2], count + 2)  # with a frame on each side
     margin = -(-analysis.length // analysis.hop)
