@@ -28,6 +28,8 @@ GONE_SECONDS = 20.0
 """How long the SuperLink may be silent, as a busy one is, before it counts as gone."""
 LAST_WORD_SECONDS = 3.0
 """How long a run that has ended may take to say so in its folder."""
+ENDING_SECONDS = 45.0
+"""How long a process that lost its SuperLink may take to end: it may be between two tries, 20 s apart, to reach it."""
 ENDED = ("published", "failed")
 
 
@@ -89,7 +91,9 @@ def resumed(home: ServerHome, control: Control, run: str, *, patience: float, ti
     folder = RunFolder.of(home, run)
     if folder.progress()["state"] == "published":
         raise ConfigurationError("This run has ended well: its release is published.")
-    if folder.under_way:
+    with notes().status("Waiting for the process that works on this run to end"):
+        ended = folder.given_up(ENDING_SECONDS)
+    if not ended:
         raise ConfigurationError(
             "This run is still under way.", hint=f"To end it first: sottovoce server stop {folder.run[:8]}"
         )

@@ -20,6 +20,8 @@ from sottovoce_server.home import ServerHome
 _RUN = re.compile(r"[0-9a-f]{32}")
 BROKE_OFF = "broke off"
 _AT_WORK = ("waiting", "training", "publishing")
+GLANCE_SECONDS = 2.0
+"""How long who works on a run waits for somebody who only looks whether anybody does."""
 BEGUN = "begun"
 """An empty file whose time says when the run was created."""
 
@@ -89,14 +91,17 @@ class RunFolder:
         return self.folder.name
 
     @contextmanager
-    def worked_on(self) -> Iterator[None]:
+    def worked_on(self, *, patience: float = GLANCE_SECONDS) -> Iterator[None]:
         """For the one process that does this run; the system ends it with the process, however that ends.
+
+        Args:
+            patience: seconds to wait for another process to end.
 
         Raises:
             ConfigurationError: another process does it.
         """
         try:
-            with FileLock(self.folder / ".lock", mode=0o600, timeout=0):
+            with FileLock(self.folder / ".lock", mode=0o600, timeout=patience):
                 yield
         except Timeout:
             raise ConfigurationError("Another process works on this run.") from None
@@ -104,11 +109,15 @@ class RunFolder:
     @property
     def under_way(self) -> bool:
         """Whether a process works on this run."""
+        return not self.given_up(0)
+
+    def given_up(self, patience: float) -> bool:
+        """Whether no process works on this run any more, within so many seconds."""
         try:
-            with self.worked_on():
-                return False
+            with self.worked_on(patience=patience):
+                return True
         except ConfigurationError:
-            return True
+            return False
 
     @property
     def keeper(self) -> Keeper:

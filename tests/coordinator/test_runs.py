@@ -1,11 +1,17 @@
 """What a coordinator keeps of its runs, and how it lists them."""
 
 import os
+import time
+from contextlib import contextmanager
+from threading import Event, Thread
+from unittest.mock import Mock
 
 import pytest
 
 from sottovoce.configure import configured
+from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.messages import Announcement
+from sottovoce_server import following
 from sottovoce_server.runs import Order, RunFolder
 
 
@@ -51,3 +57,43 @@ def test_a_run_whose_process_is_gone_broke_off(home, announcement, state):
     assert run.state == "broke off"
     run.report("published")
     assert run.state == "published"
+
+
+@contextmanager
+def in_the_hands_of_another(run: RunFolder, seconds: float):
+    """Another thread, with a lock of its own as another process has, works on the run for a while."""
+    begun = Event()
+
+    def work() -> None:
+        with run.worked_on():
+            begun.set()
+            time.sleep(seconds)
+
+    worker = Thread(target=work)
+    worker.start()
+    assert begun.wait(10)
+    yield
+    worker.join()
+
+
+def test_a_run_is_not_gone_on_with_while_a_process_works_on_it(home, announcement, monkeypatch):
+    monkeypatch.setattr(following, "ENDING_SECONDS", 0.1)
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    with (
+        in_the_hands_of_another(run, 1.0),
+        pytest.raises(ConfigurationError, match="still under way") as caught,
+    ):
+        following.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
+    assert f"server stop {run.run[:8]}" in (caught.value.hint or "")
+
+
+def test_a_process_that_is_ending_is_waited_for(home, announcement):
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    with in_the_hands_of_another(run, 1.0), pytest.raises(ConfigurationError, match="before its labels had joined"):
+        following.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)  # what is kept is looked for after it
+
+
+def test_whoever_works_on_a_run_waits_for_one_that_only_looks(home, announcement):
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    with in_the_hands_of_another(run, 0.5), run.worked_on():
+        assert run.under_way
