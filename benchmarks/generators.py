@@ -48,6 +48,7 @@ from sottovoce.vocoder.base import long_audio
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.likeness import COLLAPSED, Judge, Space
 from sottovoce_simulations.partition import Scheme
+from sottovoce_simulations.repertoire import of_public
 from sottovoce_simulations.simulate import simulate
 from sottovoce_simulations.synthesis import synthesise
 
@@ -117,7 +118,7 @@ def _rendered(folder: Path) -> Material:
     source, pool = rendered(PIECES), folder / "rendered"
     with (source / "catalogue.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    tracks = [(source / row["path"], row["style"], row["album"]) for row in rows]
+    tracks = [(source / row["path"], row["style"], row["album"]) for row in rows if not of_public(row["album"])]
     mine, judged, held_out = _apart(tracks, (TRACKS, JUDGED, HELD_OUT))
     if not pool.exists():
         chosen = {path for path, _ in mine}

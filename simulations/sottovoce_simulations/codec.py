@@ -16,7 +16,7 @@ from sottovoce.models import registry
 from sottovoce.models.generator import _codec, _outline
 from sottovoce.models.generator._codec import GROUP, HALF, NUMBERS, WIDEST, Codec, Components, Corrector, grouped
 from sottovoce.models.generator._outline import Outline
-from sottovoce_simulations.pretrain import excerpts, lengthened, scheduled, segments
+from sottovoce_simulations.pretrain import excerpts, lengthened, public_audio, scheduled, segments
 
 FINEST = 0.06
 """Step from level to level of small components, over the deviation of a whole group."""
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    features = segments(options.folder, lengthened(registry.spec_of("generator", "rnn")))[0]
+    features = segments(public_audio(options.folder), lengthened(registry.spec_of("generator", "rnn")))[0]
     write_bytes(options.out, fit(features, steps=options.steps).to_bytes())
 
 

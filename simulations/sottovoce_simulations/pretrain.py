@@ -1,19 +1,22 @@
-"""Learns the starts that are shipped: `python -m sottovoce_simulations.pretrain FOLDER --family rnn`.
+"""Learns the starts that are shipped: `python -m sottovoce_simulations.pretrain FOLDER SCORES --family rnn`.
 
-From public audio only. FOLDER holds catalogues as `sottovoce synthesise` makes them, STYLE/…/track below each label; if
-it is not there, it is made.
+From public audio only: FOLDER holds catalogues as `sottovoce synthesise` makes them, SCORES rendered scores as
+`sottovoce_simulations.repertoire` does. What is not there is made.
 """
 
 import argparse
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from opacus.layers import DPGRU
 from torch import Tensor
 
 from sottovoce.entropy import Randomness
@@ -22,12 +25,15 @@ from sottovoce.features.extract import extract_file
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.models import parameters, registry
 from sottovoce.models.base import Family
-from sottovoce.models.start import Start, shipped, write_public
+from sottovoce.models.start import Start, read_public, shipped, write_public
+from sottovoce_simulations.repertoire import LEARNED, audio_below, repertoire
 from sottovoce_simulations.synthesis import synthesise
 
 STEPS, BATCH, LEARNING_RATE = 6000, 16, 0.003
 WARM_UP = 100
 """Steps in which the learning rate rises; then it falls to 0 as a cosine does."""
+SCORES: dict[str, Any] = {"pieces": 1080, "seconds": 12.0, "seed": 21}
+"""Scores that are rendered where SCORES is not there yet."""
 PUBLIC: dict[str, Any] = {"labels": 4, "tracks": 1080, "seconds": (12.0, 12.0), "seed": 21, "skew": 100.0}
 """Catalogues that are made where FOLDER is not there yet: all styles alike, and no music that a benchmark hears."""
 SECONDS = 12.0
@@ -46,38 +52,73 @@ def lengthened(spec: FeatureSpec) -> FeatureSpec:
     return replace(spec, segment_seconds=SECONDS, hop_seconds=SECONDS)
 
 
-def segments(folder: Path, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
+def public_audio(folder: Path, rendered: Path | None = None) -> list[Path]:
+    """Where public audio lies, made if it was not there.
+
+    Args:
+        folder: of synthetic catalogues.
+        rendered: of scores, if those are learned from.
+    """
+    if not folder.exists():
+        synthesise(folder, **PUBLIC)
+    if rendered is None:
+        return [folder]
+    if not rendered.exists():
+        repertoire(rendered, styles=LEARNED, public=True, **SCORES)
+    return [folder, rendered]
+
+
+def segments(folders: Sequence[Path], spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
     """Every segment of every track, `[n, n_mels, frames]` in half precision, its class, its track, and the classes.
 
     Raises:
         CatalogueError: there is no audio.
     """
-    if not folder.exists():
-        synthesise(folder, **PUBLIC)
-    paths = sorted(path for path in folder.glob("label-*/*/*/*") if path.is_file())
-    styles = tuple(sorted({path.parts[-3] for path in paths}))
+    paths = {path: _style(path.relative_to(folder)) for folder in folders for path in audio_below(folder)}
+    styles = tuple(sorted(set(paths.values())))
     found: list[NDArray[np.floating]] = []
     owners: list[tuple[int, int]] = []
-    for number, path in enumerate(paths):
+    for number, (path, style) in enumerate(paths.items()):
         try:
             values = extract_file(path, spec).spectrogram
         except AudioError:
             continue
         found.append(values)
-        owners += [(styles.index(path.parts[-3]), number)] * len(values)
+        owners += [(styles.index(style), number)] * len(values)
     if not found:
         raise CatalogueError("There is no audio to learn from.")
     classes, tracks = torch.tensor(owners).T
     return torch.from_numpy(np.concatenate(found)), classes, tracks, styles
 
 
+def _style(path: Path) -> str:
+    """The folder of a rendered score, and of a synthetic track the one below its label's."""
+    return path.parts[1] if path.parts[0].startswith("label-") else path.parts[0]
+
+
 def pretrain(
-    family: Family, spec: FeatureSpec, data: tuple[Tensor, Tensor, Tensor, tuple[str, ...]], steps: int
+    family: Family,
+    spec: FeatureSpec,
+    data: tuple[Tensor, Tensor, Tensor, tuple[str, ...]],
+    steps: int,
+    *,
+    start: Start | None = None,
+    learning_rate: float = LEARNING_RATE,
 ) -> Start:
-    """A start, after so many steps of Adam on the family's own loss."""
+    """A start, after so many steps of Adam on the family's own loss.
+
+    Args:
+        family: of the model.
+        spec: of the features.
+        data: as `segments` gives it.
+        steps: how many.
+        start: to go on from; None to begin with random parameters.
+        learning_rate: at most.
+    """
     features, targets, tracks, styles = data
-    first = parameters.initial(family, spec, len(styles), 0)
+    first = start.adapted(family, spec, styles) if start else parameters.initial(family, spec, len(styles), 0)
     model = parameters.model_of(family, spec, len(styles), first).train()
+    _hasten(model)
     private = list(family.private_parameters(model).values())
     optimizer = torch.optim.Adam(private, betas=(0.9, 0.98))
     generator = torch.Generator().manual_seed(0)
@@ -85,7 +126,7 @@ def pretrain(
     randomness = Randomness.for_simulation(0)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
+            group["lr"] = learning_rate * scheduled(step, steps, WARM_UP)
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
         heard = excerpts(features, chosen, EXCERPT, generator)
         loss = family.losses(model, heard, targets[chosen], generator).mean()
@@ -99,6 +140,34 @@ def pretrain(
     _log.info("%d steps, held out %.3f", steps, _held_out(family, model, features, targets, unseen))
     arrays = parameters.split(parameters.flatten(model), parameters.shapes(model))
     return Start(arrays, styles, spec.digest)
+
+
+def _hasten(model: torch.nn.Module) -> None:
+    """Let what is recurrent run as one operation: gradients of each track, for which Opacus goes by steps, are not
+    wanted here."""
+    for module in model.modules():
+        if isinstance(module, DPGRU):
+            module.forward = partial(_at_once, dict(module.named_parameters()), module.hidden_size)
+
+
+def _at_once(
+    weights: dict[str, Tensor], hidden: int, values: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    if state is None:
+        state = values.new_zeros(1, len(values), hidden)
+    ordered = [weights[name] for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
+    found, last = torch.gru(
+        values,
+        state,
+        ordered,
+        has_biases=True,
+        num_layers=1,
+        dropout=0.0,
+        train=False,
+        bidirectional=False,
+        batch_first=True,
+    )
+    return found, last
 
 
 def scheduled(step: int, steps: int, warm_up: int) -> float:
@@ -115,7 +184,7 @@ def excerpts(features: Tensor, chosen: Tensor, longest: int, generator: torch.Ge
 
 
 def _held_out(family: Family, model: torch.nn.Module, features: Tensor, targets: Tensor, unseen: Tensor) -> float:
-    some, model = unseen[:64], model.eval()
+    some, model = unseen[:: max(1, len(unseen) // 64)], model.eval()
     with torch.no_grad():
         losses = family.losses(model, features[some].float(), targets[some], torch.Generator().manual_seed(0))
     model.train()
@@ -125,15 +194,25 @@ def _held_out(family: Family, model: torch.nn.Module, features: Tensor, targets:
 def main() -> None:
     """Learn one family's start and put it into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="public catalogues")
+    parser.add_argument("folder", type=Path, help="synthetic catalogues")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
     parser.add_argument("--task", default="generator")
     parser.add_argument("--family", required=True)
     parser.add_argument("--steps", type=int, default=STEPS, help="how long to learn")
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--start", type=Path, help="a start to go on from, as this command writes it")
     parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     family, spec = registry.family(options.task, options.family), registry.spec_of(options.task, options.family)
-    start = pretrain(family, spec, segments(options.folder, lengthened(spec)), options.steps)
+    start = pretrain(
+        family,
+        spec,
+        segments(public_audio(options.folder, options.scores), lengthened(spec)),
+        options.steps,
+        start=read_public(options.start) if options.start else None,
+        learning_rate=options.learning_rate,
+    )
     write_public(options.out or shipped(options.task, options.family), start)
 
 

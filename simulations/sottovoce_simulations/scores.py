@@ -9,8 +9,8 @@ of copyright; what follows is about the encodings, which music21 distributes by 
 - `ryans-mammoth`, `oneills` (his airs): ABC transcriptions by volunteers, named in each file's `Z:` field; no terms.
 - The Essen folk songs are left out: their owners permit non-commercial use only.
 
-So the rendered audio stays on the machine that renders it: no file of it, and no model trained on it, is part of
-Sottovoce.
+So the rendered audio stays on the machine that renders it: no file of it is part of Sottovoce, and no model that is
+has learned from the classes in `RESERVED`.
 """
 
 import re
@@ -32,6 +32,8 @@ FOLDERS = MappingProxyType(
         "trecento": "trecento",
     }
 )
+RESERVED = frozenset({"palestrina"})
+"""Classes whose encodings come with reserved rights."""
 _SUFFIXES = frozenset({".abc", ".krn", ".mxl", ".xml"})
 _NUMBER = re.compile(r"^X:\s*(\d+)", re.MULTILINE)
 _LEAST_NOTES = 24

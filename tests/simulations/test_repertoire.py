@@ -135,3 +135,23 @@ def test_a_small_repertoire_is_rendered(installed, tmp_path):
     assert all((again / row["path"]).read_bytes() == (out / row["path"]).read_bytes() for row in rows)
     inode = out.stat().st_ino
     assert repertoire(out, **asked).stat().st_ino == inode
+
+
+def test_public_models_learn_from_some_works_and_never_from_reserved_encodings():
+    assert set(STYLES) - set(module.LEARNED) == {"palestrina"}
+    works = [f"work {number}" for number in range(1000)]
+    assert 400 < sum(map(module.of_public, works)) < 600
+    # Which of them stays so: the start that is shipped has learned from these.
+    assert [module.of_public(work) for work in ("bwv244", "bwv245", "bwv248", "oneills 1")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_only_public_works_are_rendered_where_that_is_asked(installed, tmp_path):
+    out = repertoire(tmp_path / "out", 4, 2.0, styles=("bach",), public=True, workers=1)
+    rows = list(csv.DictReader((out / "catalogue.csv").open(encoding="utf-8")))
+    assert len(rows) == 4
+    assert all(module.of_public(row["album"]) for row in rows)

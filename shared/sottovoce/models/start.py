@@ -43,6 +43,17 @@ class Start:
     classes: tuple[str, ...]
     feature_spec: str
 
+    def adapted(self, family: Family, spec: FeatureSpec, classes: Sequence[str]) -> NDArray[np.float32]:
+        """Parameters for other classes, `[P]`; those that are not known begin as the mean of all that are.
+
+        Raises:
+            ConfigurationError: the parameters are not those of a model of this family.
+        """
+        wanted, axes = _shapes(family, spec, len(classes)), _class_axes(family, spec)
+        if not _fits(self, wanted, axes, len(classes)):
+            raise ConfigurationError("What the run shall start from is another kind of model.")
+        return join({name: _for_classes(self, name, axes.get(name), classes) for name in wanted})
+
 
 def default_init(task: str, family: str) -> str:
     """`public` where parameters learned from public audio are shipped, else `none`."""
@@ -74,10 +85,7 @@ def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray
     start = _public(config.task, config.family) if init == PUBLIC else _of_release(Path(init), config)
     if start.feature_spec != config.feature_spec:
         raise ConfigurationError("What the run shall start from was trained on features of another spec.")
-    wanted, axes = _shapes(family, spec, len(config.classes)), _class_axes(family, spec)
-    if not _fits(start, wanted, axes, len(config.classes)):
-        raise ConfigurationError("What the run shall start from is another kind of model.")
-    return join({name: _for_classes(start, name, axes.get(name), config.classes) for name in wanted})
+    return start.adapted(family, spec, config.classes)
 
 
 def _shapes(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tuple[int, ...]]:
@@ -140,6 +148,11 @@ def _public(task: str, family: str) -> Start:
             f"No parameters learned from public audio come with the family '{family}' of the task '{task}'.",
             hint=f"Start from '{NONE}', or from a release.",
         )
+    return read_public(path)
+
+
+def read_public(path: Path) -> Start:
+    """What `write_public` has kept."""
     with safe_open(path, "numpy") as file:
         metadata = file.metadata()
         arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - no dict
