@@ -1,8 +1,7 @@
-"""Learns which guess to believe in a gap: `python -m sottovoce_simulations.mending FOLDER ... --gaps FILE`.
+"""Learns which guess to believe in a gap: `python -m sottovoce_simulations.mending FOLDER SCORES --gaps FILE`.
 
-From public audio only: audio files below the folders but rendered scores that benchmarks hear, and what is of the same
-works. A folder that is not there is made, of synthetic tracks. FILE keeps the gaps; where it is there, they are not
-made again.
+From public audio only, as `sottovoce_simulations.pretrain` takes it and makes it. FILE keeps the gaps; where it is
+there, they are not made again.
 """
 
 import argparse
@@ -26,12 +25,9 @@ from sottovoce.editing.resound import touched
 from sottovoce.editing.similar import SimilarRepairer
 from sottovoce.errors import CatalogueError
 from sottovoce.files import write_bytes
-from sottovoce_simulations import pretrain
-from sottovoce_simulations.pretrain import scheduled
-from sottovoce_simulations.repertoire import audio_below, held_out_works
-from sottovoce_simulations.synthesis import synthesise
+from sottovoce_simulations.pretrain import public_audio, scheduled
+from sottovoce_simulations.repertoire import learnable
 
-PUBLIC = pretrain.PUBLIC | {"tracks": 270}
 SECONDS = (0.05, 0.7)
 """Of gaps: drawn evenly on a logarithmic scale."""
 BESIDE_SECONDS = 1.0
@@ -82,10 +78,7 @@ def tracks(folders: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
     rng = np.random.default_rng(seed)
     found = []
     for folder in folders:
-        if not folder.exists():
-            synthesise(folder, **PUBLIC)
-        excluded = held_out_works(folder)
-        paths = [path for path in audio_below(folder) if path not in excluded]
+        paths = learnable(folder)
         found.append([paths[number] for number in rng.permutation(len(paths))])
     return [path for some in zip_longest(*found) for path in some if path is not None][:count]
 
@@ -200,7 +193,8 @@ def held_out(model: Mixture, gaps: Gaps, unseen: Tensor) -> float:
 def main() -> None:
     """Learn the network and put it into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", type=Path, nargs="+", help="public audio, as synthesised or rendered")
+    parser.add_argument("folder", type=Path, help="synthetic catalogues")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
     parser.add_argument("--gaps", type=Path, help="where the gaps are kept, or are already")
     parser.add_argument("--tracks", type=int, default=TRACKS)
     parser.add_argument("--steps", type=int, default=STEPS)
@@ -210,7 +204,7 @@ def main() -> None:
     if options.gaps and options.gaps.exists():
         gaps = Gaps(**load(options.gaps.read_bytes()))
     else:
-        gaps = gather(tracks(options.folders, options.tracks))
+        gaps = gather(tracks(public_audio(options.folder, options.scores), options.tracks))
         if options.gaps:
             write_bytes(options.gaps, save({field.name: getattr(gaps, field.name) for field in fields(gaps)}))
     write_bytes(options.out, mixture.to_bytes(fit(gaps, steps=options.steps)))

@@ -26,7 +26,7 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.models import parameters, registry
 from sottovoce.models.base import Family
 from sottovoce.models.start import Start, read_public, shipped, write_public
-from sottovoce_simulations.repertoire import LEARNED, audio_below, repertoire
+from sottovoce_simulations.repertoire import LEARNED, learnable, repertoire
 from sottovoce_simulations.synthesis import synthesise
 
 STEPS, BATCH, LEARNING_RATE = 6000, 16, 0.003
@@ -74,7 +74,7 @@ def segments(folders: Sequence[Path], spec: FeatureSpec) -> tuple[Tensor, Tensor
     Raises:
         CatalogueError: there is no audio.
     """
-    paths = {path: _style(path.relative_to(folder)) for folder in folders for path in audio_below(folder)}
+    paths = {path: _style(path.relative_to(folder)) for folder in folders for path in learnable(folder)}
     styles = tuple(sorted(set(paths.values())))
     found: list[NDArray[np.floating]] = []
     owners: list[tuple[int, int]] = []

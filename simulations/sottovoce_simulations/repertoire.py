@@ -50,26 +50,34 @@ def audio_below(folder: Path) -> list[Path]:
     return [folder / path for path in sorted(found) if not any(part.startswith(".") for part in path.parts)]
 
 
-def held_out(folder: Path) -> list[Path]:
-    """Rendered scores below a folder that benchmarks hear, and which nothing may have learned from."""
-    paths = audio_below(folder)
-    order = np.random.default_rng(0).permutation(len(paths))  # the public starts have learned from the first ones
-    return [paths[number] for number in order[-HELD_OUT:]]
-
-
 def of_public(work: str) -> bool:
     """Whether public models of music may learn from a work: half of them are; benchmarks of such models hear others."""
     return zlib.crc32(work.encode()) % 2 == 0
 
 
-def held_out_works(folder: Path) -> set[Path]:
-    """All that is of the same works as what is held out; nothing of what `repertoire` has not rendered."""
+def learnable(folder: Path) -> list[Path]:
+    """What public models may learn from below a folder: of rendered scores those of some works, and else all audio."""
+    works = _works(folder)
+    return [
+        path
+        for path in audio_below(folder)
+        if path not in works or (works[path][0] in LEARNED and of_public(works[path][1]))
+    ]
+
+
+def held_out(folder: Path) -> list[Path]:
+    """Rendered scores that the benchmark of repairs hears; no public model has learned from their works."""
+    works = _works(folder)
+    paths = [path for path in audio_below(folder) if not of_public(works[path][1])]
+    return [paths[number] for number in np.random.default_rng(0).permutation(len(paths))[:HELD_OUT]]
+
+
+def _works(folder: Path) -> dict[Path, tuple[str, str]]:
+    """Class and work of rendered scores; none where `repertoire` has not made the folder."""
     if not (folder / SHEET).is_file():
-        return set()
+        return {}
     with (folder / SHEET).open(encoding="utf-8", newline="") as file:
-        works = {folder / row["path"]: row["album"] for row in csv.DictReader(file)}
-    heard = {works[path] for path in held_out(folder)}
-    return {path for path, work in works.items() if work in heard}
+        return {folder / row["path"]: (row["style"], row["album"]) for row in csv.DictReader(file)}
 
 
 @dataclass(frozen=True)

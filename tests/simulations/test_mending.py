@@ -10,25 +10,29 @@ import torch
 from sottovoce.editing import guesses, mixture
 from sottovoce.errors import CatalogueError
 from sottovoce_simulations import mending
-from sottovoce_simulations.repertoire import HELD_OUT, audio_below, held_out, held_out_works
+from sottovoce_simulations.repertoire import HELD_OUT, audio_below, held_out, learnable
 
 RATE = 22_050
 
 
+STYLES = ("bach", "palestrina")
+
+
 @pytest.fixture
 def scores(tmp_path):
-    """A folder as of rendered scores: thirty names, two to a work, and a copy in a hidden folder."""
+    """A folder as of rendered scores: names of two classes, two to a work, and a copy in a hidden folder."""
     folder = tmp_path / "scores"
-    (folder / "bach").mkdir(parents=True)
     (folder / ".sottovoce" / "partitions").mkdir(parents=True)
-    names = [f"bach/piece-{number:03d}.flac" for number in range(60)]
+    names = [f"{style}/piece-{number:03d}.flac" for style in STYLES for number in range(40)]
+    for style in STYLES:
+        (folder / style).mkdir()
     for name in names:
         (folder / name).touch()
     (folder / ".sottovoce" / "partitions" / "piece-000.flac").touch()
     with (folder / "catalogue.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("path", "style", "title", "album"))
-        rows.writerows((name, "bach", name, f"work-{number // 2}") for number, name in enumerate(names))
+        rows.writerows((name, name.split("/")[0], name, f"work-{number // 2}") for number, name in enumerate(names))
     return folder
 
 
@@ -40,12 +44,22 @@ def test_what_benchmarks_hear_does_not_depend_on_what_simulations_leave(scores):
     assert not any(".sottovoce" in path.parts for path in audio_below(scores))
 
 
-def test_nothing_is_learned_from_works_that_benchmarks_hear(scores):
-    learned = mending.tracks([scores], 1000)
-    works = {int(path.stem[-3:]) // 2 for path in held_out(scores)}
+def test_nothing_is_learned_from_works_that_benchmarks_hear_or_from_reserved_encodings(scores):
+    learned = learnable(scores)
     assert learned
-    assert not works & {int(path.stem[-3:]) // 2 for path in learned}
-    assert set(learned) | held_out_works(scores) == set(audio_below(scores))
+    assert {path.parent.name for path in learned} == {"bach"}
+    assert {path.parent.name for path in held_out(scores)} == set(STYLES)
+
+    def works(paths):
+        return {int(path.stem[-3:]) // 2 for path in paths if path.parent.name == "bach"}
+
+    assert not works(held_out(scores)) & works(learned)
+
+
+def test_all_else_is_learned_from(tmp_path):
+    (tmp_path / "label-1").mkdir()
+    (tmp_path / "label-1" / "a.wav").touch()
+    assert learnable(tmp_path) == [tmp_path / "label-1" / "a.wav"]
 
 
 def test_folders_take_turns_and_more_tracks_begin_with_the_same_ones(scores, tmp_path):
