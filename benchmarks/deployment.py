@@ -28,9 +28,9 @@ import tomli_w
 
 from benchmarks.fedavg import ORDER
 from sottovoce.configure import configured
+from sottovoce.models.trained import trained as moved
 from sottovoce_client import launcher
 from sottovoce_client.home import LabelHome
-from sottovoce_client.work import model_size
 from sottovoce_server.control import SuperLinkGone, connected
 from sottovoce_server.home import ServerHome
 
@@ -121,7 +121,7 @@ def masked(root: Path, home: ServerHome) -> dict[str, float]:
 def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, float]]:
     """The same of FedAvg's rounds, without and with its own evaluation."""
     config = configured(task="style", family="svm", classes=STYLES, labels=len(LABELS), rounds=ROUNDS, private=False)
-    values = {"config": config.to_bytes().decode(), "labels": len(LABELS), "parameters": model_size(config)}
+    values = {"config": config.to_bytes().decode(), "labels": len(LABELS), "parameters": moved(config).size}
     order.write_text(json.dumps(values), encoding="utf-8")
     nodes = [_plain_node(root, LabelHome.open(root / name), home) for name in LABELS]
     commands, environments = [node[0] for node in nodes], [node[1] for node in nodes]

@@ -1,6 +1,7 @@
 """Gradients unit by unit: one for each sampled track (over all its segments), clipped, and summed."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from opacus.grad_sample import GradSampleHooks
@@ -29,16 +30,20 @@ class UnitGradients:
         family: whose loss is taken.
         model: whose private parameters the gradients are for; hooks stay on it.
         clip: L2 bound on one unit's gradient, or None to leave it as it is.
+        trained: beginnings of the names of the parameters that are moved, as `TrainingConfig.trained`; gradients of
+            the others are not computed any more.
     """
 
-    def __init__(self, family: Family, model: nn.Module, clip: float | None) -> None:
+    def __init__(self, family: Family, model: nn.Module, clip: float | None, trained: Sequence[str] = ()) -> None:
         self._family = family
         self._model = model.train()
-        private = family.private_parameters(self._model)
-        self._kept = torch.cat(
-            [torch.full((value.numel(),), name in private) for name, value in trainable(model).items()]
-        )
+        named = trainable(model)
+        moved = {name for name in named if not trained or name.startswith(tuple(trained))}
+        private = {name: value for name, value in family.private_parameters(self._model).items() if name in moved}
+        self._kept = torch.cat([torch.full((value.numel(),), name in private) for name, value in named.items()])
         self._parameters = list(private.values())
+        for name in named.keys() - moved:
+            named[name].requires_grad_(False)
         self._clip = clip
         if clip is not None:
             GradSampleHooks(model, loss_reduction="sum")

@@ -27,7 +27,7 @@ def train(
     randomness: Randomness,
     histogram: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
-    """One round's update, new minus old parameters: `[P]`.
+    """One round's update, new minus old parameters, of those that the run moves: `[trained]`.
 
     Each of `config.local_steps` steps samples units, clips each unit's gradient, adds noise to the sum, and divides by
     the *configured* batch size: the number of units drawn, or even owned, is private. A label that owns fewer units
@@ -68,10 +68,10 @@ def local_update(
         ConfigurationError: the parameters do not fit the model.
     """
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
-    gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None)
+    wanted, moved = list(flat.trainable(model).values()), flat.chosen(flat.shapes(model), config.trained)
+    gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None, config.trained)
     sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
     weights = torch.from_numpy(loss_weights(config, plan, histogram))
-    wanted = list(flat.trainable(model).values())
     optimizer = torch.optim.SGD(wanted, lr=config.learning_rate, momentum=config.momentum)
     for _ in range(config.local_steps):
         total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
@@ -82,7 +82,9 @@ def local_update(
             value.grad = gradient.view_as(value)
         optimizer.step()
         family.after_step(model, randomness)
-    update = flat.flatten(model) - parameters
+    for value in wanted:
+        value.requires_grad_(True)
+    update = (flat.flatten(model) - parameters)[moved]
     if not np.isfinite(update).all():
         raise Diverged("The trained parameters are not finite.", hint="Lower the learning rate.")
     return update

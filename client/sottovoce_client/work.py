@@ -1,7 +1,5 @@
 """What a label computes for a run: its data, its plan, its part of a round. It loads torch; callers wait for that."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +7,7 @@ from sottovoce.agreement import Agreement
 from sottovoce.entropy import Randomness
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.models import registry
-from sottovoce.models.parameters import initial
+from sottovoce.models.trained import trained
 from sottovoce.privacy.balance import noisy_histogram
 from sottovoce.privacy.calibrate import plan_for, with_more_noise
 from sottovoce.privacy.grid import SumGrid
@@ -44,7 +42,11 @@ def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> R
         return RefusalReason.CONFIGURATION
     if config.private and not agreement.covers(config):
         return RefusalReason.AGREEMENT
-    return policy.check(config, agreement, parameters=model_size(config))
+    try:
+        size = trained(config).size
+    except ConfigurationError:
+        return RefusalReason.CONFIGURATION
+    return policy.check(config, agreement, parameters=size)
 
 
 def data_of(home: LabelHome, config: TrainingConfig) -> Prepared:
@@ -71,7 +73,7 @@ def plan_of(config: TrainingConfig, prepared: Prepared, agreement: Agreement, po
     plan = plan_for(
         config,
         labels if config.unit is Unit.LABEL else prepared.train.units,
-        grid=SumGrid.of(config, model_size(config), labels) if config.shared else None,
+        grid=SumGrid.of(config, int(trained(config).sum()), labels) if config.shared else None,
         epsilon=policy.epsilon_per_run,
         delta=policy.delta_max,
     )
@@ -86,11 +88,13 @@ def layout_of(request: ReportRequest, config: TrainingConfig, parameters: int) -
         WrongParameters: the parameters that came along are not those of the run's model.
         WrongVector: the request wants a vector of another length.
     """
-    if parameters != model_size(config) + clip_follows(config):
+    moved = trained(config)
+    if parameters != moved.size + clip_follows(config):
         raise WrongParameters("A round's parameters are not as many as the run's model has.")
     counters = len(registry.task(config.task).counters(len(config.classes)))
     # Where the clip rides along with the parameters, a count rides along with the update.
-    layout = VectorLayout.for_round(config, request.kind, parameters, counters, len(request.adverts))
+    sent = int(moved.sum()) + clip_follows(config)
+    layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.adverts))
     if layout.elements != request.elements:
         raise WrongVector("A round is to be reported in a vector of another length than its layout gives.")
     return layout
@@ -133,13 +137,6 @@ def counters_of(config: TrainingConfig, model: NDArray[np.float32], prepared: Pr
     if prepared.holdout is None:
         return np.zeros(len(registry.task(config.task).counters(len(config.classes))), np.int64)
     return measure(registry.family(config.task, config.family), model, prepared.holdout, config)
-
-
-@lru_cache(maxsize=4)  # asked for in every round
-def model_size(config: TrainingConfig) -> int:
-    """How many parameters the run's model has."""
-    family = registry.family(config.task, config.family)
-    return initial(family, registry.spec_of(config.task, config.family), len(config.classes), config.seed).size
 
 
 def histogram_of(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:

@@ -11,6 +11,7 @@ from sottovoce.agreement import Agreement
 from sottovoce.errors import RoundAborted
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
+from sottovoce.models.trained import trained
 from sottovoce.privacy.grid import SumGrid
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, decode
@@ -63,7 +64,7 @@ def train(
     parameters = first
     decoder = None
     if config.shared:
-        grid_of_sums = SumGrid.of(config, parameters.size, len(agreement.members))
+        grid_of_sums = SumGrid.of(config, int(trained(config).sum()), len(agreement.members))
         decoder = SumDecoder(config, grid_of_sums, announcement.run)
     aggregator = Aggregator(agreement, announcement)
     inner = inner_strategy(config, agreement)
@@ -91,6 +92,7 @@ def train(
         on_start=keeper.started if keeper else lambda _: None,
         on_model=keep,
         decoder=decoder,
+        trained=trained(config),
         timeout=timeout,
     )
     if resume and keeper:

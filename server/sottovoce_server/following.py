@@ -68,7 +68,7 @@ def ordered(
         )
     shared = agreement.noise is Trust.SHARED and asked["private"]
     config = configured(
-        classes=styles, labels=len(agreement.members), honest=agreement.honest if shared else None, **asked
+        classes=styles, labels=len(agreement.members), honest=agreement.honest if shared else None, init=init, **asked
     )
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
     first_parameters(config, init)  # before anything begins: is there such a start?

@@ -55,6 +55,7 @@ class SecureAggregation(Strategy):
         on_start: called with a round's number before anything of it is sent.
         on_model: called after each round, aborted or not, with its number and the global parameters.
         decoder: turns sums of whole numbers into updates, where noise is shared; else None.
+        trained: which of the parameters the run moves, bool `[P]`; None for all of them.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
 
     Raises:
@@ -72,6 +73,7 @@ class SecureAggregation(Strategy):
         on_start: Callable[[int], None] = lambda _: None,
         on_model: Callable[[int, ArrayRecord], None] = lambda _number, _arrays: None,
         decoder: SumDecoder | None = None,
+        trained: NDArray[np.bool_] | None = None,
         timeout: float = 3600.0,
     ) -> None:
         if type(strategy) not in AVERAGING:
@@ -89,6 +91,7 @@ class SecureAggregation(Strategy):
         self._on_start = on_start
         self._on_model = on_model
         self._decoder = decoder
+        self._trained = trained
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
@@ -145,7 +148,7 @@ class SecureAggregation(Strategy):
             return None, None
         mean = RecordDict(
             {
-                self.strategy.arrayrecord_key: moved(self._round.arrays, update),
+                self.strategy.arrayrecord_key: moved(self._round.arrays, self._placed(update)),
                 "metrics": MetricRecord({self.strategy.weighted_by_key: 1}),
             }
         )
@@ -207,8 +210,9 @@ class SecureAggregation(Strategy):
         if self._decoder and clip_follows(self._config):
             sent = ArrayRecord({**arrays, CLIP: Array(np.array([self._decoder.clip], np.float32))})
         current = flat(sent)
+        still = 0 if self._trained is None else int((~self._trained).sum())
         layout = VectorLayout.for_round(
-            self._config, kind, parameters=current.size, counters=self._counters, participants=len(labels)
+            self._config, kind, parameters=current.size - still, counters=self._counters, participants=len(labels)
         )
         self._on_start(number)
         self._grid = grid
@@ -251,6 +255,14 @@ class SecureAggregation(Strategy):
             )
         self._on_change(self.history)
         return decoded
+
+    def _placed(self, update: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An update of the parameters that the run moves, among all of them, `[P]`."""
+        if self._trained is None:
+            return update
+        whole = np.zeros(self._trained.size, np.float32)
+        whole[self._trained] = update
+        return whole
 
     def _ask(self, action: Action, requests: Mapping[str, messages.Message]) -> None:
         """One exchange of the round under way; whoever does not answer well is left behind."""

@@ -5,7 +5,8 @@ import secrets
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import registry
 from sottovoce.models.base import Recipe
-from sottovoce.models.parameters import initial
+from sottovoce.models.start import NONE, default_init
+from sottovoce.models.trained import trained
 from sottovoce.privacy.calibrate import with_least_noise
 from sottovoce.privacy.factorisation import BandedToeplitz
 from sottovoce.training import Balance, SharedNoise, Stream, TrainingConfig, Unit
@@ -37,6 +38,7 @@ def configured(
     period: int | None = None,
     bands: int | None = None,
     seed: int | None = None,
+    init: str | None = None,
 ) -> TrainingConfig:
     """The configuration that a coordinator announces.
 
@@ -58,6 +60,7 @@ def configured(
         period: of shared noise, rounds between two turns of a unit, where they take turns instead of being sampled.
         bands: of such turns, how many rounds' contributions a report is made of; None for `period` at most.
         seed: of the model's first parameters; None draws one.
+        init: what the model starts from, as `sottovoce.models.start.first_parameters` takes it.
 
     Raises:
         ConfigurationError: the task or family is unknown, its labels cannot share noise, or a value is out of range.
@@ -70,6 +73,8 @@ def configured(
             hint="Use noise 'local'.",
         )
     recipe = chosen.recipe(private=private and not of_labels, shared=shared and not of_labels)
+    if (default_init(task, family) if init is None else init) != NONE:
+        recipe = chosen.started(recipe)
     count = recipe.rounds if rounds is None else rounds
     config = TrainingConfig(
         task=task,
@@ -97,11 +102,9 @@ def configured(
         server_learning_rate=recipe.server_learning_rate,
         holdout=HOLDOUT,
         seed=secrets.randbits(31) if seed is None else seed,
+        trained=recipe.trained,
     )
-    if not shared:
-        return config
-    parameters = initial(registry.family(task, family), registry.spec_of(task, family), len(classes), config.seed).size
-    return with_least_noise(config, parameters, labels)
+    return with_least_noise(config, int(trained(config).sum()), labels) if shared else config
 
 
 def _shared(

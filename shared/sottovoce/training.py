@@ -141,6 +141,8 @@ class TrainingConfig:
         server_learning_rate: of the server's optimiser.
         holdout: share of each label's tracks that is kept for evaluation.
         seed: of the global model's first parameters; and, in a simulation only, of every draw.
+        trained: beginnings of the names of the parameters that the run moves; none of them for all. The others stay as
+            the run begins, and are no part of what labels send.
     """
 
     task: str
@@ -166,6 +168,7 @@ class TrainingConfig:
     server_learning_rate: float
     holdout: float
     seed: int
+    trained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _floats(self)
@@ -181,6 +184,7 @@ class TrainingConfig:
         _expect(self, "holdout", 0 < self.holdout < 1, "in (0, 1)")
         _expect(self, "ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
         _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
+        _expect(self, "trained", all(self.trained) and len(set(self.trained)) == len(self.trained), "different names")
         if len(self.classes) > MOST_CLASSES:
             raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
         if self.rounds * self.local_steps > MOST_STEPS:

@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(_codec.__file__).with_name(_codec.FILE))
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     features = segments(public_audio(options.folder), lengthened(registry.spec_of("generator", "rnn")))[0]
     write_bytes(options.out, fit(features, steps=options.steps).to_bytes())
 

@@ -119,6 +119,7 @@ class Experiment:
             period=self.period,
             bands=self.bands,
             seed=self.seed,
+            init=self.init,
         )
 
     def honest_of(self, labels: int) -> int:

@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=Path(mixture.__file__).with_name(mixture.FILE))
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     if options.gaps and options.gaps.exists():
         gaps = Gaps(**load(options.gaps.read_bytes()))
     else:

@@ -104,6 +104,7 @@ def pretrain(
     *,
     start: Start | None = None,
     learning_rate: float = LEARNING_RATE,
+    silent: Sequence[str] = (),
 ) -> Start:
     """A start, after so many steps of Adam on the family's own loss.
 
@@ -114,12 +115,17 @@ def pretrain(
         steps: how many.
         start: to go on from; None to begin with random parameters.
         learning_rate: at most.
+        silent: beginnings of names of parameters that are 0 and stay so.
     """
     features, targets, tracks, styles = data
     first = start.adapted(family, spec, styles) if start else parameters.initial(family, spec, len(styles), 0)
     model = parameters.model_of(family, spec, len(styles), first).train()
     _hasten(model)
-    private = list(family.private_parameters(model).values())
+    named = family.private_parameters(model)
+    private = [value for name, value in named.items() if not name.startswith(tuple(silent))]
+    for name, value in named.items():
+        if name.startswith(tuple(silent)):
+            torch.nn.init.zeros_(value)
     optimizer = torch.optim.Adam(private, betas=(0.9, 0.98))
     generator = torch.Generator().manual_seed(0)
     learned, unseen = (tracks % HELD_OUT != 0).nonzero()[:, 0], (tracks % HELD_OUT == 0).nonzero()[:, 0]
@@ -147,24 +153,30 @@ def _hasten(model: torch.nn.Module) -> None:
     wanted here."""
     for module in model.modules():
         if isinstance(module, DPGRU):
-            module.forward = partial(_at_once, dict(module.named_parameters()), module.hidden_size)
+            module.forward = partial(_at_once, module, dict(module.named_parameters()))
 
 
 def _at_once(
-    weights: dict[str, Tensor], hidden: int, values: Tensor, state: Tensor | None = None
+    module: DPGRU, weights: dict[str, Tensor], values: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
+    sides = ("", "_reverse") if module.bidirectional else ("",)
     if state is None:
-        state = values.new_zeros(1, len(values), hidden)
-    ordered = [weights[name] for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
+        state = values.new_zeros(len(sides) * module.num_layers, len(values), module.hidden_size)
+    ordered = [
+        weights[f"{kind}_l{layer}{side}"]
+        for layer in range(module.num_layers)
+        for side in sides
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
     found, last = torch.gru(
         values,
         state,
         ordered,
         has_biases=True,
-        num_layers=1,
+        num_layers=module.num_layers,
         dropout=0.0,
         train=False,
-        bidirectional=False,
+        bidirectional=module.bidirectional,
         batch_first=True,
     )
     return found, last
@@ -200,10 +212,11 @@ def main() -> None:
     parser.add_argument("--family", required=True)
     parser.add_argument("--steps", type=int, default=STEPS, help="how long to learn")
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--silent", nargs="*", default=(), help="parameters (beginnings of names) that stay 0")
     parser.add_argument("--start", type=Path, help="a start to go on from, as this command writes it")
     parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     family, spec = registry.family(options.task, options.family), registry.spec_of(options.task, options.family)
     start = pretrain(
         family,
@@ -212,6 +225,7 @@ def main() -> None:
         options.steps,
         start=read_public(options.start) if options.start else None,
         learning_rate=options.learning_rate,
+        silent=options.silent,
     )
     write_public(options.out or shipped(options.task, options.family), start)
 

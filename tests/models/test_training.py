@@ -6,10 +6,12 @@ from scipy import stats
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import registry
-from sottovoce.models.parameters import initial, model_of
+from sottovoce.models.parameters import chosen, initial, model_of, shapes_of
 from sottovoce.privacy.calibrate import plan_for
-from sottovoce.training import Balance, Unit
+from sottovoce.privacy.grid import SumGrid
+from sottovoce.training import Balance, SharedNoise, Unit
 from sottovoce_client import gradients
+from sottovoce_client.contribution import units_sum
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.evaluation import measure
 from sottovoce_client.gradients import UnitGradients
@@ -122,6 +124,45 @@ def test_the_global_parameters_are_left_alone(family, spec, dataset_of, config_o
     vector.flags.writeable = False
     train(family, vector, dataset_of(family, LAST), config_of(family, private=False), None, sim())
     assert np.array_equal(vector, before)
+
+
+@pytest.fixture
+def last(family, spec):
+    """The model's last parameter, by name, and where it stands in the flat vector."""
+    names = tuple(shapes_of(family, spec, CLASSES))[-1:]
+    return names, chosen(shapes_of(family, spec, CLASSES), names)
+
+
+def test_a_run_moves_what_it_trains_and_the_clip_is_of_that_alone(
+    unaugmented, last, spec, dataset_of, config_of, plan_of
+):
+    family, (names, moved), vector = unaugmented, last, start(unaugmented, spec)
+    dataset, loose = dataset_of(family, LAST), config_of(family, max_grad_norm=1e3)
+    whole = train(family, vector, dataset, loose, plan_of(loose), sim())
+    part = loose.changed(trained=names)
+    assert np.allclose(train(family, vector, dataset, part, plan_of(part), sim()), whole[moved], atol=1e-5)
+    tight = config_of(family, max_grad_norm=1e-4, trained=names)
+    step = train(family, vector, dataset_of(family, [2]), tight, plan_of(tight), sim())
+    one = np.linalg.norm(step) * tight.batch_size / tight.learning_rate
+    assert one == pytest.approx(tight.max_grad_norm, rel=1e-2)
+
+
+def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, spec, dataset_of, config_of, plan_of):
+    family, (names, moved), vector = unaugmented, last, start(unaugmented, spec)
+    config = config_of(family, trained=names, shared=SharedNoise(3, 1.0, 1.0))
+    grid = SumGrid.of(config, int(moved.sum()), 5)
+    plan, local = plan_for(config, len(LAST), grid=grid), config.changed(shared=None)
+    signs, dataset = grid.signs(bytes(16), 1), dataset_of(family, LAST)
+    total = units_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+    found = grid.vector(total.astype(np.float64), signs) * config.max_grad_norm
+    wanted = train(family, vector, dataset, local, plan_of(local), sim()) * -config.batch_size / config.learning_rate
+    assert found.shape == wanted.shape == (moved.sum(),)
+    assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
+
+
+def test_names_that_begin_no_parameter_are_refused(family, spec):
+    with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
+        chosen(shapes_of(family, spec, CLASSES), ("nothing",))
 
 
 def test_a_toy_problem_is_learnt(family, spec, shape_of, config_of):

@@ -67,10 +67,34 @@ def test_a_start_is_learned_and_gone_on_from(folders, tmp_path, monkeypatch):
     assert all(np.array_equal(array, third.arrays[name]) for name, array in first.arrays.items())
 
 
-def test_recurrence_in_one_operation_is_that_of_opacus():
+def test_silent_parameters_are_0_and_stay_so(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "BATCH", 2)
+    monkeypatch.setattr(pretrain, "EXCERPT", 32)
+    given = [
+        str(folders[0]),
+        "--task",
+        "editor",
+        "--family",
+        "rnn",
+        "--steps",
+        "2",
+        "--silent",
+        "spectra.0",
+        "spectra.1",
+    ]
+    monkeypatch.setattr(sys, "argv", ["pretrain", *given, "--out", str(tmp_path / "a")])
+    pretrain.main()
+    arrays = read_public(tmp_path / "a").arrays
+    silent = {name for name in arrays if name.startswith(("spectra.0", "spectra.1"))}
+    assert {name for name, array in arrays.items() if not array.any()} == silent
+    assert len(silent) == 4
+
+
+@pytest.mark.parametrize("shape", [{}, {"bidirectional": True}, {"num_layers": 2}])
+def test_recurrence_in_one_operation_is_that_of_opacus(shape):
     torch.manual_seed(0)
-    model, values = torch.nn.Sequential(DPGRU(5, 7, batch_first=True)), torch.randn(3, 11, 5)
-    state = torch.randn(1, 3, 7)
+    model, values = torch.nn.Sequential(DPGRU(5, 7, batch_first=True, **shape)), torch.randn(3, 11, 5)
+    state = torch.randn_like(model[0](values)[1])
     steps = [model[0](values), model[0](values, state)]
     _hasten(model)
     at_once = [model[0](values), model[0](values, state)]

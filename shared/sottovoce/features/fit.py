@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
     parser.add_argument("--most", type=int, default=3000, help="use at most so many files, drawn evenly")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     view = View.SPECTROGRAM if options.spectrogram else View.SUMMARY
     spec = replace(default_spec(view), normalisation="")
     paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)

@@ -32,6 +32,8 @@ class Recipe:
     server_learning_rate: float
     sample_rate: float = 1.0
     """The agreed rate of each unit in a round, where noise is shared."""
+    trained: tuple[str, ...] = ()
+    """Beginnings of the names of the parameters that a run moves; none of them for all."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class Family(Protocol):
     def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
         """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
         ...
+
+    def started(self, recipe: Recipe) -> Recipe:
+        """The defaults where a run goes on from parameters that know such data, public or a release's, by those where
+        it begins with drawn ones."""
+        return recipe
 
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
         """The model with its first parameters, drawn from torch's global generator (the caller seeds it).

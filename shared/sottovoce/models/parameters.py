@@ -5,7 +5,7 @@ a release carries and from nothing else. Models have no other state that trainin
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -60,6 +60,19 @@ def load(model: nn.Module, vector: NDArray[np.float32]) -> None:
             value.copy_(part.view_as(value))
 
 
+def chosen(shapes: Mapping[str, tuple[int, ...]], beginnings: Sequence[str]) -> NDArray[np.bool_]:
+    """Which numbers of the flat vector are of parameters whose names begin so, bool `[P]`; all where none is named.
+
+    Raises:
+        ConfigurationError: no name begins as one of them does.
+    """
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in shapes):
+            raise ConfigurationError(f"The model has no parameter whose name begins with '{beginning}'.")
+    wanted = [not beginnings or name.startswith(tuple(beginnings)) for name in shapes]
+    return np.repeat(np.array(wanted, bool), [math.prod(shape) for shape in shapes.values()])
+
+
 def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
     """The named arrays that a flat vector `[P]` consists of; `shapes` as `shapes(model)` gives them.
 
@@ -92,6 +105,11 @@ def model_of(family: Family, spec: FeatureSpec, classes: int, vector: NDArray[np
 def initial(family: Family, spec: FeatureSpec, classes: int, seed: int) -> NDArray[np.float32]:
     """A family's first parameters `[P]`, the same for every caller with the same seed."""
     return flatten(_built(family, spec, classes, seed))
+
+
+def shapes_of(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each trainable parameter of a family's models, in the order of the flat vector."""
+    return shapes(_built(family, spec, classes, seed=0))
 
 
 def _built(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:

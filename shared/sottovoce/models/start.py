@@ -20,7 +20,7 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.files import write_bytes
 from sottovoce.models import registry
 from sottovoce.models.base import Family
-from sottovoce.models.parameters import initial, join, model_of, shapes
+from sottovoce.models.parameters import initial, join, shapes_of
 from sottovoce.training import TrainingConfig
 
 PUBLIC, NONE = "public", "none"
@@ -49,7 +49,7 @@ class Start:
         Raises:
             ConfigurationError: the parameters are not those of a model of this family.
         """
-        wanted, axes = _shapes(family, spec, len(classes)), _class_axes(family, spec)
+        wanted, axes = shapes_of(family, spec, len(classes)), _class_axes(family, spec)
         if not _fits(self, wanted, axes, len(classes)):
             raise ConfigurationError("What the run shall start from is another kind of model.")
         return join({name: _for_classes(self, name, axes.get(name), classes) for name in wanted})
@@ -88,13 +88,9 @@ def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray
     return start.adapted(family, spec, config.classes)
 
 
-def _shapes(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tuple[int, ...]]:
-    return shapes(model_of(family, spec, classes, initial(family, spec, classes, 0)))
-
-
 def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
     """The one axis of each array, if any, whose size depends on the number of classes; they lie at its end."""
-    few, more = (_shapes(family, spec, classes) for classes in (2, 3))
+    few, more = (shapes_of(family, spec, classes) for classes in (2, 3))
     return {
         name: next(axis for axis, sizes in enumerate(zip(few[name], more[name], strict=True)) if sizes[0] != sizes[1])
         for name in few

@@ -7,7 +7,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry
 from sottovoce.models.generator import _codec, _outline
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
-from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, OWN_GROUPS, _own
+from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, OWN_GROUPS, STYLE, _own
 
 RNN = registry.family("generator", "rnn")
 CLASSES = 3
@@ -31,7 +31,7 @@ def outline():
     return torch.randint(_outline.LEVELS, (2, _outline.NUMBERS), generator=generator)
 
 
-STYLES = torch.eye(CLASSES)[[0, 2]]
+STYLES = torch.randn(2, STYLE, generator=torch.Generator().manual_seed(2))
 
 
 def past_of(numbers):
@@ -39,8 +39,8 @@ def past_of(numbers):
     return torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], dim=1)
 
 
-def nats(model, numbers, outline):
-    return model(past_of(numbers), STYLES, numbers, outline)
+def nats(model, numbers, outline, styles=STYLES):
+    return model(past_of(numbers), styles, numbers, outline)
 
 
 def test_a_group_is_judged_by_those_before_it_alone(model, numbers, outline):
@@ -80,7 +80,8 @@ def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
     assert float(torch.exp(-found[:, 0, -1]).sum().detach()) == pytest.approx(1, rel=1e-4)
     features, targets = torch.randn(2, spec.n_mels, 4 * GROUP + 3), torch.tensor([0, 2])
     codec = _codec.shipped()
-    groups, sketch = nats(model, codec.encode(features), codec.outline.encode(features))
+    styles = model.style(torch.eye(CLASSES)[targets])
+    groups, sketch = nats(model, codec.encode(features), codec.outline.encode(features), styles)
     wanted = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketch.mean(dim=1)
     assert torch.allclose(RNN.losses(model, features, targets, torch.Generator()), wanted, atol=1e-5)
 

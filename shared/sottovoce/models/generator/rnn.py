@@ -19,6 +19,8 @@ from sottovoce.models.generator._codec import CONTEXT, GROUP, NUMBERS, Codec
 from sottovoce.models.recipes import local_noise, shared_noise
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
+STYLE = 32
+"""Numbers that a style is to the network: all that depends on how many there are."""
 HEADS, KEY = 2, 48
 REMEMBERED = 256
 """Groups that can be recalled: 24 s."""
@@ -64,7 +66,7 @@ class Sequential(nn.Module):
     sees by how much earlier predictions missed, says how likely each is, how wide, and how far beside its place.
 
     Args:
-        known: size of what else is known; what depends on the number of styles comes last in it.
+        known: size of what else is known.
         hidden: size of the network's layer.
         drawn: how many numbers are drawn at a time, independently of each other.
         levels: of each number.
@@ -186,9 +188,10 @@ class Recurrent(nn.Module):
     def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
         self.codec, self.classes = codec, classes
-        self.sketch = Sequential(classes, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, places=0)
+        self.style = nn.Linear(classes, STYLE, bias=False)
+        self.sketch = Sequential(STYLE, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, places=0)
         self.encode = nn.Linear(NUMBERS, CODE)
-        told = _outline.NUMBERS + classes
+        told = _outline.NUMBERS + STYLE
         self.gru = DPGRU(CODE + told, HIDDEN, batch_first=True)
         self.key, self.query = (nn.Linear(HIDDEN + CODE, HEADS * KEY) for _ in range(2))
         first = HIDDEN + CODE
@@ -211,7 +214,7 @@ class Recurrent(nn.Module):
         Args:
             past: values of the group before each, `[batch, steps, NUMBERS]`; 0 before the first one.
             outline: what the outline's numbers stand for, `[batch, numbers]`.
-            styles: one-hot or 0 where no style is told, `[batch, classes]`.
+            styles: as `style` gives them for one-hot rows; 0 where no style is told, `[batch, STYLE]`.
             memory: after an earlier call.
         """
         told = torch.cat([outline, styles], dim=1)[:, None].expand(-1, past.shape[1], -1)
@@ -273,6 +276,10 @@ class Rnn(Generator):
             )
         return local_noise(private=private, steps=8, learning_rate=0.05, private_learning_rate=0.03)
 
+    def started(self, recipe: Recipe) -> Recipe:
+        """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
+        return replace(recipe, trained=("style.",), learning_rate=recipe.learning_rate * 10)
+
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.
 
@@ -290,7 +297,7 @@ class Rnn(Generator):
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
         past = _later(_codec.values(numbers))
-        styles = functional.one_hot(targets, network.classes).to(features.dtype)
+        styles: Tensor = network.style(functional.one_hot(targets, network.classes).to(features.dtype))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
@@ -309,7 +316,8 @@ class Rnn(Generator):
         The temperature sharpens the choice of each number; at 0 nothing is random.
         """
         network = cast(Recurrent, model)
-        styles = functional.one_hot(targets, network.classes).to(torch.float32)
+        with torch.inference_mode():
+            styles = network.style(functional.one_hot(targets, network.classes).to(torch.float32))
         # Each piece is followed twice, told its style and not.
         told = torch.cat([styles, torch.zeros_like(styles)])
         chosen = _Chosen(generator, temperature)
