@@ -72,9 +72,9 @@ def configured(
             f"Labels that train a '{family}' cannot share noise: each must add all of its own.",
             hint="Use noise 'local'.",
         )
-    recipe = chosen.recipe(private=private and not of_labels, shared=shared and not of_labels)
-    if (default_init(task, family) if init is None else init) != NONE:
-        recipe = chosen.started(recipe)
+    drawn = (default_init(task, family) if init is None else init) == NONE
+    defaults = chosen.recipe if drawn else chosen.started
+    recipe = defaults(private=private and not of_labels, shared=shared and not of_labels)
     count = recipe.rounds if rounds is None else rounds
     config = TrainingConfig(
         task=task,

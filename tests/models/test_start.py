@@ -5,7 +5,10 @@ import torch
 from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry, start
+from sottovoce.models.generator.rnn import STYLE
 from sottovoce.models.start import Start, default_init, first_parameters, write_public
+from sottovoce.models.trained import trained
+from sottovoce.training import TrainingConfig
 
 KNOWN = ("fugue", "reel", "tango")
 FAMILIES = [(task, family) for task in ("generator", "style") for family in registry.families(task)]
@@ -114,3 +117,25 @@ def test_every_start_that_is_shipped_fits():
     for task, family in FAMILIES:
         if default_init(task, family) == "public":
             assert np.isfinite(first_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
+
+
+@pytest.mark.parametrize(("init", "parts"), [(None, ("style.",)), ("public", ("style.",)), ("none", ())])
+@pytest.mark.parametrize("private", [False, True])
+def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(init, parts, private):
+    config = configured(
+        task="generator", family="rnn", classes=("blues", "polka"), labels=5, private=private, init=init, seed=1
+    )
+    assert config.trained == parts
+    moved = trained(config)
+    assert moved.sum() == (2 * STYLE if parts else moved.size)
+    assert moved.size == first_parameters(config, init).size
+    assert TrainingConfig.from_bytes(config.to_bytes()) == config
+
+
+def test_what_a_run_trains_is_named_by_different_names():
+    config = configured(task="style", family="svm", classes=("blues", "polka"), labels=5, seed=1)
+    for names in (("linear", "linear"), ("",)):
+        with pytest.raises(ConfigurationError, match="trained"):
+            config.changed(trained=names)
+    with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
+        trained(config.changed(trained=("nothing",)))

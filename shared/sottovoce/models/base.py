@@ -82,10 +82,9 @@ class Family(Protocol):
         """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
         ...
 
-    def started(self, recipe: Recipe) -> Recipe:
-        """The defaults where a run goes on from parameters that know such data, public or a release's, by those where
-        it begins with drawn ones."""
-        return recipe
+    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+        """`recipe` for a run that goes on from parameters that know such data, public ones or a release's."""
+        return self.recipe(private=private, shared=shared)
 
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
         """The model with its first parameters, drawn from torch's global generator (the caller seeds it).

@@ -5,9 +5,10 @@ import torch
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry
-from sottovoce.models.generator import _codec, _outline
+from sottovoce.models.generator import _codec, _outline, _past
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
-from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, OWN_GROUPS, STYLE, _own
+from sottovoce.models.generator._past import OWN_GROUPS
+from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, STYLE
 
 RNN = registry.family("generator", "rnn")
 CLASSES = 3
@@ -99,16 +100,22 @@ def test_batches_of_any_size_can_be_learned_from(model, spec):
         assert torch.isfinite(losses).all()
 
 
+def own_past(model, numbers, outline):
+    generator = torch.Generator().manual_seed(1)
+    drawn = model.redrawn(numbers, outline, STYLES, _past.chooser(generator))
+    return _past.own(numbers, drawn, generator)
+
+
 def test_the_networks_own_past_is_true_but_for_whole_runs_of_its_draws(model, numbers, outline):
     true = past_of(numbers)
-    own = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    own = own_past(model, numbers, outline)
     changed = (own != true).any(dim=2)
     assert not changed[:, 0].any()
     assert changed.any()
     assert not changed.all(dim=1).any()
     runs = changed[:, 1:].unfold(1, OWN_GROUPS, OWN_GROUPS)
     assert ((runs.sum(dim=2) == 0) | (runs.sum(dim=2) == OWN_GROUPS)).all()
-    again = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    again = own_past(model, numbers, outline)
     assert torch.equal(own, again)
 
 
@@ -116,7 +123,7 @@ def test_a_model_that_overflows_still_draws_a_past(model, numbers, outline):
     with torch.no_grad():
         for parameter in model.group.words.parameters():
             parameter.fill_(torch.nan)
-    own = _own(model, numbers, outline, STYLES, torch.Generator().manual_seed(1))
+    own = own_past(model, numbers, outline)
     assert torch.isfinite(own).all()
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
-from sottovoce.models.generator import _codec, _outline
+from sottovoce.models.generator import _codec, _outline, _past
 from sottovoce.models.generator._codec import CONTEXT, GROUP, NUMBERS, Codec
 from sottovoce.models.recipes import local_noise, shared_noise
 
@@ -30,12 +30,6 @@ CODED = f"codec{_codec.VERSION}"
 """In the parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
 UNSTYLED = 0.1
 """In training, the share of segments of whose style the network is not told."""
-WRONG, LOST = 0.15, 0.05
-"""In training, the most that past numbers are wrong or past groups are not told, so that the network goes on well from
-mistakes of its own."""
-OWN, OWN_GROUPS = 0.7, 4
-"""In training, half of the segments have past groups that the network drew itself, given the true ones before: the most
-of them, and how many together (Mihaylova & Martins, "Scheduled Sampling for Transformers", 2019)."""
 OUTLINE_WEIGHT = 0.1
 """Of the mean loss of an outline's numbers over that of all groups' numbers."""
 GUIDANCE = 1.5
@@ -51,7 +45,6 @@ WIDER = 4.0
 """The most that the logarithm of a width changes."""
 LEAST = 1e-7
 """Likelihood of a level, by one distribution: its logarithm stays finite."""
-_LEAST_DRAW = 1e-12
 NO_END = 1e4
 """Of the outermost levels; finite, so that gradients are."""
 KEPT = 0.8
@@ -231,6 +224,13 @@ class Recurrent(nn.Module):
         known = torch.cat([found, code, *places, told], dim=2)
         return known, torch.stack(places, dim=3), Memory(state, keys, values)
 
+    def redrawn(self, numbers: Tensor, outline: Tensor, styles: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """Numbers of each group, drawn given the true ones of those before it; arguments as for `forward`, `draw`."""
+        past = _past.later(_codec.values(numbers))
+        with torch.no_grad():
+            known, places, _ = self.states(past, _outline.values(outline), styles)
+            return self.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
+
     def forward(self, past: Tensor, styles: Tensor, numbers: Tensor, outline: Tensor) -> tuple[Tensor, Tensor]:
         """Nats for each group's `numbers` and for those of the `outline`, as they are shaped."""
         sketched = _outline.values(outline)
@@ -276,9 +276,12 @@ class Rnn(Generator):
             )
         return local_noise(private=private, steps=8, learning_rate=0.05, private_learning_rate=0.03)
 
-    def started(self, recipe: Recipe) -> Recipe:
+    def started(self, *, private: bool, shared: bool = False) -> Recipe:
         """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
-        return replace(recipe, trained=("style.",), learning_rate=recipe.learning_rate * 10)
+        recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
+        if shared:
+            recipe = replace(shared_noise(), rounds=20, server_learning_rate=0.1)
+        return replace(recipe, max_grad_norm=0.1, trained=("style.",))
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.
@@ -296,14 +299,15 @@ class Rnn(Generator):
         numbers = network.codec.encode(features)
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
-        past = _later(_codec.values(numbers))
+        past = _past.later(_codec.values(numbers))
         styles: Tensor = network.style(functional.one_hot(targets, network.classes).to(features.dtype))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
-            past = _spoilt(past, generator)
+            past = _past.spoilt(past, generator)
             if own.any():
-                past[own] = _own(network, numbers[own], outline[own], styles[own], generator)
+                drawn = network.redrawn(numbers[own], outline[own], styles[own], _past.chooser(generator))
+                past[own] = _past.own(numbers[own], drawn, generator)
         groups, sketches = model(past, styles, numbers, outline)
         found: Tensor = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
         return found
@@ -361,38 +365,6 @@ class _Chosen:
         likelihoods = functional.softmax(logits / temperature, dim=-1)
         chosen = torch.multinomial(likelihoods.flatten(0, 1), 1, generator=self._generator)
         return chosen.view(likelihoods.shape[:2])
-
-
-def _later(values: Tensor) -> Tensor:
-    """What is known before each group, `[batch, steps, NUMBERS]`: 0 before the first one."""
-    return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
-
-
-def _own(network: Recurrent, numbers: Tensor, outline: Tensor, styles: Tensor, generator: torch.Generator) -> Tensor:
-    """The past with some groups drawn by the network, given the true ones before; more in some segments than others."""
-    steps, true = numbers.shape[1], _codec.values(numbers)
-
-    def choose(likelihoods: Tensor) -> Tensor:
-        """By Gumbel's trick, which draws something from what is not finite too: no segment may stop a training."""
-        noise = torch.rand(likelihoods.shape, generator=generator).clamp(min=_LEAST_DRAW)
-        return (likelihoods - (-noise.log()).log()).argmax(dim=-1)
-
-    with torch.no_grad():
-        known, places, _ = network.states(_later(true), _outline.values(outline), styles)
-        drawn = network.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
-    rate = OWN * torch.rand((len(true), 1, 1), generator=generator)
-    true_ones = torch.rand((len(true), steps // OWN_GROUPS + 1, 1), generator=generator) >= rate
-    kept = true_ones.repeat_interleave(OWN_GROUPS, dim=1)[:, :steps]
-    return _later(torch.where(kept, true, _codec.values(drawn)))
-
-
-def _spoilt(past: Tensor, generator: torch.Generator) -> Tensor:
-    """The past with some numbers a level beside the true ones and some groups lost, more in some than in others."""
-    rate = torch.rand((len(past), 1, 1), generator=generator)
-    wrong = torch.rand(past.shape, generator=generator) < WRONG * rate
-    beside = torch.randint(0, 2, past.shape, generator=generator) * 2 - 1
-    past = past + wrong * beside * _codec.STEP
-    return past * (torch.rand((*past.shape[:2], 1), generator=generator) >= LOST * rate)
 
 
 FAMILY = Rnn()
