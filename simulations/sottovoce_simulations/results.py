@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.metrics import SHOWN
+from sottovoce.models.trained import trained
 from sottovoce.training import TrainingConfig
 from sottovoce_server.history import Outcome, RunHistory
 from sottovoce_simulations.federation import Federation
@@ -49,6 +50,7 @@ def figures(
         "clients": len(history.promises),
         "dropped": sum(record.dropped for record in history.rounds),
         "parameters": int(outcome.parameters.size),
+        "trained": int(trained(config).sum()),
         "bytes_up_per_client_per_round": float(np.mean(sent)),
         "seconds": seconds,
         "release": str(release),

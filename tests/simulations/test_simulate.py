@@ -50,7 +50,7 @@ def test_json_is_one_object_with_every_final_figure(finished):
     assert {"features", "training", "masking", "total"} <= set(figures["seconds"])
     assert 0 < figures["seconds"]["training"] < figures["seconds"]["total"]
     ring_bytes = json.loads((out / "run.json").read_text())["configuration"]["ring_bits"] / 8
-    assert 1 < figures["bytes_up_per_client_per_round"] / (ring_bytes * figures["parameters"]) < 2
+    assert 1 < figures["bytes_up_per_client_per_round"] / (ring_bytes * figures["trained"]) < 2
     assert 0 <= figures["accuracy"] <= 1
 
 
