@@ -280,8 +280,11 @@ class Rnn(Generator):
         """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
         recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
         if shared:
-            recipe = replace(shared_noise(), rounds=20, server_learning_rate=0.1)
-        return replace(recipe, max_grad_norm=0.1, trained=("style.",))
+            # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
+            recipe = replace(
+                shared_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
+            )
+        return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trained=("style.",))
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.
