@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sottovoce_client import work
 from sottovoce_client.app import client_app
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.label import Label
+from sottovoce_client.ledger import Ledger
 from sottovoce_client.prepare import Prepared
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.federation import Federation
@@ -111,6 +113,18 @@ def _task_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Flower's engine sets before an app may make messages."""
     for name in ("_task_id", "_run_id", "_node_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_plug_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledgers' transactions do not wait for the disk either."""
+    opened = Ledger.__init__
+
+    def init(ledger: Ledger, *arguments: Any, **options: Any) -> None:
+        opened(ledger, *arguments, **options)
+        ledger._database.execute("PRAGMA synchronous = OFF")
+
+    monkeypatch.setattr(Ledger, "__init__", init)
 
 
 @pytest.fixture
