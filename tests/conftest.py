@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+from typing import Any
 
 import pytest
 
@@ -14,3 +15,18 @@ def no_plug_is_pulled():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)
         yield
+
+
+@pytest.fixture
+def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite has its own way to flush: where many rounds are run, ledgers' transactions do without, too."""
+    from sottovoce_client.ledger import Ledger
+
+    opened = Ledger.__init__
+
+    def init(ledger: Ledger, *arguments: Any, **options: Any) -> None:
+        opened(ledger, *arguments, **options)
+        ledger._database.execute("PRAGMA synchronous = OFF")
+
+    init.__kwdefaults__ = opened.__kwdefaults__
+    monkeypatch.setattr(Ledger, "__init__", init)

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from sottovoce_client import work
 from sottovoce_client.app import client_app
 from sottovoce_client.dataset import Sample, TrackDataset
 from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
 from sottovoce_client.prepare import Prepared
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.federation import Federation
@@ -116,15 +114,8 @@ def _task_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_plug_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledgers' transactions do not wait for the disk either."""
-    opened = Ledger.__init__
-
-    def init(ledger: Ledger, *arguments: Any, **options: Any) -> None:
-        opened(ledger, *arguments, **options)
-        ledger._database.execute("PRAGMA synchronous = OFF")
-
-    monkeypatch.setattr(Ledger, "__init__", init)
+def _quick_ledgers(ledgers_wait_for_no_disk: None) -> None:
+    """For all tests here."""
 
 
 @pytest.fixture
