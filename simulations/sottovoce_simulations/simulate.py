@@ -86,7 +86,7 @@ def simulate(
         experiment: what to run.
         out: folder for the results; an earlier simulation's results there are replaced when this one has ended well.
         watcher: is told of the progress.
-        cpus: cores to train on, or None for all.
+        cpus: cores to use, or None for all.
 
     Returns:
         The content of run.json: `configuration`, `figures`, `rounds`, `refusals`, `software`.
@@ -113,7 +113,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     features = cache / "features"
     federation = Federation.create(workplace / "labels", catalogues, features, experiment)
     with clock.timing("features"):
-        classes = _styles(federation, experiment, FeatureCache(features), watcher)
+        classes = _styles(federation, experiment, FeatureCache(features), watcher, cpus)
     config = experiment.training(classes, len(federation.homes))
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
@@ -159,14 +159,17 @@ def _train(
     return outcomes[0]
 
 
-def _styles(federation: Federation, experiment: Experiment, cache: FeatureCache, watcher: Watcher) -> tuple[str, ...]:
-    """Scan every catalogue, compute all features ahead of the run on all cores, and agree on the styles that occur."""
+def _styles(
+    federation: Federation, experiment: Experiment, cache: FeatureCache, watcher: Watcher, cpus: int | None
+) -> tuple[str, ...]:
+    """Scan every catalogue, compute all features ahead of the run, and agree on the styles that occur."""
     tracks: list[Track] = []
     for index, home in enumerate(federation.homes, start=1):
         watcher.stage(f"Scanning {home.name} ({index} of {len(federation.homes)})")
-        tracks.extend(usable_tracks(home, experiment.task, progress=watcher.advance))
+        tracks.extend(usable_tracks(home, experiment.task, workers=cpus, progress=watcher.advance))
     watcher.stage("Computing features")
-    cache.fill(tracks, registry.spec_of(experiment.task, experiment.family), progress=watcher.advance)
+    spec = registry.spec_of(experiment.task, experiment.family)
+    cache.fill(tracks, spec, workers=cpus, progress=watcher.advance)
     found = {track.style for track in tracks}
     if len(found) < 2:
         raise CatalogueError(

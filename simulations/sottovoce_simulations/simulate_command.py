@@ -57,6 +57,7 @@ def simulate(
         str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Of a sweep: simulations of each cell.")] = 3,
+    cpus: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.", show_default=False)] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for results; an interrupted sweep goes on in it. Default: runs/TIME-FAMILY."),
@@ -120,14 +121,14 @@ def simulate(
         wanted = Sweep.parse(sweep, noises, seeds, seed or 1)
         with console:
             console.stage("Simulating")
-            grid = run_sweep(experiment, wanted, folder, progress=console.advance)
+            grid = run_sweep(experiment, wanted, folder, cpus=cpus, progress=console.advance)
         if as_json:
             sys.stdout.write(json.dumps(grid, ensure_ascii=False) + "\n")
         else:
             console.show_sweep(grid, folder)
         return
     with console:
-        result = run(experiment, folder, watcher=console)
+        result = run(experiment, folder, watcher=console, cpus=cpus)
     if as_json:
         sys.stdout.write(json.dumps(result["figures"], ensure_ascii=False) + "\n")
     else:

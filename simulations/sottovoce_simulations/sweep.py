@@ -93,13 +93,16 @@ class _Cell:
     out: Path
 
 
-def sweep(base: Experiment, wanted: Sweep, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+def sweep(
+    base: Experiment, wanted: Sweep, out: Path, *, cpus: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Run what is not there yet, then write `sweep.json`, `sweep.csv` and `sweep.png` to `out`.
 
     Args:
         base: what is the same in all cells.
         wanted: what is not.
         out: folder for all results.
+        cpus: cores to use, and how many cells run at a time; None for all.
         progress: is told how many cells are done, of how many.
 
     Returns:
@@ -122,11 +125,11 @@ def sweep(base: Experiment, wanted: Sweep, out: Path, *, progress: Progress | No
     todo = [cell for cell in cells if not (cell.out / RUN_FILE).exists()]
     done = len(cells) - len(todo)
     if todo:  # the first one alone: it scans, and computes the features that all share
-        _run(todo[0])
+        simulate(todo[0].experiment, todo[0].out, cpus=cpus)
         if progress:
             progress(done + 1, len(cells))
         rest = None if progress is None else _shifted(progress, done + 1, len(cells))
-        in_parallel(_run, todo[1:], workers=None, progress=rest, chunk=1)
+        in_parallel(_run, todo[1:], workers=cpus, progress=rest, chunk=1)
     rows = _rows(cells, wanted)
     result: dict[str, Any] = {
         "axis": wanted.axis,

@@ -282,9 +282,9 @@ def test_a_closed_pipe_ends_quietly(release):
 def test_control_c_ends_it_with_a_word(release, music):
     """A command that is busy is interrupted as a person would do it."""
     command = [sys.executable, "-m", "sottovoce", "classify", *[str(music / "fugue/a.wav")] * 5_000]
-    running = subprocess.Popen(
-        [*command, "--release", str(release)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # the first line is not kept until there are many
+    command += ["--release", str(release)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=60)

@@ -4,6 +4,7 @@ import logging
 import random
 import shutil
 import stat
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -39,10 +40,42 @@ def test_one_copy_among_others_music_is_found(home, release, policy, split, stra
     assert (findings.samples, findings.copied) == (6, 1)
 
 
-def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copied):
+class Known(NamedTuple):
+    """Scores of what is no copy, which are the same for every kind of copy."""
+
+    scores: np.ndarray
+    tracks: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def once():
+    return {}
+
+
+@pytest.fixture
+def known(once, home, split, strangers):
+    """What bounds follow from: held-out tracks, tracks trained on (by other groups), and the strangers'."""
+    if not once:
+        store = SketchStore(home.cache)
+        store.fill((*split.train, *split.held_out))
+        known = [(sketched, group_of(track)) for track, sketched in store.load((*split.held_out, *split.train))]
+        known += [(sketch(resampled(audio, RATE)), "nobody's") for audio in strangers]
+        parts = [as_sample(sketched, random.Random(number)) for number, (sketched, _) in enumerate(known)]
+        groups = [group for some, (_, group) in zip(parts, known, strict=True) for _ in some]
+        compared = compared_with(home, split, [each for some in parts for each in some], groups)
+        once["known"] = Known(compared.scores, np.repeat(np.arange(len(parts)), [len(some) for some in parts]))
+    return once["known"]
+
+
+def compared_with(home, split, excerpts, groups):
+    compared = Closest(excerpts, groups)
+    for number, (track, sketched) in enumerate(SketchStore(home.cache).load(split.train)):
+        compared.look_at(number, sketched, group_of(track))
+    return compared
+
+
+def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
     """All 10 of each kind, and each is told to be of the track that it is of."""
-    store = SketchStore(home.cache)
-    store.fill((*split.train, *split.held_out))
     rng = np.random.default_rng(2)
     chosen = rng.choice(len(split.train), 10, replace=False)
     planted, of = [], []
@@ -50,23 +83,14 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, strangers, copie
         found = list(excerpts(sketch(resampled(copied(piece(split.train[index], rng)), RATE))))
         planted += found
         of += [number] * len(found)
-    known = [(sketched, group_of(track)) for track, sketched in store.load((*split.held_out, *split.train))]
-    known += [(sketch(resampled(audio, RATE)), "nobody's") for audio in strangers]
-    parts = [as_sample(sketched, random.Random(number)) for number, (sketched, _) in enumerate(known)]
-    groups = [group for some, (_, group) in zip(parts, known, strict=True) for _ in some]
-    compared = Closest([*planted, *(each for some in parts for each in some)], [*[None] * len(planted), *groups])
-    for number, (track, sketched) in enumerate(store.load(split.train)):
-        compared.look_at(number, sketched, group_of(track))
-    end = len(planted)
-    tracks = np.repeat(np.arange(len(parts)), [len(some) for some in parts])
-    tested = compared.scores[:, :end]
-    limits = bounds(compared.scores[:, end:], tracks, tested=tested, false_alarms=0.01)
-    exceeded = limits.exceeded(tested)
+    compared = compared_with(home, split, planted, [None] * len(planted))
+    limits = bounds(known.scores, known.tracks, tested=compared.scores, false_alarms=0.01)
+    exceeded = limits.exceeded(compared.scores)
     assert {of[number] for number in exceeded.nonzero()[0]} == set(range(10))
     for number in range(10):
-        own = [k for k in range(end) if of[k] == number]
+        own = [k for k in range(len(planted)) if of[k] == number]
         for test in TESTS:
-            assert compared.near[test, min(own, key=lambda k, test=test: tested[test, k])] == chosen[number]
+            assert compared.near[test, min(own, key=lambda k, test=test: compared.scores[test, k])] == chosen[number]
 
 
 def test_music_of_others_passes(home, release, policy, strangers, makes):

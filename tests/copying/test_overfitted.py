@@ -73,11 +73,12 @@ def family(monkeypatch):
     return module.FAMILY
 
 
-@pytest.fixture
-def small(tmp_path):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
     """Tracks so short that each is one segment."""
-    made = synthesise(tmp_path / "music", labels=1, tracks=56, seconds=(5, 6), seed=9, styles=EIGHT, skew=1000.0)
-    sheet = tmp_path / "music" / made.labels[0] / "catalogue.csv"
+    music = tmp_path_factory.mktemp("short") / "music"
+    made = synthesise(music, labels=1, tracks=56, seconds=(5, 6), seed=9, styles=EIGHT, skew=1000.0, workers=1)
+    sheet = music / made.labels[0] / "catalogue.csv"
     rows = list(csv.DictReader(sheet.open(newline="", encoding="utf-8")))
     with sheet.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
@@ -89,9 +90,9 @@ def small(tmp_path):
 
 @pytest.mark.parametrize("private", [False, True], ids=["without privacy", "at epsilon 8"])
 def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
-    family, small, home_of, publish, config, policy, tmp_path, private
+    family, small, home_of, publish, config, policy, private
 ):
-    home = home_of(small, cache=tmp_path / "own-cache")
+    home = home_of(small)
     config = config.changed(
         family="rote",
         classes=EIGHT,

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -288,9 +289,13 @@ def joined(tmp_path: Path, superlink: SuperLink, label_home: LabelHome, passphra
 
 
 @pytest.fixture
-def served(superlink: SuperLink, joined: Joined, tmp_path: Path) -> Callable[[bytes], dict]:
-    """Runs a bundle on the SuperLink, with one label that has joined; what its app was answered."""
-    replies = tmp_path / "replies.json"
+def served(superlink: SuperLink, joined: Joined, tmp_path: Path) -> Callable[..., Any]:
+    """Runs bundles on the SuperLink, with one label that has joined; what the app of each was answered.
+
+    Several are run at the same time. Of one, the answer; of several, a list of them.
+    """
+    replies = tmp_path / "replies"
+    replies.mkdir()
     paths = [SERVED, *(ROOT / side for side in ("shared", "client", "server", "simulations"))]
     superlink.environment = {"PYTHONPATH": ":".join(map(str, paths)), "TEST_REPLIES": str(replies)}
     superlink.start()
@@ -298,11 +303,12 @@ def served(superlink: SuperLink, joined: Joined, tmp_path: Path) -> Callable[[by
     joined.start()
     wait_until(lambda: joined.said("SuperNode ID"), 60, "the label is connected")
 
-    def run(bundle: bytes) -> dict:
-        replies.unlink(missing_ok=True)
-        superlink.run(bundle)
-        wait_until(replies.exists, 90, "the run ends")
-        return json.loads(replies.read_text())
+    def run(*bundles: bytes) -> Any:
+        files = [replies / f"{superlink.run(bundle)}.json" for bundle in bundles]
+        for file in files:
+            wait_until(file.exists, 90, "the run ends")
+        answers = [json.loads(file.read_text()) for file in files]
+        return answers if len(answers) > 1 else answers[0]
 
     return run
 

@@ -38,6 +38,11 @@ from sottovoce_simulations.partition import Scheme
 CLASSES = ("blues", "chorale", "techno")
 
 
+@pytest.fixture(autouse=True)
+def _quick_ledgers(ledgers_wait_for_no_disk: None) -> None:
+    """For all tests here."""
+
+
 @cache
 def _prepared(number: int) -> Prepared:
     def dataset(tracks: int, seed: int) -> TrackDataset:

@@ -113,6 +113,11 @@ def _task_identity(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
+@pytest.fixture(autouse=True)
+def _quick_ledgers(ledgers_wait_for_no_disk: None) -> None:
+    """For all tests here."""
+
+
 @pytest.fixture
 def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
     """Five labels with homes, policies and ledgers; their data are made up instead of extracted."""

@@ -16,21 +16,10 @@ pytestmark = pytest.mark.slow
         ("rnn", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
     ],
 )
-def test_labels_train_an_editor(sottovoce, small_catalogues, tmp_path, family, options):
+def test_labels_train_an_editor(sottovoce, here, small_catalogues, tmp_path, family, options):
     out = tmp_path / "run"
-    arguments = (
-        "--catalogues",
-        small_catalogues,
-        "--task",
-        "editor",
-        "--family",
-        family,
-        "--rounds",
-        "1",
-        "--out",
-        out,
-    )
-    done = sottovoce("simulate", *arguments, "--json", *options)
+    chosen = ("--catalogues", small_catalogues, "--task", "editor", "--family", family, *options)
+    done = sottovoce("simulate", *chosen, "--rounds", 1, "--cpus", 1, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["tracks"] > 0
@@ -42,11 +31,11 @@ def test_labels_train_an_editor(sottovoce, small_catalogues, tmp_path, family, o
     assert (out / "report.html").read_text().count("accuracy") == 0
     manifest = json.loads((out / "release" / "manifest.json").read_text())
     assert (manifest["task"], manifest["family"]) == ("editor", family)
-    told = sottovoce("release", "verify", out / "release")
-    assert told.returncode == 0, told.stderr
+    told = here("release", "verify", out / "release")
+    assert told.exit_code == 0, told.output
 
 
-def test_only_tracks_whose_consent_allows_it_take_part(sottovoce, small_catalogues, tmp_path):
+def test_only_tracks_whose_consent_allows_it_take_part(here, small_catalogues, tmp_path):
     """Labels none of whose tracks may serve editors have nothing to train on."""
     chosen = tmp_path / "chosen"
     shutil.copytree(small_catalogues, chosen)
@@ -58,7 +47,7 @@ def test_only_tracks_whose_consent_allows_it_take_part(sottovoce, small_catalogu
             writer.writeheader()
             writer.writerows({**row, "consent": "style; generator"} for row in rows)
     common = ("--catalogues", chosen, "--rounds", "1", "--no-dp", "--out", tmp_path / "run", "--json")
-    refused = sottovoce("simulate", "--task", "editor", "--family", "rnn", *common)
-    assert refused.returncode != 0
+    refused = here("simulate", "--task", "editor", "--family", "rnn", *common)
+    assert refused.exit_code != 0
     assert "Traceback" not in refused.stderr
-    assert "50 without consent" in refused.stderr
+    assert f"{len(rows)} without consent" in refused.stderr

@@ -17,23 +17,19 @@ from sottovoce_client.ledger import Ledger
 from sottovoce_simulations.synthesis import synthesise
 
 pytestmark = pytest.mark.slow
-LABELS, TRACKS = 4, 40
-
-
-def sottovoce(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+LABELS, TRACKS = 4, 30
 
 
 @pytest.fixture(scope="module")
 def catalogues(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("music") / "catalogues"
-    synthesise(folder, labels=LABELS, tracks=TRACKS, seconds=(8, 8))
+    synthesise(folder, labels=LABELS, tracks=TRACKS, seconds=(6, 6), workers=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def finished(catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def finished(sottovoce, catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    """Of three rounds on all cores; the other simulations here leave one to the tests beside them."""
     out = tmp_path_factory.mktemp("results") / "run"
     done = sottovoce("simulate", "--catalogues", catalogues, "--rounds", "3", "--delta", "1e-3", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
@@ -89,19 +85,19 @@ def test_the_labels_homes_are_their_owners_alone(finished):
         assert not [file for file in (home / "runs").iterdir() if file.suffix == ".json"], "a run's key was kept"
 
 
-def test_the_release_verifies_and_classifies(finished, catalogues):
+def test_the_release_verifies_and_classifies(finished, catalogues, sottovoce, here):
     _, out = finished
-    assert sottovoce("release", "verify", out / "release").returncode == 0
+    assert here("release", "verify", out / "release").exit_code == 0
     track = next(catalogues.glob("label-*/*/*/*.flac"))
     done = sottovoce("classify", track, "--release", out / "release", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
 
 
-def test_labels_that_vanish_do_not_stop_a_run(catalogues, tmp_path):
+def test_labels_that_vanish_do_not_stop_a_run(sottovoce, catalogues, tmp_path):
     done = sottovoce(
         "simulate", "--catalogues", catalogues, "--rounds", "4", "--delta", "1e-3", "--drop-out", "0.3", "--seed", "5",
-        "--balance", "sampling", "--ring-bits", "16", "--out", tmp_path / "run", "--json",
+        "--balance", "sampling", "--ring-bits", "16", "--cpus", "1", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -110,11 +106,11 @@ def test_labels_that_vanish_do_not_stop_a_run(catalogues, tmp_path):
     assert max(figures["epsilon"].values()) <= 8.0
 
 
-def test_a_pool_is_split(tmp_path):
-    synthesise(tmp_path / "made", labels=2, tracks=90, seconds=(8, 8))
+def test_a_pool_is_split(sottovoce, tmp_path):
+    synthesise(tmp_path / "made", labels=1, tracks=75, seconds=(5, 5), workers=1)
     done = sottovoce(
         "simulate", "--catalogues", tmp_path / "made" / "label-01", "--clients", "3", "--partition", "iid",
-        "--rounds", "1", "--no-dp", "--out", tmp_path / "run", "--json",
+        "--rounds", "1", "--no-dp", "--cpus", "1", "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -124,10 +120,10 @@ def test_a_pool_is_split(tmp_path):
     assert privacy["noise"] == "none"
 
 
-def test_labels_with_too_little_say_so(catalogues, tmp_path):
+def test_labels_with_too_little_say_so(sottovoce, catalogues, tmp_path):
     done = sottovoce(
-        "simulate", "--catalogues", catalogues / "label-01", "--clients", "3", "--unit", "artist", "--out",
-        tmp_path / "run",
+        "simulate", "--catalogues", catalogues / "label-01", "--clients", "3", "--unit", "artist", "--cpus", "1",
+        "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 5
     assert "Only 0 labels take part, and the agreement needs 3" in done.stderr
@@ -135,7 +131,7 @@ def test_labels_with_too_little_say_so(catalogues, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_killed_simulation_leaves_nothing_half_written(catalogues, tmp_path):
+def test_a_killed_simulation_leaves_nothing_half_written(sottovoce, catalogues, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "sottovoce", "simulate", "--catalogues", str(catalogues), "--out", str(out)]
     process = subprocess.Popen(
@@ -148,7 +144,8 @@ def test_a_killed_simulation_leaves_nothing_half_written(catalogues, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
-    done = sottovoce("simulate", "--catalogues", catalogues, "--rounds", "1", "--delta", "1e-3", "--out", out, "--json")
+    chosen = ("--catalogues", catalogues, "--rounds", "1", "--delta", "1e-3", "--cpus", "1")
+    done = sottovoce("simulate", *chosen, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
@@ -169,8 +166,9 @@ def test_ctrl_c_ends_it_cleanly(catalogues, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_epsilon_that_no_noise_keeps_is_an_error_with_a_word(catalogues, tmp_path):
-    done = sottovoce("simulate", "--catalogues", catalogues, "--delta", "0.5", "--out", tmp_path / "run")
+def test_an_epsilon_that_no_noise_keeps_is_an_error_with_a_word(sottovoce, catalogues, tmp_path):
+    chosen = ("--catalogues", catalogues, "--delta", "0.5", "--cpus", "1")
+    done = sottovoce("simulate", *chosen, "--out", tmp_path / "run")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "declined" in done.stderr

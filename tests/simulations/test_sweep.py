@@ -94,3 +94,22 @@ def test_what_cannot_be_swept_is_said(text, message):
 def test_an_interval_is_students():
     assert interval(np.array([0.5])) is None
     assert interval(np.array([0.4, 0.5, 0.6])) == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+
+
+def test_no_more_cores_are_used_than_are_given(base, ran, tmp_path, monkeypatch):
+    pools, cores = [], []
+    simulate, in_parallel = sweep_module.simulate, sweep_module.in_parallel
+
+    def noted(experiment, out, *, cpus):
+        cores.append(cpus)
+        simulate(experiment, out, cpus=cpus)
+
+    def parallel(job, tasks, *, workers, **options):
+        pools.append(workers)
+        in_parallel(job, tasks)
+
+    monkeypatch.setattr(sweep_module, "simulate", noted)
+    monkeypatch.setattr(sweep_module, "in_parallel", parallel)
+    sweep(base, Sweep.parse("epsilon=1,8", (Trust.SHARED,), 2, 1), tmp_path / "out", cpus=3)
+    assert pools == [3]
+    assert cores == [3, 1, 1, 1]

@@ -23,7 +23,7 @@ def main(grid, context):
         {"error": reply.error.reason, "code": reply.error.code} if reply.has_error() else {"error": None}
         for reply in grid.send_and_receive(messages, timeout=60)
     ]
-    file = Path(os.environ["TEST_REPLIES"])
+    file = Path(os.environ["TEST_REPLIES"]) / f"{context.run_id}.json"
     aside = file.with_suffix(".part")
     aside.write_text(json.dumps({"nodes": len(nodes), "replies": replies}))
     aside.replace(file)

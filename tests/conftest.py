@@ -1,0 +1,32 @@
+"""What holds for all tests."""
+
+import os
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_plug_is_pulled():
+    """What is flushed need not reach the disk: a killed process loses nothing of it, only a dead machine would.
+
+    That it is flushed, and before what, is seen in `federation/test_state.py` and `privacy/test_ledger.py`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)
+        yield
+
+
+@pytest.fixture
+def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite has its own way to flush: where many rounds are run, ledgers' transactions do without, too."""
+    from sottovoce_client.ledger import Ledger
+
+    opened = Ledger.__init__
+
+    def init(ledger: Ledger, *arguments: Any, **options: Any) -> None:
+        opened(ledger, *arguments, **options)
+        ledger._database.execute("PRAGMA synchronous = OFF")
+
+    init.__kwdefaults__ = opened.__kwdefaults__
+    monkeypatch.setattr(Ledger, "__init__", init)
