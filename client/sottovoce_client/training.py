@@ -1,11 +1,13 @@
 """What a label does in a round: a few steps of DP-SGD (Abadi et al., CCS 2016) on its own tracks."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
@@ -16,6 +18,8 @@ from sottovoce.training import TrainingConfig
 from sottovoce_client.dataset import TrackDataset
 from sottovoce_client.gradients import UnitGradients
 from sottovoce_client.sampling import UnitSampler, loss_weights, unit_rates
+
+PLAIN: dict[str, Any] = {"weight_decay": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
 
 
 def train(
@@ -68,19 +72,20 @@ def local_update(
         ConfigurationError: the parameters do not fit the model.
     """
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
-    wanted, moved = list(flat.trainable(model).values()), flat.chosen(flat.shapes(model), config.trained)
+    wanted: list[Tensor] = list(flat.trainable(model).values())
+    moved = flat.chosen(flat.shapes(model), config.trained)
     gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None, config.trained)
     sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
     weights = torch.from_numpy(loss_weights(config, plan, histogram))
-    optimizer = torch.optim.SGD(wanted, lr=config.learning_rate, momentum=config.momentum)
+    velocities: list[Tensor | None] = [None] * len(wanted)
     for _ in range(config.local_steps):
         total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
         if plan:
             total[gradients.private] += randomness.gaussian((int(gradients.private.sum()),), plan.noise_std)
         parts = torch.split(total / config.batch_size, [value.numel() for value in wanted])
-        for value, gradient in zip(wanted, parts, strict=True):
-            value.grad = gradient.view_as(value)
-        optimizer.step()
+        step = [part.view_as(value) for value, part in zip(wanted, parts, strict=True)]
+        with torch.no_grad():  # as a function: making an `SGD` loads torch's compiler, for each message anew
+            sgd(wanted, step, velocities, lr=config.learning_rate, momentum=config.momentum, **PLAIN)
         family.after_step(model, randomness)
     for value in wanted:
         value.requires_grad_(True)

@@ -108,6 +108,17 @@ def test_the_sum_is_divided_by_the_configured_batch(unaugmented, spec, dataset_o
     assert np.allclose(small, 10 * large, atol=1e-5)
 
 
+def test_a_step_knows_nothing_of_the_gradient_before(unaugmented, spec, dataset_of, config_of):
+    """Without privacy and momentum, two steps on the same full batch are one step and another."""
+    family, dataset = unaugmented, dataset_of(unaugmented, [1] * 5)
+    config = config_of(family, private=False, momentum=0.0, batch_size=5, local_steps=1)
+    vector = start(family, spec)
+    first = train(family, vector, dataset, config, None, sim())
+    second = train(family, vector + first, dataset, config, None, sim())
+    both = train(family, vector, dataset, config.changed(local_steps=2), None, sim())
+    assert np.linalg.norm(both - (first + second)) < 1e-4 * np.linalg.norm(second)
+
+
 def test_a_simulation_can_be_repeated_and_a_real_run_cannot(family, spec, dataset_of, config_of):
     config = config_of(family)
     plan, dataset, vector = plan_for(config, 5), dataset_of(family, LAST), start(family, spec)
