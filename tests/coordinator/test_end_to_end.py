@@ -151,7 +151,7 @@ def federation(processes: Processes, tmp_path: Path) -> tuple[Path, int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes.run("synthesise", tmp_path / "music", "--labels", len(LABELS), "--tracks", 60, "--seconds", 4, "--json")
+    processes.run("synthesise", tmp_path / "music", "--labels", len(LABELS), "--tracks", 45, "--seconds", 4, "--json")
     processes.run("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", tmp_path / "server")
 
     def make(name: str, catalogue: Path) -> None:
