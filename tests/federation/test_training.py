@@ -10,6 +10,7 @@ from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
 from sottovoce.protocol.participant import Participant
+from sottovoce.refusals import RefusalReason
 from sottovoce.training import Balance, Unit
 from sottovoce.wire import Action
 from sottovoce_client import work
@@ -109,6 +110,19 @@ def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, co
     outcome = train(grid, agreement, config)
     assert outcome.history.refusals == {"label-1": "rounds"}
     assert len(outcome.history.promises) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"trained": ("nothing",)}, RefusalReason.CONFIGURATION),
+        ({"feature_spec": "0" * 64}, RefusalReason.CONFIGURATION),
+        ({"family": "transformer"}, RefusalReason.FAMILY),
+        ({"trained": ("linear.",)}, None),
+    ],
+)
+def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, changes, reason):
+    assert work.objection(config.changed(**changes), agreement, labels[0].policy) is reason
 
 
 @pytest.mark.parametrize("weaker", [{"epsilon": 8.5}, {"delta": 2e-5}, {"delta": 1.0}])
