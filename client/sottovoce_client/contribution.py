@@ -68,7 +68,6 @@ def units_sum(
         total = grid.integers(shortened.reshape(1, -1), signs, randomness)
         return grid.cut(_with_count(total, grid, np.array([norm], np.float32), clip))
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
-    moved = flat.chosen(flat.shapes(model), config.trained)
     gradients = UnitGradients(family, model, clip, config.trained)
     sampler = UnitSampler.of(dataset, _rates(dataset, config, plan, round_number, histogram))
     weights = torch.from_numpy(loss_weights(config, plan, histogram))
@@ -76,7 +75,7 @@ def units_sum(
     total, norms = np.zeros(grid.parameters, np.int64), [np.empty(0, np.float32)]
     for batch in batches(gradients, dataset, sampler.draw(randomness), config.segments_per_track, randomness):
         rows, lengths = gradients.rows(batch, weights[batch.targets], generator)
-        total += grid.integers((rows / clip).numpy()[:, moved], signs, randomness)
+        total += grid.integers((rows / clip).numpy(), signs, randomness)
         norms.append(lengths.numpy())
     return grid.cut(_with_count(total, grid, np.concatenate(norms), clip))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sottovoce.errors import ConfigurationError, Diverged
 from sottovoce.models.base import Batch, Family
-from sottovoce.models.parameters import trainable
+from sottovoce.models.parameters import limit, trainable
 
 MEMORY = 64 << 20
 """Bytes that per-segment gradients may take at once."""
@@ -30,20 +30,23 @@ class UnitGradients:
         family: whose loss is taken.
         model: whose private parameters the gradients are for; hooks stay on it.
         clip: L2 bound on one unit's gradient, or None to leave it as it is.
-        trained: beginnings of the names of the parameters that are moved, as `TrainingConfig.trained`; gradients of
-            the others are not computed any more.
+        trained: beginnings of the names of the parameters that are moved, as `TrainingConfig.trained`; the others are
+            trainable no more.
+
+    Raises:
+        ConfigurationError: no parameter's name begins so.
     """
 
     def __init__(self, family: Family, model: nn.Module, clip: float | None, trained: Sequence[str] = ()) -> None:
         self._family = family
         self._model = model.train()
-        named = trainable(model)
-        moved = {name for name in named if not trained or name.startswith(tuple(trained))}
-        private = {name: value for name, value in family.private_parameters(self._model).items() if name in moved}
-        self._kept = torch.cat([torch.full((value.numel(),), name in private) for name, value in named.items()])
+        self.moved = limit(model, trained)
+        """Which of the model's flat vector are moved, bool, as long as that was: what is `P` here is those alone."""
+        private = family.private_parameters(self._model)
+        self._kept = torch.cat(
+            [torch.full((value.numel(),), name in private) for name, value in trainable(model).items()]
+        )
         self._parameters = list(private.values())
-        for name in named.keys() - moved:
-            named[name].requires_grad_(False)
         self._clip = clip
         if clip is not None:
             GradSampleHooks(model, loss_reduction="sum")
@@ -60,7 +63,7 @@ class UnitGradients:
 
     def units_at_once(self, segments: int) -> int:
         """Units of so many segments whose gradients fit in `MEMORY`, at least 1."""
-        return max(1, MEMORY // (4 * segments * self.size))
+        return max(1, MEMORY // (4 * segments * self.moved.size))
 
     def sum(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
         """The summed (and clipped) gradients of a batch's units, `[P]` in the order of the flat vector.

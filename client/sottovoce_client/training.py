@@ -72,11 +72,10 @@ def local_update(
         ConfigurationError: the parameters do not fit the model.
     """
     model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
-    wanted: list[Tensor] = list(flat.trainable(model).values())
-    moved = flat.chosen(flat.shapes(model), config.trained)
     gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None, config.trained)
     sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
     weights = torch.from_numpy(loss_weights(config, plan, histogram))
+    wanted: list[Tensor] = list(flat.trainable(model).values())
     velocities: list[Tensor | None] = [None] * len(wanted)
     for _ in range(config.local_steps):
         total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
@@ -87,9 +86,7 @@ def local_update(
         with torch.no_grad():  # as a function: making an `SGD` loads torch's compiler, for each message anew
             sgd(wanted, step, velocities, lr=config.learning_rate, momentum=config.momentum, **PLAIN)
         family.after_step(model, randomness)
-    for value in wanted:
-        value.requires_grad_(True)
-    update = (flat.flatten(model) - parameters)[moved]
+    update = flat.flatten(model) - parameters[gradients.moved]
     if not np.isfinite(update).all():
         raise Diverged("The trained parameters are not finite.", hint="Lower the learning rate.")
     return update

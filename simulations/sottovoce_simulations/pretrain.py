@@ -122,10 +122,10 @@ def pretrain(
     model = parameters.model_of(family, spec, len(styles), first).train()
     _hasten(model)
     named = family.private_parameters(model)
-    private = [value for name, value in named.items() if not name.startswith(tuple(silent))]
-    for name, value in named.items():
-        if name.startswith(tuple(silent)):
-            torch.nn.init.zeros_(value)
+    zero = parameters.beginning(named, silent)
+    for name in zero:
+        torch.nn.init.zeros_(named[name])
+    private = [value for name, value in named.items() if name not in zero]
     optimizer = torch.optim.Adam(private, betas=(0.9, 0.98))
     generator = torch.Generator().manual_seed(0)
     learned, unseen = (tracks % HELD_OUT != 0).nonzero()[:, 0], (tracks % HELD_OUT == 0).nonzero()[:, 0]

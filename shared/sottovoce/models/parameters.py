@@ -5,7 +5,7 @@ a release carries and from nothing else. Models have no other state that trainin
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -60,17 +60,43 @@ def load(model: nn.Module, vector: NDArray[np.float32]) -> None:
             value.copy_(part.view_as(value))
 
 
+def beginning(names: Iterable[str], beginnings: Sequence[str]) -> set[str]:
+    """The names that begin so.
+
+    Raises:
+        ConfigurationError: none begins as one of them does.
+    """
+    found = {start: {name for name in names if name.startswith(start)} for start in beginnings}
+    for start, some in found.items():
+        if not some:
+            raise ConfigurationError(f"The model has no parameter whose name begins with '{start}'.")
+    return set().union(*found.values())
+
+
+def limit(model: nn.Module, beginnings: Sequence[str]) -> NDArray[np.bool_]:
+    """Leave only parameters trainable whose names begin so, all where none is named; `chosen` of those that were.
+
+    Raises:
+        ConfigurationError: no name begins as one of them does.
+    """
+    found, named = chosen(shapes(model), beginnings), trainable(model)
+    for name in named.keys() - _wanted(named, beginnings):
+        named[name].requires_grad_(False)
+    return found
+
+
 def chosen(shapes: Mapping[str, tuple[int, ...]], beginnings: Sequence[str]) -> NDArray[np.bool_]:
     """Which numbers of the flat vector are of parameters whose names begin so, bool `[P]`; all where none is named.
 
     Raises:
         ConfigurationError: no name begins as one of them does.
     """
-    for beginning in beginnings:
-        if not any(name.startswith(beginning) for name in shapes):
-            raise ConfigurationError(f"The model has no parameter whose name begins with '{beginning}'.")
-    wanted = [not beginnings or name.startswith(tuple(beginnings)) for name in shapes]
-    return np.repeat(np.array(wanted, bool), [math.prod(shape) for shape in shapes.values()])
+    wanted = _wanted(shapes, beginnings)
+    return np.repeat([name in wanted for name in shapes], [math.prod(shape) for shape in shapes.values()])
+
+
+def _wanted(names: Iterable[str], beginnings: Sequence[str]) -> set[str]:
+    return beginning(names, beginnings) if beginnings else set(names)
 
 
 def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:

@@ -278,12 +278,13 @@ class Rnn(Generator):
 
     def started(self, *, private: bool, shared: bool = False) -> Recipe:
         """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
-        recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
         if shared:
             # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
             recipe = replace(
                 shared_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
             )
+        else:
+            recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
         return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trained=("style.",))
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
