@@ -1,4 +1,4 @@
-"""How well gaps are mended and noise is taken off on unseen tracks, by editors, by classical methods, and how fast.
+"""How well gaps are mended, noise is taken off and tracks are gone on with, on unseen tracks, and how fast.
 
 Editors: as trained by `sottovoce simulate` over five labels of synthetic tracks (without privacy, and at ε = 8), from
 the public start where one is shipped. Tracks: synthetic ones of another seed, and, where `SOTTOVOCE_REPERTOIRE` names
@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,8 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.repair import CLASSICAL, CONSTANTS, QUIET, SPEC, Samples, Track, mel, repair_figures, snr, unseen
+from benchmarks.repair import (
+    CLASSICAL,
+    CONSTANTS,
+    QUIET,
+    SPEC,
+    Samples,
+    Track,
+    mel,
+    repair_figures,
+    snr,
+    tracks_of,
+    unseen,
+)
 from sottovoce.editing.analysis import Analysis
+from sottovoce.editing.extend import Extend, held
 from sottovoce.editing.learned import LearnedRepairer
 from sottovoce.editing.repairer import Repairer
 from sottovoce.editing.spectral import Denoise
@@ -43,6 +56,10 @@ TRAINING_SEED = 2026
 FAMILIES = ("rnn", "cnn")
 NOISES = (0.0, 5.0, 10.0)
 STEPS, BATCH = 3, 32
+EXTENDED: Mapping[str, Any] = {"labels": 1, "tracks": 12, "seconds": (30.0, 30.0), "seed": 2027}
+"""Synthetic tracks that end anew: longer than those of gaps, as tracks are."""
+ENDING_SECONDS = 4.0
+"""Of each, that are taken off and gone on with."""
 
 
 def run() -> dict[str, Any]:
@@ -59,6 +76,7 @@ def run() -> dict[str, Any]:
                 "repair": repair_figures(repairers(releases), tracks),
                 "denoise": denoise_figures({key: Denoise(release) for key, (release, _) in releases.items()}, tracks),
             }
+        figures["extension"] = extension_figures(public("rnn"), endings(folder))
         return figures | {"speed": {family: steps_a_second(family) for family in FAMILIES}}
 
 
@@ -162,6 +180,68 @@ def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: 
         }
         for snr, by in found.items()
     }
+
+
+def endings(folder: Path) -> dict[str, list[Track]]:
+    """Tracks to be gone on with, by where they come from."""
+    place = folder / "endings"
+    if not place.is_dir():
+        synthesise(place, **EXTENDED)
+    found = {"synthetic": tracks_of(sorted(place.rglob("*.flac")))}
+    if scores := unseen(folder).get("rendered scores"):
+        found["rendered scores"] = [scores[each] for each in np.random.default_rng(0).permutation(len(scores))[:UNSEEN]]
+    return found
+
+
+def extension_figures(release: Release, tracks: Mapping[str, Sequence[Track]]) -> dict[str, Any]:
+    """What is made after a track without its end, beside that end: means over the tracks.
+
+    `level_db`: how far its level is from the end's. `colour_db`: the same of each band's mean level, the root of the
+    mean square. `onsets`: how much louder bands become from frame to frame, over the end's. *held*: what sounds at
+    last, on and on (the way before). *elsewhere*: another part of the same track, as real as music can be.
+    """
+    found: dict[str, dict[str, list[list[float]]]] = {}
+    for name, several in tracks.items():
+        for track in several:
+            count = round(ENDING_SECONDS * track.rate)
+            heard, end = track.audio[:-count], track.audio[-count:]
+            if np.sqrt(np.mean(np.square(end))) < QUIET:
+                continue
+            begun = time.process_time()
+            made = _first(Extend(release, ENDING_SECONDS).continued(heard, track.rate), count)
+            spent = (time.process_time() - begun) / ENDING_SECONDS
+            ways = {
+                "as shipped": made,
+                "held": _first(held(heard, track.rate, LearnedRepairer(release)), count),
+                "elsewhere": heard[:count],
+            }
+            for way, audio in ways.items():
+                found.setdefault(name, {}).setdefault(way, []).append([*_beside(audio, end, track.rate), spent])
+    names = ("level_db", "colour_db", "onsets", "seconds_a_second_as_shipped")
+    return {
+        name: {
+            way: dict(zip(names, np.mean(values, axis=0).round(3).tolist(), strict=True)) | {"tracks": len(values)}
+            for way, values in ways.items()
+        }
+        for name, ways in found.items()
+    }
+
+
+def _first(blocks: Iterator[Samples], count: int) -> Samples:
+    found, length = [], 0
+    while length < count:
+        found.append(next(blocks))
+        length += len(found[-1])
+    return np.concatenate(found)[:count]
+
+
+def _beside(made: Samples, real: Samples, rate: int) -> tuple[float, float, float]:
+    analysis = Analysis(SPEC, CONSTANTS, rate)
+    one, other = (20 * torch.log10(mel(audio, analysis) + FLOOR) for audio in (made, real))
+    power = [float(np.mean(np.square(audio))) + 1e-12 for audio in (made, real)]
+    colour = (one - other).mean(dim=-1).square().mean().sqrt()
+    onsets = [values.diff(dim=-1).clamp(min=0).mean() for values in (one, other)]
+    return abs(10 * float(np.log10(power[0] / power[1]))), float(colour), float(onsets[0] / onsets[1])
 
 
 def _any(effects: dict[str, Denoise]) -> Release:

@@ -115,7 +115,7 @@ class _Seams:
             start = place + self._middle
             before = self._pending[start - self._place :][: self._fade]
             near = window[self._middle - self._search : self._middle + self._search + self._fade]
-            shift = _best(before, near) - self._search
+            shift = best_fit(before, near) - self._search
             rise = np.linspace(0, 1, self._fade)[:, None]
             after = window[self._middle + shift :]
             joined = before * (1 - rise) + after[: self._fade] * rise
@@ -134,7 +134,7 @@ class _Seams:
         return np.pad(left[:frames], ((0, max(0, frames - len(left))), (0, 0)))
 
 
-def _best(before: Block, near: Block) -> int:
+def best_fit(before: Block, near: Block) -> int:
     """Where in `near` the waveform of `before` fits best."""
     from scipy.signal import correlate
 
