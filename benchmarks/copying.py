@@ -28,7 +28,7 @@ from sottovoce_client.copying.audit import MOST_TRACKS, as_sample
 from sottovoce_client.copying.calibrate import bounds
 from sottovoce_client.copying.compare import Closest, closest
 from sottovoce_client.copying.excerpt import Excerpt, excerpts
-from sottovoce_client.copying.sketch import resampled, sketch, sketch_file
+from sottovoce_client.copying.sketch import heard, sketch, sketch_file
 from sottovoce_simulations.synthesis.catalogues import synthesise
 
 RATE = 22_050
@@ -158,7 +158,7 @@ def planted_copy(
     level = float(np.sqrt(np.mean(copy**2)))
     before = int(rng.integers(0, around + 1))
     noise = [level * rng.standard_normal(size).astype(np.float32) for size in (before, around - before)]
-    return list(excerpts(sketch(resampled(np.concatenate([noise[0], copy, noise[1]]), RATE))))
+    return list(excerpts(sketch(heard(np.concatenate([noise[0], copy, noise[1]]), RATE))))
 
 
 def speed(root: Path) -> dict[str, object]:

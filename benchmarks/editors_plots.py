@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.editors import Interpolated, public
+from benchmarks.editors import ENDING_SECONDS, Interpolated, public
 from benchmarks.repair import CONSTANTS, SPEC, Samples, Track, tracks_of
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.extend import Extend
@@ -20,6 +20,7 @@ from sottovoce.editing.spectral import Denoise
 from sottovoce.release.load import Release, load
 
 GAP_AT, GAP_SECONDS, SNR = 4.0, 0.2, 5.0
+SEEN_SECONDS = 10.0
 LOWEST_DB, HIGHEST_DB = -80.0, 0.0
 
 
@@ -78,14 +79,16 @@ def denoised(out: Path, track: Track, release: Release) -> None:
 
 
 def extended(out: Path, track: Track, release: Release) -> None:
-    """Three seconds after the first five."""
-    heard = track.audio[: 5 * track.rate]
-    found = np.concatenate(list(Extend(release, 3).process(iter([heard]), track.rate)))
+    """A track without its last seconds, gone on with for as long."""
+    heard = track.audio[: -round(ENDING_SECONDS * track.rate)]
+    found = np.concatenate(list(Extend(release, ENDING_SECONDS).process(iter([heard]), track.rate)))
+    end, seen = len(heard) / track.rate, max(0, len(track.audio) - round(SEEN_SECONDS * track.rate))
     draw(
         out / "extend.png",
         track.rate,
-        {"as it was": track.audio[: 8 * track.rate], "extended after 5 s": found},
-        (5.0,),
+        {"as it was": track.audio[seen:], f"extended after {end:.0f} s": found[seen:]},
+        (end,),
+        seen / track.rate,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sottovoce.audio import AUDIO
 from sottovoce.provenance.watermark.detect import find
 from sottovoce.provenance.watermark.embed import embed_clearly
 from sottovoce.provenance.watermark.frames import resampled, spectra
@@ -115,9 +116,7 @@ def made() -> list[Audio]:
     with tempfile.TemporaryDirectory() as folder:
         synthesise(Path(folder) / "music", labels=1, tracks=TRACKS, seconds=(SECONDS, SECONDS), seed=SEED)
         found = []
-        for path in sorted(
-            path for path in Path(folder).rglob("*") if path.suffix in {".wav", ".flac", ".ogg", ".mp3"}
-        ):
+        for path in sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO):
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
             found.append(resampled(samples.T.astype(np.float64), rate, RATE).astype(np.float32))
     return found

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchaudio.transforms import Resample
 
+AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+"""How names of files end that can be decoded, in lower case."""
+
 SILENCE_DBFS = -80.0
 """RMS level below which a track holds nothing to learn from."""
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sottovoce.audio import AUDIO
 from sottovoce.errors import ConfigurationError, UserError
-from sottovoce_client.catalogue.walk import AUDIO
 from sottovoce_simulations import scores
 from sottovoce_simulations.made import Progress, already_made, check_space, in_parallel, making
 from sottovoce_simulations.soundfont import Stroke, play

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sottovoce.audio import Unusable
+from sottovoce.audio import AUDIO, Unusable
 from sottovoce_client.catalogue.tracks import Rejected
 
-AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".alac", ".ape", ".m4a", ".mp4", ".wma", ".wv"})
 
 

@@ -10,7 +10,7 @@ from sottovoce.errors import ReleaseError
 from sottovoce.generate import generate
 from sottovoce.release.load import Release
 from sottovoce_client.cache import Progress
-from sottovoce_client.copying.sketch import Sketch, resampled, sketch
+from sottovoce_client.copying.sketch import Sketch, heard, sketch
 
 SECONDS = 10.0
 TEMPERATURES = (1.0, 0.7, 0.4)
@@ -47,5 +47,5 @@ def samples(release: Release, each: int, progress: Progress) -> Iterator[tuple[S
         audio = generate(release, style, SECONDS, seed=sample.seed, temperature=temperature)
         if not np.isfinite(audio).all():
             raise ReleaseError("The release makes numbers that are no sound.")
-        yield sample, sketch(resampled(audio, release.manifest.features.sample_rate))
+        yield sample, sketch(heard(audio, release.manifest.features.sample_rate))
         progress(number + 1, total)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from sottovoce.audio import read
+from sottovoce.audio import read, resampled
 
 VERSION = 1
 """Of this code; raised whenever the same audio would give another sketch."""
@@ -72,12 +72,9 @@ def sketch(audio: Tensor) -> Sketch:
         return Sketch(times, bands, _chroma(levels))
 
 
-def resampled(audio: NDArray[np.floating], rate: int) -> Tensor:
+def heard(audio: NDArray[np.floating], rate: int) -> Tensor:
     """Samples of any rate as `sketch` wants them."""
-    from torchaudio.functional import resample
-
-    found: Tensor = resample(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), rate, RATE)
-    return found
+    return resampled(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), rate, RATE)
 
 
 def _standing_out(audio: Tensor) -> Tensor:

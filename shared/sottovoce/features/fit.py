@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.audio import AUDIO
 from sottovoce.errors import AudioError, CatalogueError
 from sottovoce.features.extract import Features, default_spec, extract_file, summary_names
 from sottovoce.features.normalisation import (
@@ -36,7 +37,6 @@ from sottovoce.files import write_bytes
 LEAST_SHARE = 0.25
 """Least deviation, as a share of the median one in the same descriptor."""
 
-_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 _SEED = 2
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     view = View.SPECTROGRAM if options.spectrogram else View.SUMMARY
     spec = replace(default_spec(view), normalisation="")
-    paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)
+    paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in AUDIO)
     chosen = np.random.default_rng(_SEED).permutation(len(paths))[: options.most]
     with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,), mp_context=get_context("spawn")) as pool:
         found = pool.map(partial(_features, spec=spec), [paths[index] for index in sorted(chosen)], chunksize=8)
