@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sottovoce.agreement import Agreement, Member
-from sottovoce.features.extract import default_spec
 from sottovoce.identity import Identity
 from sottovoce.models import registry
 from sottovoce.models.parameters import initial
@@ -36,7 +35,7 @@ def provenance_of(agreement):
     """How a run came about; keywords change its training configuration."""
 
     def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), seeded=False, **changes):
-        spec = default_spec()
+        spec = registry.spec_of(changes.get("task", "style"), changes.get("family", "svm"))
         settings = {
             "task": "style",
             "family": "svm",
