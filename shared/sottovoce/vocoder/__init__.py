@@ -2,5 +2,6 @@
 
 from sottovoce.vocoder.base import Vocoder
 from sottovoce.vocoder.griffin_lim import GriffinLim
+from sottovoce.vocoder.neural import NeuralVocoder
 
-__all__ = ["GriffinLim", "Vocoder"]
+__all__ = ["GriffinLim", "NeuralVocoder", "Vocoder"]

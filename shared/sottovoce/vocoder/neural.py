@@ -1,0 +1,194 @@
+"""A small network says what mel bands leave open: magnitudes within bands, and how phases go on from one bin and frame
+to the next; a few iterations of fast Griffin-Lim make them fit.
+
+It learned on public audio only (`sottovoce_simulations.vocoding`). Phases are put together from their differences in
+time and frequency, as Masuyama et al. do ("Phase reconstruction based on recurrent phase unwrapping with deep neural
+networks", ICASSP 2020).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sottovoce.features import spectrogram
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.spectrogram import FLOOR
+from sottovoce.vocoder.griffin_lim import Inversion, audible, lengthened, random_phases
+
+FILE = "neural.safetensors"
+ITERATIONS = 16
+CHANNELS = 32
+APART = (1, 2, 4, 1, 2, 4)
+"""Places that each layer sees are so far from one another in frequency."""
+PATCH = 4
+"""Neighbouring bins that are one place of the network."""
+RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 3 / 2, 2.0)
+"""Of a bin's frequency: there lie other partials of the same tone, and low ones lie in bands as narrow as bins."""
+SAID = 5
+"""Numbers a bin: the correction, and twice a cosine and a sine."""
+_CHANCE = 1e-6
+"""How loud random phases are beside those that follow from others."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What the network says of magnitudes and phases; `[batch, bins, frames]` each.
+
+    Args:
+        logs: natural logarithms of linear magnitudes, to which `FLOOR` is added.
+        onward: expected phase against the frame before, beyond that of the bin's own frequency: complex numbers, the
+            shorter the less sure.
+        upward: expected phase against the bin below, of windows about their middle.
+    """
+
+    logs: Tensor
+    onward: Tensor
+    upward: Tensor
+
+    @property
+    def magnitudes(self) -> Tensor:
+        """Linear."""
+        return (self.logs.exp() - FLOOR).clamp(min=0)
+
+
+class Network(nn.Module):
+    """Convolutions over patches of bins and over frames, each added to what was there (He et al., CVPR 2016).
+
+    Args:
+        bins: of the linear spectrum.
+    """
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins, self.patches = bins, -(-bins // PATCH)
+        self.first = nn.Conv2d(PATCH * (2 + len(RATIOS)), CHANNELS, 3, padding=1)
+        self.place = nn.Parameter(torch.zeros(CHANNELS, self.patches, 1))
+        self.blocks = nn.ModuleList(map(_Block, APART))
+        self.said = nn.Conv2d(CHANNELS, PATCH * SAID, 3, padding=1)
+        nn.init.zeros_(self.said.weight)
+        nn.init.zeros_(self.said.bias)
+
+    def forward(self, inverted: Tensor, spread: Tensor) -> Spectrum:
+        """See `Spectrum`.
+
+        Args:
+            inverted: linear magnitudes as `Inversion.magnitudes` has them, `[batch, bins, frames]`.
+            spread: the same by `Inversion.spread`.
+        """
+        base = torch.log(inverted + FLOOR)
+        seen = torch.stack([base, torch.log(spread + FLOOR), *_elsewhere(base)], dim=1)
+        hidden = self.first(_patched(0.3 * seen + 1.5, self.patches)) + self.place
+        for block in self.blocks:
+            hidden = block(hidden)
+        said = self.said(functional.relu(hidden)).unflatten(1, (SAID, PATCH)).movedim(2, 3).flatten(2, 3)[:, :, : self.bins]
+        return Spectrum(base + said[:, 0], torch.complex(said[:, 1], said[:, 2]), torch.complex(said[:, 3], said[:, 4]))
+
+
+class _Block(nn.Module):
+    def __init__(self, apart: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=(apart, 1), dilation=(apart, 1))
+
+    def forward(self, values: Tensor) -> Tensor:
+        found: Tensor = values + self.around(functional.relu(values))
+        return found
+
+
+def _patched(values: Tensor, patches: int) -> Tensor:
+    """`[batch, numbers · PATCH, patches, frames]`, of `[batch, numbers, bins, frames]`."""
+    values = functional.pad(values, (0, 0, 0, patches * PATCH - values.shape[2]))
+    found = values.unflatten(2, (patches, PATCH)).movedim(3, 2).flatten(1, 2)
+    return found.contiguous(memory_format=torch.channels_last)
+
+
+def _elsewhere(base: Tensor) -> list[Tensor]:
+    """Of each bin, what lies at other multiples of its frequency, between two bins in proportion."""
+    bins = torch.arange(base.shape[1])
+    found = []
+    for ratio in RATIOS:
+        places = (ratio * bins).clamp(max=base.shape[1] - 1)
+        below = places.floor().long()
+        above = (below + 1).clamp(max=base.shape[1] - 1)
+        found.append(torch.lerp(base[:, below], base[:, above], (places - below)[:, None]))
+    return found
+
+
+class NeuralVocoder:
+    """Magnitudes and first phases by the network, then a few iterations.
+
+    Args:
+        spec: what the spectrograms were computed by.
+        iterations: between spectrogram and audio, and back.
+        network: None for the shipped one.
+    """
+
+    def __init__(self, spec: FeatureSpec, iterations: int = ITERATIONS, network: Network | None = None) -> None:
+        self.hop_length = spec.hop_length
+        self._spec, self._iterations = spec, iterations
+        self._network = network or shipped()
+        self._inversion = Inversion(spec)
+
+    def audio(self, levels: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Vocoder`."""
+        samples = (levels.shape[1] - 1) * self.hop_length
+        found = self.spectrum(lengthened(levels, self._spec))
+        phases = joined(found, self._spec, generator)
+        return audible(found.magnitudes[0], phases, self._iterations, self._spec)[:samples]
+
+    def spectrum(self, levels: Tensor) -> Spectrum:
+        """What the network says of levels in dB, `[n_mels, frames]`, as a batch of one."""
+        mel = spectrogram.magnitudes(levels)
+        with torch.inference_mode():
+            found: Spectrum = self._network(self._inversion.magnitudes(mel)[None], self._inversion.spread(mel)[None])
+        return found
+
+
+def joined(found: Spectrum, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
+    """Phases `[bins, frames]`, complex numbers of length 1, that have about the expected differences.
+
+    Frame by frame: each bin goes on from the frame before, and takes over from its neighbours, each as loud as it is
+    and as sure as the network is.
+
+    Args:
+        found: of one piece.
+        spec: of window and hop.
+        generator: of the first frame's, and of what nothing is known of.
+    """
+    magnitudes, bins = found.magnitudes[0].T.contiguous(), torch.arange(found.logs.shape[1])
+    turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
+    onward = found.onward[0].T * turn
+    upward = -found.upward[0].T[:, 1:]  # a window's middle lies half a window after its first sample
+    downward = upward.conj().resolve_conj()
+    phases, loud = random_phases(magnitudes, generator), magnitudes + FLOOR
+    last = torch.zeros_like(phases[0])
+    for frame, chance in enumerate(_CHANCE * phases):
+        current = torch.addcmul(chance, last, onward[frame])
+        weighed = loud[frame] * torch.sgn(current)
+        current[1:].addcmul_(weighed[:-1], upward[frame])
+        current[:-1].addcmul_(weighed[1:], downward[frame])
+        torch.sgn(current, out=phases[frame])
+        last = loud[frame] * phases[frame]
+    return phases.T
+
+
+def to_bytes(network: Network) -> bytes:
+    """As it is shipped: in half precision."""
+    return save({name: value.detach().half().contiguous() for name, value in network.state_dict().items()})
+
+
+def from_bytes(data: bytes) -> Network:
+    """The way back."""
+    network = Network(spectrogram.WINDOW // 2 + 1).to(memory_format=torch.channels_last)  # as it runs fastest
+    network.load_state_dict({name: value.float() for name, value in load(data).items()})
+    return network.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Network:
+    """What comes with the package."""
+    return from_bytes(files("sottovoce.vocoder").joinpath(FILE).read_bytes())
