@@ -42,7 +42,7 @@ def ways() -> dict[str, Way]:
     network, inversion = NeuralVocoder(SPEC), Inversion(SPEC)
 
     def by_chance(levels: Tensor, generator: torch.Generator) -> Tensor:
-        magnitudes = network.spectrum(levels).magnitudes[0]
+        magnitudes = network.spectrum(levels).magnitudes
         return audible(magnitudes, random_phases(magnitudes, generator), 32, SPEC)
 
     def phases_alone(levels: Tensor, generator: torch.Generator) -> Tensor:

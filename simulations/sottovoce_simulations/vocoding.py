@@ -118,7 +118,8 @@ def losses(
     wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
     mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
     inverted, spread = (
-        way(mel.flatten(1)).unflatten(1, mel.shape[1:]).movedim(0, 1) for way in (inversion.magnitudes, inversion.spread)
+        way(mel.flatten(1)).unflatten(1, mel.shape[1:]).movedim(0, 1)
+        for way in (inversion.magnitudes, inversion.spread)
     )
     return compared(network(inverted, spread), wanted, spec)
 

@@ -59,6 +59,17 @@ class Inversion:
             found = found * wanted / (self._transposed @ (self._bank @ found)).clamp(min=_TINY)
         return found
 
+    def fitted(self, magnitudes: Tensor, mel: Tensor, updates: int) -> Tensor:
+        """Linear magnitudes with each bin louder or softer, so that their bands come nearer to `mel`.
+
+        As in `magnitudes`, but for what is below `FLOOR` in both: that stays as it is.
+        """
+        wanted = self._transposed @ (mel + spectrogram.FLOOR)
+        for _ in range(updates):
+            there = self._transposed @ (self._bank @ magnitudes + spectrogram.FLOOR)
+            magnitudes = magnitudes * (wanted / there.clamp(min=_TINY))
+        return magnitudes
+
 
 def lengthened(levels: Tensor, spec: FeatureSpec) -> Tensor:
     """Levels `[n_mels, frames]`, with the last frame again where they are fewer than centred windows need.

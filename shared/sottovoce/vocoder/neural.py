@@ -6,9 +6,9 @@ time and frequency, as Masuyama et al. do ("Phase reconstruction based on recurr
 networks", ICASSP 2020).
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load, save
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features import spectrogram
-from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.extract import default_spec
+from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.vocoder.griffin_lim import Inversion, audible, lengthened, random_phases
 
@@ -31,13 +32,17 @@ RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 3 / 2, 2.0)
 """Of a bin's frequency: there lie other partials of the same tone, and low ones lie in bands as narrow as bins."""
 SAID = 5
 """Numbers a bin: the correction, and twice a cosine and a sine."""
+AT_ONCE, REACH = 192, 8
+"""Frames that go through the network together, and that it sees on each side of one."""
+UPDATES = 3
+"""By which its magnitudes come to have the bands that were given."""
+_KNOWN = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "version")
 _CHANCE = 1e-6
 """How loud random phases are beside those that follow from others."""
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """What the network says of magnitudes and phases; `[batch, bins, frames]` each.
+class Spectrum(NamedTuple):
+    """What the network says of magnitudes and phases; `[…, bins, frames]` each.
 
     Args:
         logs: natural logarithms of linear magnitudes, to which `FLOOR` is added.
@@ -85,7 +90,12 @@ class Network(nn.Module):
         hidden = self.first(_patched(0.3 * seen + 1.5, self.patches)) + self.place
         for block in self.blocks:
             hidden = block(hidden)
-        said = self.said(functional.relu(hidden)).unflatten(1, (SAID, PATCH)).movedim(2, 3).flatten(2, 3)[:, :, : self.bins]
+        said = (
+            self.said(functional.relu(hidden))
+            .unflatten(1, (SAID, PATCH))
+            .movedim(2, 3)
+            .flatten(2, 3)[:, :, : self.bins]
+        )
         return Spectrum(base + said[:, 0], torch.complex(said[:, 1], said[:, 2]), torch.complex(said[:, 3], said[:, 4]))
 
 
@@ -138,14 +148,22 @@ class NeuralVocoder:
         samples = (levels.shape[1] - 1) * self.hop_length
         found = self.spectrum(lengthened(levels, self._spec))
         phases = joined(found, self._spec, generator)
-        return audible(found.magnitudes[0], phases, self._iterations, self._spec)[:samples]
+        return audible(found.magnitudes, phases, self._iterations, self._spec)[:samples]
 
     def spectrum(self, levels: Tensor) -> Spectrum:
-        """What the network says of levels in dB, `[n_mels, frames]`, as a batch of one."""
+        """What the network says of levels in dB, `[n_mels, frames]`, with their bands."""
         mel = spectrogram.magnitudes(levels)
+        inverted, spread = self._inversion.magnitudes(mel)[None], self._inversion.spread(mel)[None]
+        parts: list[list[Tensor]] = []
         with torch.inference_mode():
-            found: Spectrum = self._network(self._inversion.magnitudes(mel)[None], self._inversion.spread(mel)[None])
-        return found
+            for start in range(0, mel.shape[1], AT_ONCE):  # what fits a processor's cache is done sooner
+                first = max(0, start - REACH)
+                some = slice(first, start + AT_ONCE + REACH)
+                said = self._network(inverted[:, :, some], spread[:, :, some])
+                parts.append([one[0, :, start - first :][:, :AT_ONCE] for one in said])
+            found = Spectrum(*(torch.cat(some, dim=1) for some in zip(*parts, strict=True)))
+            magnitudes = self._inversion.fitted(found.magnitudes, mel, UPDATES)
+        return found._replace(logs=torch.log(magnitudes + FLOOR))
 
 
 def joined(found: Spectrum, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
@@ -159,10 +177,10 @@ def joined(found: Spectrum, spec: FeatureSpec, generator: torch.Generator) -> Te
         spec: of window and hop.
         generator: of the first frame's, and of what nothing is known of.
     """
-    magnitudes, bins = found.magnitudes[0].T.contiguous(), torch.arange(found.logs.shape[1])
+    magnitudes, bins = found.magnitudes.T.contiguous(), torch.arange(found.logs.shape[0])
     turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
-    onward = found.onward[0].T * turn
-    upward = -found.upward[0].T[:, 1:]  # a window's middle lies half a window after its first sample
+    onward = found.onward.T * turn
+    upward = -found.upward.T[:, 1:]  # a window's middle lies half a window after its first sample
     downward = upward.conj().resolve_conj()
     phases, loud = random_phases(magnitudes, generator), magnitudes + FLOOR
     last = torch.zeros_like(phases[0])
@@ -192,3 +210,9 @@ def from_bytes(data: bytes) -> Network:
 def shipped() -> Network:
     """What comes with the package."""
     return from_bytes(files("sottovoce.vocoder").joinpath(FILE).read_bytes())
+
+
+def suits(spec: FeatureSpec) -> bool:
+    """Whether the shipped network has learned from such spectrograms."""
+    known = default_spec(View.SPECTROGRAM)
+    return all(getattr(spec, name) == getattr(known, name) for name in _KNOWN)
