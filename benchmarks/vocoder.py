@@ -59,7 +59,7 @@ def ways() -> dict[str, Way]:
 
 
 def figures(methods: dict[str, Way], tracks: Sequence[Tensor]) -> dict[str, dict[str, float]]:
-    """Means over tracks `[samples]`; what it costs as seconds of one core a second, and over what the first way costs."""
+    """Means over tracks `[samples]`; the cost in seconds of one core a second, and over that of the first way."""
     torch.set_num_threads(1)
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
     for audio in tracks:

@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from sottovoce.errors import CatalogueError
+from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
 from sottovoce.vocoder import neural
@@ -49,27 +50,31 @@ def test_no_audio_is_named(folder):
 
 def test_it_learns_magnitudes_and_phases(audio):
     heard = vocoding.excerpts(audio, 40, SPEC, torch.Generator().manual_seed(9))
-    before = vocoding.losses(neural.Network(SPEC.n_fft // 2 + 1), heard, Inversion(SPEC), SPEC)
+    untaught = neural.Network(SPEC.n_fft // 2 + 1).requires_grad_(False)
+    before = vocoding.losses(untaught, heard, Inversion(SPEC), SPEC)
     network = vocoding.fit(audio, SPEC, steps=25)
     after = vocoding.losses(network, heard, Inversion(SPEC), SPEC)
     assert sum(after) < 0.8 * sum(before)
     assert after[0] < before[0]
-    assert after[2] < 0.8 * before[2] == pytest.approx(0.8 * vocoding.PHASES)
+    assert float(before[2]) == pytest.approx(vocoding.PHASES, rel=1e-3)
+    assert after[2] < 0.8 * before[2]
     assert after[3] < 0.8 * before[3]
 
 
-def test_what_is_said_rightly_costs_nothing(audio):
-    heard = vocoding.excerpts(audio, 20, SPEC, torch.Generator().manual_seed(0))
-    wanted = torch.polar(torch.full((1, 1025, 4), 0.2), torch.rand(1, 1025, 4, generator=torch.Generator()))
-    same = wanted[:, :, :1].expand_as(wanted)
-    bins = torch.arange(1025)[:, None]
-    turn = torch.polar(torch.ones(1), -2 * torch.pi * (bins * SPEC.hop_length % SPEC.n_fft) / SPEC.n_fft)
-    upward = torch.zeros_like(same)
-    upward[:, 1:] = -torch.sgn(same[:, 1:] * same[:, :-1].conj())
-    found = neural.Spectrum(torch.log(same.abs() + vocoding.FLOOR), turn.expand_as(same), upward)
-    for part in vocoding.compared(found, same, SPEC):
-        assert float(part) == pytest.approx(0, abs=1e-3)
-    assert len(heard) == 3
+def test_what_is_said_rightly_costs_nothing():
+    """A spectrum whose phases go on by what was said, and one whose do not."""
+    bins = torch.arange(SPEC.n_fft // 2 + 1)[:, None]
+    first = torch.polar(torch.full((1, len(bins), 1), 0.2), 6 * torch.rand(1, len(bins), 1))
+    turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * SPEC.hop_length % SPEC.n_fft) / SPEC.n_fft)
+    wanted = first * turn ** torch.arange(4)
+    upward = torch.zeros_like(wanted)
+    upward[:, 1:] = -torch.sgn(wanted[:, 1:] * wanted[:, :-1].conj())
+    found = neural.Spectrum(torch.log(wanted.abs() + spectrogram.FLOOR), torch.ones_like(wanted), upward)
+    assert [float(part) for part in vocoding.compared(found, wanted, SPEC)] == pytest.approx([0] * 4, abs=1e-3)
+    off = found._replace(logs=found.logs + 0.1, onward=-found.onward, upward=-upward)
+    parts = vocoding.compared(off, wanted, SPEC)
+    assert float(parts[0]) == pytest.approx(0.1, rel=1e-3)
+    assert [float(part) for part in parts[2:]] == pytest.approx([4 * vocoding.PHASES] * 2, rel=1e-3)
 
 
 def test_the_command_writes_what_loads_and_the_same_again(folder, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ from sottovoce.vocoder import NeuralVocoder
 spec = default_spec(View.SPECTROGRAM)
 NeuralVocoder(spec).audio(torch.full((spec.n_mels, 8), -40.0), torch.Generator())
 names = {name.partition(".")[0] for name in sys.modules}
-sys.exit(" ".join(names & {"opacus", "flwr", "sottovoce_simulations", "sottovoce_client", "sottovoce_server"}))
+sys.exit(" ".join(names & {"opacus", "flwr", "sottovoce_simulations", "sottovoce_client", "sottovoce_server"}) or 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def test_before_it_has_learned_anything_it_inverts_bands_as_griffin_lim_does(cho
     mel = spectrogram.magnitudes(levels)
     vocoder = NeuralVocoder(SPEC, network=neural.Network(SPEC.n_fft // 2 + 1))
     found = vocoder.spectrum(levels).magnitudes
-    torch.testing.assert_close(found, Inversion(SPEC).magnitudes(mel), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found, Inversion(SPEC).magnitudes(mel), rtol=1e-3, atol=spectrogram.FLOOR)
 
 
 def test_parts_of_a_spectrogram_meet_as_if_it_were_one(chords, monkeypatch):
@@ -82,7 +82,7 @@ def test_phases_are_put_together_from_their_differences(chords, magnitudes, conv
         found = neural.Spectrum(logs[0], known * onward[0], known * upward[0])
         phases = neural.joined(found, SPEC, torch.Generator().manual_seed(0))
         off.append(convergence(magnitudes(audible(found.magnitudes, phases, 0, SPEC)), magnitudes(audio)))
-    assert off[0] < 0.1
+    assert off[0] < 0.15
     assert off[1] > 0.4
 
 
