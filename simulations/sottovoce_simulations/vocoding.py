@@ -73,7 +73,7 @@ def fit(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(spec.n_fft // 2 + 1).to(memory_format=torch.channels_last)
+        network = Network(spec.n_fft // 2 + 1)
     generator = torch.Generator().manual_seed(seed)
     learned = [one for number, one in enumerate(audio) if number % HELD_OUT or len(audio) < HELD_OUT]
     unseen = excerpts(audio[::HELD_OUT], FRAMES, spec, torch.Generator().manual_seed(seed))
@@ -94,7 +94,8 @@ def fit(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     _log.info("%d steps, held out: %s", steps, _told(network, unseen, inversion, spec))
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
@@ -118,10 +119,11 @@ def losses(
     wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
     mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
     inverted, spread = (
-        way(mel.flatten(1)).unflatten(1, mel.shape[1:]).movedim(0, 1)
+        way(mel.flatten(1)).reshape(-1, *mel.shape[1:]).movedim(0, 1)
         for way in (inversion.magnitudes, inversion.spread)
     )
-    return compared(network(inverted, spread), wanted, spec)
+    said: Spectrum = network(inverted, spread)
+    return compared(said, wanted, spec)
 
 
 def compared(found: Spectrum, wanted: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -143,12 +145,13 @@ def _off(found: Tensor, wanted: Tensor, loud: Tensor) -> Tensor:
     """Mean square between complex numbers; what is loud counts more, but not in proportion."""
     weights = (loud + FLOOR).sqrt() - FLOOR**0.5
     squares = torch.view_as_real(found - wanted).square().sum(dim=-1)
-    return (weights * squares).sum() / (weights.sum() + FLOOR)
+    mean: Tensor = (weights * squares).sum() / (weights.sum() + FLOOR)
+    return mean
 
 
 def _told(network: Network, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
     with torch.no_grad():
-        found = [torch.stack(losses(network, some, inversion, spec)) for some in unseen.split(BATCH)]
+        found = [torch.stack(losses(network, some, inversion, spec)) for some in torch.split(unseen, BATCH)]
     return " ".join(f"{value:.4f}" for value in torch.stack(found).mean(dim=0).tolist())
 
 

@@ -76,7 +76,7 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(map(_Block, APART))
         self.said = nn.Conv2d(CHANNELS, PATCH * SAID, 3, padding=1)
         nn.init.zeros_(self.said.weight)
-        nn.init.zeros_(self.said.bias)
+        self.said.bias = nn.Parameter(torch.zeros(PATCH * SAID))
 
     def forward(self, inverted: Tensor, spread: Tensor) -> Spectrum:
         """See `Spectrum`.
@@ -90,12 +90,8 @@ class Network(nn.Module):
         hidden = self.first(_patched(0.3 * seen + 1.5, self.patches)) + self.place
         for block in self.blocks:
             hidden = block(hidden)
-        said = (
-            self.said(functional.relu(hidden))
-            .unflatten(1, (SAID, PATCH))
-            .movedim(2, 3)
-            .flatten(2, 3)[:, :, : self.bins]
-        )
+        said = self.said(functional.relu(hidden))
+        said = said.reshape(len(said), SAID, PATCH, self.patches, -1).movedim(2, 3).flatten(2, 3)[:, :, : self.bins]
         return Spectrum(base + said[:, 0], torch.complex(said[:, 1], said[:, 2]), torch.complex(said[:, 3], said[:, 4]))
 
 
@@ -112,8 +108,9 @@ class _Block(nn.Module):
 def _patched(values: Tensor, patches: int) -> Tensor:
     """`[batch, numbers · PATCH, patches, frames]`, of `[batch, numbers, bins, frames]`."""
     values = functional.pad(values, (0, 0, 0, patches * PATCH - values.shape[2]))
-    found = values.unflatten(2, (patches, PATCH)).movedim(3, 2).flatten(1, 2)
-    return found.contiguous(memory_format=torch.channels_last)
+    batch, numbers, _, frames = values.shape
+    found = values.reshape(batch, numbers, patches, PATCH, frames).movedim(3, 2).flatten(1, 2)
+    return found.contiguous(memory_format=torch.channels_last)  # convolutions run fastest so
 
 
 def _elsewhere(base: Tensor) -> list[Tensor]:
@@ -201,9 +198,10 @@ def to_bytes(network: Network) -> bytes:
 
 def from_bytes(data: bytes) -> Network:
     """The way back."""
-    network = Network(spectrogram.WINDOW // 2 + 1).to(memory_format=torch.channels_last)  # as it runs fastest
+    network = Network(spectrogram.WINDOW // 2 + 1)
     network.load_state_dict({name: value.float() for name, value in load(data).items()})
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network
 
 
 @lru_cache(maxsize=1)
