@@ -20,8 +20,8 @@ from sottovoce.features import spectrogram
 from sottovoce.features.spectra import level
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.vocoder import GriffinLim, NeuralVocoder
+from sottovoce.vocoder.gradients import integrated
 from sottovoce.vocoder.griffin_lim import Inversion, audible, random_phases
-from sottovoce.vocoder.neural import joined
 
 START_SECONDS, SECONDS = 2.0, 8.0  # of each track, without its beginning
 RESOLUTIONS = (512, 1024, 4096)  # windows of the distance at several resolutions; none is the features' own
@@ -42,19 +42,22 @@ def ways() -> dict[str, Way]:
     network, inversion = NeuralVocoder(SPEC), Inversion(SPEC)
 
     def by_chance(levels: Tensor, generator: torch.Generator) -> Tensor:
-        magnitudes = network.spectrum(levels).magnitudes
+        magnitudes = network.magnitudes(levels)
         return audible(magnitudes, random_phases(magnitudes, generator), 32, SPEC)
 
-    def phases_alone(levels: Tensor, generator: torch.Generator) -> Tensor:
-        magnitudes = inversion.magnitudes(spectrogram.magnitudes(levels))
-        return audible(magnitudes, joined(network.spectrum(levels), SPEC, generator), 16, SPEC)
+    def inverted(count: int) -> Way:
+        def way(levels: Tensor, generator: torch.Generator) -> Tensor:
+            magnitudes = inversion.magnitudes(spectrogram.magnitudes(levels))
+            return audible(magnitudes, integrated(magnitudes, SPEC, generator), count, SPEC)
+
+        return way
 
     return {
         PRESENT: GriffinLim(SPEC, 32).audio,
         "griffin-lim, 8": GriffinLim(SPEC, 8).audio,
-        **{f"network, {count}": NeuralVocoder(SPEC, count).audio for count in (0, 8, 16, 32)},
-        "network's magnitudes, random phases, 32": by_chance,
-        "inverted bands, network's phases, 16": phases_alone,
+        **{f"network, gradients, {count}": NeuralVocoder(SPEC, count).audio for count in (0, 4, 8, 16, 32)},
+        "network, random phases, 32": by_chance,
+        **{f"inversion, gradients, {count}": inverted(count) for count in (0, 8, 32)},
     }
 
 

@@ -21,7 +21,7 @@ from sottovoce.features.spectrogram import FLOOR
 from sottovoce.files import write_bytes
 from sottovoce.vocoder import neural
 from sottovoce.vocoder.griffin_lim import Inversion
-from sottovoce.vocoder.neural import Network, Spectrum
+from sottovoce.vocoder.neural import Network
 from sottovoce_simulations.mending import tracks
 from sottovoce_simulations.pretrain import public_audio, scheduled
 
@@ -31,8 +31,6 @@ SECONDS = 12.0
 FRAMES, BATCH = 32, 4
 STEPS = 1400
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
-PHASES = 0.3
-"""By how much phases count beside magnitudes."""
 HELD_OUT = 16
 """Every so manyth track is measured and not learned."""
 TOLD_EVERY = 50
@@ -105,10 +103,8 @@ def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator:
     return torch.stack([one[start : start + samples] for one, start in zip(audio, starts, strict=True)]).float()
 
 
-def losses(
-    network: Network, heard: Tensor, inversion: Inversion, spec: FeatureSpec
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Log-spectral distance in nepers, spectral convergence, and errors of phases in time and frequency.
+def losses(network: Network, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
+    """Log-spectral distance in nepers, and spectral convergence.
 
     Args:
         network: that is measured.
@@ -116,37 +112,21 @@ def losses(
         inversion: of the bands.
         spec: of the features.
     """
-    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
+    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length).abs()
     mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
     inverted, spread = (
         way(mel.flatten(1)).reshape(-1, *mel.shape[1:]).movedim(0, 1)
         for way in (inversion.magnitudes, inversion.spread)
     )
-    said: Spectrum = network(inverted, spread)
-    return compared(said, wanted, spec)
+    return compared(network(inverted, spread), wanted)
 
 
-def compared(found: Spectrum, wanted: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See `losses`; `wanted` are complex spectra, `[batch, bins, frames]`."""
-    magnitudes, units = wanted.abs(), torch.sgn(wanted)
-    distance = (found.logs - torch.log(magnitudes + FLOOR)).square().mean(dim=1).sqrt().mean()
-    energy = magnitudes.square().sum(dim=(1, 2)).sqrt() + FLOOR
-    convergence = ((found.logs.exp() - FLOOR - magnitudes).square().sum(dim=(1, 2)) + 1e-12).sqrt() / energy
-    bins = torch.arange(wanted.shape[1])[:, None]
-    turn = torch.polar(torch.ones(1), -2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
-    onward = units[:, :, 1:] * units[:, :, :-1].conj() * turn
-    upward = -units[:, 1:] * units[:, :-1].conj()
-    later = _off(found.onward[:, :, 1:], onward, (magnitudes[:, :, 1:] * magnitudes[:, :, :-1]).sqrt())
-    higher = _off(found.upward[:, 1:], upward, (magnitudes[:, 1:] * magnitudes[:, :-1]).sqrt())
-    return distance, convergence.mean(), PHASES * later, PHASES * higher
-
-
-def _off(found: Tensor, wanted: Tensor, loud: Tensor) -> Tensor:
-    """Mean square between complex numbers; what is loud counts more, but not in proportion."""
-    weights = (loud + FLOOR).sqrt() - FLOOR**0.5
-    squares = torch.view_as_real(found - wanted).square().sum(dim=-1)
-    mean: Tensor = (weights * squares).sum() / (weights.sum() + FLOOR)
-    return mean
+def compared(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """See `losses`; of what the network says and linear magnitudes, `[batch, bins, frames]`."""
+    distance = (logs - torch.log(wanted + FLOOR)).square().mean(dim=1).sqrt().mean()
+    energy = wanted.square().sum(dim=(1, 2)).sqrt() + FLOOR
+    convergence = ((logs.exp() - FLOOR - wanted).square().sum(dim=(1, 2)) + 1e-12).sqrt() / energy
+    return distance, convergence.mean()
 
 
 def _told(network: Network, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:

@@ -48,33 +48,22 @@ def test_no_audio_is_named(folder):
         vocoding.gather([folder / "short.wav"], SPEC)
 
 
-def test_it_learns_magnitudes_and_phases(audio):
+def test_it_learns_what_bands_leave_open(audio):
     heard = vocoding.excerpts(audio, 40, SPEC, torch.Generator().manual_seed(9))
     untaught = neural.Network(SPEC.n_fft // 2 + 1).requires_grad_(False)
     before = vocoding.losses(untaught, heard, Inversion(SPEC), SPEC)
-    network = vocoding.fit(audio, SPEC, steps=25)
-    after = vocoding.losses(network, heard, Inversion(SPEC), SPEC)
-    assert sum(after) < 0.8 * sum(before)
-    assert after[0] < before[0]
-    assert float(before[2]) == pytest.approx(vocoding.PHASES, rel=1e-3)
-    assert after[2] < 0.8 * before[2]
-    assert after[3] < 0.8 * before[3]
+    after = vocoding.losses(vocoding.fit(audio, SPEC, steps=60), heard, Inversion(SPEC), SPEC)
+    assert after[0] < 0.97 * before[0]
+    assert after[1] < before[1]
 
 
 def test_what_is_said_rightly_costs_nothing():
-    """A spectrum whose phases go on by what was said, and one whose do not."""
-    bins = torch.arange(SPEC.n_fft // 2 + 1)[:, None]
-    first = torch.polar(torch.full((1, len(bins), 1), 0.2), 6 * torch.rand(1, len(bins), 1))
-    turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * SPEC.hop_length % SPEC.n_fft) / SPEC.n_fft)
-    wanted = first * turn ** torch.arange(4)
-    upward = torch.zeros_like(wanted)
-    upward[:, 1:] = -torch.sgn(wanted[:, 1:] * wanted[:, :-1].conj())
-    found = neural.Spectrum(torch.log(wanted.abs() + spectrogram.FLOOR), torch.ones_like(wanted), upward)
-    assert [float(part) for part in vocoding.compared(found, wanted, SPEC)] == pytest.approx([0] * 4, abs=1e-3)
-    off = found._replace(logs=found.logs + 0.1, onward=-found.onward, upward=-upward)
-    parts = vocoding.compared(off, wanted, SPEC)
-    assert float(parts[0]) == pytest.approx(0.1, rel=1e-3)
-    assert [float(part) for part in parts[2:]] == pytest.approx([4 * vocoding.PHASES] * 2, rel=1e-3)
+    wanted = torch.rand(2, SPEC.n_fft // 2 + 1, 5, generator=torch.Generator().manual_seed(0))
+    logs = torch.log(wanted + spectrogram.FLOOR)
+    assert [float(part) for part in vocoding.compared(logs, wanted)] == pytest.approx([0, 0], abs=1e-3)
+    distance, convergence = vocoding.compared(logs + 0.1, wanted)
+    assert float(distance) == pytest.approx(0.1, rel=1e-3)
+    assert float(convergence) == pytest.approx(np.exp(0.1) - 1, rel=1e-2)
 
 
 def test_the_command_writes_what_loads_and_the_same_again(folder, tmp_path, monkeypatch):

@@ -1,14 +1,11 @@
-"""A small network says what mel bands leave open: magnitudes within bands, and how phases go on from one bin and frame
-to the next; a few iterations of fast Griffin-Lim make them fit.
+"""A small network says what mel bands leave open, magnitudes within bands; phases follow from these, and a few
+iterations of fast Griffin-Lim make them fit.
 
-It learned on public audio only (`sottovoce_simulations.vocoding`). Phases are put together from their differences in
-time and frequency, as Masuyama et al. do ("Phase reconstruction based on recurrent phase unwrapping with deep neural
-networks", ICASSP 2020).
+It learned on public audio only (`sottovoce_simulations.vocoding`).
 """
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import load, save
@@ -19,10 +16,11 @@ from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.features.spectrogram import FLOOR
-from sottovoce.vocoder.griffin_lim import Inversion, audible, lengthened, random_phases
+from sottovoce.vocoder.gradients import integrated
+from sottovoce.vocoder.griffin_lim import Inversion, audible, lengthened
 
 FILE = "neural.safetensors"
-ITERATIONS = 16
+ITERATIONS = 8
 CHANNELS = 32
 APART = (1, 2, 4, 1, 2, 4)
 """Places that each layer sees are so far from one another in frequency."""
@@ -30,35 +28,11 @@ PATCH = 4
 """Neighbouring bins that are one place of the network."""
 RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 3 / 2, 2.0)
 """Of a bin's frequency: there lie other partials of the same tone, and low ones lie in bands as narrow as bins."""
-SAID = 5
-"""Numbers a bin: the correction, and twice a cosine and a sine."""
 AT_ONCE, REACH = 192, 8
 """Frames that go through the network together, and that it sees on each side of one."""
 UPDATES = 3
 """By which its magnitudes come to have the bands that were given."""
 _KNOWN = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "version")
-_CHANCE = 1e-6
-"""How loud random phases are beside those that follow from others."""
-
-
-class Spectrum(NamedTuple):
-    """What the network says of magnitudes and phases; `[…, bins, frames]` each.
-
-    Args:
-        logs: natural logarithms of linear magnitudes, to which `FLOOR` is added.
-        onward: expected phase against the frame before, beyond that of the bin's own frequency: complex numbers, the
-            shorter the less sure.
-        upward: expected phase against the bin below, of windows about their middle.
-    """
-
-    logs: Tensor
-    onward: Tensor
-    upward: Tensor
-
-    @property
-    def magnitudes(self) -> Tensor:
-        """Linear."""
-        return (self.logs.exp() - FLOOR).clamp(min=0)
 
 
 class Network(nn.Module):
@@ -74,12 +48,12 @@ class Network(nn.Module):
         self.first = nn.Conv2d(PATCH * (2 + len(RATIOS)), CHANNELS, 3, padding=1)
         self.place = nn.Parameter(torch.zeros(CHANNELS, self.patches, 1))
         self.blocks = nn.ModuleList(map(_Block, APART))
-        self.said = nn.Conv2d(CHANNELS, PATCH * SAID, 3, padding=1)
+        self.said = nn.Conv2d(CHANNELS, PATCH, 3, padding=1)
         nn.init.zeros_(self.said.weight)
-        self.said.bias = nn.Parameter(torch.zeros(PATCH * SAID))
+        self.said.bias = nn.Parameter(torch.zeros(PATCH))
 
-    def forward(self, inverted: Tensor, spread: Tensor) -> Spectrum:
-        """See `Spectrum`.
+    def forward(self, inverted: Tensor, spread: Tensor) -> Tensor:
+        """Natural logarithms of linear magnitudes, to which `FLOOR` is added, `[batch, bins, frames]`.
 
         Args:
             inverted: linear magnitudes as `Inversion.magnitudes` has them, `[batch, bins, frames]`.
@@ -91,8 +65,8 @@ class Network(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         said = self.said(functional.relu(hidden))
-        said = said.reshape(len(said), SAID, PATCH, self.patches, -1).movedim(2, 3).flatten(2, 3)[:, :, : self.bins]
-        return Spectrum(base + said[:, 0], torch.complex(said[:, 1], said[:, 2]), torch.complex(said[:, 3], said[:, 4]))
+        found: Tensor = base + said.movedim(1, 2).flatten(1, 2)[:, : self.bins]
+        return found
 
 
 class _Block(nn.Module):
@@ -143,52 +117,23 @@ class NeuralVocoder:
     def audio(self, levels: Tensor, generator: torch.Generator) -> Tensor:
         """See `Vocoder`."""
         samples = (levels.shape[1] - 1) * self.hop_length
-        found = self.spectrum(lengthened(levels, self._spec))
-        phases = joined(found, self._spec, generator)
-        return audible(found.magnitudes, phases, self._iterations, self._spec)[:samples]
+        magnitudes = self.magnitudes(lengthened(levels, self._spec))
+        phases = integrated(magnitudes, self._spec, generator)
+        return audible(magnitudes, phases, self._iterations, self._spec)[:samples]
 
-    def spectrum(self, levels: Tensor) -> Spectrum:
-        """What the network says of levels in dB, `[n_mels, frames]`, with their bands."""
+    def magnitudes(self, levels: Tensor) -> Tensor:
+        """Linear magnitudes `[bins, frames]` of levels in dB, `[n_mels, frames]`."""
         mel = spectrogram.magnitudes(levels)
         inverted, spread = self._inversion.magnitudes(mel)[None], self._inversion.spread(mel)[None]
-        parts: list[list[Tensor]] = []
+        parts: list[Tensor] = []
         with torch.inference_mode():
             for start in range(0, mel.shape[1], AT_ONCE):  # what fits a processor's cache is done sooner
                 first = max(0, start - REACH)
                 some = slice(first, start + AT_ONCE + REACH)
                 said = self._network(inverted[:, :, some], spread[:, :, some])
-                parts.append([one[0, :, start - first :][:, :AT_ONCE] for one in said])
-            found = Spectrum(*(torch.cat(some, dim=1) for some in zip(*parts, strict=True)))
-            magnitudes = self._inversion.fitted(found.magnitudes, mel, UPDATES)
-        return found._replace(logs=torch.log(magnitudes + FLOOR))
-
-
-def joined(found: Spectrum, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
-    """Phases `[bins, frames]`, complex numbers of length 1, that have about the expected differences.
-
-    Frame by frame: each bin goes on from the frame before, and takes over from its neighbours, each as loud as it is
-    and as sure as the network is.
-
-    Args:
-        found: of one piece.
-        spec: of window and hop.
-        generator: of the first frame's, and of what nothing is known of.
-    """
-    magnitudes, bins = found.magnitudes.T.contiguous(), torch.arange(found.logs.shape[0])
-    turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
-    onward = found.onward.T * turn
-    upward = -found.upward.T[:, 1:]  # a window's middle lies half a window after its first sample
-    downward = upward.conj().resolve_conj()
-    phases, loud = random_phases(magnitudes, generator), magnitudes + FLOOR
-    last = torch.zeros_like(phases[0])
-    for frame, chance in enumerate(_CHANCE * phases):
-        current = torch.addcmul(chance, last, onward[frame])
-        weighed = loud[frame] * torch.sgn(current)
-        current[1:].addcmul_(weighed[:-1], upward[frame])
-        current[:-1].addcmul_(weighed[1:], downward[frame])
-        torch.sgn(current, out=phases[frame])
-        last = loud[frame] * phases[frame]
-    return phases.T
+                parts.append(said[0, :, start - first :][:, :AT_ONCE])
+        found = (torch.cat(parts, dim=1).exp() - FLOOR).clamp(min=0)
+        return self._inversion.fitted(found, mel, UPDATES)
 
 
 def to_bytes(network: Network) -> bytes:
