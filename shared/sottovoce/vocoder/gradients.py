@@ -1,8 +1,8 @@
 """Phases that follow from magnitudes alone: how these change over bins and frames says how phases do.
 
 Phase gradient heap integration (Průša, Balazs & Søndergaard, "A noniterative method for reconstruction of phase from
-STFT magnitude", IEEE/ACM TASLP 2017), with the heap's order as a spanning tree: along each edge that it takes, both ends
-are as loud as they can be.
+STFT magnitude", IEEE/ACM TASLP 2017), with the heap's order as a spanning tree: along each edge that it takes, both
+ends are as loud as they can be.
 """
 
 import numpy as np
