@@ -14,18 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.repair import SPEC, Track, unseen
+from benchmarks.repair import CONSTANTS, SPEC, Track, unseen
 from sottovoce.audio import resampled
 from sottovoce.features import spectrogram
 from sottovoce.features.spectra import level
 from sottovoce.features.spectrogram import FLOOR
+from sottovoce.models.generator import _codec
 from sottovoce.vocoder import GriffinLim, NeuralVocoder
 from sottovoce.vocoder.gradients import integrated
 from sottovoce.vocoder.griffin_lim import Inversion, audible, random_phases
 
 START_SECONDS, SECONDS = 2.0, 5.0  # of each track, without its beginning
+TRACKS = 12  # at least, of each kind, if there are as many
 RESOLUTIONS = (512, 1024, 4096)  # windows of the distance at several resolutions; none is the features' own
-PRESENT = "griffin-lim, 32"
+FIRST = "griffin-lim, 32"
+CODED = (FIRST, "network, gradients, 8", "network, gradients, 16", "inversion, gradients, 8")
 
 Way = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -34,7 +37,14 @@ def run() -> dict[str, Any]:
     """Means over tracks, by where they come from."""
     with tempfile.TemporaryDirectory() as temporary:
         tracks = unseen(Path(temporary))
-    return {name: figures(ways(), [_heard(track) for track in some]) for name, some in tracks.items()}
+    heard = {
+        name: [_heard(some[k]) for k in range(0, len(some), max(1, len(some) // TRACKS))]
+        for name, some in tracks.items()
+    }
+    few = {name: way for name, way in ways().items() if name in CODED}
+    return {name: figures(ways(), some) for name, some in heard.items()} | {
+        f"{name}, after the codec": figures(few, some, coded) for name, some in heard.items()
+    }
 
 
 def ways() -> dict[str, Way]:
@@ -53,7 +63,7 @@ def ways() -> dict[str, Way]:
         return way
 
     return {
-        PRESENT: GriffinLim(SPEC, 32).audio,
+        FIRST: GriffinLim(SPEC, 32).audio,
         "griffin-lim, 8": GriffinLim(SPEC, 8).audio,
         **{f"network, gradients, {count}": NeuralVocoder(SPEC, count).audio for count in (0, 8, 16, 32)},
         "network, random phases, 32": by_chance,
@@ -61,12 +71,21 @@ def ways() -> dict[str, Way]:
     }
 
 
-def figures(methods: dict[str, Way], tracks: Sequence[Tensor]) -> dict[str, dict[str, float]]:
+def coded(levels: Tensor) -> Tensor:
+    """Levels as the generators' codec gives them back: what is drawn is no better."""
+    codec = _codec.shipped()
+    found = CONSTANTS.decibels(codec.decode(codec.encode(CONSTANTS.spectrogram(levels[None]))))
+    return found[0, :, : levels.shape[1]]
+
+
+def figures(
+    methods: dict[str, Way], tracks: Sequence[Tensor], change: Callable[[Tensor], Tensor] = lambda levels: levels
+) -> dict[str, dict[str, float]]:
     """Means over tracks `[samples]`; the cost in seconds of one core a second, and over that of the first way."""
     torch.set_num_threads(1)
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
     for audio in tracks:
-        levels = spectrogram.decibels(audio[None], SPEC)[0]
+        levels = change(spectrogram.decibels(audio[None], SPEC)[0])
         for name, method in methods.items():
             begun = time.process_time()
             made = method(levels, torch.Generator().manual_seed(0))
