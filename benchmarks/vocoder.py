@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchaudio.functional import griffinlim
 
 from benchmarks.repair import CONSTANTS, SPEC, Track, unseen
 from sottovoce.audio import resampled
@@ -22,7 +23,7 @@ from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models.generator import _codec
 from sottovoce.vocoder import GriffinLim, NeuralVocoder
 from sottovoce.vocoder.gradients import integrated
-from sottovoce.vocoder.griffin_lim import Inversion, audible, random_phases
+from sottovoce.vocoder.griffin_lim import MOMENTUM, Inversion, audible, random_phases
 
 START_SECONDS, SECONDS = 2.0, 5.0  # of each track, without its beginning
 TRACKS = 12  # at least, of each kind, if there are as many
@@ -62,8 +63,24 @@ def ways() -> dict[str, Way]:
 
         return way
 
+    def as_before(levels: Tensor, _: torch.Generator) -> Tensor:
+        """What `sottovoce generate` did before there was a network."""
+        return griffinlim(
+            inversion.magnitudes(spectrogram.magnitudes(levels)),
+            window=spectrogram.window(SPEC.n_fft),
+            n_fft=SPEC.n_fft,
+            hop_length=SPEC.hop_length,
+            win_length=SPEC.n_fft,
+            power=1.0,
+            n_iter=32,
+            momentum=MOMENTUM,
+            length=(levels.shape[1] - 1) * SPEC.hop_length,
+            rand_init=True,
+        )
+
     return {
         FIRST: GriffinLim(SPEC, 32).audio,
+        "griffin-lim of torchaudio, 32": as_before,
         "griffin-lim, 8": GriffinLim(SPEC, 8).audio,
         **{f"network, gradients, {count}": NeuralVocoder(SPEC, count).audio for count in (0, 8, 16, 32)},
         "network, random phases, 32": by_chance,

@@ -17,7 +17,7 @@ from sottovoce.vocoder.griffin_lim import random_phases
 
 HANN = 0.25645
 """The Gaussian that is most like a Hann window, over the square of its length (their section V)."""
-QUIET = 3e-3
+QUIET = 6e-3
 """Of the loudest: what is below gets random phases, since nobody hears them and a tree of all bins takes long."""
 _TINY = 1e-8
 _LOUDER = 1e-3
@@ -71,8 +71,7 @@ def _along(starts: Numbers, stops: Numbers, differences: Reals, levels: Reals) -
     tree = minimum_spanning_tree(csr_array(coo_array((costs, (starts, stops)), shape=(count + 1, count + 1))))
     # Each part that hangs together begins where it is loudest: there it is tied to one root for all.
     _, parts = connected_components(tree[:count, :count], directed=False)
-    firsts, order = np.empty(parts.max() + 1, dtype=np.int64), np.argsort(levels)
-    firsts[parts[order]] = order
+    firsts = _loudest(levels, parts)
     roots = coo_array((np.ones(len(firsts)), (np.full(len(firsts), count), firsts)), shape=tree.shape)
     _, before = breadth_first_order(csr_array(tree + roots), count, directed=False)
     before[count] = count
@@ -83,3 +82,13 @@ def _along(starts: Numbers, stops: Numbers, differences: Reals, levels: Reals) -
     while (before != count).any():  # all ways at once, each twice as long as before
         found, before = (found + found[before]) % (2 * np.pi), before[before]
     return found[:count]
+
+
+def _loudest(levels: Reals, parts: Numbers) -> Numbers:
+    """A place of each part where nothing is louder."""
+    most = np.full(parts.max() + 1, -np.inf)
+    np.maximum.at(most, parts, levels)
+    places = np.flatnonzero(levels == most[parts])
+    found = np.empty(len(most), dtype=np.int64)
+    found[parts[places]] = places
+    return found

@@ -75,7 +75,7 @@ class _Block(nn.Module):
         self.around = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=(apart, 1), dilation=(apart, 1))
 
     def forward(self, values: Tensor) -> Tensor:
-        found: Tensor = values + self.around(functional.relu(values))
+        found: Tensor = self.around(functional.relu(values)).add_(values)
         return found
 
 
