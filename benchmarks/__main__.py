@@ -22,6 +22,7 @@ BENCHMARKS = (
     "repertoire",
     "shared",
     "repair",
+    "vocoder",
     "editors",
     "generators",
 )

@@ -43,7 +43,7 @@ from sottovoce.models.generator import _codec
 from sottovoce.models.start import default_init
 from sottovoce.release.load import Release, load
 from sottovoce.training import Trust
-from sottovoce.vocoder import GriffinLim
+from sottovoce.vocoder import vocoder_of
 from sottovoce.vocoder.base import long_audio
 from sottovoce_simulations.experiment import Experiment
 from sottovoce_simulations.likeness import COLLAPSED, Judge, Space
@@ -267,7 +267,7 @@ def _bounds(material: Material) -> dict[str, Any]:
 
 def _imitations(material: Material) -> dict[str, list[Clip]]:
     spec = default_spec(View.SPECTROGRAM)
-    constants, vocoder = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM)), GriffinLim(spec)
+    constants, vocoder = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM)), vocoder_of(spec)
     rng = np.random.default_rng(1)
     heard = [
         (torch.from_numpy(np.concatenate(list(extract(torch.from_numpy(audio), spec).spectrogram), axis=1)).float(), s)

@@ -12,7 +12,7 @@ from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.models import parameters, registry
 from sottovoce.models.base import Batch, Generator
-from sottovoce.vocoder import GriffinLim
+from sottovoce.vocoder import vocoder_of
 from sottovoce.vocoder.base import long_audio
 from sottovoce_client.gradients import UnitGradients
 
@@ -76,7 +76,7 @@ def _vocoding() -> dict[str, float]:
     spec, constants = registry.spec_of("generator", "rnn"), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
     levels = constants.decibels(torch.randn(spec.n_mels, round(SECONDS * spec.sample_rate / spec.hop_length)))
     begun = time.process_time()
-    audio = long_audio(GriffinLim(spec), levels, torch.Generator())
+    audio = long_audio(vocoder_of(spec), levels, torch.Generator())
     return {"times_real_time": len(audio) / spec.sample_rate / (time.process_time() - begun)}
 
 

@@ -15,7 +15,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Generator
 from sottovoce.release.load import Release
-from sottovoce.vocoder import GriffinLim
+from sottovoce.vocoder import vocoder_of
 from sottovoce.vocoder.base import long_audio
 
 FADE_SECONDS = 0.01
@@ -64,7 +64,7 @@ def generate(
         audition.expect_style(style)
     generator = torch.Generator().manual_seed(_seed(seed, index))
     levels = _drawn(release, style, frames, generator, temperature, audition, progress)
-    audio = long_audio(GriffinLim(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
+    audio = long_audio(vocoder_of(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
     found: NDArray[np.float32] = _finished(audio[:samples], spec.sample_rate).numpy()
     return found
 

@@ -42,4 +42,4 @@ def mel_bank(spec: FeatureSpec) -> Tensor:
     return bank.T.contiguous()
 
 
-__all__ = ["BANDS", "FLOOR", "HOP", "VERSION", "WINDOW", "decibels", "magnitudes", "mel_bank", "window"]
+__all__ = ["BANDS", "FLOOR", "HOP", "VERSION", "WINDOW", "decibels", "magnitudes", "mel_bank", "stft", "window"]

@@ -1,0 +1,94 @@
+"""Phases that follow from magnitudes alone: how these change over bins and frames says how phases do.
+
+Phase gradient heap integration (Průša, Balazs & Søndergaard, "A noniterative method for reconstruction of phase from
+STFT magnitude", IEEE/ACM TASLP 2017), with the heap's order as a spanning tree: along each edge that it takes, both
+ends are as loud as they can be.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+from torch import Tensor
+
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.vocoder.griffin_lim import random_phases
+
+HANN = 0.25645
+"""The Gaussian that is most like a Hann window, over the square of its length (their section V)."""
+QUIET = 6e-3
+"""Of the loudest: what is below gets random phases, since nobody hears them and a tree of all bins takes long."""
+_TINY = 1e-8
+_LOUDER = 1e-3
+"""By how much the louder end of an edge counts."""
+
+Reals = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+
+def integrated(magnitudes: Tensor, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
+    """Phases `[bins, frames]`, complex numbers of length 1.
+
+    Args:
+        magnitudes: linear, `[bins, frames]`.
+        spec: of the window (Hann) and hop.
+        generator: of what is quiet.
+    """
+    phases = random_phases(magnitudes, generator)
+    logs = np.log(magnitudes.numpy().astype(np.float64) + _TINY)
+    loud = magnitudes.numpy() > QUIET * float(magnitudes.max())
+    if loud.any():
+        found = torch.from_numpy(_along(*_differences(logs, loud, spec), logs[loud]))
+        phases[torch.from_numpy(loud)] = torch.polar(torch.ones(len(found)), found.float())
+    return phases
+
+
+def _differences(logs: Reals, loud: NDArray[np.bool_], spec: FeatureSpec) -> tuple[Numbers, Numbers, Reals]:
+    """From which to which of the loud ones there is an edge, and by how much phases differ."""
+    bins = np.arange(len(logs))[:, None]
+    ratio = HANN * spec.n_fft / spec.hop_length
+    onward = np.gradient(logs, axis=0) / ratio + 2 * np.pi * spec.hop_length / spec.n_fft * bins
+    upward = np.pi - ratio * np.gradient(logs, axis=1)  # a window's middle lies half a window after its first sample
+    numbers = np.cumsum(loud).reshape(loud.shape) - 1
+    starts, stops, differences = [], [], []
+    for one, other, change in (
+        (np.s_[:, :-1], np.s_[:, 1:], onward),
+        (np.s_[:-1], np.s_[1:], upward),
+    ):
+        both = loud[one] & loud[other]
+        starts.append(numbers[one][both])
+        stops.append(numbers[other][both])
+        differences.append((change[one][both] + change[other][both]) / 2)
+    return np.concatenate(starts), np.concatenate(stops), np.concatenate(differences)
+
+
+def _along(starts: Numbers, stops: Numbers, differences: Reals, levels: Reals) -> Reals:
+    """Phases of so many places, each the sum of differences on the way to it."""
+    count = len(levels)
+    one, other = levels[starts], levels[stops]
+    costs = 1 + levels.max() - np.minimum(one, other) + _LOUDER * (levels.max() - np.maximum(one, other))
+    tree = minimum_spanning_tree(csr_array(coo_array((costs, (starts, stops)), shape=(count + 1, count + 1))))
+    # Each part that hangs together begins where it is loudest: there it is tied to one root for all.
+    _, parts = connected_components(tree[:count, :count], directed=False)
+    firsts = _loudest(levels, parts)
+    roots = coo_array((np.ones(len(firsts)), (np.full(len(firsts), count), firsts)), shape=tree.shape)
+    _, before = breadth_first_order(csr_array(tree + roots), count, directed=False)
+    before[count] = count
+    known = csr_array(coo_array((differences, (starts, stops)), shape=tree.shape))
+    found = np.zeros(count + 1)
+    places = np.arange(count)
+    found[:count] = np.asarray(known[before[:count], places]) - np.asarray(known[places, before[:count]])
+    while (before != count).any():  # all ways at once, each twice as long as before
+        found, before = (found + found[before]) % (2 * np.pi), before[before]
+    return found[:count]
+
+
+def _loudest(levels: Reals, parts: Numbers) -> Numbers:
+    """A place of each part where nothing is louder."""
+    most = np.full(parts.max() + 1, -np.inf)
+    np.maximum.at(most, parts, levels)
+    places = np.flatnonzero(levels == most[parts])
+    found = np.empty(len(most), dtype=np.int64)
+    found[parts[places]] = places
+    return found

@@ -1,0 +1,154 @@
+"""Learns the vocoder's network: `python -m sottovoce_simulations.vocoding FOLDER SCORES`.
+
+From public audio only, as `sottovoce_simulations.pretrain` takes it and makes it.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sottovoce.audio import read
+from sottovoce.errors import AudioError, CatalogueError
+from sottovoce.features import spectrogram
+from sottovoce.features.extract import default_spec
+from sottovoce.features.spec import FeatureSpec, View
+from sottovoce.features.spectra import level
+from sottovoce.features.spectrogram import FLOOR
+from sottovoce.files import write_bytes
+from sottovoce.vocoder import neural
+from sottovoce.vocoder.griffin_lim import Inversion
+from sottovoce.vocoder.neural import Network
+from sottovoce_simulations.mending import tracks
+from sottovoce_simulations.pretrain import public_audio, scheduled
+
+TRACKS = 300
+SECONDS = 12.0
+"""Of each track, from its beginning."""
+FRAMES, BATCH = 32, 4
+STEPS = 1400
+LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
+HELD_OUT = 16
+"""Every so manyth track is measured and not learned."""
+TOLD_EVERY = 50
+
+_log = logging.getLogger(__name__)
+
+
+def gather(paths: Sequence[Path], spec: FeatureSpec) -> list[Tensor]:
+    """Audio of each track, `[samples]`, in half precision and at the features' own level.
+
+    Raises:
+        CatalogueError: there is none that is long enough.
+    """
+    found = []
+    for path in paths:
+        try:
+            audio = level(read(path, spec.sample_rate), spec)[: round(SECONDS * spec.sample_rate)]
+        except AudioError:
+            continue
+        if len(audio) > FRAMES * spec.hop_length:
+            found.append(audio.half())
+    if not found:
+        raise CatalogueError("There is no audio to learn from.")
+    return found
+
+
+def fit(
+    audio: Sequence[Tensor], spec: FeatureSpec, *, steps: int = STEPS, seed: int = 0, keep: Path | None = None
+) -> Network:
+    """A network that learned on all tracks but every `HELD_OUT`th.
+
+    Args:
+        audio: as `gather` has it.
+        spec: of the features.
+        steps: how many.
+        seed: of all that is random.
+        keep: where to write what is learned so far, every `TOLD_EVERY` steps.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Network(spec.n_fft // 2 + 1)
+    generator = torch.Generator().manual_seed(seed)
+    learned = [one for number, one in enumerate(audio) if number % HELD_OUT or len(audio) < HELD_OUT]
+    unseen = excerpts(audio[::HELD_OUT], FRAMES, spec, torch.Generator().manual_seed(seed))
+    inversion = Inversion(spec)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=DECAY)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
+        if step % TOLD_EVERY == 0:
+            _log.info("step %d, held out: %s", step, _told(network, unseen, inversion, spec))
+            if keep and step:
+                write_bytes(keep, neural.to_bytes(network))
+        chosen = torch.randint(len(learned), (BATCH,), generator=generator).tolist()
+        heard = excerpts([learned[number] for number in chosen], FRAMES, spec, generator)
+        loss = sum(losses(network, heard, inversion, spec), torch.zeros(()))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    _log.info("%d steps, held out: %s", steps, _told(network, unseen, inversion, spec))
+    network.eval().requires_grad_(False)
+    return network
+
+
+def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
+    """So many frames' audio from a random place of each, `[tracks, samples]`, in single precision."""
+    samples = (frames - 1) * spec.hop_length
+    starts = [int(torch.randint(len(one) - samples + 1, (1,), generator=generator)) for one in audio]
+    return torch.stack([one[start : start + samples] for one, start in zip(audio, starts, strict=True)]).float()
+
+
+def losses(network: Network, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
+    """Log-spectral distance in nepers, and spectral convergence.
+
+    Args:
+        network: that is measured.
+        heard: audio, `[batch, samples]`.
+        inversion: of the bands.
+        spec: of the features.
+    """
+    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length).abs()
+    mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
+    inverted, spread = (
+        way(mel.flatten(1)).reshape(-1, *mel.shape[1:]).movedim(0, 1)
+        for way in (inversion.magnitudes, inversion.spread)
+    )
+    return compared(network(inverted, spread), wanted)
+
+
+def compared(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """See `losses`; of what the network says and linear magnitudes, `[batch, bins, frames]`."""
+    distance = (logs - torch.log(wanted + FLOOR)).square().mean(dim=1).sqrt().mean()
+    energy = wanted.square().sum(dim=(1, 2)).sqrt() + FLOOR
+    convergence = ((logs.exp() - FLOOR - wanted).square().sum(dim=(1, 2)) + 1e-12).sqrt() / energy
+    return distance, convergence.mean()
+
+
+def _told(network: Network, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
+    with torch.no_grad():
+        found = [torch.stack(losses(network, some, inversion, spec)) for some in torch.split(unseen, BATCH)]
+    return " ".join(f"{value:.4f}" for value in torch.stack(found).mean(dim=0).tolist())
+
+
+def main() -> None:
+    """Learn the network and put it into the package."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="synthetic catalogues")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
+    parser.add_argument("--tracks", type=int, default=TRACKS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=Path(neural.__file__).with_name(neural.FILE))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    spec = default_spec(View.SPECTROGRAM)
+    audio = gather(tracks(public_audio(options.folder, options.scores), options.tracks), spec)
+    write_bytes(options.out, neural.to_bytes(fit(audio, spec, steps=options.steps, keep=options.out)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""How the vocoder's network is learned."""
+
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sottovoce.errors import CatalogueError
+from sottovoce.features import spectrogram
+from sottovoce.features.extract import default_spec
+from sottovoce.features.spec import View
+from sottovoce.vocoder import neural
+from sottovoce.vocoder.griffin_lim import Inversion
+from sottovoce_simulations import vocoding
+
+SPEC = default_spec(View.SPECTROGRAM)
+RATE = SPEC.sample_rate
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Tones that start and stop, one track too short, and a file that is no audio."""
+    found = tmp_path / "tones"
+    found.mkdir()
+    times = np.arange(2 * RATE) / RATE
+    for number in range(3):
+        beat = np.exp(-6 * (times % 0.4))
+        audio = 0.3 * beat * sum(np.sin(2 * np.pi * (200 + 40 * number) * k * times) / k for k in range(1, 9))
+        soundfile.write(found / f"{number}.wav", audio, RATE)
+    soundfile.write(found / "short.wav", audio[: RATE // 5], RATE)
+    (found / "none.wav").write_bytes(b"no audio")
+    return found
+
+
+@pytest.fixture
+def audio(folder):
+    return vocoding.gather(sorted(folder.iterdir()), SPEC)
+
+
+def test_what_is_too_short_or_no_audio_is_left_out(audio):
+    assert [(len(one), one.dtype) for one in audio] == [(2 * RATE, torch.float16)] * 3
+
+
+def test_no_audio_is_named(folder):
+    with pytest.raises(CatalogueError, match="no audio"):
+        vocoding.gather([folder / "short.wav"], SPEC)
+
+
+def test_it_learns_what_bands_leave_open(audio):
+    heard = vocoding.excerpts(audio, 40, SPEC, torch.Generator().manual_seed(9))
+    untaught = neural.Network(SPEC.n_fft // 2 + 1).requires_grad_(False)
+    before = vocoding.losses(untaught, heard, Inversion(SPEC), SPEC)
+    after = vocoding.losses(vocoding.fit(audio, SPEC, steps=60), heard, Inversion(SPEC), SPEC)
+    assert after[0] < 0.97 * before[0]
+    assert after[1] < before[1]
+
+
+def test_what_is_said_rightly_costs_nothing():
+    wanted = torch.rand(2, SPEC.n_fft // 2 + 1, 5, generator=torch.Generator().manual_seed(0))
+    logs = torch.log(wanted + spectrogram.FLOOR)
+    assert [float(part) for part in vocoding.compared(logs, wanted)] == pytest.approx([0, 0], abs=1e-3)
+    distance, convergence = vocoding.compared(logs + 0.1, wanted)
+    assert float(distance) == pytest.approx(0.1, rel=1e-3)
+    assert float(convergence) == pytest.approx(np.exp(0.1) - 1, rel=1e-2)
+
+
+def test_the_command_writes_what_loads_and_the_same_again(folder, tmp_path, monkeypatch):
+    data = []
+    for name in ("one", "other"):
+        out = tmp_path / name
+        monkeypatch.setattr(sys, "argv", ["vocoding", str(folder), "--steps", "2", "--tracks", "5", "--out", str(out)])
+        vocoding.main()
+        data.append(out.read_bytes())
+    assert data[0] == data[1]
+    assert isinstance(neural.from_bytes(data[0]), neural.Network)
