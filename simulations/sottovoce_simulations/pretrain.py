@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from opacus.layers import DPGRU
 from torch import Tensor
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import AudioError, CatalogueError
 from sottovoce.features.extract import extract_file
 from sottovoce.features.spec import FeatureSpec
@@ -127,11 +126,12 @@ def pretrain(
         torch.nn.init.zeros_(named[name])
     private = [value for name, value in named.items() if name not in zero]
     optimizer = torch.optim.Adam(private, betas=(0.9, 0.98))
+    others = [value for name, value in parameters.trainable(model).items() if name not in named]
+    follower = torch.optim.Adam(others, betas=(0.5, 0.98)) if others else None
     generator = torch.Generator().manual_seed(0)
     learned, unseen = (tracks % HELD_OUT != 0).nonzero()[:, 0], (tracks % HELD_OUT == 0).nonzero()[:, 0]
-    randomness = Randomness.for_simulation(0)
     for step in range(steps):
-        for group in optimizer.param_groups:
+        for group in optimizer.param_groups + (follower.param_groups if follower else []):
             group["lr"] = learning_rate * scheduled(step, steps, WARM_UP)
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
         heard = excerpts(features, chosen, EXCERPT, generator)
@@ -140,7 +140,12 @@ def pretrain(
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(private, 1.0)
         optimizer.step()
-        family.after_step(model, randomness)
+        if follower:
+            loss = family.follow(model, heard, targets[chosen], generator)
+            follower.zero_grad()
+            torch.autograd.backward(loss, inputs=others)
+            torch.nn.utils.clip_grad_norm_(others, 1.0)
+            follower.step()
         if step % TOLD_EVERY == 0:
             _log.info("step %d, held out %.3f", step, _held_out(family, model, features, targets, unseen))
     _log.info("%d steps, held out %.3f", steps, _held_out(family, model, features, targets, unseen))

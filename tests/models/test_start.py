@@ -9,6 +9,8 @@ from sottovoce.models.generator.rnn import STYLE
 from sottovoce.models.start import Start, default_init, first_parameters, write_public
 from sottovoce.models.trained import trained
 from sottovoce.training import TrainingConfig
+from sottovoce_simulations.repertoire import LEARNED
+from sottovoce_simulations.synthesis.styles import STYLES
 
 KNOWN = ("fugue", "reel", "tango")
 FAMILIES = [(task, family) for task in ("generator", "style") for family in registry.families(task)]
@@ -119,15 +121,32 @@ def test_every_start_that_is_shipped_fits():
             assert np.isfinite(first_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
 
 
-@pytest.mark.parametrize(("init", "parts"), [(None, ("style.",)), ("public", ("style.",)), ("none", ())])
+@pytest.mark.parametrize("family", registry.families("generator"))
+def test_every_generator_starts_from_what_was_learned_of_public_music(family):
+    assert default_init("generator", family) == "public"
+    known = start.read_public(start.shipped("generator", family))
+    assert known.feature_spec == config_of("generator", family, KNOWN).feature_spec
+    assert set(STYLES) | set(LEARNED) == set(known.classes)
+
+
+STYLED = {
+    "gan": ("discriminator.style.", "generator.style."),
+    "rnn": ("style.",),
+    "vae": ("style.",),
+}
+
+
+@pytest.mark.parametrize("family", STYLED)
+@pytest.mark.parametrize("init", [None, "public", "none"])
 @pytest.mark.parametrize("private", [False, True])
-def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(init, parts, private):
+def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(family, init, private):
     config = configured(
-        task="generator", family="rnn", classes=("blues", "polka"), labels=5, private=private, init=init, seed=1
+        task="generator", family=family, classes=("blues", "polka"), labels=5, private=private, init=init, seed=1
     )
+    parts = () if init == "none" else STYLED[family]
     assert config.trained == parts
     moved = trained(config)
-    assert moved.sum() == (2 * STYLE if parts else moved.size)
+    assert moved.sum() == (2 * STYLE * len(parts) if parts else moved.size)
     assert moved.size == first_parameters(config, init).size
     assert TrainingConfig.from_bytes(config.to_bytes()) == config
 

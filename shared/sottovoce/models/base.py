@@ -122,6 +122,15 @@ class Family(Protocol):
         """
         del model, randomness  # most families are done with a step when it is taken
 
+    def follow(
+        self, model: "nn.Module", features: "Tensor", targets: "Tensor", generator: "torch.Generator"
+    ) -> "Tensor":
+        """The loss, one number, of all parameters that are not private, where a start is learned from public audio.
+
+        No run asks for it. Arguments as for `losses`, whose mean it is by default.
+        """
+        return self.losses(model, features, targets, generator).mean()
+
 
 class Classifier(Family, Protocol):
     """A family of models from `[batch, *shape of the view]` to scores `[batch, classes]`."""

@@ -1,6 +1,11 @@
 """Recipes that families of spectrogram models have in common; each says what is its own."""
 
+from dataclasses import replace
+
 from sottovoce.models.base import Recipe
+
+STYLES = "style."
+"""How names of the parameters begin that hold what a style is."""
 
 
 def local_noise(
@@ -45,3 +50,15 @@ def shared_noise() -> Recipe:
         server_optimizer="fedadam",
         server_learning_rate=0.01,
     )
+
+
+def styles_alone(*, private: bool, shared: bool) -> Recipe:
+    """Only what styles are to a network moves: so few numbers that they are learned through the noise."""
+    if shared:
+        # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
+        recipe = replace(
+            shared_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
+        )
+    else:
+        recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
+    return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trained=(STYLES,))

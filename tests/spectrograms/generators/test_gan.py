@@ -36,7 +36,7 @@ def dataset_of(spec):
 
 @pytest.fixture
 def config(spec):
-    made = configured(task="generator", family="gan", classes=("a", "b", "c"), labels=5, rounds=1, seed=1)
+    made = configured(task="generator", family="gan", classes=("a", "b", "c"), labels=5, rounds=1, init="none", seed=1)
     return made.changed(feature_spec=spec.digest, batch_size=12, local_steps=1, max_grad_norm=1e-6, learning_rate=1.0)
 
 
@@ -117,6 +117,22 @@ def test_a_step_after_the_step_needs_no_audio_and_leaves_the_discriminator_alone
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith(DISCRIMINATOR), name
     assert all(getattr(value, "grad_sample", None) is None and value.grad is None for value in model.parameters())
+
+
+def test_where_styles_alone_are_trained_the_generators_follow_without_audio(spec, vector_of, dataset_of, config, plan):
+    """As in a run that starts from what is known."""
+    some = config.changed(trained=GAN.started(private=True).trained)
+    updates = [
+        train(GAN, vector_of(GAN), dataset, some, plan, Randomness.for_simulation(7))
+        for dataset in (dataset_of(0), dataset_of(1, 3.0))
+    ]
+    names = parameters.shapes_of(GAN, spec, CLASSES)
+    moved = {name: names[name] for name in names if name.endswith("style.weight")}
+    assert len(moved) == 2
+    (heard, made), (heard_other, made_other) = (parameters.split(update, moved).values() for update in updates)
+    assert not np.array_equal(heard, heard_other)
+    assert np.linalg.norm(made) > 1e-4
+    assert np.abs(made - made_other).max() < 1e-5
 
 
 def test_noise_falls_on_the_discriminator_alone(spec, vector_of, dataset_of, config, plan):

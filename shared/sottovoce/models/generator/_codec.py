@@ -47,18 +47,20 @@ class Residual(nn.Module):
     Args:
         channels: of what goes through.
         dilation: steps from one tap of the first convolution to the next.
+        causal: whether a step sees none after it.
     """
 
-    def __init__(self, channels: int, dilation: int = 1) -> None:
+    def __init__(self, channels: int, dilation: int = 1, *, causal: bool = False) -> None:
         super().__init__()
+        self.beside = (2 * dilation, 0) if causal else (dilation, dilation)
         self.norm = nn.LayerNorm(channels)
-        self.wide = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.wide = nn.Conv1d(channels, channels, 3, dilation=dilation)
         self.narrow = nn.Conv1d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """The same shape."""
         normed = functional.gelu(self.norm(maps.transpose(1, 2)).transpose(1, 2))
-        found: Tensor = maps + self.narrow(functional.gelu(self.wide(normed)))
+        found: Tensor = maps + self.narrow(functional.gelu(self.wide(functional.pad(normed, self.beside))))
         return found
 
 
@@ -131,8 +133,17 @@ class Codec:
         with torch.no_grad():
             return self.components.encode(features)
 
+    def measure(self, features: Tensor) -> Tensor:
+        """What the numbers stand for before they are rounded, `[batch, steps, NUMBERS]`, within ±`WIDEST`."""
+        parts = self.components
+        with torch.no_grad():
+            return (((grouped(features) - parts.mean) @ parts.basis) / parts.step * STEP).clamp(-WIDEST, WIDEST)
+
     def decode(self, numbers: Tensor) -> Tensor:
-        """Spectrograms `[batch, BANDS, GROUP · steps]`, normalised, of numbers `[batch, steps, NUMBERS]`."""
+        """Spectrograms `[batch, BANDS, GROUP · steps]`, normalised, of numbers `[batch, steps, NUMBERS]`.
+
+        The numbers need not be whole.
+        """
         with torch.no_grad():
             found: Tensor = self.components.decode(numbers) + self.corrector(values(numbers))
         return found.clamp(-CLIP, CLIP)
@@ -167,6 +178,11 @@ class Codec:
 def values(numbers: Tensor) -> Tensor:
     """What numbers stand for, to networks: float32 within ±`WIDEST`."""
     return (numbers - HALF) * STEP
+
+
+def numbers(values: Tensor) -> Tensor:
+    """The numbers, not rounded, that stand for values."""
+    return values / STEP + HALF
 
 
 def grouped(features: Tensor) -> Tensor:

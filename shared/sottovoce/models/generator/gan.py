@@ -5,6 +5,7 @@ What a discriminator's noised steps give is private, and so is whatever is made 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -14,43 +15,94 @@ from torch.nn import functional
 from sottovoce.entropy import Randomness
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
-from sottovoce.models.generator._segments import Body, Decoder, endless, first_frames, one_hot
+from sottovoce.models.generator._codec import WIDEST, Codec
+from sottovoce.models.generator._moments import (
+    CODED,
+    CONTEXT,
+    SIZE,
+    STYLE,
+    Stack,
+    codec_for,
+    endless,
+    heard,
+    one_hot,
+    sounded,
+)
 from sottovoce.models.parameters import trainable
 from sottovoce.models.recipes import local_noise
 
-LATENT = 32
-BODY, DECODER = (8, 16, 16), (24, 16, 4)
+CHANNELS = 128
+HEARING, MAKING = (1, 2, 4, 8), (1, 2, 4, 8, 1)
+"""Dilations, in moments, of the discriminator's blocks and of the generator's."""
+WHOLE, SLOW, MOMENT = 16, 8, 16
+"""Random numbers of a clip, of every `SLOWLY` moments, and of a moment."""
+SLOWLY = 8
+WINDOWS = (4, 16, 48)
+"""Moments over which what is made is compared with public audio, when a start is learned."""
+TINY = 1e-4
+"""Added before a root is taken: its slope stays finite."""
+ADVERSARIAL = 0.05
+"""Weight of what the discriminator says beside that distance."""
 DISCRIMINATOR = "discriminator."
-STEPS, BATCH, LEARNING_RATE, LARGEST_NORM = 2, 16, 0.1, 1.0
-"""Of the generator, after each of the discriminator's steps."""
+STEPS, BATCH, MADE, LEARNING_RATE, LARGEST_NORM = 2, 16, 40, 0.1, 1.0
+"""Of the generator, after each of the discriminator's steps, on so many clips of so many moments."""
 
 
 class Discriminator(nn.Module):
-    """How much a segment seems real, one score for each style that it might be of."""
+    """How much music seems real for a style: at each moment, and all together."""
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
-        self.body = Body(bands, BODY)
-        self.head = nn.Linear(self.body.size, classes)
+        self.style = nn.Linear(classes, STYLE, bias=False)
+        self.hear = nn.ModuleDict({CODED: Stack(SIZE, STYLE, 2 * CHANNELS, channels=CHANNELS, dilations=HEARING)})
+        self.moment = nn.Linear(CHANNELS, 1)
+        self.whole = nn.Sequential(nn.Linear(CHANNELS + STYLE, CHANNELS), nn.GELU(), nn.Linear(CHANNELS, 1))
 
-    def forward(self, segments: Tensor) -> Tensor:
-        """Scores `[batch, classes]` of segments `[batch, bands, FRAMES]`."""
-        scores: Tensor = self.head(self.body(segments))
-        return scores
+    def forward(self, moments: Tensor, styles: Tensor) -> Tensor:
+        """Scores `[batch, 1 + moments]` of moments `[batch, moments, SIZE]` and one-hot styles; the first for all."""
+        told = self.style(styles)
+        found = functional.gelu(self.hear[CODED](moments, told))
+        moment, whole = torch.split(found, CHANNELS, dim=2)
+        score = self.whole(torch.cat([whole.mean(dim=1), told], dim=1))
+        return torch.cat([score, self.moment(moment)[:, :, 0]], dim=1)
+
+
+class Maker(nn.Module):
+    """Random numbers and a style to music."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.style = nn.Linear(classes, STYLE, bias=False)
+        stack = Stack(MOMENT + SLOW, STYLE + WHOLE, SIZE, channels=CHANNELS, dilations=MAKING)
+        self.make = nn.ModuleDict({CODED: stack})
+        self.level = nn.ModuleDict({CODED: nn.Linear(STYLE + WHOLE, SIZE, bias=False)})
+
+    def forward(self, noise: Tensor, whole: Tensor, styles: Tensor) -> Tensor:
+        """Moments `[batch, moments, SIZE]` of `noise`, `[batch, moments, MOMENT + SLOW]`, and `[batch, WHOLE]`."""
+        told = torch.cat([self.style(styles), whole], dim=1)
+        made = self.make[CODED](noise, told) + self.level[CODED](told)[:, None]
+        return WIDEST * torch.tanh(made / WIDEST)
 
 
 class Adversarial(nn.Module):
     """Both networks, which travel together."""
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
-        self.bands, self.classes = bands, classes
-        self.discriminator = Discriminator(bands, classes)
-        self.generator = Decoder(bands, classes, LATENT, DECODER)
+        self.codec, self.classes = codec, classes
+        self.discriminator = Discriminator(classes)
+        self.generator = Maker(classes)
 
-    def forward(self, segments: Tensor) -> Tensor:
+    def made(self, targets: Tensor, moments: int, generator: torch.Generator) -> Tensor:
+        """Music of these styles, `[batch, moments, SIZE]`."""
+        noise = _noise(len(targets), moments, generator)
+        whole = torch.randn(len(targets), WHOLE, generator=generator)
+        found: Tensor = self.generator(noise, whole, one_hot(targets, self.classes))
+        return found
+
+    def forward(self, moments: Tensor, targets: Tensor) -> Tensor:
         """The discriminator's scores."""
-        scores: Tensor = self.discriminator(segments)
+        scores: Tensor = self.discriminator(moments, one_hot(targets, self.classes))
         return scores
 
 
@@ -68,19 +120,28 @@ class Gan(Generator):
         del shared
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0, momentum=0.0)
 
+    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+        """Only what styles are to the networks moves: of the discriminator by audio, of the generator after it."""
+        del shared
+        recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=1.0, momentum=0.0)
+        return replace(recipe, trained=(f"{DISCRIMINATOR}style.", "generator.style."))
+
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """Both networks for spectrograms of `n_mels` bands, which 16 must divide."""
-        return Adversarial(spec.n_mels, classes)
+        """Both networks for spectrograms of the codec's bands; any number of frames from one moment on will do.
+
+        Raises:
+            ConfigurationError: the codec is for another number of bands.
+        """
+        return Adversarial(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """The discriminator's loss on each real segment and one made one of the same style, `[batch]`."""
+        """The discriminator's loss on each real clip and one made one of the same style, `[batch]`."""
         network = cast(Adversarial, model)
-        real = first_frames(features)
+        real = heard(network.codec, features)
         with torch.no_grad():
-            made = _made(network, targets, generator)
+            made = network.made(targets, real.shape[1], generator)
         # Two passes, not one over both: Opacus takes each row of a pass for an example, and adds up passes.
-        of_real, of_made = (network(each).gather(1, targets[:, None])[:, 0] for each in (real, made))
-        return functional.relu(1 - of_real) + functional.relu(1 + of_made)
+        return _even(functional.relu(1 - model(real, targets))) + _even(functional.relu(1 + model(made, targets)))
 
     def private_parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
         """The discriminator's."""
@@ -90,34 +151,96 @@ class Gan(Generator):
         """Steps of the generator against the discriminator as it is now, on styles drawn evenly."""
         network = cast(Adversarial, model)
         # A copy without the hooks that collect private gradients on the original.
-        free = Adversarial(network.bands, network.classes)
+        free = Adversarial(network.codec, network.classes)
         free.load_state_dict(network.state_dict())
         free.discriminator.requires_grad_(False)
-        wanted = list(free.generator.parameters())
-        optimizer = torch.optim.SGD(wanted, lr=LEARNING_RATE)
+        moved = trainable(network.generator)
+        wanted = [value.requires_grad_(name in moved) for name, value in free.generator.named_parameters()]
+        optimizer = torch.optim.SGD([value for value in wanted if value.requires_grad], lr=LEARNING_RATE)
         generator = randomness.torch_generator()
         for _ in range(STEPS):
             targets = torch.randint(network.classes, (BATCH,), generator=generator)
-            scores = free(_made(free, targets, generator)).gather(1, targets[:, None])
+            scores = free(free.made(targets, MADE, generator), targets)
             optimizer.zero_grad()
-            torch.autograd.backward(-scores.mean())
+            torch.autograd.backward(-_even(scores).mean())
             nn.utils.clip_grad_norm_(wanted, LARGEST_NORM)
             optimizer.step()
         network.generator.load_state_dict(free.generator.state_dict())
 
+    def follow(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+        """The generator's loss where audio is public: what the discriminator says, and a distance to that audio.
+
+        The energy distance of conditional samples, which rewards two that differ (Gritsenko et al., "A spectral energy
+        distance for parallel speech synthesis", NeurIPS 2020, equation 6), of statistics over windows.
+        """
+        network = cast(Adversarial, model)
+        real = heard(network.codec, features)
+        one, other = (network.made(targets, real.shape[1], generator) for _ in range(2))
+        distance = _apart(real, one) + _apart(real, other) - _apart(one, other)
+        return (distance - ADVERSARIAL * _even(network(one, targets))).mean()
+
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """Segments of random latents, faded into one another."""
+        """A few moments after the others, for ever; the temperature is the deviation of all that is random."""
         network = cast(Adversarial, model)
-        styles = one_hot(targets, network.classes)
-        return endless(lambda latents: network.generator(latents, styles), len(targets), LATENT, generator, temperature)
+        styles, count = one_hot(targets, network.classes), len(targets)
+        whole = temperature * torch.randn(count, WHOLE, generator=generator)
+        noise = _Noise(count, generator)
+        return endless(
+            lambda moments: temperature * noise.more(moments),
+            lambda latents: sounded(network.codec, network.generator(latents, whole, styles)),
+            sum(MAKING) + CONTEXT,
+        )
 
 
-def _made(network: Adversarial, targets: Tensor, generator: torch.Generator) -> Tensor:
-    latents = torch.randn(len(targets), LATENT, generator=generator)
-    made: Tensor = network.generator(latents, one_hot(targets, network.classes))
-    return made
+class _Noise:
+    """Random numbers of moments, some of which stay for a while."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._left = torch.zeros(count, 0, MOMENT + SLOW)
+
+    def more(self, moments: int) -> Tensor:
+        """The next so many, `[count, moments, MOMENT + SLOW]`."""
+        count, kept = len(self._left), self._left.shape[1]
+        times = max(0, -(-(moments - kept) // SLOWLY))
+        slow = torch.randn(count, times, SLOW, generator=self._generator).repeat_interleave(SLOWLY, dim=1)
+        fresh = torch.randn(count, times * SLOWLY, MOMENT, generator=self._generator)
+        found = torch.cat([self._left, torch.cat([fresh, slow], dim=2)], dim=1)
+        self._left = found[:, moments:]
+        return found[:, :moments]
+
+
+def _noise(count: int, moments: int, generator: torch.Generator) -> Tensor:
+    return _Noise(count, generator).more(moments)
+
+
+def _even(scores: Tensor) -> Tensor:
+    """`[batch]`: all together counts as much as the moments."""
+    return (scores[:, 0] + scores[:, 1:].mean(dim=1)) / 2
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    """How far two clips of moments are from each other, `[batch]`: of means, deviations and changes over windows."""
+    windows = [min(window, one.shape[1]) for window in WINDOWS]
+    pairs = [(one, other), *((_statistics(one, window), _statistics(other, window)) for window in windows)]
+    return torch.stack([_distance(*pair) for pair in pairs]).mean(dim=0)
+
+
+def _distance(one: Tensor, other: Tensor) -> Tensor:
+    """`[batch]`, of `[batch, windows, statistics]`."""
+    return ((one - other).square().mean(dim=2) + TINY).sqrt().mean(dim=1)
+
+
+def _statistics(moments: Tensor, window: int) -> Tensor:
+    """`[batch, windows, 3 · SIZE]`."""
+    whole = moments.shape[1] // window * window
+    means, squares, changes = (
+        values[:, :whole].reshape(len(values), -1, window, SIZE).mean(dim=2)
+        for values in (moments, moments.square(), functional.pad(moments.diff(dim=1).abs(), (0, 0, 0, 1)))
+    )
+    return torch.cat([means, ((squares - means.square()).clamp(min=0) + TINY).sqrt(), changes], dim=2)
 
 
 FAMILY = Gan()

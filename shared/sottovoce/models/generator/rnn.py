@@ -16,7 +16,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec, _outline, _past
 from sottovoce.models.generator._codec import CONTEXT, GROUP, NUMBERS, Codec
-from sottovoce.models.recipes import local_noise, shared_noise
+from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
 STYLE = 32
@@ -278,14 +278,7 @@ class Rnn(Generator):
 
     def started(self, *, private: bool, shared: bool = False) -> Recipe:
         """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
-        if shared:
-            # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
-            recipe = replace(
-                shared_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
-            )
-        else:
-            recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
-        return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trained=("style.",))
+        return styles_alone(private=private, shared=shared)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.

@@ -1,53 +1,149 @@
-"""`vae`: a variational autoencoder (Kingma & Welling, ICLR 2014) of whole segments, conditioned on style."""
+"""`vae`: a variational autoencoder (Kingma & Welling, ICLR 2014) of music as it goes on, conditioned on style.
+
+It describes a clip by a few numbers for all of it and a few for every moment. What it expects of a moment it tells from
+the moments before (as Chung et al., "A recurrent latent variable model for sequential data", NeurIPS 2015, with
+convolutions), so that music drawn goes on. It sees and makes what the codec measures.
+"""
 
 import math
 from collections.abc import Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
-from sottovoce.models.generator._segments import Body, Decoder, endless, first_frames, one_hot
-from sottovoce.models.recipes import local_noise, shared_noise
+from sottovoce.models.generator import _codec
+from sottovoce.models.generator._moments import (
+    CODED,
+    CONTEXT,
+    SIZE,
+    STYLE,
+    Stack,
+    codec_for,
+    endless,
+    heard,
+    one_hot,
+    sounded,
+)
+from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
-LATENT = 32
-ENCODER, DECODER = (8, 16, 16), (24, 16, 4)
-LEAST_SCALE, LARGEST_SCALE = 0.3, 2.0
-LARGEST_SPREAD = 3.0
-"""Of the logarithm of a latent number's variance, which is bounded so that no track's loss explodes."""
+CHANNELS = 192
+WHOLE, MOMENT = 16, 32
+"""Latent numbers of a clip, and of a moment."""
+HEARING, SPEAKING = (1, 2, 4), (1, 2, 1)
+"""Dilations, in moments, of what describes and of what speaks."""
+EXPECTING = (1, 2, 4, 8, 16)
+"""The same of what expects a moment: it recalls 62 moments, 11.5 s."""
+REMEMBERED = 2 * sum(EXPECTING)
+UNSTYLED = 0.1
+"""In training, the share of clips of whose style the network is not told."""
+GUIDANCE = 3.0
+"""How far what a style expects is pushed away from what is expected of none."""
+SPREAD = 4.0
+"""Logarithms of variances lie within this of 0, so that no track's loss explodes."""
+LEAST, MOST = 0.1, 2.0
+"""Deviations of what is said."""
+ROUGH = 0.5
+"""Of these deviations, in what is drawn: what numbers do not know of each other is heard as noise."""
+
+
+class Gaussian(NamedTuple):
+    """Independent normal distributions: means and logarithms of variances."""
+
+    means: Tensor
+    spreads: Tensor
+
+    @classmethod
+    def of(cls, parts: Tensor) -> "Gaussian":
+        """From the last axis, which holds both."""
+        means, spreads = parts.chunk(2, dim=-1)
+        return cls(means, SPREAD * torch.tanh(spreads / SPREAD))
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """By numbers from a standard normal distribution."""
+        return self.means + torch.exp(0.5 * self.spreads) * noise
+
+    def moved(self, values: Tensor) -> Tensor:
+        """Numbers of the first distribution, where they would lie in each: as many deviations beside its mean."""
+        beside = (values - self.means[:1]) * torch.exp(-0.5 * self.spreads[:1])
+        return self.means + torch.exp(0.5 * self.spreads) * beside
+
+    def divergence(self, expected: "Gaussian") -> Tensor:
+        """Nats for the last axis, from what was expected (Kullback-Leibler)."""
+        beside = (self.means - expected.means).square() * torch.exp(-expected.spreads)
+        change = self.spreads - expected.spreads
+        return 0.5 * (beside + torch.exp(change) - 1 - change).sum(dim=-1)
 
 
 class Autoencoder(nn.Module):
-    """Segments to latent numbers and back, both given the style; each band's deviation is learned by style."""
+    """Values of moments `[batch, moments, TOGETHER · NUMBERS]` to latent numbers and back."""
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, codec: _codec.Codec, classes: int) -> None:
         super().__init__()
-        self.bands, self.classes = bands, classes
-        self.body = Body(bands, ENCODER)
-        self.means = nn.Linear(self.body.size + classes, LATENT)
-        self.spreads = nn.Linear(self.body.size + classes, LATENT)
-        self.decoder = Decoder(bands, classes, LATENT, DECODER)
-        self.scales = nn.Linear(classes, bands)
+        self.codec, self.classes = codec, classes
+        told = STYLE + WHOLE
+        self.style = nn.Linear(classes, STYLE, bias=False)
+        self.hear = Stack(SIZE, 0, 2 * (WHOLE + MOMENT), channels=CHANNELS, dilations=HEARING)
+        self.outline = nn.Linear(STYLE, 2 * WHOLE)
+        self.expect = Stack(MOMENT, told, 2 * MOMENT, channels=CHANNELS, dilations=EXPECTING, causal=True)
+        say = Stack(MOMENT, told, 2 * SIZE, channels=CHANNELS, dilations=SPEAKING)
+        self.say = nn.ModuleDict({CODED: say})
 
-    def encode(self, segments: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the latents, `[batch, LATENT]`, of segments `[batch, bands, FRAMES]`."""
-        known = torch.cat([self.body(segments), styles], dim=1)
-        return self.means(known), LARGEST_SPREAD * torch.tanh(self.spreads(known))
+    def heard(self, values: Tensor) -> tuple[Gaussian, Gaussian]:
+        """What a clip is, `[batch, WHOLE]`, and each moment, `[batch, moments, MOMENT]`."""
+        whole, moment = self.hear(values).split([2 * WHOLE, 2 * MOMENT], dim=-1)
+        return Gaussian.of(whole.mean(dim=1)), Gaussian.of(moment)
 
-    def decode(self, latents: Tensor, styles: Tensor) -> Tensor:
-        """Mean segments `[batch, bands, FRAMES]` of latents `[batch, LATENT]` and one-hot styles `[batch, classes]`."""
-        found: Tensor = self.decoder(latents, styles)
-        return found
+    def expected(self, styles: Tensor) -> Gaussian:
+        """What clips are like, `[batch, WHOLE]`, of a style `[batch, STYLE]`."""
+        return Gaussian.of(self.outline(styles))
 
-    def forward(self, segments: Tensor, styles: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Reconstruction `[batch, bands, FRAMES]`, log-scales `[batch, bands, 1]`, mean and log-variance of latents."""
-        means, spreads = self.encode(segments, styles)
-        found = self.decode(means + torch.exp(0.5 * spreads) * noise, styles)
-        low, high = math.log(LEAST_SCALE), math.log(LARGEST_SCALE)
-        log_scales = low + (high - low) * torch.sigmoid(self.scales(styles))
-        return found, log_scales[:, :, None], means, spreads
+    def coming(self, moments: Tensor, told: Tensor) -> Gaussian:
+        """What each moment is expected to be after those before it, `[batch, moments, MOMENT]`."""
+        return Gaussian.of(self.expect(functional.pad(moments, (0, 0, 1, 0))[:, :-1], told))
+
+    def said(self, moment: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and logarithms of their deviations, `[batch, moments, TOGETHER · NUMBERS]` each."""
+        means, scales = self.say[CODED](moment, told).chunk(2, dim=-1)
+        low, high = math.log(LEAST), math.log(MOST)
+        return means, low + (high - low) * torch.sigmoid(scales)
+
+    def forward(self, values: Tensor, styles: Tensor, of_whole: Tensor, of_moments: Tensor) -> Tensor:
+        """Nats for each value, `[batch]`, with latents drawn by some noise.
+
+        Args:
+            values: `[batch, moments, SIZE]`.
+            styles: as `style` gives them for one-hot rows; 0 where no style is told, `[batch, STYLE]`.
+            of_whole: `[batch, WHOLE]`.
+            of_moments: `[batch, moments, MOMENT]`.
+        """
+        whole, moment = self.heard(values)
+        drawn = moment.drawn(of_moments)
+        told = torch.cat([styles, whole.drawn(of_whole)], dim=1)
+        means, scales = self.said(drawn, told)
+        errors = 0.5 * ((values - means) * torch.exp(-scales)).square() + scales + 0.5 * math.log(2 * math.pi)
+        divergence = moment.divergence(self.coming(drawn, told)).sum(dim=1) + whole.divergence(self.expected(styles))
+        losses: Tensor = errors.mean(dim=(1, 2)) + divergence / values[0].numel()
+        return losses
+
+    def restyled(self, values: Tensor, styles: Tensor) -> Tensor:
+        """What is said of music, and what would be of music as surprising in another style: `[2, moments, SIZE]`.
+
+        Each latent number lies as many deviations beside what the other style expects as it does beside what its own
+        does.
+
+        Args:
+            values: `[1, moments, SIZE]`.
+            styles: its own and the other one, as for `forward`, `[2, STYLE]`.
+        """
+        whole, moment = (found.means.expand(2, *found.means.shape[1:]) for found in self.heard(values))
+        outline = self.expected(styles).moved(whole)
+        told = torch.cat([styles, outline], dim=1)
+        means, _ = self.said(self.coming(moment, told).moved(moment), told)
+        return means
 
 
 class Vae(Generator):
@@ -63,28 +159,60 @@ class Vae(Generator):
             return shared_noise()
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0)
 
+    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+        """Only what styles are to the network moves."""
+        return styles_alone(private=private, shared=shared)
+
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms of `n_mels` bands, which 16 must divide."""
-        return Autoencoder(spec.n_mels, classes)
+        """The network for spectrograms of the codec's bands; any number of frames from one moment on will do.
+
+        Raises:
+            ConfigurationError: the codec is for another number of bands.
+        """
+        return Autoencoder(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Nats for each number of a segment, `[batch]`: an upper bound on the negative log-likelihood."""
-        segments = first_frames(features)
+        """Nats for each of the codec's values, `[batch]`: an upper bound on the negative logarithm of their density."""
         network = cast(Autoencoder, model)
-        noise = torch.randn(len(features), LATENT, generator=generator)
-        found, log_scales, means, spreads = model(segments, one_hot(targets, network.classes), noise)
-        errors = 0.5 * ((segments - found) * torch.exp(-log_scales)).square() + log_scales
-        divergence = 0.5 * (means.square() + torch.exp(spreads) - 1 - spreads).sum(dim=1)
-        losses: Tensor = errors.mean(dim=(1, 2)) + 0.5 * math.log(2 * math.pi) + divergence / segments[0].numel()
+        values = heard(network.codec, features)
+        styles: Tensor = network.style(one_hot(targets, network.classes))
+        if model.training:
+            styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
+        noise = torch.randn(len(values), WHOLE, generator=generator)
+        losses: Tensor = model(values, styles, noise, torch.randn(*values.shape[:2], MOMENT, generator=generator))
         return losses
 
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """Mean segments of random latents, faded into one another."""
+        """A few moments after the others, for ever."""
         network = cast(Autoencoder, model)
-        styles = one_hot(targets, network.classes)
-        return endless(lambda latents: network.decode(latents, styles), len(targets), LATENT, generator, temperature)
+        with torch.inference_mode():
+            styles = network.style(one_hot(targets, network.classes))
+            outline = network.expected(styles).drawn(
+                temperature * torch.randn((len(styles), WHOLE), generator=generator)
+            )
+            told = torch.cat([styles, outline], dim=1)
+            # Each moment is expected twice, told its style and not.
+            both = torch.cat([told, torch.cat([torch.zeros_like(styles), outline], dim=1)])
+        past = torch.zeros(len(styles), 1, MOMENT)
+
+        def more(count: int) -> Tensor:
+            nonlocal past
+            for _ in range(count):
+                coming = Gaussian.of(network.expect(past.repeat(2, 1, 1), both))
+                (one, other), (spread, _) = (part[:, -1].chunk(2) for part in coming)
+                noise = temperature * torch.randn(one.shape, generator=generator)
+                found = Gaussian(other + GUIDANCE * (one - other), spread).drawn(noise)
+                past = torch.cat([past, found[:, None]], dim=1)[:, -max(count, REMEMBERED) - 1 :]
+            rough = ROUGH * temperature * torch.randn(len(past), count, SIZE, generator=generator)
+            return torch.cat([past[:, -count:], rough], dim=2)
+
+        def decode(latents: Tensor) -> Tensor:
+            means, scales = network.said(latents[:, :, :MOMENT], told)
+            return sounded(network.codec, means + torch.exp(scales) * latents[:, :, MOMENT:])
+
+        return endless(more, decode, sum(SPEAKING) + CONTEXT)
 
 
 FAMILY = Vae()
