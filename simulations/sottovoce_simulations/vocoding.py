@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sottovoce.audio import read
 from sottovoce.errors import AudioError, CatalogueError
@@ -29,6 +29,8 @@ TRACKS = 300
 SECONDS = 12.0
 """Of each track, from its beginning."""
 FRAMES, BATCH = 32, 4
+PHASES = 0.3
+"""By how much differences of phases count beside magnitudes."""
 STEPS = 1400
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
 HELD_OUT = 16
@@ -36,6 +38,32 @@ HELD_OUT = 16
 TOLD_EVERY = 50
 
 _log = logging.getLogger(__name__)
+
+
+class Pupil(nn.Module):
+    """The network, and what it also has to say while it learns: magnitudes come out better for it.
+
+    Args:
+        network: that learns.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.phases = nn.Conv2d(neural.CHANNELS, 4 * neural.PATCH, 3, padding=1)
+        nn.init.zeros_(self.phases.weight)
+        self.phases.bias = nn.Parameter(torch.zeros(4 * neural.PATCH))
+
+    def forward(self, inverted: Tensor, spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says, and expected phases against the frame before and the bin below.
+
+        The last two are complex numbers, the shorter the less sure: the first beyond what a bin's own frequency does in
+        a hop, the second of windows about their middle.
+        """
+        base, hidden = self.network.seen(inverted, spread)
+        logs = base + neural.unpatched(self.network.said(hidden), self.network.bins)[:, 0]
+        said = neural.unpatched(self.phases(hidden), self.network.bins)
+        return logs, torch.complex(said[:, 0], said[:, 1]), torch.complex(said[:, 2], said[:, 3])
 
 
 def gather(paths: Sequence[Path], spec: FeatureSpec) -> list[Tensor]:
@@ -72,26 +100,27 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(spec.n_fft // 2 + 1)
+        pupil = Pupil(network)
     generator = torch.Generator().manual_seed(seed)
     learned = [one for number, one in enumerate(audio) if number % HELD_OUT or len(audio) < HELD_OUT]
     unseen = excerpts(audio[::HELD_OUT], FRAMES, spec, torch.Generator().manual_seed(seed))
     inversion = Inversion(spec)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(pupil.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=DECAY)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
         if step % TOLD_EVERY == 0:
-            _log.info("step %d, held out: %s", step, _told(network, unseen, inversion, spec))
+            _log.info("step %d, held out: %s", step, _told(pupil, unseen, inversion, spec))
             if keep and step:
                 write_bytes(keep, neural.to_bytes(network))
         chosen = torch.randint(len(learned), (BATCH,), generator=generator).tolist()
         heard = excerpts([learned[number] for number in chosen], FRAMES, spec, generator)
-        loss = sum(losses(network, heard, inversion, spec), torch.zeros(()))
+        loss = sum(losses(pupil, heard, inversion, spec), torch.zeros(()))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
         optimizer.step()
-    _log.info("%d steps, held out: %s", steps, _told(network, unseen, inversion, spec))
+    _log.info("%d steps, held out: %s", steps, _told(pupil, unseen, inversion, spec))
     network.eval().requires_grad_(False)
     return network
 
@@ -103,35 +132,54 @@ def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator:
     return torch.stack([one[start : start + samples] for one, start in zip(audio, starts, strict=True)]).float()
 
 
-def losses(network: Network, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
-    """Log-spectral distance in nepers, and spectral convergence.
+def losses(pupil: Pupil, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, ...]:
+    """Log-spectral distance in nepers, spectral convergence, and errors of phases in time and frequency.
 
     Args:
-        network: that is measured.
+        pupil: that is measured.
         heard: audio, `[batch, samples]`.
         inversion: of the bands.
         spec: of the features.
     """
-    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length).abs()
+    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
     mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
     inverted, spread = (
         way(mel.flatten(1)).reshape(-1, *mel.shape[1:]).movedim(0, 1)
         for way in (inversion.magnitudes, inversion.spread)
     )
-    return compared(network(inverted, spread), wanted)
+    logs, onward, upward = pupil(inverted, spread)
+    return *of_magnitudes(logs, wanted.abs()), *of_phases(onward, upward, wanted, spec)
 
 
-def compared(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """See `losses`; of what the network says and linear magnitudes, `[batch, bins, frames]`."""
+def of_magnitudes(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-spectral distance and convergence of what the network says and linear magnitudes, `[batch, bins, frames]`."""
     distance = (logs - torch.log(wanted + FLOOR)).square().mean(dim=1).sqrt().mean()
     energy = wanted.square().sum(dim=(1, 2)).sqrt() + FLOOR
     convergence = ((logs.exp() - FLOOR - wanted).square().sum(dim=(1, 2)) + 1e-12).sqrt() / energy
     return distance, convergence.mean()
 
 
-def _told(network: Network, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
+def of_phases(onward: Tensor, upward: Tensor, wanted: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
+    """Errors of expected differences in time and frequency, by complex spectra, all `[batch, bins, frames]`."""
+    magnitudes, units = wanted.abs(), torch.sgn(wanted)
+    bins = torch.arange(wanted.shape[1])[:, None]
+    turn = torch.polar(torch.ones(1), -2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
+    later, higher = units[:, :, 1:] * units[:, :, :-1].conj() * turn, -units[:, 1:] * units[:, :-1].conj()
+    in_time = _off(onward[:, :, 1:], later, (magnitudes[:, :, 1:] * magnitudes[:, :, :-1]).sqrt())
+    return PHASES * in_time, PHASES * _off(upward[:, 1:], higher, (magnitudes[:, 1:] * magnitudes[:, :-1]).sqrt())
+
+
+def _off(found: Tensor, wanted: Tensor, loud: Tensor) -> Tensor:
+    """Mean square between complex numbers; what is loud counts more, but not in proportion."""
+    weights = (loud + FLOOR).sqrt() - FLOOR**0.5
+    squares = torch.view_as_real(found - wanted).square().sum(dim=-1)
+    mean: Tensor = (weights * squares).sum() / (weights.sum() + FLOOR)
+    return mean
+
+
+def _told(pupil: Pupil, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
     with torch.no_grad():
-        found = [torch.stack(losses(network, some, inversion, spec)) for some in torch.split(unseen, BATCH)]
+        found = [torch.stack(losses(pupil, some, inversion, spec)) for some in torch.split(unseen, BATCH)]
     return " ".join(f"{value:.4f}" for value in torch.stack(found).mean(dim=0).tolist())
 
 

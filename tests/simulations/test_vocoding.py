@@ -50,20 +50,44 @@ def test_no_audio_is_named(folder):
 
 def test_it_learns_what_bands_leave_open(audio):
     heard = vocoding.excerpts(audio, 40, SPEC, torch.Generator().manual_seed(9))
-    untaught = neural.Network(SPEC.n_fft // 2 + 1).requires_grad_(False)
-    before = vocoding.losses(untaught, heard, Inversion(SPEC), SPEC)
-    after = vocoding.losses(vocoding.fit(audio, SPEC, steps=60), heard, Inversion(SPEC), SPEC)
+
+    def off(network):
+        return vocoding.losses(vocoding.Pupil(network).requires_grad_(False), heard, Inversion(SPEC), SPEC)
+
+    before, after = off(neural.Network(SPEC.n_fft // 2 + 1)), off(vocoding.fit(audio, SPEC, steps=60))
     assert after[0] < 0.97 * before[0]
     assert after[1] < before[1]
+    assert [float(part) for part in before[2:]] == pytest.approx([vocoding.PHASES] * 2, rel=1e-3)
 
 
-def test_what_is_said_rightly_costs_nothing():
+def test_the_pupil_says_what_its_network_says():
+    network = neural.Network(SPEC.n_fft // 2 + 1).requires_grad_(False)
+    torch.nn.init.normal_(network.said.weight, generator=torch.Generator().manual_seed(0))
+    spectra = torch.rand(2, 1, SPEC.n_fft // 2 + 1, 9, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(vocoding.Pupil(network)(*spectra)[0], network(*spectra))
+
+
+def test_right_magnitudes_cost_nothing():
     wanted = torch.rand(2, SPEC.n_fft // 2 + 1, 5, generator=torch.Generator().manual_seed(0))
     logs = torch.log(wanted + spectrogram.FLOOR)
-    assert [float(part) for part in vocoding.compared(logs, wanted)] == pytest.approx([0, 0], abs=1e-3)
-    distance, convergence = vocoding.compared(logs + 0.1, wanted)
+    assert [float(part) for part in vocoding.of_magnitudes(logs, wanted)] == pytest.approx([0, 0], abs=1e-3)
+    distance, convergence = vocoding.of_magnitudes(logs + 0.1, wanted)
     assert float(distance) == pytest.approx(0.1, rel=1e-3)
     assert float(convergence) == pytest.approx(np.exp(0.1) - 1, rel=1e-2)
+
+
+def test_right_phases_cost_nothing():
+    """A spectrum whose phases go on as each bin's frequency has it, and one whose are the opposite."""
+    bins = torch.arange(SPEC.n_fft // 2 + 1)[:, None]
+    angles = 6 * torch.rand(1, len(bins), 1, generator=torch.Generator().manual_seed(0))
+    turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * SPEC.hop_length % SPEC.n_fft) / SPEC.n_fft)
+    wanted = torch.polar(torch.full(angles.shape, 0.2), angles) * turn ** torch.arange(4)
+    onward, upward = torch.ones_like(wanted), torch.zeros_like(wanted)
+    upward[:, 1:] = -torch.sgn(wanted[:, 1:] * wanted[:, :-1].conj())
+    right = [float(part) for part in vocoding.of_phases(onward, upward, wanted, SPEC)]
+    wrong = [float(part) for part in vocoding.of_phases(-onward, -upward, wanted, SPEC)]
+    assert right == pytest.approx([0, 0], abs=1e-3)
+    assert wrong == pytest.approx([4 * vocoding.PHASES] * 2, rel=1e-3)
 
 
 def test_the_command_writes_what_loads_and_the_same_again(folder, tmp_path, monkeypatch):

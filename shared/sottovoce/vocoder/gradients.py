@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 from torch import Tensor
 
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.vocoder.griffin_lim import random_phases
 
 HANN = 0.25645
 """The Gaussian that is most like a Hann window, over the square of its length (their section V)."""
@@ -35,13 +34,13 @@ def integrated(magnitudes: Tensor, spec: FeatureSpec, generator: torch.Generator
         spec: of the window (Hann) and hop.
         generator: of what is quiet.
     """
-    phases = random_phases(magnitudes, generator)
+    angles = 2 * torch.pi * torch.rand(magnitudes.shape, generator=generator)
     logs = np.log(magnitudes.numpy().astype(np.float64) + _TINY)
     loud = magnitudes.numpy() > QUIET * float(magnitudes.max())
     if loud.any():
         found = torch.from_numpy(_along(*_differences(logs, loud, spec), logs[loud]))
-        phases[torch.from_numpy(loud)] = torch.polar(torch.ones(len(found)), found.float())
-    return phases
+        angles[torch.from_numpy(loud)] = found.float()
+    return torch.polar(torch.ones(1), angles)
 
 
 def _differences(logs: Reals, loud: NDArray[np.bool_], spec: FeatureSpec) -> tuple[Numbers, Numbers, Reals]:

@@ -56,7 +56,8 @@ class Inversion:
         """
         wanted, found = self._transposed @ mel, self.spread(mel)
         for _ in range(INVERSIONS):
-            found = found * wanted / (self._transposed @ (self._bank @ found)).clamp(min=_TINY)
+            there = self._transposed @ (self._bank @ found)
+            found.mul_(wanted).div_(there.clamp_(min=_TINY))
         return found
 
     def fitted(self, magnitudes: Tensor, mel: Tensor, updates: int) -> Tensor:

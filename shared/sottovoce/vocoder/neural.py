@@ -59,14 +59,21 @@ class Network(nn.Module):
             inverted: linear magnitudes as `Inversion.magnitudes` has them, `[batch, bins, frames]`.
             spread: the same by `Inversion.spread`.
         """
+        base, hidden = self.seen(inverted, spread)
+        found: Tensor = base + unpatched(self.said(hidden), self.bins)[:, 0]
+        return found
+
+    def seen(self, inverted: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms before they are corrected, `[batch, bins, frames]`, and what corrects them.
+
+        The second is `[batch, CHANNELS, patches, frames]`.
+        """
         base = torch.log(inverted + FLOOR)
-        seen = torch.stack([base, torch.log(spread + FLOOR), *_elsewhere(base)], dim=1)
-        hidden = self.first(_patched(0.3 * seen + 1.5, self.patches)) + self.place
+        every = torch.stack([base, torch.log(spread + FLOOR), *_elsewhere(base)], dim=1)
+        hidden: Tensor = self.first(_patched(0.3 * every + 1.5, self.patches)) + self.place
         for block in self.blocks:
             hidden = block(hidden)
-        said = self.said(functional.relu(hidden))
-        found: Tensor = base + said.movedim(1, 2).flatten(1, 2)[:, : self.bins]
-        return found
+        return base, functional.relu(hidden)
 
 
 class _Block(nn.Module):
@@ -85,6 +92,13 @@ def _patched(values: Tensor, patches: int) -> Tensor:
     batch, numbers, _, frames = values.shape
     found = values.reshape(batch, numbers, patches, PATCH, frames).movedim(3, 2).flatten(1, 2)
     return found.contiguous(memory_format=torch.channels_last)  # convolutions run fastest so
+
+
+def unpatched(values: Tensor, bins: int) -> Tensor:
+    """`[batch, numbers, bins, frames]`, of `[batch, numbers · PATCH, patches, frames]`."""
+    batch, channels, patches, frames = values.shape
+    found = values.reshape(batch, channels // PATCH, PATCH, patches, frames).movedim(2, 3)
+    return found.flatten(2, 3)[:, :, :bins]
 
 
 def _elsewhere(base: Tensor) -> list[Tensor]:
