@@ -48,6 +48,7 @@ def test_no_audio_is_named(folder):
         vocoding.gather([folder / "short.wav"], SPEC)
 
 
+@pytest.mark.slow
 def test_it_learns_what_bands_leave_open(audio):
     heard = vocoding.excerpts(audio, 40, SPEC, torch.Generator().manual_seed(9))
 
