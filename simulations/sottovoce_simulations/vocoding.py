@@ -23,18 +23,14 @@ from sottovoce.vocoder import neural
 from sottovoce.vocoder.griffin_lim import Inversion
 from sottovoce.vocoder.neural import Network
 from sottovoce_simulations.mending import tracks
-from sottovoce_simulations.pretrain import public_audio, scheduled
+from sottovoce_simulations.pretrain import HELD_OUT, SECONDS, public_audio, scheduled
 
 TRACKS = 300
-SECONDS = 12.0
-"""Of each track, from its beginning."""
 FRAMES, BATCH = 32, 4
 PHASES = 0.3
 """By how much differences of phases count beside magnitudes."""
 STEPS = 1400
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
-HELD_OUT = 16
-"""Every so manyth track is measured and not learned."""
 TOLD_EVERY = 50
 
 _log = logging.getLogger(__name__)

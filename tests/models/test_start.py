@@ -5,7 +5,7 @@ import torch
 from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry, start
-from sottovoce.models.generator.rnn import STYLE
+from sottovoce.models.generator._styles import STYLE
 from sottovoce.models.start import Start, default_init, first_parameters, write_public
 from sottovoce.models.trained import trained
 from sottovoce.training import TrainingConfig

@@ -51,8 +51,9 @@ class Places:
                 10 ** (self._analysis.bands(self._analysis.spectrum(self._one(audio, number, factor)).abs())[0] / 20)
                 for number in range(audio.shape[1])
             )
-            self._magnitudes = cast(Tensor, levels)[:, : self.known + 1] / audio.shape[1]
-            self._unlike = _unlike(self._magnitudes**COMPRESSION, math.exp(-self.hop / (PAST_SECONDS * sample_rate)))
+            magnitudes = cast(Tensor, levels)[:, : self.known + 1] / audio.shape[1]
+            self._levels = self._analysis.normalised(20 * torch.log10(magnitudes[None] + FLOOR))[0]
+            self._unlike = _unlike(magnitudes**COMPRESSION, math.exp(-self.hop / (PAST_SECONDS * sample_rate)))
         self._heard = torch.zeros(self._unlike.shape[1])
 
     @staticmethod
@@ -116,7 +117,7 @@ class Places:
 
     def _unexpected(self, pairs: list[tuple[int, int]]) -> Tensor:
         """How far the music about a seam is from what the editor would put there, `[pairs]`, above 0."""
-        levels = self._analysis.normalised(20 * torch.log10(self._magnitudes[None] + FLOOR))[0]
+        levels = self._levels
         wide = min(SIDE, *(min(frame + 1, levels.shape[1] - 1 - place) for frame, place in pairs))
         values = torch.stack(
             [

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from sottovoce.editing.spectral import SpectralEffect
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.models.generator._moments import FRAMES, heard, one_hot, sounded
+from sottovoce.models.generator._moments import FRAMES, heard, sounded
+from sottovoce.models.generator._styles import one_hot
 from sottovoce.models.generator.vae import MOMENT, WHOLE, Autoencoder
 from sottovoce.release.load import Release
 

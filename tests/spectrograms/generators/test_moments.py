@@ -7,7 +7,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from sottovoce.models import parameters, registry
-from sottovoce.models.generator._moments import DRAWN_TOGETHER, FRAMES, SIZE, STYLE, endless
+from sottovoce.models.generator._moments import DRAWN_TOGETHER, FRAMES, SIZE, endless
+from sottovoce.models.generator._styles import STYLE
 from sottovoce.models.generator.vae import MOMENT, WHOLE, Gaussian
 
 CLASSES = 3

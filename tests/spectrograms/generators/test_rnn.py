@@ -8,7 +8,8 @@ from sottovoce.models import parameters, registry
 from sottovoce.models.generator import _codec, _outline, _past
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
 from sottovoce.models.generator._past import OWN_GROUPS
-from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT, STYLE
+from sottovoce.models.generator._styles import STYLE
+from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT
 
 RNN = registry.family("generator", "rnn")
 CLASSES = 3

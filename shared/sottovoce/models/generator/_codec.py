@@ -15,12 +15,16 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sottovoce.errors import ConfigurationError
 from sottovoce.features.normalisation import CLIP
+from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.generator._outline import Outline
 
 VERSION = 3
 """Raised whenever the same numbers would sound different: a model of another codec's numbers is then refused."""
 FILE = f"codec-{VERSION}.safetensors"
+CODED = f"codec{VERSION}"
+"""In parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
 GROUP = 4
 """Frames that are coded together: 93 ms."""
 BANDS = 256
@@ -100,10 +104,13 @@ class Components:
     basis: Tensor
     step: Tensor
 
+    def measure(self, features: Tensor) -> Tensor:
+        """Components `[batch, steps, NUMBERS]`, in steps from the mean, of spectrograms `[batch, BANDS, frames]`."""
+        return ((grouped(features) - self.mean) @ self.basis) / self.step
+
     def encode(self, features: Tensor) -> Tensor:
         """Numbers `[batch, steps, NUMBERS]`, int64, below `LEVELS`, of spectrograms `[batch, BANDS, frames]`."""
-        found = (grouped(features) - self.mean) @ self.basis
-        return (found / self.step).nan_to_num().round().clamp(-HALF, HALF).long() + HALF
+        return self.measure(features).nan_to_num().round().clamp(-HALF, HALF).long() + HALF
 
     def decode(self, numbers: Tensor) -> Tensor:
         """Spectrograms `[batch, BANDS, GROUP · steps]` of numbers, each group by itself."""
@@ -135,9 +142,8 @@ class Codec:
 
     def measure(self, features: Tensor) -> Tensor:
         """What the numbers stand for before they are rounded, `[batch, steps, NUMBERS]`, within ±`WIDEST`."""
-        parts = self.components
         with torch.no_grad():
-            return (((grouped(features) - parts.mean) @ parts.basis) / parts.step * STEP).clamp(-WIDEST, WIDEST)
+            return (self.components.measure(features) * STEP).clamp(-WIDEST, WIDEST)
 
     def decode(self, numbers: Tensor) -> Tensor:
         """Spectrograms `[batch, BANDS, GROUP · steps]`, normalised, of numbers `[batch, steps, NUMBERS]`.
@@ -197,3 +203,14 @@ def shipped() -> Codec:
     """The codec that comes with this package."""
     with torch.random.fork_rng(devices=[]):  # a network draws its first parameters
         return Codec.from_bytes(files(__package__).joinpath(FILE).read_bytes())
+
+
+def codec_for(spec: FeatureSpec, name: str) -> Codec:
+    """The shipped codec, for a family of this name.
+
+    Raises:
+        ConfigurationError: it is for another number of bands.
+    """
+    if spec.n_mels != BANDS:
+        raise ConfigurationError(f"'{name}' makes spectrograms of {BANDS} bands, not of {spec.n_mels}.")
+    return shipped()

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sottovoce.errors import ConfigurationError
-from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import GROUP, NUMBERS, WIDEST, Codec, Residual
 
@@ -16,14 +14,10 @@ TOGETHER = 2
 SIZE = TOGETHER * NUMBERS
 """Values of a moment."""
 FRAMES = TOGETHER * GROUP
-STYLE = 32
-"""Numbers that a style is to a network: all that depends on how many there are."""
 DRAWN_TOGETHER = 24
 """Moments of a piece: 4.5 s."""
 CONTEXT = -(-_codec.CONTEXT // TOGETHER)
 """Moments on either side that a moment depends on when the codec decodes it, at most."""
-CODED = f"codec{_codec.VERSION}"
-"""In the parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
 
 
 class Stack(nn.Module):
@@ -56,17 +50,6 @@ class Stack(nn.Module):
         return found
 
 
-def codec_for(spec: FeatureSpec, name: str) -> Codec:
-    """The codec.
-
-    Raises:
-        ConfigurationError: it is for another number of bands.
-    """
-    if spec.n_mels != _codec.BANDS:
-        raise ConfigurationError(f"'{name}' makes spectrograms of {_codec.BANDS} bands, not of {spec.n_mels}.")
-    return _codec.shipped()
-
-
 def heard(codec: Codec, features: Tensor) -> Tensor:
     """Moments `[batch, moments, SIZE]` of spectrograms `[batch, bands, frames]`; a rest does not count."""
     values = codec.measure(features)
@@ -78,11 +61,6 @@ def sounded(codec: Codec, moments: Tensor) -> Tensor:
     """Spectrograms `[batch, bands, FRAMES · moments]` of moments `[batch, moments, SIZE]`."""
     values = moments.clamp(-WIDEST, WIDEST).view(len(moments), -1, NUMBERS)
     return codec.decode(_codec.numbers(values))
-
-
-def one_hot(targets: Tensor, classes: int) -> Tensor:
-    """Class numbers `[batch]` as `[batch, classes]`, float32."""
-    return functional.one_hot(targets, classes).to(torch.float32)
 
 
 def endless(more: Callable[[int], Tensor], decode: Callable[[Tensor], Tensor], context: int) -> Iterator[Tensor]:

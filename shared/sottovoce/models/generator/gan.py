@@ -15,19 +15,9 @@ from torch.nn import functional
 from sottovoce.entropy import Randomness
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
-from sottovoce.models.generator._codec import WIDEST, Codec
-from sottovoce.models.generator._moments import (
-    CODED,
-    CONTEXT,
-    SIZE,
-    STYLE,
-    Stack,
-    codec_for,
-    endless,
-    heard,
-    one_hot,
-    sounded,
-)
+from sottovoce.models.generator._codec import CODED, WIDEST, Codec, codec_for
+from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
+from sottovoce.models.generator._styles import STYLE, one_hot
 from sottovoce.models.parameters import trainable
 from sottovoce.models.recipes import local_noise
 

@@ -11,25 +11,19 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec, _outline, _past
-from sottovoce.models.generator._codec import CONTEXT, GROUP, NUMBERS, Codec
+from sottovoce.models.generator._codec import CODED, CONTEXT, GROUP, NUMBERS, Codec, codec_for
+from sottovoce.models.generator._styles import STYLE, UNSTYLED, one_hot
 from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
-STYLE = 32
-"""Numbers that a style is to the network: all that depends on how many there are."""
 HEADS, KEY = 2, 48
 REMEMBERED = 256
 """Groups that can be recalled: 24 s."""
 DRAWN = (1,) * 16 + (4,) * ((NUMBERS - 16) // 4)
 """Numbers of a group that are drawn at a time: the first ones, which tell most, one by one."""
-CODED = f"codec{_codec.VERSION}"
-"""In the parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
-UNSTYLED = 0.1
-"""In training, the share of segments of whose style the network is not told."""
 OUTLINE_WEIGHT = 0.1
 """Of the mean loss of an outline's numbers over that of all groups' numbers."""
 GUIDANCE = 1.5
@@ -286,9 +280,7 @@ class Rnn(Generator):
         Raises:
             ConfigurationError: the codec is for another number of bands.
         """
-        if spec.n_mels != _codec.BANDS:
-            raise ConfigurationError(f"'rnn' makes spectrograms of {_codec.BANDS} bands, not of {spec.n_mels}.")
-        return Recurrent(_codec.shipped(), classes)
+        return Recurrent(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Nats for each number of the codec, `[batch]`; frames beyond the last whole group do not count."""
@@ -297,7 +289,7 @@ class Rnn(Generator):
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
         past = _past.later(_codec.values(numbers))
-        styles: Tensor = network.style(functional.one_hot(targets, network.classes).to(features.dtype))
+        styles: Tensor = network.style(one_hot(targets, network.classes))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
@@ -318,7 +310,7 @@ class Rnn(Generator):
         """
         network = cast(Recurrent, model)
         with torch.inference_mode():
-            styles = network.style(functional.one_hot(targets, network.classes).to(torch.float32))
+            styles = network.style(one_hot(targets, network.classes))
         # Each piece is followed twice, told its style and not.
         told = torch.cat([styles, torch.zeros_like(styles)])
         chosen = _Chosen(generator, temperature)

@@ -16,18 +16,9 @@ from torch.nn import functional
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec
-from sottovoce.models.generator._moments import (
-    CODED,
-    CONTEXT,
-    SIZE,
-    STYLE,
-    Stack,
-    codec_for,
-    endless,
-    heard,
-    one_hot,
-    sounded,
-)
+from sottovoce.models.generator._codec import CODED, codec_for
+from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
+from sottovoce.models.generator._styles import STYLE, UNSTYLED, one_hot
 from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
 CHANNELS = 192
@@ -38,8 +29,6 @@ HEARING, SPEAKING = (1, 2, 4), (1, 2, 1)
 EXPECTING = (1, 2, 4, 8, 16)
 """The same of what expects a moment: it recalls 62 moments, 11.5 s."""
 REMEMBERED = 2 * sum(EXPECTING)
-UNSTYLED = 0.1
-"""In training, the share of clips of whose style the network is not told."""
 GUIDANCE = 3.0
 """How far what a style expects is pushed away from what is expected of none."""
 SPREAD = 4.0
