@@ -243,6 +243,7 @@ def _judged(material: Material, clips: Sequence[Clip]) -> dict[str, Any]:
     diversity = space.diversity(made, classes, material.real, material.classes)
     return {
         "recognised": material.judge.recognised(made, classes),
+        "recognised_of_style": dict(zip(material.styles, material.judge.of_each(made, classes), strict=True)),
         "kernel_distance": space.kernel_distance(made, material.real),
         "frechet_distance": space.frechet_distance(made, material.real),
         "diversity": diversity,

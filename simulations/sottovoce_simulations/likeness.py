@@ -8,7 +8,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -38,12 +38,21 @@ class Judge:
 
     def recognised(self, vectors: Vectors, classes: Classes) -> dict[str, float]:
         """The share of tracks whose style is recognised, `share`, and `macro_f1` over styles."""
-        model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE))
-        found = model.fit(self.vectors, self.classes).predict(vectors)
+        found = self._heard(vectors)
         return {
             "share": float(np.mean(found == classes)),
             "macro_f1": float(f1_score(classes, found, average="macro", zero_division=0)),
         }
+
+    def of_each(self, vectors: Vectors, classes: Classes) -> list[float]:
+        """The same share of every style that the judge knows: 0 also where there is no track of it."""
+        counts = range(int(self.classes.max()) + 1)
+        return list(recall_score(classes, self._heard(vectors), labels=counts, average=None, zero_division=0).tolist())
+
+    def _heard(self, vectors: Vectors) -> Classes:
+        model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE))
+        found: Classes = model.fit(self.vectors, self.classes).predict(vectors)
+        return found
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,12 @@ def test_the_judge_knows_styles_and_says_how_often():
     vectors, classes = music(90, 2)
     assert judge.recognised(vectors, classes)["share"] > 0.95
     assert judge.recognised(vectors, (classes + 1) % 3)["share"] < 0.05
-    one_style = judge.recognised(np.repeat(vectors[:1], 90, axis=0), classes)
+    same = np.repeat(vectors[:1], 90, axis=0)
+    one_style = judge.recognised(same, classes)
     assert one_style["share"] == pytest.approx(1 / 3)
     assert one_style["macro_f1"] < 0.2  # accuracy alone would forgive it more
+    assert judge.of_each(same, classes) == [1.0, 0.0, 0.0]
+    assert judge.of_each(same[classes > 0], classes[classes > 0]) == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("distance", ["kernel_distance", "frechet_distance"])

@@ -26,7 +26,7 @@ DRAWN = (1,) * 16 + (4,) * ((NUMBERS - 16) // 4)
 """Numbers of a group that are drawn at a time: the first ones, which tell most, one by one."""
 OUTLINE_WEIGHT = 0.1
 """Of the mean loss of an outline's numbers over that of all groups' numbers."""
-GUIDANCE = 1.5
+GUIDANCE = 2.5
 """How far a style's distributions are pushed away from those of no style (Ho & Salimans, "Classifier-free diffusion
 guidance", 2022, equation 6): 1 is not at all."""
 COOLER = 0.4
