@@ -77,6 +77,18 @@ def test_the_one_that_the_judge_prefers_goes_on(row):
         assert loudest(part) == pytest.approx(band_frequency(row), rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "row"),
+    [((0.1, 0.87, 0.9), 1), ((0.1, 0.8, 0.9), 2), ((0.86, 0.2, 0.9), 0), ((0.01, 0.02, 0.005), 1)],
+)
+def test_of_those_that_are_about_as_clear_the_first_goes_on(probabilities, row):
+    said = iter(probabilities)
+    deaf = judge(0, [])
+    deaf.probabilities_of = lambda audio, rate: np.array([0.0, next(said)])
+    audio = generate(release(Tones()), "tango", 1.0, seed=1, audition=Audition(deaf, candidates=len(TONES)))
+    assert loudest(audio) == pytest.approx(band_frequency(row), rel=0.03)
+
+
 def test_a_piece_shorter_than_what_is_heard_is_still_judged_and_cut():
     heard = []
     audio = generate(release(Tones()), "tango", 0.5, seed=1, audition=Audition(judge(2, heard), candidates=3))
