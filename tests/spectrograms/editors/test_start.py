@@ -1,5 +1,6 @@
 """The start that is shipped: learned from public audio, and no worse than nothing where it says so."""
 
+import pytest
 import torch
 
 from sottovoce.configure import configured
@@ -9,20 +10,28 @@ from sottovoce.models.editor._observed import observe
 from sottovoce.models.start import default_init, first_parameters, shipped
 
 
-def started():
-    config = configured(task="editor", family="rnn", classes=("reel", "tango"), labels=5, seed=1)
-    family, spec = registry.family("editor", "rnn"), registry.spec_of("editor", "rnn")
+pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
+
+
+def started(name):
+    config = configured(task="editor", family=name, classes=("reel", "tango"), labels=5, seed=1)
+    family, spec = registry.family("editor", name), registry.spec_of("editor", name)
     return family, spec, parameters.model_of(family, spec, 2, first_parameters(config))
 
 
-def test_a_start_is_shipped_for_rnn_and_is_small():
-    assert default_init("editor", "rnn") == "public"
-    assert default_init("editor", "cnn") == "none"
-    assert shipped("editor", "rnn").stat().st_size < 1_500_000
+def test_a_start_is_shipped_and_is_small(name):
+    assert default_init("editor", name) == "public"
+    assert shipped("editor", name).stat().st_size < 1_500_000
 
 
-def test_it_fills_gaps_as_interpolation_does():
-    family, spec, model = started()
+def test_a_run_from_it_takes_smaller_steps_than_one_from_nothing(name):
+    family = registry.family("editor", name)
+    assert family.started(private=False).learning_rate < family.recipe(private=False).learning_rate
+    assert family.started(private=True) == family.recipe(private=True)
+
+
+def test_it_fills_gaps_as_interpolation_does(name):
+    family, spec, model = started(name)
     values, missing = torch.randn(2, spec.n_mels, 60), torch.zeros(2, 60, dtype=torch.bool)
     missing[:, 20:33] = True
     clean = torch.zeros(2, dtype=torch.bool)
@@ -30,9 +39,9 @@ def test_it_fills_gaps_as_interpolation_does():
     assert torch.allclose(family.restore(model, values, missing, clean), wanted.clamp(-4, 4), atol=0.05)
 
 
-def test_it_takes_noise_off():
+def test_it_takes_noise_off(name):
     """A few steady tones: what is between them is nearer to what was there than under the noise."""
-    family, spec, model = started()
+    family, spec, model = started(name)
     clean = torch.full((4, spec.n_mels, 100), -2.0)
     clean[:, 20:200:30] = 2.0
     heard, wanted = with_noise(model.levels, clean, torch.Generator().manual_seed(0))

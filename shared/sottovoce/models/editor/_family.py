@@ -1,6 +1,7 @@
 """What both families of editors share: all but the network."""
 
-from typing import Protocol, cast
+from dataclasses import replace
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,11 @@ from sottovoce.models.editor._noise import Levels
 from sottovoce.models.editor._observed import observe, restored
 from sottovoce.models.recipes import local_noise, shared_noise
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+STARTED = 0.005
+"""Learning rate of what has a start: the `rnn` takes noise off less well than that after steps of 0.5 and 0.05
+(docs/editors.md)."""
 SMOOTH = 0.2
 """Of a band's deviation, below which errors count by their square."""
 
@@ -27,6 +33,13 @@ class Network(Protocol):
     def __call__(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
         """`[batch, MAPS, bands, frames]` from the parts of `Observed`."""
         ...
+
+
+def faint(layer: Layer) -> Layer:
+    """A network's last layer, which says almost nothing before it has learned: then gaps are interpolated."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(cast(Tensor, layer.bias))
+    return layer
 
 
 class SpectralEditor(Editor):
@@ -42,6 +55,11 @@ class SpectralEditor(Editor):
         if shared:
             return shared_noise()
         return local_noise(private=private, steps=16, learning_rate=self.learning_rate, private_learning_rate=0.1)
+
+    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+        """Small steps, for what the start knows."""
+        recipe = self.recipe(private=private, shared=shared)
+        return recipe if private or shared else replace(recipe, learning_rate=STARTED)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.

@@ -1,13 +1,11 @@
 """`cnn`: a U-Net (Ronneberger et al., MICCAI 2015) on the spectrogram."""
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.models.editor._family import SpectralEditor
+from sottovoce.models.editor._family import SpectralEditor, faint
 from sottovoce.models.editor._noise import Levels
 from sottovoce.models.editor._observed import CONDITIONS, MAPS
 
@@ -41,9 +39,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             [convolved(fourth + third, third), convolved(third + second, second), convolved(second + first, first)]
         )
-        self.out = nn.Conv2d(first, MAPS * FOLD * FOLD, 3, padding=1)
-        nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.constant_(cast(Tensor, self.out.bias), 0.0)
+        self.spectra = nn.ModuleList(faint(nn.Conv2d(first, FOLD * FOLD, 3, padding=1)) for _ in range(MAPS))
 
     def forward(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
         """Maps `[batch, MAPS, bands, frames]`."""
@@ -62,8 +58,8 @@ class UNet(nn.Module):
         for layer in self.up:
             # Larger, joined with what was that large, and convolved: Opacus has no rule for transposed convolutions.
             found = layer(torch.cat([functional.interpolate(found, scale_factor=2.0), beside.pop()], dim=1))
-        maps: Tensor = functional.pixel_shuffle(self.out(found), FOLD)[:, :, :bands, :frames]
-        return maps
+        maps = torch.cat([layer(found) for layer in self.spectra], dim=1)
+        return functional.pixel_shuffle(maps, FOLD)[:, :, :bands, :frames]
 
 
 class Cnn(SpectralEditor):

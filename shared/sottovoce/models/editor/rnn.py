@@ -5,7 +5,7 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.models.editor._family import SpectralEditor
+from sottovoce.models.editor._family import SpectralEditor, faint
 from sottovoce.models.editor._noise import Levels
 from sottovoce.models.editor._observed import CONDITIONS, MAPS
 
@@ -21,7 +21,7 @@ class Recurrent(nn.Module):
         self.encode = nn.Linear(spec.n_mels, BAND_CODE)
         self.gru = DPGRU(2 * BAND_CODE + CONDITIONS, HIDDEN, batch_first=True, bidirectional=True)
         self.coefficients = nn.Linear(2 * HIDDEN, MAPS * BASIS)
-        self.spectra = nn.ModuleList(_faint(nn.Linear(BASIS, spec.n_mels)) for _ in range(MAPS))
+        self.spectra = nn.ModuleList(faint(nn.Linear(BASIS, spec.n_mels)) for _ in range(MAPS))
 
     def forward(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
         """Maps `[batch, MAPS, bands, frames]`."""
@@ -33,19 +33,11 @@ class Recurrent(nn.Module):
         return torch.stack(maps, dim=1).transpose(2, 3)
 
 
-def _faint(layer: nn.Linear) -> nn.Linear:
-    """One that says almost nothing before it has learned: then gaps are interpolated."""
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class Rnn(SpectralEditor):
     """Any number of frames will do, and of bands."""
 
     name = "rnn"
-    learning_rate = 0.005
-    """Small, for what the public start knows: 0.5 and 0.05 took noise off less well than it (docs/editors.md)."""
+    learning_rate = 0.05
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
