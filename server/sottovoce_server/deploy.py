@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import RoundAborted, SottovoceError
 from sottovoce.models import registry
-from sottovoce.models.start import first_parameters
+from sottovoce.models.start import first_parameters, named
 from sottovoce.protocol.errors import WrongAgreement
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.app import train
@@ -109,6 +109,7 @@ class _Run:
             run=outcome.run,
             rounds=sum(not record.aborted for record in outcome.history.rounds),
             promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
+            start=named(config, self._order.init),
             seeded=False,
         )
         # After a crash between publishing and saying so, the same run publishes again.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, ReleaseError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,11 @@ class Audition:
             levels: of each in dB, `[n_mels, frames]`, at least `seconds` long.
             spec: what the levels are computed by.
             style: asked for.
+
+        Raises:
+            ReleaseError: the judge gives no probabilities.
         """
+        import numpy as np
         import torch
 
         from sottovoce.vocoder import GriffinLim
@@ -81,4 +85,8 @@ class Audition:
         number = self.judge.manifest.classes.index(style)
         phases = torch.Generator().manual_seed(0)
         heard = [self.judge.probabilities_of(vocoder.audio(each, phases), spec.sample_rate)[number] for each in levels]
+        if not np.isfinite(heard).all():
+            raise ReleaseError(
+                "The judge says nothing of what it hears.", hint="Its training diverged: use another one."
+            )
         return next(place for place, probability in enumerate(heard) if probability >= AS_CLEAR * max(heard))

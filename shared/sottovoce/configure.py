@@ -5,11 +5,11 @@ import secrets
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import registry
 from sottovoce.models.base import Recipe
-from sottovoce.models.start import NONE, default_init
+from sottovoce.models.start import default_init
 from sottovoce.models.trained import trained
 from sottovoce.privacy.calibrate import with_least_noise
 from sottovoce.privacy.factorisation import BandedToeplitz
-from sottovoce.training import Balance, SharedNoise, Stream, TrainingConfig, Unit
+from sottovoce.training import NONE, Balance, SharedNoise, Stream, TrainingConfig, Unit
 
 HOLDOUT = 0.2
 EPSILON = 8.0

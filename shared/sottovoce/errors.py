@@ -76,6 +76,11 @@ class ReleaseError(UserError):
     """A release is missing, damaged, unsigned or of another task."""
 
 
+def no_sound() -> ReleaseError:
+    """Of a release whose finite parameters give numbers that are not: it diverged, or was made so."""
+    return ReleaseError("The release makes numbers that are no sound.", hint="Its training diverged: use another one.")
+
+
 class PrivacyError(SottovoceError):
     """A privacy promise would break, so nothing was done."""
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sottovoce.errors import ConfigurationError
+
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hexadecimal digits."""
@@ -43,6 +45,21 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def expect_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before there is anything to write; it may yet have to be made.
+
+    Raises:
+        ConfigurationError: it cannot be written to, or something on the way to it is no folder.
+    """
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise ConfigurationError(f"'{there.name}' is no folder.", hint="Give another place for the output.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"Nothing can be written to the folder '{there.name}'.", hint="Give another place.")
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.audition import Audition
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, no_sound
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Generator
 from sottovoce.release.load import Release
@@ -50,7 +50,7 @@ def generate(
         progress: of the work.
 
     Raises:
-        ReleaseError: the release generates nothing.
+        ReleaseError: the release generates nothing, or what is no sound.
         ConfigurationError: it, or the audition's judge, knows no such style.
     """
     release.expect_task("generator")
@@ -65,7 +65,7 @@ def generate(
     generator = torch.Generator().manual_seed(_seed(seed, index))
     levels = _drawn(release, style, frames, generator, temperature, audition, progress)
     audio = long_audio(vocoder_of(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
-    found: NDArray[np.float32] = _finished(audio[:samples], spec.sample_rate).numpy()
+    found: NDArray[np.float32] = _finished(_sound(audio[:samples]), spec.sample_rate).numpy()
     return found
 
 
@@ -87,7 +87,7 @@ def _drawn(
     parts: list[Tensor] = []
     drawn, chosen = 0, slice(count)
     for piece in family.sample(release.model, targets, generator, temperature=temperature):
-        parts.append(constants.decibels(piece[chosen]))
+        parts.append(_sound(constants.decibels(piece[chosen])))
         drawn += piece.shape[2]
         progress(min(drawn, frames), 2 * frames)
         if audition and 0 < heard <= drawn:
@@ -97,6 +97,12 @@ def _drawn(
         if drawn >= frames and not heard:
             break
     return torch.cat(parts, dim=2)[0, :, :frames]
+
+
+def _sound(numbers: Tensor) -> Tensor:
+    if not numbers.isfinite().all():
+        raise no_sound()
+    return numbers
 
 
 def _finished(audio: Tensor, sample_rate: int) -> Tensor:

@@ -38,6 +38,8 @@ class Trust(StrEnum):
     SHARED = "shared"
 
 
+PUBLIC, NONE = "public", "none"
+"""What a run may start from beside an earlier release: parameters learned from public audio, and random ones."""
 RING_BITS = (16, 24, 32)
 LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000

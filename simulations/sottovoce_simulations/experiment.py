@@ -6,9 +6,9 @@ from pathlib import Path
 from sottovoce.agreement import LEAST_PARTICIPANTS
 from sottovoce.configure import DELTA, EPSILON, configured
 from sottovoce.errors import ConfigurationError
-from sottovoce.models.start import NONE, first_parameters
+from sottovoce.models.start import first_parameters
 from sottovoce.protocol.topology import most_corrupt, threshold
-from sottovoce.training import Balance, TrainingConfig, Trust, Unit
+from sottovoce.training import NONE, Balance, TrainingConfig, Trust, Unit
 from sottovoce_simulations.partition import Scheme
 
 MAY_DECLINE = 25

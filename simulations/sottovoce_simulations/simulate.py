@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.files import folder_aside
 from sottovoce.models import registry
-from sottovoce.models.start import default_init, first_parameters
+from sottovoce.models.start import default_init, first_parameters, named
 from sottovoce.release.write import Provenance, write
 from sottovoce.training import TrainingConfig
 from sottovoce_client.cache import FeatureCache
@@ -126,6 +126,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
         run=outcome.run,
         rounds=sum(not record.aborted for record in outcome.history.rounds),
         promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
+        start=named(config, experiment.init),
         seeded=experiment.seed is not None,
     )
     federation.agreement.write(workplace / AGREEMENT)

@@ -55,7 +55,7 @@ def provenance(agreement):
         holdout=0.2,
         seed=0,
     )
-    return Provenance(config, spec, agreement, bytes(16), 3, [(8.0, 1e-5)] * 3, seeded=False)
+    return Provenance(config, spec, agreement, bytes(16), 3, [(8.0, 1e-5)] * 3, start="none", seeded=False)
 
 
 @pytest.fixture(scope="session")

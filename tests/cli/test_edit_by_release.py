@@ -1,6 +1,7 @@
 """`sottovoce edit` with a release: what it fills, cleans, continues and restyles, and what it says of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,8 +33,7 @@ def published(tmp_path_factory, provenance, coordinator):
         spec = registry.spec_of(task, family)
         config = provenance.config.changed(task=task, family=family, feature_spec=spec.digest)
         vector = initial(registry.family(task, family), spec, len(STYLES), 1)
-        parts = {field: getattr(provenance, field) for field in ("agreement", "run", "rounds", "promises", "seeded")}
-        write(folder, type(provenance)(config=config, spec=spec, **parts), vector, coordinator, name=f"isles-{task}")
+        write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name=f"isles-{task}")
         return folder
 
     return make

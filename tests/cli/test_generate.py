@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -28,8 +30,7 @@ def maker(tmp_path_factory, provenance, coordinator):
     config = provenance.config.changed(task="generator", family="rnn", feature_spec=spec.digest)
     vector = initial(registry.family("generator", "rnn"), spec, len(STYLES), 1)
     folder = tmp_path_factory.mktemp("maker") / "release"
-    parts = {field: getattr(provenance, field) for field in ("agreement", "run", "rounds", "promises", "seeded")}
-    write(folder, type(provenance)(config=config, spec=spec, **parts), vector, coordinator, name="isles-maker")
+    write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-maker")
     return folder
 
 
@@ -68,6 +69,52 @@ def test_the_same_seed_gives_the_same_audio_and_another_does_not(made, tmp_path)
     one, same, other = (soundfile.read(tmp_path / name)[0] for name in ("a.flac", "b.flac", "c.flac"))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_what_is_too_short_for_a_watermark_is_told(made):
+    done = made("--seconds", "1", "--json", out="short.ogg")
+    assert json.loads(done.stdout)[0]["watermark_score"] is None
+    assert "too short" in done.stderr
+    assert "short.c2pa holds its credentials" in done.stderr
+
+
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_made(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("sottovoce.generate.generate", None)  # it would be called
+    (tmp_path / "text").write_text("no folder")
+    for out in ("text/song.wav", "text/deep/song.wav"):
+        refused = made(out=out)
+        assert refused.exit_code == 2
+        assert "'text' is no folder" in refused.stderr
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    refused = made(out="new/song.wav")
+    assert refused.exit_code == 2
+    assert "Nothing can be written" in refused.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_credentials_of_another_file_are_not_replaced_unasked(made, tmp_path):
+    (tmp_path / "song.c2pa").write_bytes(b"another's")
+    refused = made("--seconds", "0.5", out="song.ogg")
+    assert refused.exit_code == 2
+    assert "song.c2pa" in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["song.c2pa"]
+    assert (tmp_path / "song.c2pa").read_bytes() == b"another's"
+    assert made("--seconds", "0.5", "--force", out="song.ogg").exit_code == 0
+    assert (tmp_path / "song.c2pa").read_bytes() != b"another's"
+
+
+@pytest.mark.parametrize("family", ["rnn", "vae", "gan"])
+def test_a_release_that_makes_no_sound_is_told_and_nothing_written(made, provenance, coordinator, tmp_path, family):
+    """Its numbers are finite, as those of every release, and what follows from them is not."""
+    spec = registry.spec_of("generator", family)
+    config = provenance.config.changed(task="generator", family=family, feature_spec=spec.digest)
+    vector = 3e38 * np.sign(initial(registry.family("generator", family), spec, len(STYLES), 1))
+    folder = tmp_path / "releases" / "diverged"
+    write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-diverged")
+    done = made("--seconds", "1", release=folder)
+    assert done.exit_code == 2, done.output
+    assert "no sound" in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
 def test_several_differ_and_the_first_is_the_one_made_alone(made, tmp_path):
@@ -139,10 +186,7 @@ def judge(tmp_path_factory, provenance, coordinator):
     vector = initial(registry.family("style", config.family), provenance.spec, len(config.classes), 1)
     vector = vector + np.random.default_rng(1).normal(scale=0.1, size=len(vector)).astype(vector.dtype)
     folder = tmp_path_factory.mktemp("judge") / "release"
-    parts = {
-        field: getattr(provenance, field) for field in ("spec", "agreement", "run", "rounds", "promises", "seeded")
-    }
-    write(folder, type(provenance)(config=config, **parts), vector, coordinator, name="isles-judge")
+    write(folder, replace(provenance, config=config), vector, coordinator, name="isles-judge")
     return folder
 
 

@@ -122,7 +122,7 @@ def publish(tmp_path, coordinator, config):
         if agreement is None:
             others = (Member(f"label-{number}", Identity.generate().public_key) for number in range(3))
             agreement = Agreement("test", coordinator.public_key, tuple(others))
-        provenance = Provenance(config, spec, agreement, run, 2, [(8.0, 1e-5)] * 3, seeded=False)
+        provenance = Provenance(config, spec, agreement, run, 2, [(8.0, 1e-5)] * 3, start="none", seeded=False)
         write(tmp_path / name, provenance, vector, coordinator, name="music")
         return tmp_path / name
 

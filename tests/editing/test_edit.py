@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_nothing(sottovoce, tmp_path, source, monkeypatch, su
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for place in ("tags.write", "credentials.sign", "digest" if suffix == "wav" else "tags.write"):
+    for place in ("tags.write", "credentials.sign", "digest" if suffix == "wav" else "write_bytes"):
         with monkeypatch.context() as patched:
             target, name = (finish, place) if "." not in place else (getattr(finish, place.split(".")[0]), place[5:])
             name = place.split(".")[-1]

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -129,6 +131,16 @@ def test_drop_outs_are_found_and_rests_are_not(chord, sottovoce, tmp_path):
     mended = tmp_path / "out.wav"
     assert sottovoce("edit", source, "--find-gaps", "-o", mended).exit_code == 0
     assert np.isfinite(soundfile.read(mended)[0]).all()
+
+
+def test_where_nothing_is_to_be_filled_nothing_is_written_and_that_is_told(chord, sottovoce, tmp_path):
+    source, output = tmp_path / "in.wav", tmp_path / "out.wav"
+    soundfile.write(source, chord(2, 22_050), 22_050)
+    done = sottovoce("edit", source, "--find-gaps", "-o", output, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["output"] is None
+    assert "not written" in done.stderr
+    assert not output.exists()
 
 
 def test_tags_are_kept(chord, sottovoce, tmp_path):

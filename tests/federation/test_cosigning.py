@@ -29,7 +29,9 @@ def outcome(grid, agreement, config):
 @pytest.fixture
 def release(tmp_path, federation, agreement, config, outcome) -> Path:
     promises = [(promise.epsilon, promise.delta) for promise in outcome.history.promises]
-    provenance = Provenance(config, default_spec(), agreement, outcome.run, config.rounds, promises, seeded=False)
+    provenance = Provenance(
+        config, default_spec(), agreement, outcome.run, config.rounds, promises, start="none", seeded=False
+    )
     write(tmp_path / "release", provenance, outcome.parameters, federation.coordinator, name="isles")
     return tmp_path / "release"
 

@@ -86,7 +86,7 @@ def make_release(coordinator, agreement, tmp_path_factory):
             patch.setattr(writing, "datetime", Clock)
             write(
                 folder,
-                Provenance(config, spec, agreed, bytes(16), 3, [(8.0, 1e-5)] * 3, False),
+                Provenance(config, spec, agreed, bytes(16), 3, [(8.0, 1e-5)] * 3, "none", False),
                 parameters,
                 signer,
                 name=name,

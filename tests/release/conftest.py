@@ -34,7 +34,7 @@ def agreement(coordinator, labels):
 def provenance_of(agreement):
     """How a run came about; keywords change its training configuration."""
 
-    def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), seeded=False, **changes):
+    def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), start="none", seeded=False, **changes):
         spec = registry.spec_of(changes.get("task", "style"), changes.get("family", "svm"))
         settings = {
             "task": "style",
@@ -62,7 +62,7 @@ def provenance_of(agreement):
             "seed": 0,
         }
         config = TrainingConfig(**(settings | changes))
-        return Provenance(config, spec, agreement, bytes(range(16)), 3, promises, seeded)
+        return Provenance(config, spec, agreement, bytes(range(16)), 3, promises, start, seeded)
 
     return make
 

@@ -4,9 +4,6 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from sottovoce.errors import ReleaseError
 from sottovoce.generate import generate
 from sottovoce.release.load import Release
 from sottovoce_client.cache import Progress
@@ -45,7 +42,5 @@ def samples(release: Release, each: int, progress: Progress) -> Iterator[tuple[S
         style, temperature = classes[number // each], TEMPERATURES[number % each % len(TEMPERATURES)]
         sample = Sample(style, secrets.randbelow(_SEEDS), temperature)
         audio = generate(release, style, SECONDS, seed=sample.seed, temperature=temperature)
-        if not np.isfinite(audio).all():
-            raise ReleaseError("The release makes numbers that are no sound.")
         yield sample, sketch(heard(audio, release.manifest.features.sample_rate))
         progress(number + 1, total)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sottovoce.commands.output import bar, counted, notes, print_json, results, say, shown
+from sottovoce.commands.output import bar, beside, counted, notes, print_json, results, say, shown
 from sottovoce.commands.releases import JsonOption, KeyOption
 from sottovoce.commands.releases import opened as opened_release
 from sottovoce.commands.signing import SigningCertificateOption, SigningKeyOption, signing_key
 from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.files import expect_writable
 
 if TYPE_CHECKING:
     from sottovoce.editing.gaps import Gap
@@ -169,6 +170,7 @@ def _expect_free(source: Path, output: Path, force: bool) -> None:
 
     try:
         expect_apart(source, output, force=force)
+        expect_writable(output.parent)
     except ConfigurationError as error:
         raise ConfigurationError(f"{shown(output)}: {error.message}", hint=error.hint) from None
 
@@ -198,7 +200,8 @@ def _edited(
     if find:
         gaps = merge([*gaps, *find_gaps(source)[0]])
     if not (gaps or plain.said() or learned.said()):
-        return {"file": str(source), "gaps": []}
+        say(notes(), "Note", f"there is nothing to fill, and {shown(output)} is not written.", "yellow")
+        return {"file": str(source), "output": None, "gaps": []}
     repairer = _repairer(method, release if learned.task == "editor" else None)
     said = {**learned.said(), **plain.said()}
     names = [*(["repair"] if gaps else []), *(name for name in said if name != "amount")]
@@ -231,6 +234,7 @@ def _edited(
         "seconds": done.applied.frames / rate,
         "sample_rate": rate,
         "limited": done.applied.limited,
+        "watermark_score": done.watermark,
     }
 
 
@@ -285,11 +289,10 @@ def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:
 def _print(answer: dict[str, Any]) -> None:
     for start, end in answer["gaps"]:
         results().print(f"{start:.6f}:{end:.6f}")
-    if "output" not in answer or answer["gaps"]:
-        verb = "filled" if "output" in answer else "found"
+    if not answer.get("output") or answer["gaps"]:
+        verb = "filled" if answer.get("output") else "found"
         say(notes(), "Gaps", f"{counted(len(answer['gaps']), 'gap')} {verb}.", "bold")
-    if "output" in answer:
+    if answer.get("output"):
         say(notes(), "Written", f"{shown(answer['output'])}, {answer['seconds']:.2f} s.", "bold")
     if answer.get("sidecar"):
-        message = f"{shown(answer['sidecar'])} holds its credentials: keep it beside the file."
-        say(notes(), "Note", message, "yellow")
+        say(notes(), "Note", beside(Path(answer["sidecar"])), "yellow")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sottovoce.audition import CANDIDATES, MOST_CANDIDATES, Audition
-from sottovoce.commands.output import bar, notes, print_json, results, say, shown
+from sottovoce.commands.output import bar, beside, notes, print_json, results, say, shown
 from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
+from sottovoce.files import expect_writable
 
 if TYPE_CHECKING:
     from sottovoce.provenance.write import Written
@@ -100,12 +101,17 @@ def generate(
 
 
 def _places(output: Path, count: int, force: bool) -> list[Path]:
+    from sottovoce.provenance.containers import expect_no_sidecar
+
     places = [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)] if count > 1 else [output]
+    expect_writable(output.parent)
     for place in places:
         if place.is_dir():
             raise ConfigurationError(f"'{shown(place)}' is a folder.", hint="Name a file.")
         if place.exists() and not force:
             raise ConfigurationError(f"'{shown(place)}' exists.", hint="Give another name, or --force.")
+        if not force:
+            expect_no_sidecar(place)
     return places
 
 
@@ -134,8 +140,12 @@ def _made(
     )
     rate = model.manifest.features.sample_rate
     written = _written(model, asked, place, samples[None], index)
-    if written.watermarked and not written.score:
+    if not written.watermarked:
+        say(notes(), "Note", f"{shown(place)} has no watermark: it is too short for one.", "yellow")
+    elif not written.score:
         say(notes(), "Note", f"{shown(place)}: the watermark cannot be read back clearly.", "yellow")
+    if written.sidecar is not None:
+        say(notes(), "Note", beside(written.sidecar), "yellow")
     return {
         "file": str(place),
         "sidecar": None if written.sidecar is None else str(written.sidecar),
@@ -146,7 +156,7 @@ def _made(
         "index": index,
         "temperature": asked.temperature,
         **_judged(asked),
-        "watermark_score": written.score,
+        "watermark_score": written.score if written.watermarked else None,
     }
 
 

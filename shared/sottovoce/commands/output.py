@@ -33,6 +33,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+def beside(sidecar: Path) -> str:
+    """What to know of a sidecar."""
+    return f"{shown(sidecar)} holds its credentials: keep it beside the file."
+
+
 def say(console: Console, label: str, message: str, style: str) -> None:
     """Print `label: message`, the label in a style; nothing in the message is taken for markup."""
     console.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)

@@ -109,6 +109,7 @@ def _print_card(checked: "Checked") -> None:
         ("Model", f"{manifest.task}, family {manifest.family}, {manifest.parameters:,} parameters"),
         ("Classes", ", ".join(manifest.classes)),
         ("Trained by", f"{counted(manifest.labels, 'label')} in {counted(manifest.rounds, 'round')}"),
+        ("Started from", _start(manifest.start)),
         *[("Privacy" if number == 0 else "", line) for number, line in enumerate(_privacy(manifest.privacy))],
         ("Features", f"segments of {spec.segment_seconds:g} s at {spec.sample_rate:,} Hz, {spec.n_mels} mel bands"),
         ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
@@ -125,6 +126,13 @@ def _print_card(checked: "Checked") -> None:
         card.add_row(name, Text(value))
     results().print(Text(manifest.name, "bold"))
     results().print(card)
+
+
+def _start(start: str) -> str:
+    from sottovoce.training import NONE, PUBLIC
+
+    words = {NONE: "random parameters", PUBLIC: "parameters learned from public audio"}
+    return words.get(start, f"the release {start}: its own privacy counts for what it holds")
 
 
 def _privacy(privacy: "Privacy") -> list[str]:

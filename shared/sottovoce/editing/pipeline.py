@@ -15,7 +15,7 @@ from sottovoce.editing.repair import Repair, expect_short
 from sottovoce.editing.repairer import Chooser
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.provenance import tags
-from sottovoce.provenance.containers import LARGEST_EMBEDDED, sidecar_of
+from sottovoce.provenance.containers import LARGEST_EMBEDDED, expect_no_sidecar
 from sottovoce.provenance.credentials import read as read_credentials
 from sottovoce.provenance.finish import finished
 from sottovoce.provenance.origin import MADE, PARTLY_MADE, Origin
@@ -168,11 +168,8 @@ def expect_apart(source: Path, output: Path, *, force: bool = True) -> None:
         raise ConfigurationError("The output is the input itself.", hint="Give another name: the original is kept.")
     if not force and output.exists():
         raise ConfigurationError("The output exists.", hint="Give another name, or --force.")
-    if not force and sidecar_of(output).exists():
-        raise ConfigurationError(
-            f"There is a {sidecar_of(output).name}, the credentials of another file of this name.",
-            hint="Give another name, or --force.",
-        )
+    if not force:
+        expect_no_sidecar(output)
 
 
 def _marked(plan: Plan, rate: int) -> Sequence[tuple[int, int]] | None:

@@ -1,14 +1,17 @@
 """The parameters that a run starts from: drawn, learned from public audio, or those of an earlier release.
 
-Public audio costs no privacy, and a release has paid for what it holds: neither changes what the run itself promises.
+Public audio costs no privacy. A release answers for what it holds by its own promises, or by none, if it was trained
+without privacy: a run's promises are about that run, and its release names the start.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +24,11 @@ from sottovoce.files import write_bytes
 from sottovoce.models import registry
 from sottovoce.models.base import Family
 from sottovoce.models.parameters import initial, join, shapes_of
-from sottovoce.training import TrainingConfig
+from sottovoce.training import NONE, PUBLIC, TrainingConfig
 
-PUBLIC, NONE = "public", "none"
+if TYPE_CHECKING:
+    from sottovoce.release.check import Checked
+
 SUFFIX = ".safetensors"
 CLASSES = "classes"
 FEATURES = "feature_spec"
@@ -86,6 +91,17 @@ def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray
     if start.feature_spec != config.feature_spec:
         raise ConfigurationError("What the run shall start from was trained on features of another spec.")
     return start.adapted(family, spec, config.classes)
+
+
+def named(config: TrainingConfig, init: str | None = None) -> str:
+    """What a release says of its run's start: `public`, `none`, or the digest (SHA-256, hex) of another release.
+
+    Arguments and errors are those of `first_parameters`.
+    """
+    init = default_init(config.task, config.family) if init is None else init
+    if init in (PUBLIC, NONE):
+        return init
+    return hashlib.sha256(_checked(Path(init), config).raw).hexdigest()
 
 
 def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
@@ -156,6 +172,11 @@ def read_public(path: Path) -> Start:
 
 
 def _of_release(folder: Path, config: TrainingConfig) -> Start:
+    checked = _checked(folder, config)
+    return Start(dict(checked.tensors), checked.manifest.classes, checked.manifest.features.digest)
+
+
+def _checked(folder: Path, config: TrainingConfig) -> "Checked":
     from sottovoce.release.check import check
 
     if not folder.is_dir():
@@ -169,4 +190,4 @@ def _of_release(folder: Path, config: TrainingConfig) -> Start:
             f"A run of the model '{config.task} {config.family}' cannot start from a release of "
             f"'{manifest.task} {manifest.family}'."
         )
-    return Start(dict(checked.tensors), manifest.classes, manifest.features.digest)
+    return checked

@@ -96,6 +96,19 @@ def embeds(mime: str) -> bool:
     return mime not in {RF64.mime, _AIFF.mime, WRITTEN[".ogg"].mime}
 
 
+def expect_no_sidecar(path: Path) -> None:
+    """Refuse a place beside which another file's credentials lie.
+
+    Raises:
+        ConfigurationError: they do.
+    """
+    if sidecar_of(path).exists():
+        raise ConfigurationError(
+            f"There is a {sidecar_of(path).name}, the credentials of another file of this name.",
+            hint="Give another name, or --force.",
+        )
+
+
 def sidecar_of(path: Path) -> Path:
     """Where credentials lie that the file itself does not hold: beside it, ending in .c2pa.
 

@@ -66,9 +66,9 @@ def finished(
         with written_aside(path) as aside:
             manifest = credentials.sign(draft.audio, aside, container, origin, key, audio=audio, source=source)
             aside.chmod(_MODE)
-        if manifest is not None:
-            draft.sidecar = sidecar_of(path)
-            write_bytes(draft.sidecar, manifest)
+            if manifest is not None:  # before the audio is renamed: on a full disk, there is neither
+                draft.sidecar = sidecar_of(path)
+                write_bytes(draft.sidecar, manifest)
 
 
 def _container(path: Path) -> Container:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sottovoce.errors import ReleaseError
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.training import Trust, Unit
+from sottovoce.training import NONE, PUBLIC, Trust, Unit
 
 SCHEMA = 1
 MANIFEST_FILE = "manifest.json"
@@ -21,6 +21,7 @@ CONSTANTS_FILE = "normalisation.safetensors"
 CONTENT_FILES = (MODEL_FILE, CONSTANTS_FILE)
 """The files a release consists of beside its manifest and signatures: these, no more and no fewer."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
+STARTS = (PUBLIC, NONE)
 RUN = re.compile(r"[0-9a-f]{32}")
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 LONGEST_TEXT = 200
@@ -114,6 +115,8 @@ class Manifest:
         features: how a consumer computes the model's input.
         parameters: how many numbers were trained.
         shapes: of each named tensor; they add up to `parameters`.
+        start: `none` (random parameters), `public` (learned from public audio), or the digest (SHA-256, hex) of the
+            release whose parameters the run went on from: what that one holds, this one's promises do not cover.
         rounds: aggregations that the model has seen.
         labels: how many labels joined the run.
         privacy: what was promised to them.
@@ -132,6 +135,7 @@ class Manifest:
     features: FeatureSpec
     parameters: int
     shapes: Mapping[str, tuple[int, ...]]
+    start: str
     rounds: int
     labels: int
     privacy: Privacy
@@ -149,6 +153,7 @@ class Manifest:
         _expect("classes", len(set(self.classes)) == len(self.classes))
         _expect("shapes", all(_is_text(name) and min(shape, default=1) >= 1 for name, shape in self.shapes.items()))
         _expect("parameters", self.parameters == sum(math.prod(shape) for shape in self.shapes.values()) >= 1)
+        _expect("start", self.start in STARTS or bool(DIGEST.fullmatch(self.start)))
         _expect("rounds", self.rounds >= 1)
         _expect("labels", self.labels >= 1)
         _expect("privacy", sum(promise.labels for promise in self.privacy.promises) in (0, self.labels))
@@ -159,6 +164,8 @@ class Manifest:
         _expect("software", all(_is_text(name) and _is_text(version) for name, version in self.software.items()))
         _expect("files", sorted(self.files) == sorted(CONTENT_FILES))
         _expect("features", all(low <= getattr(self.features, name) <= high for name, (low, high) in RANGES.items()))
+        # Windows must overlap, or no audio follows from a spectrogram.
+        _expect("features", 2 * self.features.hop_length <= self.features.n_fft)
         # The constants are named twice, by the spec and as a file: a consumer must normalise by no others.
         _expect("features", self.features.normalisation == self.files[CONSTANTS_FILE].sha256)
 

@@ -37,6 +37,7 @@ def read_manifest(data: bytes) -> Manifest:
         features=_features(top.take("features", dict)),
         parameters=top.take("parameters", int),
         shapes={name: _shape(shape) for name, shape in top.take("shapes", dict).items()},
+        start=top.take("start", str),
         rounds=top.take("rounds", int),
         labels=top.take("labels", int),
         privacy=_privacy(top.take("privacy", dict)),

@@ -55,6 +55,7 @@ class Provenance:
         run: id of the run (16 bytes).
         rounds: aggregations that the model has seen.
         promises: (ε, δ) as each label that joined has promised it; the figures of a run without privacy are ignored.
+        start: what the model started from, as `sottovoce.models.start.named` gives it.
         seeded: whether a seed stood in for the operating system's entropy, as only a simulation may.
     """
 
@@ -64,6 +65,7 @@ class Provenance:
     run: bytes
     rounds: int
     promises: Sequence[tuple[float, float]]
+    start: str
     seeded: bool
 
 
@@ -147,6 +149,7 @@ def _manifest(
         features=provenance.spec,
         parameters=sum(value.size for value in tensors.values()),
         shapes={name: value.shape for name, value in tensors.items()},
+        start=provenance.start,
         rounds=provenance.rounds,
         labels=len(provenance.promises),
         privacy=_privacy(provenance),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sottovoce.audition import Audition
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import shipped
 from sottovoce.features.spec import View
@@ -87,6 +87,13 @@ def test_of_those_that_are_about_as_clear_the_first_goes_on(probabilities, row):
     deaf.probabilities_of = lambda audio, rate: np.array([0.0, next(said)])
     audio = generate(release(Tones()), "tango", 1.0, seed=1, audition=Audition(deaf, candidates=len(TONES)))
     assert loudest(audio) == pytest.approx(band_frequency(row), rel=0.03)
+
+
+def test_a_judge_that_says_nothing_is_told():
+    silent = judge(0, [])
+    silent.probabilities_of = lambda audio, rate: np.full(2, np.nan)
+    with pytest.raises(ReleaseError, match="says nothing"):
+        generate(release(Tones()), "tango", 1.0, seed=1, audition=Audition(silent, candidates=2))
 
 
 def test_a_piece_shorter_than_what_is_heard_is_still_judged_and_cut():

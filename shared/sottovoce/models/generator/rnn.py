@@ -11,6 +11,7 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sottovoce.errors import no_sound
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec, _outline, _past
@@ -348,6 +349,8 @@ class _Chosen:
         return self._one(untold + GUIDANCE * (told - untold)).repeat(2, 1)
 
     def _one(self, logits: Tensor) -> Tensor:
+        if not logits.isfinite().all():
+            raise no_sound()
         if self._temperature == 0:
             return logits.argmax(dim=-1)
         temperature = self._temperature * (COOLER if logits.shape[1] > 1 else 1)

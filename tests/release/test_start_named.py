@@ -1,0 +1,65 @@
+"""A release names what its run went on from."""
+
+import hashlib
+import json
+
+import pytest
+
+from sottovoce.commands.release import release as commands
+from sottovoce.configure import configured
+from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.models.start import named
+from sottovoce.release.check import check
+from sottovoce.release.manifest import MANIFEST_FILE
+from sottovoce.release.reading import read_manifest
+
+
+@pytest.fixture
+def config():
+    return configured(task="style", family="svm", classes=("reel", "tango"), labels=3, seed=1)
+
+
+def test_by_default_where_nothing_is_shipped_nothing_is_named(config):
+    assert named(config) == named(config, "none") == "none"
+
+
+def test_what_is_shipped_is_named_public():
+    config = configured(task="generator", family="vae", classes=("reel", "tango"), labels=3, seed=1)
+    assert named(config) == named(config, "public") == "public"
+
+
+def test_another_release_is_named_by_its_digest(config, publish):
+    folder = publish()
+    assert named(config, str(folder)) == hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+
+
+def test_what_is_no_release_of_this_model_is_not_named(config, publish, tmp_path):
+    with pytest.raises(ConfigurationError, match="no start"):
+        named(config, str(tmp_path / "nowhere"))
+    other = configured(task="style", family="cnn", classes=("reel", "tango"), labels=3, seed=1)
+    with pytest.raises(ConfigurationError, match="cannot start from"):
+        named(other, str(publish()))
+
+
+def test_the_manifest_keeps_it_and_refuses_anything_else(publish, provenance_of):
+    digest = "5e" * 32
+    raw = check(publish(start=digest)).raw
+    assert read_manifest(raw).start == digest
+    for wrong in ("", "somewhere", "5e" * 31, "5E" * 32):
+        with pytest.raises(ReleaseError, match="start"):
+            read_manifest(json.dumps(json.loads(raw) | {"start": wrong}).encode())
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("none", "random parameters"),
+        ("public", "public audio"),
+        ("5e" * 32, "its own privacy counts for what it holds"),
+    ],
+)
+def test_it_is_shown(publish, provenance_of, start, words):
+    from typer.testing import CliRunner
+
+    shown = CliRunner().invoke(commands, ["show", str(publish(start=start))], env={"COLUMNS": "300"})
+    assert words in " ".join(shown.output.split())
