@@ -9,7 +9,6 @@ from sottovoce.models.editor._noise import with_noise
 from sottovoce.models.editor._observed import observe
 from sottovoce.models.start import default_init, first_parameters, shipped
 
-
 pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
 
 
