@@ -1,6 +1,7 @@
 """What a label remembers of each run for its own people: what it was about, and why it was declined, if it was.
 
-One line of JSON a note, appended and flushed. What was spent is the ledger's to say, and no note changes an answer.
+One line of JSON a note, appended and flushed. What was spent is the ledger's to say; of all answers,
+only those about releases (co-signing, audits) depend on notes.
 """
 
 import json
