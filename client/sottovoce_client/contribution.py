@@ -62,7 +62,7 @@ def units_sum(
     check_plan(config, plan, dataset)
     grid = _grid(plan)
     if config.unit is Unit.LABEL:
-        update = _whole_update(family, parameters, dataset, config, randomness)
+        update = _whole_update(family, parameters, dataset, config, grid.parameters, randomness)
         norm = float(np.linalg.norm(update.astype(np.float64)))
         shortened = (update * np.float32(min(1.0, clip / (norm + ROUNDING)) / clip)).astype(np.float32)
         total = grid.integers(shortened.reshape(1, -1), signs, randomness)
@@ -127,10 +127,11 @@ def _whole_update(
     parameters: NDArray[np.float32],
     dataset: TrackDataset,
     config: TrainingConfig,
+    size: int,
     randomness: Randomness,
 ) -> NDArray[np.float32]:
-    """The label's update as if there were no privacy: it is its one unit, clipped and noised as a whole."""
+    """The label's update as if there were no privacy, `[size]`: it is its one unit, clipped and noised as a whole."""
     try:
         return local_update(family, parameters, dataset, config, None, randomness)
     except Diverged:
-        return np.zeros_like(parameters)  # whether a round fails must not tell what is in it
+        return np.zeros(size, np.float32)  # whether a round fails must not tell what is in it

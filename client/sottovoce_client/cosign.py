@@ -60,13 +60,12 @@ def check_account(
         OtherAccount: they differ; the message says in what.
         LedgerError: the books cannot be read.
     """
-    joined = [note for note in home.diary.notes() if note.what is What.JOINED and note.run == manifest.run]
+    about = home.diary.joining(manifest.run)
     with Ledger(home.ledger_file) as ledger:
         run = bytes.fromhex(manifest.run)
         charged = {row.round for row in ledger.rows() if row.run == run and row.kind is Kind.CHARGE}
-        if not joined or not charged:
+        if about is None or not charged:
             raise OtherAccount("This label has not trained in the release's run.")
-        about = joined[-1].details
         promised, delta = about.get("epsilon"), about.get("delta")
         spent = ledger.epsilon_in(run, delta) if isinstance(promised, float) and isinstance(delta, float) else None
     privacy = manifest.privacy
@@ -75,6 +74,11 @@ def check_account(
         raise OtherAccount("The release names another agreement.")
     if manifest.configuration != about.get("configuration"):
         raise OtherAccount("The release names another configuration than this label has signed.")
+    # The configuration's digest binds these, but its values are not in it, and an audit goes by what a manifest says.
+    said = {"task": manifest.task, "family": manifest.family, "classes": list(manifest.classes)}
+    for name, told in said.items():
+        if name in about and about[name] != told:
+            raise OtherAccount(f"The release's {name} is not what this label has joined the run for.")
     if rounds is not None and not set(rounds) <= charged:
         raise OtherAccount("The release counts this label in a round that it has not reported in.")
     if rounds is not None and manifest.rounds < len(rounds):
@@ -103,14 +107,23 @@ def expect_auditable(manifest: Manifest, digest: str, home: LabelHome) -> None:
         home: the label's.
 
     Raises:
-        ReleaseError: another release of the run was audited for one before, or this one failed an audit.
+        ReleaseError: an audit of another release of the run was begun for one before, this one failed an audit, or the
+            label does not know which styles the run had.
     """
-    notes = [note for note in home.diary.notes() if note.what is What.AUDITED and note.run == manifest.run]
-    if any(note.details.get("cosign") and note.details.get("release") != digest for note in notes):
+    if "classes" not in (home.diary.joining(manifest.run) or {}):
+        raise ReleaseError(
+            "This label joined the run with a version that did not note its styles, so that an audit could be led past "
+            "some of what was trained on.",
+            hint="`sottovoce label audit RELEASE` audits by the styles that the release names, and signs nothing.",
+        )
+    notes = [note for note in home.diary.notes() if note.run == manifest.run]
+    begun = [note for note in notes if note.what is What.AUDIT_BEGUN or note.details.get("cosign")]
+    if any(note.details.get("release") != digest for note in begun):
         raise ReleaseError(
             "This label has audited another release of the same run to co-sign it, and answers for one release a run."
         )
-    if any(note.details.get("release") == digest and not note.details.get("passed") for note in notes):
+    failed = [note for note in notes if note.what is What.AUDITED and not note.details.get("passed")]
+    if any(note.details.get("release") == digest for note in failed):
         raise ReleaseError(
             "This release has failed the copy audit before, and chance gives it no second one.", hint=WHICH_TRACKS
         )

@@ -1,6 +1,7 @@
 """What a label remembers of each run for its own people: what it was about, and why it was declined, if it was.
 
-One line of JSON a note, appended and flushed. What was spent is the ledger's to say, and no note changes an answer.
+One line of JSON a note, appended and flushed. What was spent is the ledger's to say; of all answers,
+only those about releases (co-signing, audits) depend on notes.
 """
 
 import json
@@ -33,10 +34,11 @@ class What(StrEnum):
     ROUND_DECLINED = "round-declined"
     CLOSED = "closed"
     COSIGNED = "cosigned"
+    AUDIT_BEGUN = "audit-begun"
     AUDITED = "audited"
 
 
-_LASTING = frozenset({What.JOINED, What.AUDITED})
+_LASTING = frozenset({What.JOINED, What.AUDIT_BEGUN, What.AUDITED})
 """Notes that answers depend on, and that no coordinator can have written at will."""
 
 
@@ -64,8 +66,16 @@ class Diary:
     file: Path
 
     def joined(self, run: bytes, config: TrainingConfig, *, federation: str, epsilon: float, delta: float) -> None:
-        """Take down a run that the label takes part in, with the ceiling that it has promised."""
-        signed = {"configuration": config.digest, "unit": config.unit.value, "holdout": config.holdout}
+        """Take down a run that the label takes part in, with the ceiling that it has promised.
+
+        Releases of the run are compared with this, for the configuration's digest alone says nothing of its values.
+        """
+        signed = {
+            "configuration": config.digest,
+            "classes": config.classes,
+            "unit": config.unit.value,
+            "holdout": config.holdout,
+        }
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
@@ -81,6 +91,10 @@ class Diary:
         """Take down that the label has signed the run's release."""
         self._add(What.COSIGNED, run, {})
 
+    def audit_begun(self, run: bytes, *, release: str) -> None:
+        """Take down that a release of a run, by its manifest's digest (hex), is about to be audited to be co-signed."""
+        self._add(What.AUDIT_BEGUN, run, {"release": release})
+
     def audited(self, run: bytes, *, release: str, passed: bool, cosign: bool) -> None:
         """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit, and what for."""
         self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
@@ -88,6 +102,14 @@ class Diary:
     def closed(self, run: bytes) -> None:
         """Take down that the label's people gave a run up."""
         self._add(What.CLOSED, run, {})
+
+    def joining(self, run: str) -> dict[str, Any] | None:
+        """What was taken down when the label joined a run, by its id (hex); None if it did not.
+
+        Labels that joined with an earlier version have noted less: `holdout` and `classes` came later.
+        """
+        joined = [note for note in self._read() if note.what is What.JOINED and note.run == run]
+        return joined[-1].details if joined else None
 
     def notes(self) -> tuple[Note, ...]:
         """All of them, the oldest first. A line that a crash has cut off, or that is damaged, is left out."""

@@ -8,6 +8,7 @@ import pytest
 
 from sottovoce.agreement import Agreement, Member
 from sottovoce.audio import read
+from sottovoce.errors import CatalogueError
 from sottovoce.identity import Identity
 from sottovoce.privacy.calibrate import plan_for
 from sottovoce.release.check import check
@@ -109,12 +110,87 @@ def test_one_release_a_run_is_audited_to_be_signed(run, home, books, publish, ag
     assert not signers(second)
 
 
+def test_an_audit_that_ends_in_no_verdict_was_one_all_the_same(
+    run, home, books, publish, agreement, makes, strangers, config, monkeypatch
+):
+    """Whatever comes of it, even an error, may have been made to say something: another release gets no second one."""
+    from sottovoce_client.commands import cosign
+
+    first = publish(agreement)
+    second = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))
+
+    def broken(*arguments, **named):
+        raise CatalogueError("No track that was trained on can be read any more.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cosign, "audited", broken)
+        assert run("label", "cosign", first, "--home", home.root)[0] != 0
+    assert not notes(home)
+    makes(strangers)
+    code, _, err = run("label", "cosign", second, "--home", home.root)
+    assert code == 2
+    assert "answers for one release a run" in err
+    assert not notes(home)
+    assert run("label", "audit", second, "--home", home.root)[0] == 0  # by hand, as often as its people like
+    assert run("label", "cosign", first, "--home", home.root)[0] == 0
+    assert (signers(first), signers(second)) == ([home.name], [])
+
+
+def renamed(config, name):
+    values = {"family": "vae", "classes": ("blues", "chorale", "polka"), "fewer": ("blues", "chorale")}
+    return config.changed(**{"classes" if name == "fewer" else name: values[name]})
+
+
+@pytest.mark.parametrize("name", ["family", "classes", "fewer"])
+def test_a_release_under_other_names_is_not_even_audited(
+    run, home, books, publish, agreement, makes, strangers, config, monkeypatch, name
+):
+    """Whoever publishes could otherwise have tracks of some styles left out of the audit, or all of it."""
+    told = renamed(config, name)
+    vector = _vector(told)
+    honest = config.digest.hex()
+    monkeypatch.setattr(type(told), "digest", property(lambda _: bytes.fromhex(honest)))
+    release = publish(agreement, config=told, vector=vector)
+    makes(strangers)
+    code, _, err = run("label", "cosign", release, "--home", home.root)
+    assert code == 2
+    assert (
+        f"The release's {'classes' if name == 'fewer' else name} is not what this label has joined the run for" in err
+    )
+    assert not signers(release)
+    assert [note for note in home.diary.notes() if note.what in (What.AUDITED, What.AUDIT_BEGUN)] == []
+
+
+def test_an_audit_compares_with_what_was_trained_on_whatever_a_release_calls_its_styles(
+    run, home, books, publish, agreement, makes, copy, config, split
+):
+    told = config.changed(classes=("no", "such", "style"))
+    release = publish(agreement, config=told, vector=_vector(told))
+    makes([copy])
+    code, out, err = run("label", "audit", release, "--home", home.root, "--json")
+    assert (code, json.loads(out)["tracks"]) == (3, len(split.train)), err
+
+
+def test_a_label_that_has_not_noted_the_styles_of_a_run_does_not_audit_to_sign(
+    run, home, books, publish, agreement, makes, strangers
+):
+    file = home.diary.file
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "classes"}) + "\n" for line in lines))
+    release = publish(agreement)
+    makes(strangers)
+    code, _, err = run("label", "cosign", release, "--home", home.root)
+    assert code == 2
+    assert "did not note its styles" in err
+    assert run("label", "audit", release, "--home", home.root)[0] == 0
+
+
 def _vector(config):
     from sottovoce.models import registry
     from sottovoce.models.parameters import initial
 
-    family = registry.family("generator", "rnn")
-    return initial(family, registry.spec_of("generator", "rnn"), len(config.classes), 1)
+    family = registry.family(config.task, config.family)
+    return initial(family, registry.spec_of(config.task, config.family), len(config.classes), 1)
 
 
 def test_a_release_that_is_exchanged_meanwhile_is_not_signed(

@@ -7,6 +7,7 @@ import pytest
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Krum
 
 from sottovoce.errors import ConfigurationError, RoundAborted
+from sottovoce.models import registry
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
 from sottovoce.protocol.participant import Participant
@@ -123,6 +124,30 @@ def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, co
 )
 def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, changes, reason):
     assert work.objection(config.changed(**changes), agreement, labels[0].policy) is reason
+
+
+@pytest.mark.parametrize(
+    ("trained", "reason"),
+    [
+        (("discriminator.style.", "generator.style."), None),
+        (("generator.",), RefusalReason.CONFIGURATION),  # audio moves nothing
+        (("discriminator.",), RefusalReason.CONFIGURATION),  # and nothing follows
+    ],
+)
+def test_what_would_fail_every_round_is_declined_before_it_costs_anything(
+    grid, agreement, config, labels, trained, reason
+):
+    spec = registry.spec_of("generator", "gan")
+    asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trained=trained)
+    allowed = {name: frozenset({asked.task}) for name in ("tasks", "purposes")}
+    policy = replace(labels[0].policy, families=frozenset({"gan"}), **allowed)
+    assert work.objection(asked, agreement, policy) is reason
+    if reason:
+        with pytest.raises(ConfigurationError, match="trains none of the parameters of 'gan'"):
+            train(grid, agreement, asked)
+        for label in labels:
+            with Ledger(label.home.ledger_file) as ledger:
+                assert not ledger.rows()
 
 
 @pytest.mark.parametrize("weaker", [{"epsilon": 8.5}, {"delta": 2e-5}, {"delta": 1.0}])

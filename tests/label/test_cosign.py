@@ -12,6 +12,7 @@ from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning
 from sottovoce.release.manifest import CONTENT_FILES, FileEntry, Manifest, Noise, Privacy, Promise
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.training import Trust, Unit
+from sottovoce_client.cosign import check_account
 from sottovoce_client.label import Label
 from sottovoce_client.ledger import Ledger
 from sottovoce_client.policy import Policy
@@ -76,6 +77,11 @@ def test_what_agrees_is_signed(books, manifest, agreement, rounds):
     [
         {"agreement": "00" * 32},
         {"configuration": "00" * 32},
+        {"task": "generator"},
+        {"family": "cnn"},
+        {"classes": ("chorale", "reel", "polka")},
+        {"classes": ("reel", "chorale", "rag")},
+        {"classes": ("chorale", "reel")},
         {"run": "ff" * 16},
         {"rounds": 2},
         {"labels": 1, "promises": (Promise(1, 2.0, 1e-5),)},
@@ -94,6 +100,23 @@ def test_another_account_is_not(books, manifest, change):
     told = replace(manifest, privacy=replace(manifest.privacy, **inside), **outside)
     with pytest.raises(OtherAccount):
         asked(books, told)
+
+
+@pytest.mark.parametrize("name", ["task", "family", "classes"])
+def test_what_differs_is_named(books, manifest, label_home, agreement, name):
+    told = replace(manifest, **{name: ("other", "styles") if name == "classes" else "generator"})
+    with pytest.raises(OtherAccount, match=f"The release's {name} is not what"):
+        check_account(told, label_home, agreement)
+
+
+def test_a_label_that_joined_before_styles_were_noted_still_signs(books, manifest, label_home):
+    lines = [json.loads(line) for line in label_home.diary.file.read_text().splitlines()]
+    without = [{name: value for name, value in line.items() if name != "classes"} for line in lines]
+    assert without != lines
+    label_home.diary.file.write_text("".join(json.dumps(line) + "\n" for line in without))
+    assert asked(books, manifest).label == label_home.name
+    with pytest.raises(OtherAccount):
+        asked(books, replace(manifest, family="cnn"))
 
 
 @pytest.mark.parametrize("rounds", [(1, 2, 3), (3,), (1, 2, 4, 5)])

@@ -7,7 +7,7 @@ from sottovoce import predict
 from sottovoce.errors import AudioError
 from sottovoce.models.base import Batch
 from sottovoce.models.registry import family, task
-from sottovoce.models.style.task import LARGEST_LOSS, MILLIONTHS
+from sottovoce.models.style.task import LOSS
 
 CNN, STYLE = family("style", "cnn"), task("style")
 
@@ -37,17 +37,17 @@ def test_a_whole_track_counts_once_by_its_mean_probability():
     assert counted[:-1].reshape(2, 2).tolist() == [[1, 1], [0, 0]]
 
 
-def test_the_loss_is_the_mean_over_segments_in_millionths():
+def test_the_loss_is_the_mean_over_segments_in_steps():
     track = [[0.0, 0.0], [0.0, 2.0]]
     counted = STYLE.measure(CNN, Given(), batch_of([track], [1]), 2)
     expected = (np.log(2) + np.log(1 + np.exp(-2))) / 2
-    assert counted[-1] == pytest.approx(expected * MILLIONTHS, abs=1)
+    assert counted[-1] == pytest.approx(expected / LOSS.step, abs=1)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1e30])
 def test_a_broken_model_has_the_largest_loss(bad):
     counted = STYLE.measure(CNN, Given(), batch_of([[[bad, 0.0]], [[0.0, 0.0]]], [1, 1]), 2)
-    assert counted[-1] == pytest.approx((LARGEST_LOSS + np.log(2)) * MILLIONTHS, abs=100)
+    assert counted[-1] == pytest.approx((LOSS.most + np.log(2)) / LOSS.step, abs=1)
     assert counted[:-1].sum() == 2
 
 
@@ -61,7 +61,7 @@ def test_sums_of_labels_make_the_metrics():
     metrics = STYLE.metrics(one + two, ("fugue", "reel"))
     assert metrics["tracks"] == 3
     assert metrics["accuracy"] == pytest.approx(2 / 3)
-    assert metrics["loss"] == pytest.approx((one[-1] + two[-1]) / 3e6)
+    assert metrics["loss"] == pytest.approx((one[-1] + two[-1]) * LOSS.step / 3)
 
 
 def test_a_long_track_is_judged_in_parts(monkeypatch):

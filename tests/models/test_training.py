@@ -171,6 +171,22 @@ def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, sp
     assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
 
 
+@pytest.mark.parametrize("some", [False, True])
+def test_a_whole_label_whose_training_diverges_adds_nothing_and_fails_not(
+    family, last, spec, dataset_of, config_of, some
+):
+    """Otherwise an answer, or none, would tell what is in the catalogue, without any noise."""
+    names, moved = last if some else ((), np.ones_like(last[1]))
+    config = config_of(family, trained=names, unit=Unit.LABEL, shared=SharedNoise(3, 1.0, 1.0))
+    grid = SumGrid.of(config, int(moved.sum()), 5)
+    plan, signs, vector = plan_for(config, 5, grid=grid), grid.signs(bytes(16), 1), start(family, spec)
+    for broken in (1.0, np.nan):
+        dataset = dataset_of(family, LAST, scale=[1, 1, broken, 1, 1])
+        total = units_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+        assert total.shape == (moved.sum(),)
+        assert total.any() == np.isfinite(broken)
+
+
 def test_names_that_begin_no_parameter_are_refused(family, spec):
     with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
         chosen(shapes_of(family, spec, CLASSES), ("nothing",))

@@ -56,6 +56,8 @@ def _audit(release: Path, label: LabelHome, trusted_key: bytes) -> str:
 
     model = load(release, trusted_key)
     expect_auditable(model.manifest, model.digest, label)
+    # Before, not after: what comes of an audit that is begun, even an error, is an answer about the catalogue.
+    label.diary.audit_begun(bytes.fromhex(model.manifest.run), release=model.digest)
     if not audited(label, model, cosign=True).passed:
         raise CopiesFound(
             f"{shown(release)} is not signed: what it makes is too close to this label's music.", hint=WHICH_TRACKS

@@ -1,7 +1,7 @@
 """One audit: samples of a release, and excerpts to calibrate by, compared with every track that was trained on."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from sottovoce_client.copying.excerpt import Excerpt, excerpts
 from sottovoce_client.copying.samples import SECONDS, Sample, samples
 from sottovoce_client.copying.sketch import COLUMN_RATE, Sketch
 from sottovoce_client.copying.store import SketchStore
-from sottovoce_client.diary import What
 from sottovoce_client.home import LabelHome
 from sottovoce_client.policy import Policy
 from sottovoce_client.prepare import usable_tracks
@@ -141,20 +140,21 @@ def tracks_of(
         CatalogueError: it has trained on nothing.
     """
     manifest = release.manifest
+    about = home.diary.joining(manifest.run) or {}
+    styles = about.get("classes", manifest.classes)  # whoever made the release does not say which tracks were in it
     usable = usable_tracks(home, manifest.task, workers=workers, progress=progress)
-    tracks = [track for track in usable if track.style in manifest.classes]
+    tracks = [track for track in usable if track.style in styles]
     if not tracks:
         raise CatalogueError("This label has no track of the release's styles that consents to its purpose.")
-    split = holdout(tracks, _share_held_out(home, manifest.run), key=home.split_key_file.read_bytes())
+    split = holdout(tracks, _share_held_out(about), key=home.split_key_file.read_bytes())
     if not split.train:
         raise CatalogueError("This label has trained on no track of the release's styles.")
     return split
 
 
-def _share_held_out(home: LabelHome, run: str) -> float:
+def _share_held_out(about: Mapping[str, object]) -> float:
     """As the run had it; of a run that this label was not in, as runs have it."""
-    joined = [note for note in home.diary.notes() if note.what is What.JOINED and note.run == run]
-    share = joined[-1].details.get("holdout") if joined else None
+    share = about.get("holdout")
     return share if isinstance(share, float) and 0 < share < 1 else HOLDOUT
 
 

@@ -61,7 +61,7 @@ class Task(Protocol):
         ...
 
     def measure(self, family: "Family", model: "nn.Module", batch: Batch, classes: int) -> NDArray[np.int64]:
-        """This batch's part of each counter, `[len(counters)]`; a real number (a loss) counts in millionths."""
+        """This batch's part of each counter, `[len(counters)]`; a real number (a loss) counts in whole steps."""
         ...
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:

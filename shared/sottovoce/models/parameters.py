@@ -123,23 +123,23 @@ def model_of(family: Family, spec: FeatureSpec, classes: int, vector: NDArray[np
     Raises:
         ConfigurationError: the vector does not fit the model.
     """
-    model = _built(family, spec, classes, seed=0)
+    model = fresh(family, spec, classes, seed=0)
     load(model, vector)
     return model.eval()
 
 
 def initial(family: Family, spec: FeatureSpec, classes: int, seed: int) -> NDArray[np.float32]:
     """A family's first parameters `[P]`, the same for every caller with the same seed."""
-    return flatten(_built(family, spec, classes, seed))
+    return flatten(fresh(family, spec, classes, seed))
 
 
 def shapes_of(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tuple[int, ...]]:
     """The shape of each trainable parameter of a family's models, in the order of the flat vector."""
-    return shapes(_built(family, spec, classes, seed=0))
+    return shapes(fresh(family, spec, classes, seed=0))
 
 
-def _built(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:
-    """A fresh model; torch's global generator is left as it was."""
+def fresh(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:
+    """A family's model with its first parameters; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return family.build(spec, classes)

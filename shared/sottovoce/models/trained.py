@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.errors import ConfigurationError
 from sottovoce.models import parameters, registry
 from sottovoce.training import TrainingConfig
 
@@ -14,9 +15,17 @@ def trained(config: TrainingConfig) -> NDArray[np.bool_]:
     """Which of the flat vector's numbers a run moves, bool `[P]`, read-only; the others stay as the run begins.
 
     Raises:
-        ConfigurationError: the task or family is unknown, or no parameter has a name that begins as the run says.
+        ConfigurationError: the task or family is unknown, no parameter has a name that begins as the run says, or those
+            that do leave nothing for audio to move, or nothing of what follows it in families where something does.
     """
     family, spec = registry.family(config.task, config.family), registry.spec_of(config.task, config.family)
-    found = parameters.chosen(parameters.shapes_of(family, spec, len(config.classes)), config.trained)
+    model = parameters.fresh(family, spec, len(config.classes), seed=0)
+    shapes, private = parameters.shapes(model), family.private_parameters(model).keys()
+    found = parameters.chosen(shapes, config.trained)
+    parameters.limit(model, config.trained)
+    moved = parameters.trainable(model).keys()
+    for part, what in ((private, "audio moves"), (shapes.keys() - private, "follows what audio moves")):
+        if part and not part & moved:
+            raise ConfigurationError(f"The run trains none of the parameters of '{config.family}' that {what}.")
     found.setflags(write=False)
     return found

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sottovoce.models import parameters, registry
-from sottovoce.models.editor.task import ERRORS, TASK, WORST_ERROR, WORST_LOSS
+from sottovoce.models.editor.task import ERROR, ERRORS, LOSS, TASK
 
 CLASSES = ("fugue", "reel", "tango")
 
@@ -41,9 +41,18 @@ def test_a_broken_model_counts_as_the_worst(batch_of, spec, broken):
             return torch.full_like(values, broken)
 
     figures = TASK.metrics(TASK.measure(Family(), Broken(), batch_of(spec.n_mels, 30, [1, 2]), 3), CLASSES)
-    assert figures["loss"] == pytest.approx(WORST_LOSS)
-    assert figures["repair_error"] == figures["denoise_error"] == pytest.approx(WORST_ERROR)
-    assert figures["interpolation_error"] < WORST_ERROR
+    assert figures["loss"] == pytest.approx(LOSS.most)
+    assert figures["repair_error"] == figures["denoise_error"] == pytest.approx(ERROR.most)
+    assert figures["interpolation_error"] < ERROR.most
+
+
+def test_figures_tell_so_many_bits_and_no_more():
+    """What no noise covers is as coarse as it may be; docs/security.md says how much that is."""
+    assert np.log2(LOSS.steps + 1) < 16.7
+    assert np.log2(ERROR.steps + 1) < 12.3
+    values = torch.tensor([-5.0, 0.96371, 0.96374, 1e30, torch.nan])
+    assert LOSS.steps_of(values).tolist() == [0, 9637, 9637, LOSS.steps, LOSS.steps]
+    assert ERROR.steps_of(values).tolist() == [0, 96, 96, ERROR.steps, ERROR.steps]
 
 
 def test_sums_of_labels_are_as_one_label(family, model, batch_of, spec):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sottovoce.models import registry
-from sottovoce.models.generator.task import MILLIONTHS, TASK, WORST_LOSS
+from sottovoce.models.generator.task import LOSS, TASK
 
 CLASSES = ("fugue", "reel", "tango")
 
@@ -39,8 +39,16 @@ def test_a_track_counts_by_the_mean_of_its_segments(batch_of):
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), 1e30])
 def test_a_broken_model_counts_as_the_worst(batch_of, broken):
     counted = measured([broken], [1], [1], batch_of)
-    assert counted[4] == 2 * WORST_LOSS * MILLIONTHS
-    assert TASK.metrics(counted, CLASSES)["loss"] == pytest.approx(WORST_LOSS)
+    assert counted[4] == LOSS.steps == 120_000
+    assert TASK.metrics(counted, CLASSES)["loss"] == pytest.approx(LOSS.most)
+
+
+def test_a_loss_tells_so_many_bits_and_no_more(batch_of):
+    """What no noise covers is as coarse as it may be; docs/security.md says how much that is."""
+    counted = [measured([loss], [1], [1], batch_of)[4] for loss in (-1e30, -3.0, -2.0, 0.96371, 0.96374, 0.9639)]
+    assert counted[:3] == [0, 0, 0]
+    assert counted[3] == counted[4] == counted[5] - 2
+    assert np.log2(LOSS.steps + 1) < 17
 
 
 def test_sums_of_labels_are_as_one_label(batch_of):

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sottovoce.models.base import Batch, Editor, Family, Task
+from sottovoce.models.counted import Counted
 from sottovoce.models.editor._family import Network
 from sottovoce.models.editor._noise import with_noise
 from sottovoce.models.editor._observed import observe
 
-MILLIONTHS, THOUSANDTHS = 1_000_000, 1_000
-WORST_LOSS, WORST_ERROR = 100.0, 100.0
-"""A track counts as no worse than this: its loss, and its errors in dB."""
+LOSS = Counted(least=0.0, most=10.0, step=1e-4)
+"""A track's loss."""
+ERROR = Counted(least=0.0, most=50.0, step=0.01)
+"""A track's errors, in dB."""
 GAP = 13
 """Frames that are mended when it is measured how well: those that a gap of 200 ms touches."""
 ERRORS = ("repair_error", "interpolation_error", "denoise_error", "noise_error")
@@ -30,7 +32,7 @@ class EditorTask(Task):
     name = "editor"
 
     def counters(self, classes: int) -> tuple[str, ...]:
-        """Held-out tracks of each style, their summed loss in millionths, and the four errors in thousandths of dB."""
+        """Held-out tracks of each style, their summed loss and the four errors, in steps of `LOSS` and `ERROR`."""
         numbers = range(classes)
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers), *ERRORS)
 
@@ -42,30 +44,27 @@ class EditorTask(Task):
             generator = torch.Generator().manual_seed(_SEED)
             losses = family.losses(model, features, batch.targets[track], generator)[:, None]
             errors = _errors(cast(Editor, family), model, features)
-        worst = torch.tensor([WORST_LOSS] + [WORST_ERROR] * len(ERRORS), dtype=torch.float64)
-        found = torch.cat([losses, errors], dim=1).to(torch.float64)
-        # A broken model (NaN) counts as the worst one, not as none.
-        bounded = torch.minimum(torch.where(found.isnan(), worst, found), worst)
-        of_track = torch.zeros(len(segments), len(worst), dtype=torch.float64).index_add_(0, track, bounded)
+        bounded = torch.cat([LOSS.bounded(losses), ERROR.bounded(errors)], dim=1)
+        of_track = torch.zeros(len(segments), bounded.shape[1], dtype=torch.float64).index_add_(0, track, bounded)
         of_track = of_track / segments[:, None]
         counted = torch.zeros(2, classes, dtype=torch.int64)
         counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
-        counted[1].index_add_(0, batch.targets, (of_track[:, 0] * MILLIONTHS).round().long())
-        whole = (of_track[:, 1:] * THOUSANDTHS).round().long().sum(dim=0)
+        counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track[:, 0]))
+        whole = ERROR.steps_of(of_track[:, 1:]).sum(dim=0)
         flat: NDArray[np.int64] = torch.cat([counted.flatten(), whole]).numpy()
         return flat
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, `loss_by_style` (None for a style that no label holds out), and `ERRORS`."""
         tracks, losses = sums[: 2 * len(classes)].reshape(2, len(classes)).astype(np.float64)
-        count = max(tracks.sum(), 1)
-        errors = sums[2 * len(classes) :].astype(np.float64) / THOUSANDTHS / count
+        count = tracks.sum()
+        errors = ERROR.mean(sums[2 * len(classes) :].astype(np.float64), count)
+        means = LOSS.mean(losses, tracks)
         return {
-            "tracks": int(tracks.sum()),
-            "loss": float(losses.sum() / MILLIONTHS / count),
+            "tracks": int(count),
+            "loss": float(LOSS.mean(losses.sum(), count)),
             "loss_by_style": {
-                name: float(loss / MILLIONTHS / number) if number else None
-                for name, loss, number in zip(classes, losses, tracks, strict=True)
+                name: float(mean) if number else None for name, mean, number in zip(classes, means, tracks, strict=True)
             },
             **{name: float(error) for name, error in zip(ERRORS, errors, strict=True)},
         }

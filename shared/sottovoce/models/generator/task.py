@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sottovoce.models.base import Batch, Family, Task
+from sottovoce.models.counted import Counted
 
-MILLIONTHS = 1_000_000
-WORST_LOSS = 100.0
-"""A track's loss counts within ±this. A density may be above 1 and its loss below 0, and counters are not negative, so
-that what is summed is the loss above the lowest one."""
+LOSS = Counted(least=-2.0, most=10.0, step=1e-4)
+"""A track's loss. A density may be above 1, and its loss below 0."""
 _SEED = 1
 
 
@@ -25,7 +24,7 @@ class GeneratorTask(Task):
     name = "generator"
 
     def counters(self, classes: int) -> tuple[str, ...]:
-        """Held-out tracks of each style, then their summed loss above `-WORST_LOSS`, in millionths."""
+        """Held-out tracks of each style, then their summed loss in steps of `LOSS`."""
         numbers = range(classes)
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers))
 
@@ -36,22 +35,20 @@ class GeneratorTask(Task):
         generator = torch.Generator().manual_seed(_SEED)
         with torch.no_grad():
             losses = family.losses(model, batch.features[batch.mask], batch.targets[track], generator)
-        # A broken model (NaN) counts as the worst one, not as none.
-        bounded = losses.to(torch.float64).nan_to_num(nan=WORST_LOSS).clamp(-WORST_LOSS, WORST_LOSS) + WORST_LOSS
-        of_track = torch.zeros(len(segments), dtype=torch.float64).index_add_(0, track, bounded) / segments
+        of_track = torch.zeros(len(segments), dtype=torch.float64).index_add_(0, track, LOSS.bounded(losses)) / segments
         counted = torch.zeros(2, classes, dtype=torch.int64)
         counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
-        counted[1].index_add_(0, batch.targets, (of_track * MILLIONTHS).round().long())
+        counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track))
         flat: NDArray[np.int64] = counted.flatten().numpy()
         return flat
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, and `loss_by_style`; None for a style that no label holds out."""
         tracks, losses = sums.reshape(2, len(classes)).astype(np.float64)
-        means = losses / MILLIONTHS / np.maximum(tracks, 1) - WORST_LOSS
+        means = LOSS.mean(losses, tracks)
         return {
             "tracks": int(tracks.sum()),
-            "loss": float(losses.sum() / MILLIONTHS / max(tracks.sum(), 1) - WORST_LOSS),
+            "loss": float(LOSS.mean(losses.sum(), tracks.sum())),
             "loss_by_style": {
                 name: float(mean) if count else None for name, mean, count in zip(classes, means, tracks, strict=True)
             },

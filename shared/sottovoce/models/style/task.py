@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from sottovoce import predict
 from sottovoce.models.base import Batch, Classifier, Family, Task
+from sottovoce.models.counted import Counted
 
-MILLIONTHS = 1_000_000
-LARGEST_LOSS = 100.0
-"""A track's loss counts up to this, so that one label's counters stay within what the ring has room for."""
+LOSS = Counted(least=0.0, most=20.0, step=1e-4)
+"""A track's loss."""
 
 
 class StyleTask(Task):
@@ -22,7 +22,7 @@ class StyleTask(Task):
     name = "style"
 
     def counters(self, classes: int) -> tuple[str, ...]:
-        """The confusion matrix, row by row (true, then predicted class), and the summed loss in millionths."""
+        """The confusion matrix, row by row (true, then predicted class), and the summed loss in steps of `LOSS`."""
         pairs = (f"confusion/{true}/{predicted}" for true in range(classes) for predicted in range(classes))
         return (*pairs, "loss")
 
@@ -37,9 +37,7 @@ class StyleTask(Task):
         counted = np.zeros(classes**2 + 1, dtype=np.int64)
         pairs = batch.targets * classes + probabilities.argmax(dim=1)
         counted[:-1] = torch.bincount(pairs, minlength=classes**2).numpy()
-        # A broken model (NaN) counts as the worst one, not as none.
-        bounded = losses.to(torch.float64).nan_to_num(nan=LARGEST_LOSS).clamp(0.0, LARGEST_LOSS)
-        counted[-1] = int((bounded * MILLIONTHS).round().sum())
+        counted[-1] = int(LOSS.steps_of(losses).sum())
         return counted
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
@@ -48,7 +46,7 @@ class StyleTask(Task):
 
         confusion = sums[:-1].reshape(len(classes), len(classes))
         tracks = int(confusion.sum())
-        loss = float(sums[-1]) / MILLIONTHS / max(tracks, 1)
+        loss = float(LOSS.mean(sums[-1], tracks))
         return {"tracks": tracks, "loss": loss, **from_confusion(confusion, classes)}
 
 
