@@ -32,7 +32,7 @@ def published(tmp_path_factory, provenance, coordinator):
         spec = registry.spec_of(task, family)
         config = provenance.config.changed(task=task, family=family, feature_spec=spec.digest)
         vector = initial(registry.family(task, family), spec, len(STYLES), 1)
-        vector = 1e30 * np.ones_like(vector) if diverged else vector
+        vector = 1e38 * np.random.default_rng(0).choice([-1, 1], len(vector)).astype(np.float32) if diverged else vector
         parts = {field: getattr(provenance, field) for field in ("agreement", "run", "rounds", "promises", "seeded")}
         write(folder, type(provenance)(config=config, spec=spec, **parts), vector, coordinator, name=f"isles-{task}")
         return folder
