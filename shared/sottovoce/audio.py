@@ -35,6 +35,9 @@ LOUDEST = 1e4
 MAX_SECONDS = 1800.0
 """A track is read this far: it bounds memory, and no segment of music needs more."""
 
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+"""Hz: a header may say any number; beyond these none is of music, and filters of gigabytes would be asked for."""
+
 _BLOCK = 1 << 16
 _LARGEST_RATIO = 2000
 
@@ -48,6 +51,7 @@ class Unusable(StrEnum):
     SILENT = "silent"
     NOT_FINITE = "not finite"
     TOO_SHORT = "too short"
+    SAMPLE_RATE = "sample rate"
     NOT_AUDIO = "not audio"
     NO_PERMISSION = "no permission"
     MISSING = "missing"
@@ -148,6 +152,19 @@ def _resampler(rate: int, wanted: int) -> "Resample":
     return Resample(ratio.denominator, ratio.numerator)
 
 
+def expect_rate(rate: int) -> None:
+    """Refuse a sample rate (Hz) that is of no music.
+
+    Raises:
+        AudioError: it is below `LOWEST_RATE` or above `HIGHEST_RATE`.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"The file says {rate:,} Hz; music has {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz.",
+            reason=Unusable.SAMPLE_RATE,
+        )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     """The file, open for decoding; whatever goes wrong inside is an `AudioError` that names no path."""
@@ -159,6 +176,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
             raw.seek(0)
             try:
                 with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                    expect_rate(file.samplerate)
                     yield file
             except soundfile.SoundFileError:
                 if head[:4] == b"fLaC" and raw.tell() >= path.stat().st_size:

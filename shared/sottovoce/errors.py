@@ -78,7 +78,10 @@ class ReleaseError(UserError):
 
 def no_sound() -> ReleaseError:
     """Of a release whose finite parameters give numbers that are not: it diverged, or was made so."""
-    return ReleaseError("The release makes numbers that are no sound.", hint="Its training diverged: use another one.")
+    return ReleaseError(
+        "The release makes numbers that are no sound.",
+        hint="Its training diverged, or it was made to harm: use another one.",
+    )
 
 
 class PrivacyError(SottovoceError):

@@ -58,6 +58,9 @@ def test_every_unusable_file_is_reported_and_the_rest_goes_on(root: Path, index:
     for place in range(len(damaged) // 4, len(damaged), 500):
         damaged[place : place + 100] = os.urandom(len(damaged[place : place + 100]))
     (root / "jazz" / "corrupt.flac").write_bytes(damaged)
+    content = bytearray(write("jazz/no-rate.wav").read_bytes())
+    content[24:28] = (2**31 - 1).to_bytes(4, "little")
+    (root / "jazz" / "no-rate.wav").write_bytes(content)
     write("unstyled.wav")
     (root / "jazz" / "out.wav").symlink_to(tmp_path / "elsewhere.wav")
     catalogue = scan(root, index=index)
@@ -66,6 +69,7 @@ def test_every_unusable_file_is_reported_and_the_rest_goes_on(root: Path, index:
         "jazz/corrupt.flac": "corrupt",
         "jazz/good.flac": "duplicate",
         "jazz/nan.wav": "not finite",
+        "jazz/no-rate.wav": "sample rate",
         "jazz/no-samples.wav": "empty",
         "jazz/nothing.mp3": "empty",
         "jazz/out.wav": "outside",

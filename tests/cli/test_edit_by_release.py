@@ -26,13 +26,14 @@ def own_keys(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory, provenance, coordinator):
-    """Untrained releases: `published(task, family)`."""
+    """Untrained releases, `published(task, family)`; or `diverged`: what they make is too large for any number."""
 
-    def make(task, family):
+    def make(task, family, *, diverged=False):
         folder = tmp_path_factory.mktemp(task) / "release"
         spec = registry.spec_of(task, family)
         config = provenance.config.changed(task=task, family=family, feature_spec=spec.digest)
         vector = initial(registry.family(task, family), spec, len(STYLES), 1)
+        vector = 1e38 * np.random.default_rng(0).choice([-1, 1], len(vector)).astype(np.float32) if diverged else vector
         write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name=f"isles-{task}")
         return folder
 
@@ -42,6 +43,11 @@ def published(tmp_path_factory, provenance, coordinator):
 @pytest.fixture(scope="session")
 def editor(published):
     return published("editor", "rnn")
+
+
+@pytest.fixture(scope="session", params=["rnn", "cnn"])
+def diverged(request, published):
+    return published("editor", request.param, diverged=True)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +86,8 @@ def said_of(path):
         (("--repair", "1:1.02", "--repair", "2:2.4"), "lpc similar"),
         (("--repair", "2:2.02", "--method", "similar"), "similar"),
         (("--repair", "2:2.02", "--method", "model", "--release", "EDITOR"), "learned"),
+        (("--repair", "2:2.001", "--method", "similar"), "similar"),
+        (("--repair", "2:2.003", "--method", "model", "--release", "EDITOR"), "learned"),
     ],
 )
 def test_gaps_are_filled_by_what_suits_their_length(edited, song, editor, tmp_path, options, method):
@@ -122,6 +130,29 @@ def test_a_vae_restyles(edited, song, autoencoder, tmp_path):
     assert json.loads(done.stdout)["operations"] == ["restyle", "gain"]
     assert len(soundfile.read(tmp_path / "out.wav")[0]) == SECONDS * RATE
     assert "isles-generator" in said_of(tmp_path / "out.wav")
+
+
+@pytest.mark.parametrize("options", [("--denoise", "1"), ("--repair", "2:2.4", "--method", "model")], ids=" ".join)
+def test_a_release_that_makes_no_sound_is_blamed_and_nothing_is_written(edited, song, diverged, tmp_path, options):
+    before = song.read_bytes()
+    done = edited(*options, "--release", diverged)
+    assert done.exit_code == 2
+    assert "The release makes numbers that are no sound." in done.stderr
+    assert "another" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["song.wav"]
+    assert song.read_bytes() == before
+
+
+def test_numbers_of_the_file_itself_are_not_blamed_on_the_release(edited, song, editor, tmp_path):
+    samples, rate = soundfile.read(song)
+    samples[100:110] = np.nan
+    soundfile.write(song, samples, rate, subtype="FLOAT")
+    done = edited("--denoise", "1", "--release", editor)
+    assert done.exit_code == 2
+    assert "The audio holds numbers that are no samples." in done.stderr
+    done = edited("--repair", "3:3.05", "--method", "model", "--release", editor)
+    assert done.exit_code == 0, done.output
+    assert np.array_equal(np.isnan(soundfile.read(tmp_path / "out.wav")[0]), np.isnan(samples))
 
 
 @pytest.mark.parametrize(

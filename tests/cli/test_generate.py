@@ -147,6 +147,9 @@ def test_the_ends_do_not_click(made, tmp_path):
         (("--seconds", "0"), {}, "seconds"),
         (("--seconds", "99999"), {}, "seconds"),
         (("--temperature", "-1"), {}, "temperature"),
+        *((("--temperature", text), {}, "temperature") for text in ("nan", "inf")),
+        *((("--seconds", text), {}, "seconds") for text in ("nan", "inf")),
+        (("--seed", str(2**53)), {}, "seed"),
         (("--count", "0"), {}, "count"),
     ],
 )

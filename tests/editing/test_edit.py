@@ -22,6 +22,7 @@ from sottovoce.editing.pipeline import Plan
 from sottovoce.editing.pipeline import edit as carry_out
 from sottovoce.editing.repairer import Repairer
 from sottovoce.provenance import finish
+from sottovoce.provenance.credentials import State
 from sottovoce.provenance.examine import examine
 from sottovoce.provenance.origin import Origin
 from sottovoce.provenance.signing import own_authorities
@@ -302,3 +303,26 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     report = examined(output)
     assert report.credentials.state == "trusted"
     assert report.same_audio
+
+
+@pytest.mark.parametrize("options", [("--repair", "0.5:0.55"), ("--gain", "-3")], ids=" ".join)
+def test_a_wav_that_promises_more_than_there_is_is_named_by_its_digest(sottovoce, source, tmp_path, options):
+    content = bytearray(source.read_bytes())
+    content[4:8] = (len(content) + 100_000).to_bytes(4, "little")
+    source.write_bytes(content)
+    output = tmp_path / "out.wav"
+    result = sottovoce("edit", source, *options, "-o", output)
+    assert result.exit_code == 0, result.output
+    found = examined(output).credentials
+    assert found.state is State.TRUSTED
+    assert found.origin.operation == options[0].strip("-")
+    said = sottovoce("inspect", output, "--json")
+    assert said.exit_code == 0, said.output
+
+
+def test_a_trim_beyond_any_file_keeps_what_there_is(sottovoce, source, tmp_path):
+    assert sottovoce("edit", source, "--trim", "1:1e308", "-o", tmp_path / "out.wav").exit_code == 0
+    assert soundfile.info(tmp_path / "out.wav").frames == 22_050
+    refused = sottovoce("edit", source, "--trim", "1e308:", "-o", tmp_path / "none.wav")
+    assert refused.exit_code == 2
+    assert "does not start within the audio" in " ".join(refused.stderr.split())

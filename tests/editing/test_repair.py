@@ -68,6 +68,7 @@ def test_a_gap_at_an_edge_is_filled_from_the_other_side(chord, sottovoce, tmp_pa
         ("nan:1", "finite"),
         ("0:inf", "finite"),
         ("-1:0.5", "before the file"),
+        ("0:1e308", "finite"),
         ("abc", "no stretch"),
         ("1:2:3", "no stretch"),
         ("0.5:0.500001", "shorter than one sample"),

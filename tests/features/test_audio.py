@@ -6,6 +6,8 @@ import soundfile
 import torch
 
 from sottovoce.audio import MAX_SECONDS, Unusable, inspect, probe, read
+from sottovoce.editing.find import find_gaps
+from sottovoce.editing.pipeline import opened
 from sottovoce.errors import AudioError
 
 RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_056, 44_100, 48_000, 88_200, 96_000, 192_000)
@@ -42,6 +44,25 @@ def test_every_rate_keeps_pitch_and_level(write, rate):
     spectrum = torch.fft.rfft(samples[:22_050] * torch.hann_window(22_050)).abs()
     assert int(spectrum.argmax()) == 1000
     assert float(samples[1000:-1000].abs().max()) == pytest.approx(0.5, abs=0.01)
+
+
+def at_rate(path, rate):
+    """The same file, whose header says another rate."""
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 100_000_000, 2**31 - 1])
+@pytest.mark.parametrize("use", [probe, inspect, lambda path: read(path, 22_050), opened, find_gaps])
+def test_a_rate_that_is_of_no_music_is_refused(write, rate, use):
+    assert refused(at_rate(write(sine(440, 1, 22_050), rate=22_050), rate), use) is Unusable.SAMPLE_RATE
+
+
+@pytest.mark.parametrize("rate", [1_000, 768_000])
+def test_the_lowest_and_the_highest_rate_are_read(write, rate):
+    assert len(read(write(sine(440, 1, rate), rate=rate), 22_050)) == pytest.approx(22_050, abs=1)
 
 
 def test_what_lies_above_the_new_rate_is_not_folded_down(write):

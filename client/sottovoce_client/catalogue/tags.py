@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sottovoce.tagged import opened
 from sottovoce_client.catalogue.text import plain
 
 # Vorbis comments (FLAC, OGG, Opus) and ID3v2 frames (MP3, WAV) of each field.
@@ -25,10 +26,8 @@ class Tags:
 
 def read_tags(path: Path) -> Tags:
     """The tags of a file that has been found to be audio; damaged tags read as none, since the audio is what counts."""
-    import mutagen
-
     try:
-        file = mutagen.File(path)
+        file = opened(path)
         found = _fields(file.tags) if file is not None and file.tags is not None else {}
     except Exception:  # a parser of old and sloppy formats meets anything, and any of it means: no tags
         found = {}

@@ -1,5 +1,6 @@
 """`sottovoce generate`: new music of a style, by a release."""
 
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,19 @@ Examples:
 """
 
 LONGEST_SECONDS = 3600.0
+LARGEST_SEED = 2**53 - 1
+"""Content credentials are read as JSON, where larger whole numbers become others."""
+
+
+def _number(value: float) -> float:
+    """Every range lets NaN through.
+
+    Raises:
+        BadParameter: it is NaN.
+    """
+    if math.isnan(value):
+        raise typer.BadParameter("NaN is no number.")
+    return value
 
 
 @dataclass(frozen=True)
@@ -51,11 +65,14 @@ def generate(
         Path,
         typer.Option("-o", "--output", metavar="OUT", help="A .wav, .flac or .ogg file.", show_default=False),
     ],
-    seconds: Annotated[float, typer.Option(min=0.1, max=LONGEST_SECONDS, help="How long.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=LONGEST_SECONDS, callback=_number, help="How long.")] = 10.0,
     count: Annotated[int, typer.Option(min=1, help="How many; above 1, OUT-1, OUT-2, … are written.")] = 1,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same music.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same music.")
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0.0, max=2.0, help="1 draws as trained, less keeps to what is likelier.")
+        float,
+        typer.Option(min=0.0, max=2.0, callback=_number, help="1 draws as trained, less keeps to what is likelier."),
     ] = 1.0,
     judge: Annotated[
         Path | None,

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.audio import Unusable
 from sottovoce.editing import formats
-from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.errors import AudioError, ConfigurationError, SottovoceError
 
 Blocks = Iterator[NDArray[np.float64]]
 
@@ -104,24 +104,36 @@ def read(file: soundfile.SoundFile, end: int | None = None) -> Blocks:
         yield block
 
 
+def no_samples() -> AudioError:
+    """What is wrong with audio that holds NaN or infinities."""
+    return AudioError(
+        "The audio holds numbers that are no samples.",
+        reason=Unusable.NOT_FINITE,
+        hint="--find-gaps finds them, and --repair fills them.",
+    )
+
+
 class Finite:
-    """Lets through nothing that is no sample."""
+    """Lets through nothing that is no sample.
+
+    Args:
+        wrong: makes what is raised otherwise.
+    """
 
     name = "finite"
+
+    def __init__(self, wrong: Callable[[], SottovoceError] = no_samples) -> None:
+        self._wrong = wrong
 
     def process(self, blocks: Blocks, sample_rate: int) -> Blocks:  # noqa: ARG002
         """See `Effect.process`.
 
         Raises:
-            AudioError: there is a number that is no sample.
+            AudioError: there is a number that is no sample, or what else is `wrong` then.
         """
         for block in blocks:
             if not np.isfinite(block).all():
-                raise AudioError(
-                    "The audio holds numbers that are no samples.",
-                    reason=Unusable.NOT_FINITE,
-                    hint="--find-gaps finds them, and --repair fills them.",
-                )
+                raise self._wrong()
             yield block
 
 

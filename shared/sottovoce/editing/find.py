@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sottovoce.audio import Unusable
+from sottovoce.audio import Unusable, expect_rate
 from sottovoce.editing.gaps import Gap
 from sottovoce.errors import AudioError
 
@@ -32,6 +32,7 @@ def find_gaps(path: Path) -> tuple[tuple[Gap, ...], int]:
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
+            expect_rate(rate)
             candidates = _runs(file, max(2, round(SHORTEST_SECONDS * rate)), round(LONGEST_SECONDS * rate))
             beside = max(4, round(BESIDE_SECONDS * rate))
             found = [

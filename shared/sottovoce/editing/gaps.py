@@ -1,12 +1,14 @@
 """Gaps: where audio is missing, as people name them (`START:END` in seconds) and as frames of a file."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sottovoce.errors import ConfigurationError
 
 HINT = "Give START:END in seconds, such as --repair 12.5:12.7."
+
+LONGEST_SECONDS = 1e9
+"""No file lasts 30 years: what is said to lie beyond is no place in one."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,8 +40,8 @@ def parse(text: str) -> tuple[float, float]:
         start, end = (float(part) for part in parts)
     except ValueError:
         raise ConfigurationError(f"'{text}' is no stretch of time.", hint=HINT) from None
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise ConfigurationError(f"'{text}': both ends must be finite numbers.", hint=HINT)
+    if not (abs(start) <= LONGEST_SECONDS and abs(end) <= LONGEST_SECONDS):
+        raise ConfigurationError(f"'{text}': both ends must be finite numbers, of seconds in a file.", hint=HINT)
     if start < 0:
         raise ConfigurationError(f"'{text}' starts before the file does.", hint=HINT)
     if end <= start:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.repairer import LEARNED
-from sottovoce.editing.resound import TINY, SpectralRepairer, ends, phased, shaped, touched
+from sottovoce.editing.resound import TINY, SpectralRepairer, ends, partly, phased, shaped, touched
+from sottovoce.errors import no_sound
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.base import Editor
 from sottovoce.release.load import Release
@@ -46,15 +47,22 @@ class LearnedRepairer(SpectralRepairer):
         )
 
     def filled(self, audio: Tensor, gap: slice, analysis: Analysis) -> Tensor:
-        """See `SpectralRepairer.filled`."""
+        """See `SpectralRepairer.filled`.
+
+        Raises:
+            ReleaseError: the release makes numbers that are no sound.
+        """
         spectrum = analysis.spectrum(audio)
         missing = touched(gap, spectrum.shape[2], analysis)
-        if bool(missing.all()):
+        if not partly(missing):
             return audio[:, gap]
         magnitudes = spectrum.abs()
         wanted = analysis.decibels(self.levels(analysis.normalised(analysis.bands(magnitudes)), missing))
         targets = shaped(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
-        return phased(audio, gap, targets, missing, analysis)
+        found = phased(audio, gap, targets, missing, analysis)
+        if not bool(found.isfinite().all()):
+            raise no_sound()
+        return found
 
 
 def _interpolated(magnitudes: Tensor, missing: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 
 from sottovoce.editing.equaliser import USUAL_Q, Band
+from sottovoce.editing.gaps import LONGEST_SECONDS
 from sottovoce.errors import ConfigurationError
 
 
@@ -14,11 +15,11 @@ def stretch_of_time(text: str) -> tuple[float, float]:
     """
     hint = "Give START:END in seconds, such as --trim 10:95.5, or --trim 10: for all after the tenth second."
     start, end = _numbers(text, "a stretch of time", hint, 2, 2, missing=(0.0, math.inf))
-    if start < 0 or not math.isfinite(start):
+    if not 0 <= start <= LONGEST_SECONDS:
         raise ConfigurationError(f"'{text}' does not start within the audio.", hint=hint)
     if end <= start:
         raise ConfigurationError(f"'{text}' ends where it starts, or before.", hint=hint)
-    return start, end
+    return start, end if end <= LONGEST_SECONDS else math.inf
 
 
 def band(text: str) -> Band:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import soundfile
 
-from sottovoce.audio import Unusable
+from sottovoce.audio import Unusable, expect_rate
 from sottovoce.editing import formats
 from sottovoce.editing.effect import Applied, Blocks, Effect, Finite, apply
 from sottovoce.editing.gaps import Gap
 from sottovoce.editing.mark import Watermark, read_back
 from sottovoce.editing.repair import Repair, expect_short
 from sottovoce.editing.repairer import Chooser
-from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.errors import AudioError, ConfigurationError, no_sound
 from sottovoce.provenance import tags
 from sottovoce.provenance.containers import LARGEST_EMBEDDED, expect_no_sidecar
 from sottovoce.provenance.credentials import read as read_credentials
@@ -21,7 +21,7 @@ from sottovoce.provenance.finish import finished
 from sottovoce.provenance.origin import MADE, PARTLY_MADE, Origin
 from sottovoce.provenance.signing import SigningKey
 from sottovoce.provenance.watermark.embed import CLEAR, STEPS_DB
-from sottovoce.provenance.watermark.pattern import HIGHEST_RATE, LOWEST_RATE
+from sottovoce.provenance.watermark.pattern import LOWEST_RATE
 from sottovoce.provenance.write import SHORTEST_SECONDS
 
 Progress = Callable[[int, int], None]
@@ -85,6 +85,7 @@ def edit(
 
     Raises:
         AudioError: the source cannot be used.
+        ReleaseError: a release makes numbers that are no sound.
         ConfigurationError: the plan, the output or the key cannot be used.
     """
     expect_apart(source, output)
@@ -97,6 +98,8 @@ def edit(
         learned.append(Repair(plan.gaps, plan.repairer))
     if plan.learned or plan.plain:
         learned += [Finite(), *plan.learned]
+    if plan.learned:
+        learned.append(Finite(no_sound))
     origin = replace(plan.origin, of_model=_of_model(source))
     stretches = _marked(plan, rate)
     score = None
@@ -147,9 +150,13 @@ def opened(source: Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(source)
     except soundfile.SoundFileError:
         raise AudioError("The file cannot be decoded as audio.", reason=Unusable.CORRUPT) from None
-    if not file.frames:
+    try:
+        expect_rate(file.samplerate)
+        if not file.frames:
+            raise AudioError("The file holds no audio.", reason=Unusable.EMPTY)
+    except AudioError:
         file.close()
-        raise AudioError("The file holds no audio.", reason=Unusable.EMPTY)
+        raise
     return file
 
 
@@ -174,7 +181,7 @@ def expect_apart(source: Path, output: Path, *, force: bool = True) -> None:
 
 def _marked(plan: Plan, rate: int) -> Sequence[tuple[int, int]] | None:
     """Which stretches get a watermark: those that a release made, if they are long enough for one; None for all."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if rate < LOWEST_RATE:
         return ()
     if plan.made is None:
         return None

@@ -14,7 +14,7 @@ from torch import Tensor
 from sottovoce.editing import guesses, mixture
 from sottovoce.editing.analysis import Analysis
 from sottovoce.editing.guesses import PLACES, SHARPNESS, Places
-from sottovoce.editing.resound import SpectralRepairer, ends, phased, shaped, touched
+from sottovoce.editing.resound import SpectralRepairer, ends, partly, phased, shaped, touched
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR
@@ -43,7 +43,7 @@ class SimilarRepairer(SpectralRepairer):
         """See `SpectralRepairer.filled`."""
         magnitudes = analysis.spectrum(audio).abs()
         missing = touched(gap, magnitudes.shape[2], analysis)
-        if bool(missing.all()):
+        if not partly(missing):
             return audio[:, gap]
         places = guesses.find(guesses.fine(audio, magnitudes, analysis), missing, analysis)
         targets = _expected(audio, magnitudes, missing, places, analysis)

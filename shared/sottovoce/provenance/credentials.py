@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sottovoce import __version__
 from sottovoce.errors import ConfigurationError
@@ -25,6 +25,9 @@ from sottovoce.provenance.containers import (
 )
 from sottovoce.provenance.origin import SOURCE_TYPES, Origin
 from sottovoce.provenance.signing import SigningKey
+
+if TYPE_CHECKING:
+    import c2pa
 
 ORIGIN_LABEL = "org.sottovoce.origin"
 _SOURCE = "source"
@@ -99,14 +102,9 @@ def sign(
     """
     import c2pa
 
-    mime = None if origin.made or source is None else _mime_of(source)
-    changed = None if origin.made or source is None else sha256_file(source)
     try:
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private, None))
-        with c2pa.Builder(_manifest(origin, audio, changed, named=mime is not None), _context(b"")) as builder:
-            if source is not None and mime is not None:
-                with source.open("rb") as file:
-                    builder.add_ingredient(_PARENT, mime, file)
+        with _builder(origin, audio, None if origin.made else source) as builder:
             if not container.embeds:
                 builder.set_no_embed()
             with unsigned.open("rb") as before, signed.open("w+b") as after:
@@ -117,6 +115,24 @@ def sign(
             hint="A certificate for C2PA allows digital signatures and e-mail protection, and names its authority.",
         ) from None
     return None if container.embeds else manifest
+
+
+def _builder(origin: Origin, audio: str | None, source: Path | None) -> "c2pa.Builder":
+    """What signs, with the source as the parent where the library follows it: it is stricter than decoders are."""
+    import c2pa
+
+    changed = None if source is None else sha256_file(source)
+    mime = None if source is None else _mime_of(source)
+    if source is not None and mime is not None:
+        builder = c2pa.Builder(_manifest(origin, audio, changed, named=True), _context(b""))
+        try:
+            with source.open("rb") as file:
+                builder.add_ingredient(_PARENT, mime, file)
+        except c2pa.C2paError:
+            builder.close()
+        else:
+            return builder
+    return c2pa.Builder(_manifest(origin, audio, changed, named=False), _context(b""))
 
 
 def read(path: Path, trusted: bytes = b"") -> Credentials:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sottovoce import __version__
 from sottovoce.provenance.origin import SOURCE_TYPES, Origin
+from sottovoce.tagged import opened
 
 SOURCE_TYPE = "DIGITALSOURCETYPE"
 """IPTC's property; ID3 has no frame of its own for it, so that it is a text frame of this name there."""
@@ -58,10 +59,8 @@ def read(path: Path) -> Mapping[str, str]:
 
     Nothing is believed of a file: what cannot be read is not there.
     """
-    import mutagen
-
     try:
-        file = mutagen.File(path)
+        file = opened(path)
         tags = None if file is None else file.tags
     except Exception:  # mutagen raises what it likes on a damaged file: struct.error, IndexError, its own
         return {}
@@ -102,11 +101,9 @@ def _copied(source: Path | None, new: Any) -> dict[str, str]:
     """
     if source is None:
         return {}
-    import mutagen
-
     found = {}
     with contextlib.suppress(Exception):  # a source without readable tags has none
-        old = mutagen.File(source).tags
+        old = opened(source).tags
         by_frame = hasattr(old, "getall")
         if by_frame == hasattr(new, "getall"):
             _copy_all(old, new, by_frame)

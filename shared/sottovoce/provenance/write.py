@@ -7,13 +7,14 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sottovoce.audio import HIGHEST_RATE
 from sottovoce.errors import ConfigurationError
 from sottovoce.provenance.containers import Container, container_of
 from sottovoce.provenance.finish import finished
 from sottovoce.provenance.origin import Origin
 from sottovoce.provenance.signing import SigningKey
 from sottovoce.provenance.watermark.embed import embed_clearly
-from sottovoce.provenance.watermark.pattern import HIGHEST_RATE, LOWEST_RATE
+from sottovoce.provenance.watermark.pattern import LOWEST_RATE
 
 SHORTEST_SECONDS = 4.0
 """Of a region: a shorter one holds less than a period of the watermark, and gets none."""

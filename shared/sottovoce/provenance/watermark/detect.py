@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.audio import HIGHEST_RATE
 from sottovoce.provenance.watermark import frames as short
 from sottovoce.provenance.watermark.pattern import (
     BANDS,
@@ -20,7 +21,6 @@ from sottovoce.provenance.watermark.pattern import (
     FIRST_BIN,
     FRAMES,
     FRAMES_PER_CHIP,
-    HIGHEST_RATE,
     HOP,
     KEY,
     LOWEST_RATE,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.audio import HIGHEST_RATE
 from sottovoce.provenance.watermark import frames as short
 from sottovoce.provenance.watermark.detect import find
 from sottovoce.provenance.watermark.masking import largest_change
@@ -14,7 +15,6 @@ from sottovoce.provenance.watermark.pattern import (
     CHIPS,
     FIRST_BIN,
     FRAMES_PER_CHIP,
-    HIGHEST_RATE,
     HOP,
     LOWEST_RATE,
     RATE,

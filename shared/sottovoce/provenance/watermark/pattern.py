@@ -33,8 +33,6 @@ FRAMES = CHIPS * FRAMES_PER_CHIP
 PERIOD_SECONDS = FRAMES * HOP / RATE
 LOWEST_RATE = 8_000
 """Hz: a file of a lower sample rate cannot hold the bands."""
-HIGHEST_RATE = 768_000
-"""Hz: more is no audio, and would ask for filters of gigabytes."""
 
 
 @dataclass(frozen=True)
