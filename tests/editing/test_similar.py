@@ -6,6 +6,7 @@ import torch
 
 from sottovoce.editing import guesses, mixture, similar
 from sottovoce.editing.interpolate import InterpolatingRepairer
+from sottovoce.editing.repairer import LpcRepairer
 from sottovoce.editing.resound import ends, touched
 from sottovoce.editing.similar import SimilarRepairer
 
@@ -142,7 +143,14 @@ def test_the_network_is_kept_as_it_is():
     assert len(mixture.to_bytes(model)) < 1_000_000
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.005, 0.15, 0.5, 1.4, 1.6, 4.0])
+@pytest.mark.parametrize("seconds", [0.001, 0.002, 0.005])
+def test_a_drop_out_that_no_window_notices_is_what_linear_prediction_makes_of_it(seconds):
+    audio, frames = beats(40)[:, None], round(seconds * RATE)
+    found, wanted = (mended(audio, 15 * BEAT + 2_000, frames, method) for method in (None, LpcRepairer()))
+    assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 1.4, 1.6, 4.0])
 def test_gaps_of_any_length_are_filled_as_loud_as_the_music(seconds):
     audio = beats(40)[:, None]
     frames = round(seconds * RATE)

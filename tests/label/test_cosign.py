@@ -47,6 +47,7 @@ def manifest(config, agreement):
         features=spec,
         parameters=2,
         shapes={"weight": (2,)},
+        start="none",
         rounds=4,
         labels=4,
         privacy=Privacy(Unit.TRACK, "add-or-remove-one-unit", Trust.LOCAL, 1, "PLD", Noise.SYSTEM, promises),

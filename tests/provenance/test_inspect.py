@@ -97,6 +97,12 @@ def test_a_changed_tag_is_told_apart_from_changed_audio(files, tmp_path):
     assert report["credentials"]["same_audio"] is True
 
 
+def test_a_watermark_ends_no_later_than_the_audio(tmp_path, tune, generated, key):
+    short = write_audio(tmp_path / "short.wav", tune[:, : 5 * RATE], RATE, generated, key=key).path
+    (mark,) = inspected(short)[1]["watermarks"]
+    assert 0 <= mark["start"] < mark["stop"] <= 5.0
+
+
 def test_a_sidecar_of_other_audio_is_told(files, tmp_path, music, generated, key):
     other = write_audio(tmp_path / "other.ogg", music(seed=9), RATE, generated, key=key)
     other.sidecar.write_bytes(files["ogg"].with_suffix(".c2pa").read_bytes())

@@ -1,7 +1,7 @@
 """Reads and checks everything that says where audio came from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def examine(path: Path, *, trusted: bytes = b"", release: str | None = None) -> 
     if facts is not None:
         damage: list[bool] = []
         expected = payload_of(release) if release else None
-        marks = find(_blocks(path, damage), facts.sample_rate, expected=expected)
+        end = facts.frames / facts.sample_rate  # a window may reach beyond it
+        found_marks = find(_blocks(path, damage), facts.sample_rate, expected=expected)
+        marks = [replace(mark, stop=min(mark.stop, end)) for mark in found_marks]
         damaged = bool(damage)
     return Report(facts, damaged, found, _same_audio(path, found), dict(tags.read(path)), marks)
 
