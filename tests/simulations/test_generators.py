@@ -36,7 +36,7 @@ def simulated(sottovoce, small_catalogues, tmp_path_factory):
 
 
 @pytest.mark.parametrize("family", OPTIONS)
-def test_labels_train_a_generator_and_it_sounds(simulated, sottovoce, here, tmp_path, family):
+def test_labels_train_a_generator_and_it_sounds(simulated, here, tmp_path, family):
     out, figures = simulated(family)
     assert np.isfinite(figures["loss"])
     assert figures["tracks"] > 0
@@ -46,12 +46,8 @@ def test_labels_train_a_generator_and_it_sounds(simulated, sottovoce, here, tmp_
     _only_styles_have_moved(family, out / "release", styles)
     music = tmp_path / "music.wav"
     generate = ("generate", "--release", out / "release", "--style", styles[0], "--seconds", "2", "-o", music)
-    if family == "gan":
-        made = sottovoce(*generate)
-        assert made.returncode == 0, made.stderr
-    else:
-        made = here(*generate)
-        assert made.exit_code == 0, made.output
+    made = here(*generate)
+    assert made.exit_code == 0, made.output
     samples, rate = soundfile.read(music)
     assert len(samples) == 2 * rate
     assert np.abs(samples).max() > 1e-3
