@@ -67,6 +67,7 @@ class _Run:
         self._await_labels(grid)
         config = announcement.config
         self._note.begin(order)
+        start = named(config, order.init)  # a release may be another one when the run is over
         outcome = train(
             grid,
             agreement,
@@ -79,7 +80,7 @@ class _Run:
             timeout=order.timeout,
         )
         self._folder.report("publishing", history=described(outcome.history))
-        self._publish(grid, outcome)
+        self._publish(grid, outcome, start)
 
     def _await_labels(self, grid: Grid) -> None:
         """Wait until all labels are connected, or until patience is at its end and enough of them are."""
@@ -100,7 +101,7 @@ class _Run:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _publish(self, grid: Grid, outcome: Outcome) -> None:
+    def _publish(self, grid: Grid, outcome: Outcome, start: str) -> None:
         config = self._order.announcement.config
         provenance = Provenance(
             config=config,
@@ -109,7 +110,7 @@ class _Run:
             run=outcome.run,
             rounds=sum(not record.aborted for record in outcome.history.rounds),
             promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
-            start=named(config, self._order.init),
+            start=start,
             seeded=False,
         )
         # After a crash between publishing and saying so, the same run publishes again.

@@ -115,6 +115,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     with clock.timing("features"):
         classes = _styles(federation, experiment, FeatureCache(features), watcher, cpus)
     config = experiment.training(classes, len(federation.homes))
+    start = named(config, experiment.init)  # a release may be another one when the run is over
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
     outcome = _train(experiment, federation, config, watcher, cpus)
@@ -126,7 +127,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
         run=outcome.run,
         rounds=sum(not record.aborted for record in outcome.history.rounds),
         promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
-        start=named(config, experiment.init),
+        start=start,
         seeded=experiment.seed is not None,
     )
     federation.agreement.write(workplace / AGREEMENT)
