@@ -25,6 +25,7 @@ from benchmarks.repair import (
     SPEC,
     Samples,
     Track,
+    means,
     mel,
     repair_figures,
     snr,
@@ -173,13 +174,7 @@ def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: 
                 measured = [_si_sdr(clean, heard), _distance(clean, heard, track.rate), spent * track.rate / len(clean)]
                 found.setdefault(f"{decibels:.0f} dB", {}).setdefault(name, []).append(measured)
     names = ("si_sdr_db", "log_spectral_distance_db", "seconds_a_second")
-    return {
-        snr: {
-            name: dict(zip(names, np.mean(values, axis=0).round(3).tolist(), strict=True))
-            for name, values in by.items()
-        }
-        for snr, by in found.items()
-    }
+    return means(found, names)
 
 
 def endings(folder: Path) -> dict[str, list[Track]]:
@@ -218,13 +213,7 @@ def extension_figures(release: Release, tracks: Mapping[str, Sequence[Track]]) -
             for way, audio in ways.items():
                 found.setdefault(name, {}).setdefault(way, []).append([*_beside(audio, end, track.rate), spent])
     names = ("level_db", "colour_db", "onsets", "seconds_a_second_as_shipped")
-    return {
-        name: {
-            way: dict(zip(names, np.mean(values, axis=0).round(3).tolist(), strict=True)) | {"tracks": len(values)}
-            for way, values in ways.items()
-        }
-        for name, ways in found.items()
-    }
+    return means(found, names, counted="tracks")
 
 
 def _first(blocks: Iterator[Samples], count: int) -> Samples:

@@ -95,12 +95,24 @@ def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: 
                 measured = [*_compared(track.audio, mended, gap, track.rate), spent]
                 found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
     names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
+    return means(found, names, digits=2, counted="gaps")
+
+
+def means(
+    found: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    names: Sequence[str],
+    *,
+    digits: int = 3,
+    counted: str | None = None,
+) -> dict[str, Any]:
+    """The named figures' means over what was measured, by case and way; with how much that was, if that has a name."""
     return {
-        gap: {
-            name: dict(zip(names, np.mean(values, axis=0).round(2).tolist(), strict=True)) | {"gaps": len(values)}
-            for name, values in methods_.items()
+        case: {
+            way: dict(zip(names, np.mean(values, axis=0).round(digits).tolist(), strict=True))
+            | ({counted: len(values)} if counted else {})
+            for way, values in ways.items()
         }
-        for gap, methods_ in found.items()
+        for case, ways in found.items()
     }
 
 

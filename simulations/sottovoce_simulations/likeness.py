@@ -1,6 +1,7 @@
 """How like real music generated music is: how close, how diverse, and whether its style is recognised."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import f1_score, recall_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sottovoce.errors import ConfigurationError
@@ -50,9 +51,13 @@ class Judge:
         return list(recall_score(classes, self._heard(vectors), labels=counts, average=None, zero_division=0).tolist())
 
     def _heard(self, vectors: Vectors) -> Classes:
-        model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE))
-        found: Classes = model.fit(self.vectors, self.classes).predict(vectors)
+        found: Classes = self._model.predict(vectors)
         return found
+
+    @cached_property
+    def _model(self) -> Pipeline:
+        model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE))
+        return model.fit(self.vectors, self.classes)
 
 
 @dataclass(frozen=True)
