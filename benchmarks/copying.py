@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.repertoire import rendered
-from sottovoce.audio import read
+from sottovoce.audio.decoding import read
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder import GriffinLim
+from sottovoce.studio.vocoder import GriffinLim
 from sottovoce_client.catalogue import Track, holdout, scan
-from sottovoce_client.copying.audit import MOST_TRACKS, as_sample
-from sottovoce_client.copying.calibrate import bounds
-from sottovoce_client.copying.compare import Closest, closest
-from sottovoce_client.copying.excerpt import Excerpt, excerpts
-from sottovoce_client.copying.sketch import heard, sketch, sketch_file
+from sottovoce_client.copy_audit.audit import MOST_TRACKS, as_sample
+from sottovoce_client.copy_audit.comparison import Closest, closest
+from sottovoce_client.copy_audit.excerpt import Excerpt, excerpts
+from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
+from sottovoce_client.copy_audit.thresholds import bounds
 from sottovoce_simulations.synthesis.catalogues import synthesise
 
 RATE = 22_050

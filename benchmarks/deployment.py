@@ -27,12 +27,12 @@ from statistics import mean
 import tomli_w
 
 from benchmarks.fedavg import ORDER
-from sottovoce.configure import configured
-from sottovoce.models.trained import trained as moved
-from sottovoce_client import launcher
-from sottovoce_client.home import LabelHome
-from sottovoce_server.control import SuperLinkGone, connected
-from sottovoce_server.home import ServerHome
+from sottovoce.models.trainable import trained as moved
+from sottovoce.run.configure import configured
+from sottovoce_client.flower import supernode
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_server.flower.control import SuperLinkGone, connected
+from sottovoce_server.home.coordinator_home import ServerHome
 
 LABELS = ("east", "north", "south", "west")
 STYLES = ("ambient", "blues", "bossa", "chiptune", "chorale", "gamelan", "march", "techno", "waltz")
@@ -141,7 +141,7 @@ def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, floa
 
 def _plain_node(root: Path, label: LabelHome, home: ServerHome) -> tuple[list[str], dict[str, str]]:
     """Flower's own SuperNode with a label's key, for a bundle that brings its own app."""
-    environment = _environment(**launcher.environment(label, home.invitation().superlink, home.authority_file))
+    environment = _environment(**supernode.environment(label, home.invitation().superlink, home.authority_file))
     environment["PYTHONPATH"] = _environment()["PYTHONPATH"]
     scripts = root / f"{label.name}-scripts"
     scripts.mkdir()

@@ -32,22 +32,22 @@ from benchmarks.repair import (
     tracks_of,
     unseen,
 )
-from sottovoce.editing.analysis import Analysis
-from sottovoce.editing.extend import Extend, held
-from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.repairer import Repairer
-from sottovoce.editing.spectral import Denoise
 from sottovoce.features.spectrogram import FLOOR
-from sottovoce.models import parameters, registry
-from sottovoce.models.base import Batch
-from sottovoce.models.editor._observed import observe
-from sottovoce.models.start import default_init, first_parameters
+from sottovoce.models import discovery, parameters
+from sottovoce.models.editor._conditioning import observe
+from sottovoce.models.initialisation import default_init, first_parameters
+from sottovoce.models.interfaces import Batch
 from sottovoce.release.load import Release, load
-from sottovoce_client.gradients import UnitGradients
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
+from sottovoce.studio.editing.analysis import Analysis
+from sottovoce.studio.editing.extend import Extend, held
+from sottovoce.studio.editing.learned_repair import LearnedRepairer
+from sottovoce.studio.editing.repairer import Repairer
+from sottovoce.studio.editing.spectral_effects import Denoise
+from sottovoce_client.training.unit_gradients import UnitGradients
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.report.write import RUN_FILE
-from sottovoce_simulations.simulate import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS, ROUNDS = 5, 60, 5
@@ -113,10 +113,10 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
 
 def public(family: str) -> Release:
     """The start that is shipped, in the shape of a release."""
-    from sottovoce.configure import configured
+    from sottovoce.run.configure import configured
 
     config = configured(task="editor", family=family, classes=("music", "speech"), labels=LABELS, seed=1)
-    kind = registry.family("editor", family)
+    kind = discovery.family("editor", family)
     model = parameters.model_of(kind, SPEC, len(config.classes), first_parameters(config))
     manifest = SimpleNamespace(task="editor", family=family, features=SPEC, classes=config.classes)
     return Release(cast(Any, manifest), "", True, kind, model, CONSTANTS)
@@ -252,7 +252,7 @@ def _si_sdr(wanted: Samples, found: Samples) -> float:
 def steps_a_second(family: str) -> dict[str, float]:
     """Training steps a second of one core, on batches of `BATCH` segments, with and without per-track clipping."""
     torch.set_num_threads(1)
-    kind = registry.family("editor", family)
+    kind = discovery.family("editor", family)
     vector = parameters.initial(kind, SPEC, 1, 0)
     features = torch.randn(BATCH, 1, SPEC.n_mels, SPEC.frames)
     batch = Batch(features, torch.zeros(BATCH, dtype=torch.long), torch.ones(BATCH, 1, dtype=torch.bool))

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.editors import ENDING_SECONDS, Interpolated, public
 from benchmarks.repair import CONSTANTS, SPEC, Samples, Track, tracks_of
-from sottovoce.editing.analysis import Analysis
-from sottovoce.editing.extend import Extend
-from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.repairer import LpcRepairer
-from sottovoce.editing.spectral import Denoise
 from sottovoce.release.load import Release, load
+from sottovoce.studio.editing.analysis import Analysis
+from sottovoce.studio.editing.extend import Extend
+from sottovoce.studio.editing.learned_repair import LearnedRepairer
+from sottovoce.studio.editing.repairer import LpcRepairer
+from sottovoce.studio.editing.spectral_effects import Denoise
 
 GAP_AT, GAP_SECONDS, SNR = 4.0, 0.2, 5.0
 SEEN_SECONDS = 10.0
@@ -94,7 +94,7 @@ def extended(out: Path, track: Track, release: Release) -> None:
 
 def restyled(out: Path, track: Track, vae: Release, style: str) -> None:
     """All of the way to another style."""
-    from sottovoce.editing.restyle import Restyle
+    from sottovoce.studio.editing.restyle import Restyle
 
     heard = track.audio[: 8 * track.rate]
     found = np.concatenate(list(Restyle(vae, style).process(iter([heard]), track.rate)))

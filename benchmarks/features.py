@@ -14,12 +14,12 @@ import numpy as np
 import soundfile
 import torch
 
-from sottovoce.audio import read
+from sottovoce.audio.decoding import read
 from sottovoce.features.extract import default_spec, extract_file
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.features.spectra import FLOOR, cut, level, log_mel
 from sottovoce.files import sha256_file
-from sottovoce_client.cache import FeatureCache
+from sottovoce_client.data.feature_cache import FeatureCache
 
 SECONDS = 10.0
 RATE = 44_100

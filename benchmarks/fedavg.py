@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from sottovoce.files import write_text
-from sottovoce.training import TrainingConfig
+from sottovoce.run.configuration import TrainingConfig
 
 ORDER = "BENCHMARK_ORDER"
 """Environment variable: a file with what to do, and, with `.done` behind its name, the one with what came of it."""
@@ -32,8 +32,8 @@ def _sent(message: Message) -> tuple[TrainingConfig, np.ndarray]:
 
 
 def _data(config: TrainingConfig):
-    from sottovoce_client.home import LabelHome, default_root
-    from sottovoce_client.prepare import prepare
+    from sottovoce_client.data.preparation import prepare
+    from sottovoce_client.home.label_home import LabelHome, default_root
 
     return prepare(LabelHome.open(default_root()), config)
 
@@ -41,14 +41,14 @@ def _data(config: TrainingConfig):
 @client.train()
 def train_plainly(message: Message, _context: Context) -> Message:
     """Train as a label does in a run without privacy, and send the new parameters as they are."""
-    from sottovoce.entropy import Randomness
-    from sottovoce.models import registry
-    from sottovoce_client.training import train
+    from sottovoce.models import discovery
+    from sottovoce.randomness import Randomness
+    from sottovoce_client.training.dp_sgd import train
 
     config, model = _sent(message)
     data = _data(config).train
     started = time.perf_counter()
-    update = train(registry.family(config.task, config.family), model, data, config, None, Randomness.system(), None)
+    update = train(discovery.family(config.task, config.family), model, data, config, None, Randomness.system(), None)
     metrics = {EXAMPLES: data.units, SECONDS: time.perf_counter() - started}
     content = {ARRAYS: ArrayRecord({"model": Array(model + update)}), "metrics": MetricRecord(metrics)}
     return Message(RecordDict(content), reply_to=message)
@@ -57,12 +57,12 @@ def train_plainly(message: Message, _context: Context) -> Message:
 @client.evaluate()
 def evaluate_plainly(message: Message, _context: Context) -> Message:
     """Count on held-out tracks, and send the counts as they are."""
-    from sottovoce.models import registry
-    from sottovoce_client.evaluation import measure
+    from sottovoce.models import discovery
+    from sottovoce_client.training.evaluation import measure
 
     config, model = _sent(message)
     data = _data(config).holdout
-    counted = measure(registry.family(config.task, config.family), model, data, config)
+    counted = measure(discovery.family(config.task, config.family), model, data, config)
     metrics = MetricRecord({EXAMPLES: data.units, "counted": float(counted.sum())})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
 

@@ -32,24 +32,24 @@ from benchmarks.generators_speed import speed
 from benchmarks.kept import kept
 from benchmarks.quality import LABELS
 from benchmarks.repertoire import rendered
-from sottovoce.audio import read
-from sottovoce.audition import Audition
+from sottovoce.audio.decoding import read
 from sottovoce.features.extract import default_spec, extract
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
-from sottovoce.generate import generate
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.generator import _codec
-from sottovoce.models.start import default_init
+from sottovoce.models.initialisation import default_init
 from sottovoce.release.load import Release, load
-from sottovoce.training import Trust
-from sottovoce.vocoder import vocoder_of
-from sottovoce.vocoder.base import long_audio
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.likeness import COLLAPSED, Judge, Space
-from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.repertoire import of_public
-from sottovoce_simulations.simulate import simulate
+from sottovoce.run.configuration import Trust
+from sottovoce.studio.best_of import Audition
+from sottovoce.studio.generation import generate
+from sottovoce.studio.vocoder import vocoder_of
+from sottovoce.studio.vocoder.interface import long_audio
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.simulation import simulate
+from sottovoce_simulations.report.generation_metrics import COLLAPSED, Judge, Space
+from sottovoce_simulations.scores.repertoire import of_public
 from sottovoce_simulations.synthesis import synthesise
 
 DATA = ("synthetic", "rendered")
@@ -210,7 +210,7 @@ def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str
 
 def _noise(task: str, family: str, private: bool) -> str | None:
     """Shared where the family can."""
-    return None if not private else "shared" if registry.family(task, family).shared_noise else "local"
+    return None if not private else "shared" if discovery.family(task, family).shared_noise else "local"
 
 
 def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path) -> Release:

@@ -10,11 +10,11 @@ import torch
 
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
-from sottovoce.models import parameters, registry
-from sottovoce.models.base import Batch, Generator
-from sottovoce.vocoder import vocoder_of
-from sottovoce.vocoder.base import long_audio
-from sottovoce_client.gradients import UnitGradients
+from sottovoce.models import discovery, parameters
+from sottovoce.models.interfaces import Batch, Generator
+from sottovoce.studio.vocoder import vocoder_of
+from sottovoce.studio.vocoder.interface import long_audio
+from sottovoce_client.training.unit_gradients import UnitGradients
 
 BATCH, STEPS, CLASSES = 16, 5, 9
 SECONDS = 10.0
@@ -39,7 +39,7 @@ def _in_a_process(job: Any, *arguments: Any) -> Any:
 
 def _step(name: str, clip: float | None) -> dict[str, float]:
     torch.set_num_threads(1)
-    family, spec = registry.family("generator", name), registry.spec_of("generator", name)
+    family, spec = discovery.family("generator", name), discovery.spec_of("generator", name)
     vector = parameters.initial(family, spec, CLASSES, 0)
     gradients = UnitGradients(family, parameters.model_of(family, spec, CLASSES, vector), clip)
     batch = Batch(
@@ -61,7 +61,7 @@ def _step(name: str, clip: float | None) -> dict[str, float]:
 
 def _drawing(name: str) -> dict[str, float]:
     torch.set_num_threads(1)
-    family, spec = cast(Generator, registry.family("generator", name)), registry.spec_of("generator", name)
+    family, spec = cast(Generator, discovery.family("generator", name)), discovery.spec_of("generator", name)
     model = parameters.model_of(family, spec, CLASSES, parameters.initial(family, spec, CLASSES, 0))
     frames, begun = 0, time.process_time()
     for piece in family.sample(model, torch.zeros(1, dtype=torch.long), torch.Generator()):
@@ -73,7 +73,7 @@ def _drawing(name: str) -> dict[str, float]:
 
 def _vocoding() -> dict[str, float]:
     torch.set_num_threads(1)
-    spec, constants = registry.spec_of("generator", "rnn"), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
+    spec, constants = discovery.spec_of("generator", "rnn"), cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
     levels = constants.decibels(torch.randn(spec.n_mels, round(SECONDS * spec.sample_rate / spec.hop_length)))
     begun = time.process_time()
     audio = long_audio(vocoder_of(spec), levels, torch.Generator())

@@ -34,8 +34,8 @@ from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.prg import CHUNK_BYTES, add_masks
 from sottovoce.protocol.topology import threshold
-from sottovoce.training import RING_BITS
-from sottovoce_simulations.rounds import PARAMETERS_DIGEST, InMemoryRounds
+from sottovoce.run.configuration import RING_BITS
+from sottovoce_simulations.engine.in_process_rounds import PARAMETERS_DIGEST, InMemoryRounds
 
 LABELS = 10
 PARAMETERS = 1_000_000

@@ -5,8 +5,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from sottovoce.entropy import Randomness
 from sottovoce.privacy.discrete_gaussian import sample, table_for
+from sottovoce.randomness import Randomness
 
 SIZE = 1_000_000
 VARIANCES = (0.01, 10.0, 1e4, 1e7, 1e10, 1e12)

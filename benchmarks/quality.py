@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 from sklearn.svm import SVC, LinearSVC
 
-from sottovoce.entropy import Randomness
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce.training import TrainingConfig
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.evaluation import measure
-from sottovoce_client.prepare import Prepared
-from sottovoce_client.training import train
-from sottovoce_simulations import pooled
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.simulate import simulate
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import TrainingConfig
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.evaluation import measure
+from sottovoce_simulations.engine import pooled_baseline
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS = 5, 600
@@ -68,12 +68,14 @@ def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEED
                 "collapsed": any(run["collapsed"] for run in runs),
                 "seconds": runs[0]["seconds"]["total"],
             }
-    config, sides = pooled.prepared(experiment, folder / f"svm-True-{seeds[0]}")
-    whole = Prepared(one([side.train for side in sides]), one(pooled.held_out(sides)))
+    config, sides = pooled_baseline.prepared(experiment, folder / f"svm-True-{seeds[0]}")
+    whole = Prepared(one([side.train for side in sides]), one(pooled_baseline.held_out(sides)))
     rows["svm, one pooled label"] = {"macro_f1": [_alone(config, whole, seed) for seed in seeds]}
-    train, held_out = pooled.table([whole.train]), pooled.table(pooled.held_out([whole]))
-    rows["pooled RBF SVC"] = {"macro_f1": pooled.macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
-    rows["pooled linear SVM"] = {"macro_f1": pooled.macro_f1(LinearSVC(), pooled.LINEAR, train, held_out)}
+    train, held_out = pooled_baseline.table([whole.train]), pooled_baseline.table(pooled_baseline.held_out([whole]))
+    rows["pooled RBF SVC"] = {"macro_f1": pooled_baseline.macro_f1(SVC(), {"svc__C": (1, 10, 100)}, train, held_out)}
+    rows["pooled linear SVM"] = {
+        "macro_f1": pooled_baseline.macro_f1(LinearSVC(), pooled_baseline.LINEAR, train, held_out)
+    }
     rows["svm over pooled RBF SVC"] = float(np.mean(rows["svm"]["macro_f1"])) / rows["pooled RBF SVC"]["macro_f1"]
     return rows
 
@@ -95,13 +97,13 @@ def one(datasets: Sequence[TrackDataset]) -> TrackDataset:
 
 def _alone(config: TrainingConfig, data: Prepared, seed: int) -> float:
     """Macro-F1 of the run's own training at one label that owns everything, with its privacy and without the masks."""
-    family, task = registry.family(config.task, config.family), registry.task(config.task)
+    family, task = discovery.family(config.task, config.family), discovery.task(config.task)
     plan = plan_for(config, data.train.units)
     parameters = initial(family, data.train.spec, len(config.classes), seed)
     for number in range(config.rounds):
         randomness = Randomness.for_simulation(1_000 * seed + number)
         parameters = parameters + train(family, parameters, data.train, config, plan, randomness)
-    (held_out,) = pooled.held_out([data])
+    (held_out,) = pooled_baseline.held_out([data])
     figures = task.metrics(measure(family, parameters, held_out, config), config.classes)
     return float(figures["macro_f1"])  # type: ignore[arg-type]
 

@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.editing.analysis import Analysis
-from sottovoce.editing.interpolate import InterpolatingRepairer
-from sottovoce.editing.repairer import LpcRepairer, Repairer
-from sottovoce.editing.similar import SimilarRepairer
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR, magnitudes
-from sottovoce_simulations.repertoire import held_out
+from sottovoce.studio.editing.analysis import Analysis
+from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.interpolate import InterpolatingRepairer
+from sottovoce.studio.editing.repairer import LpcRepairer, Repairer
+from sottovoce_simulations.scores.repertoire import held_out
 from sottovoce_simulations.synthesis import synthesise
 
 UNSEEN_LABELS, UNSEEN_TRACKS, UNSEEN_SEED = 2, 20, 2027

@@ -12,9 +12,9 @@ from typing import Any
 import platformdirs
 
 from benchmarks.quality import LABELS, compare
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.repertoire import PIECES, repertoire
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.scores.repertoire import PIECES, repertoire
 
 
 def rendered(pieces: int = PIECES) -> Path:

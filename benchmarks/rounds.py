@@ -9,9 +9,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.simulate import simulate
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS = (5, 20, 100)

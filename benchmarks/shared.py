@@ -22,20 +22,20 @@ from numpy.typing import NDArray
 from benchmarks.kept import kept
 from benchmarks.quality import SYNTHESIS_SEED, one
 from benchmarks.repertoire import rendered
-from sottovoce.entropy import Randomness
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial, model_of
-from sottovoce.privacy.grid import SumGrid
-from sottovoce.training import TrainingConfig, Trust
-from sottovoce_client.dataset import TrackDataset
-from sottovoce_client.evaluation import measure
-from sottovoce_client.gradients import UnitGradients
-from sottovoce_client.training import batches
-from sottovoce_simulations import pooled
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
+from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import TrainingConfig, Trust
+from sottovoce_client.data.dataset import TrackDataset
+from sottovoce_client.training.dp_sgd import batches
+from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.unit_gradients import UnitGradients
+from sottovoce_simulations.engine import pooled_baseline
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.sweep import Sweep, interval, sweep
 from sottovoce_simulations.report.write import RUN_FILE
-from sottovoce_simulations.sweep import Sweep, interval, sweep
 from sottovoce_simulations.synthesis import synthesise
 
 TRACKS, PIECES = 3_000, 600  # pieces of each of five classes
@@ -132,13 +132,13 @@ def _central(experiment: Experiment, out: Path) -> float:
         and (described := json.loads((cell / RUN_FILE).read_text(encoding="utf-8"))["configuration"])
         and (described["epsilon"], described["seed"]) == (experiment.epsilon, experiment.seed)
     )
-    plain, sides = pooled.prepared(experiment, cell)
+    plain, sides = pooled_baseline.prepared(experiment, cell)
     labels = len(sides)
     config = experiment.training(plain.classes, labels)
     if config.shared is None or config.shared.sample_rate < 1:
         raise SystemExit("The central run takes every track in every round, as the recipe of svm does.")
-    family = registry.family(config.task, config.family)
-    train, held_out = one([side.train for side in sides]), one(pooled.held_out(sides))
+    family = discovery.family(config.task, config.family)
+    train, held_out = one([side.train for side in sides]), one(pooled_baseline.held_out(sides))
     parameters = initial(family, train.spec, len(config.classes), config.seed)
     grid = SumGrid.of(config, parameters.size, labels)
     std = float(np.sqrt(labels * grid.variance)) / grid.scale * config.max_grad_norm
@@ -153,14 +153,14 @@ def _central(experiment: Experiment, out: Path) -> float:
         second = BETAS[1] * second + (1 - BETAS[1]) * step**2
         rate = config.server_learning_rate * np.sqrt(1 - BETAS[1] ** (number + 1)) / (1 - BETAS[0] ** (number + 1))
         parameters = (parameters + rate * first / (np.sqrt(second) + TAU)).astype(np.float32)
-    task = registry.task(config.task)
+    task = discovery.task(config.task)
     return float(task.metrics(measure(family, parameters, held_out, config), config.classes)["macro_f1"])  # type: ignore[arg-type]
 
 
 def _clipped_sum(
     config: TrainingConfig, parameters: NDArray[np.float32], data: TrackDataset, randomness: Randomness
 ) -> NDArray[np.float32]:
-    family = registry.family(config.task, config.family)
+    family = discovery.family(config.task, config.family)
     model = model_of(family, data.spec, len(config.classes), parameters)
     gradients = UnitGradients(family, model, config.max_grad_norm)
     total, generator = np.zeros(parameters.size, np.float32), randomness.torch_generator()

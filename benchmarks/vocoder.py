@@ -16,14 +16,14 @@ from torch import Tensor
 from torchaudio.functional import griffinlim
 
 from benchmarks.repair import CONSTANTS, SPEC, Track, unseen
-from sottovoce.audio import resampled
+from sottovoce.audio.decoding import resampled
 from sottovoce.features import spectrogram
 from sottovoce.features.spectra import level
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models.generator import _codec
-from sottovoce.vocoder import GriffinLim, NeuralVocoder
-from sottovoce.vocoder.gradients import integrated
-from sottovoce.vocoder.griffin_lim import MOMENTUM, Inversion, audible, random_phases
+from sottovoce.studio.vocoder import GriffinLim, NeuralVocoder
+from sottovoce.studio.vocoder.griffin_lim import MOMENTUM, Inversion, audible, random_phases
+from sottovoce.studio.vocoder.phase_gradients import integrated
 
 START_SECONDS, SECONDS = 2.0, 5.0  # of each track, without its beginning
 TRACKS = 12  # at least, of each kind, if there are as many

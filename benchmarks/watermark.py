@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sottovoce.audio import AUDIO
-from sottovoce.provenance.watermark.detect import find
-from sottovoce.provenance.watermark.embed import embed_clearly
-from sottovoce.provenance.watermark.frames import resampled, spectra
-from sottovoce.provenance.watermark.masking import in_bands, thresholds
-from sottovoce.provenance.watermark.pattern import RATE as MARK_RATE
+from sottovoce.audio.decoding import AUDIO
+from sottovoce.studio.provenance.watermark.detect import find
+from sottovoce.studio.provenance.watermark.embed import embed_clearly
+from sottovoce.studio.provenance.watermark.frames import resampled, spectra
+from sottovoce.studio.provenance.watermark.masking import in_bands, thresholds
+from sottovoce.studio.provenance.watermark.pattern import RATE as MARK_RATE
 from sottovoce_simulations.synthesis.catalogues import synthesise
 
 PAYLOAD = bytes.fromhex("0123456789ab")

@@ -20,7 +20,7 @@ def no_plug_is_pulled():
 @pytest.fixture
 def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has its own way to flush: where many rounds are run, ledgers' transactions do without, too."""
-    from sottovoce_client.ledger import Ledger
+    from sottovoce_client.budget.ledger import Ledger
 
     opened = Ledger.__init__
 

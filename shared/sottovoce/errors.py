@@ -4,7 +4,7 @@
     ├── UserError                     what a person gave us cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
     │   ├── CatalogueError            a catalogue as a whole
-    │   ├── AudioError                one audio file; `reason` is a value of `sottovoce.audio.Unusable`
+    │   ├── AudioError                one audio file; `reason` is a value of `sottovoce.audio.reject_reason.RejectReason`
     │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
     ├── PrivacyError                  a privacy promise would break; exit code 3
     │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
@@ -25,7 +25,7 @@ label's own people, adds the path itself).
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sottovoce.audio import Unusable
+    from sottovoce.audio.reject_reason import RejectReason
 
 
 class SottovoceError(Exception):
@@ -67,7 +67,7 @@ class AudioError(UserError):
         hint: what to do about it.
     """
 
-    def __init__(self, message: str, *, reason: "Unusable", hint: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: "RejectReason", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
 

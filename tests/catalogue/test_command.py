@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce_client.cli import catalogue
+from sottovoce_client.commands.catalogue import catalogue
 
 
 def run(*arguments: object) -> Result:
@@ -132,7 +132,7 @@ def test_help_shows_examples() -> None:
 
 def test_importing_the_commands_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "mutagen", "soundfile", "rich.table"}
-    code = f"import sys, sottovoce_client.cli; print(*{heavy} & set(sys.modules))"
+    code = f"import sys, sottovoce_client.commands.catalogue; print(*{heavy} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ""
 

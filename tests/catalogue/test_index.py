@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import CatalogueError
-from sottovoce_client.catalogue import default_index, examine, scan
+from sottovoce_client.catalogue import default_index, file_facts, scan
 from sottovoce_client.catalogue.index import APPLICATION
 
 
@@ -172,7 +172,7 @@ def test_each_file_is_examined_once(root: Path, index: Path, write, monkeypatch:
     for number in range(10):
         write(f"jazz/{number}.wav")
     seen: list[Path] = []
-    real = examine.examine
+    real = file_facts.examine
     monkeypatch.setattr("sottovoce_client.catalogue.scanning.examine", lambda path: seen.append(path) or real(path))
     scan(root, index=index, workers=1)
     assert sorted(seen) == sorted(root.rglob("*.wav"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce_client.catalogue import readers, scan
-from sottovoce_client.catalogue.examine import examine
+from sottovoce_client.catalogue import reader_pool, scan
+from sottovoce_client.catalogue.file_facts import examine
 
 FAILS = """
 import os, sys
@@ -40,12 +40,12 @@ def _leaves_no_process() -> object:
 @pytest.mark.parametrize("workers", [2, 5])
 def test_readers_say_what_examining_here_says(root: Path, write, workers: int) -> None:
     files = dict(enumerate([write(f"jazz/{number}.flac") for number in range(7)] + [root / "missing.wav"]))
-    assert dict(readers.read_all(files.items(), workers)) == {n: examine(path) for n, path in files.items()}
+    assert dict(reader_pool.read_all(files.items(), workers)) == {n: examine(path) for n, path in files.items()}
 
 
 def test_no_files_need_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "COMMAND", ["/does/not/exist"])
-    assert list(readers.read_all([], 4)) == []
+    monkeypatch.setattr(reader_pool, "COMMAND", ["/does/not/exist"])
+    assert list(reader_pool.read_all([], 4)) == []
 
 
 def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
@@ -54,7 +54,7 @@ def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
     for name in ("a", "b crash", "c", "d crash", "e", "f"):
         write(f"jazz/{name}.wav")
     with monkeypatch.context() as patched:
-        patched.setattr(readers, "COMMAND", [sys.executable, "-c", FAILS])
+        patched.setattr(reader_pool, "COMMAND", [sys.executable, "-c", FAILS])
         catalogue = scan(root, index=index, workers=2)
     assert [track.path.stem for track in catalogue.tracks] == ["a", "c", "e", "f"]
     assert [(file.path, file.reason, file.detail) for file in catalogue.unusable] == [
@@ -66,7 +66,7 @@ def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
 
 def test_readers_end_at_once_when_nobody_asks_any_more(root: Path, write) -> None:
     files = [(number, write(f"jazz/{number}.wav")) for number in range(6)]
-    running = readers.read_all(files, 2)
+    running = reader_pool.read_all(files, 2)
     next(running)
     assert len(children()) >= 2
     running.close()

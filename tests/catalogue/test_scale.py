@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce_client.catalogue import scan, scanning
-from sottovoce_client.catalogue.examine import Facts
-from sottovoce_client.catalogue.tags import Tags
+from sottovoce_client.catalogue.embedded_tags import Tags
+from sottovoce_client.catalogue.file_facts import Facts
 
 FILES = 10_000
 

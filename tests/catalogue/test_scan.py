@@ -11,7 +11,7 @@ import soundfile
 
 from sottovoce.errors import CatalogueError
 from sottovoce.files import sha256_file
-from sottovoce_client.catalogue import Consent, NothingUsable, Purpose, examine, scan
+from sottovoce_client.catalogue import Consent, NothingUsable, Purpose, file_facts, scan
 from sottovoce_client.catalogue.tracks import Catalogue
 
 RATE = 16_000
@@ -193,14 +193,14 @@ def test_a_file_that_may_not_be_read_is_asked_again_next_time(
 ) -> None:
     write("jazz/a.wav")
     write("jazz/b.wav")
-    sha256 = examine.sha256_file
+    sha256 = file_facts.sha256_file
 
     def guarded(path: Path) -> str:
         if path.name == "b.wav":
             raise PermissionError(13, "Permission denied")
         return sha256(path)
 
-    monkeypatch.setattr(examine, "sha256_file", guarded)
+    monkeypatch.setattr(file_facts, "sha256_file", guarded)
     assert reasons(scan(root, index=index, workers=1)) == {"jazz/b.wav": "no permission"}
     monkeypatch.undo()
     assert len(scan(root, index=index).tracks) == 2
@@ -217,7 +217,7 @@ def test_the_systems_permissions_are_reported(write) -> None:
         if child == 0:  # pragma: no cover - another process
             try:
                 os.seteuid(NOBODY)
-                facts = examine.examine(Path(kept))
+                facts = file_facts.examine(Path(kept))
                 os._exit(0 if facts.reason == "no permission" and not facts.lasting else 1)
             finally:
                 os._exit(2)

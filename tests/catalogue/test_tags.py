@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from mutagen.id3 import TALB, TCON, TIT2, TPE1, TSRC
 
-from sottovoce_client.catalogue.tags import Tags, read_tags
+from sottovoce_client.catalogue.embedded_tags import Tags, read_tags
 
 ALL = Tags(title="So What", artist="Miles Davis", album="Kind of Blue", genre="Jazz", isrc="USSM15900113")
 

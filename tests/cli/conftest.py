@@ -3,14 +3,14 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from sottovoce.agreement import Agreement, Member
 from sottovoce.cli import app
 from sottovoce.features.extract import default_spec
-from sottovoce.identity import Identity
-from sottovoce.models import registry
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.write import Provenance, write
-from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
 
 STYLES = ("fugue", "reel", "tango")
 RATE = 22_050
@@ -61,7 +61,7 @@ def provenance(agreement):
 @pytest.fixture(scope="session")
 def release(tmp_path_factory, provenance, coordinator):
     """A release whose model tells styles apart at random, but always in the same way."""
-    family = registry.family("style", "svm")
+    family = discovery.family("style", "svm")
     size = initial(family, provenance.spec, len(STYLES), 0).size
     parameters = np.random.default_rng(3).normal(scale=0.5, size=size).astype(np.float32)
     directory = tmp_path_factory.mktemp("published") / "release"

@@ -9,10 +9,10 @@ import torch
 from sottovoce.features.extract import default_spec, extract_file
 from sottovoce.features.spec import View
 from sottovoce.files import sha256_file
-from sottovoce.models import registry
-from sottovoce.predict import probabilities
+from sottovoce.models import discovery
+from sottovoce.models.style.prediction import probabilities
 from sottovoce.release.load import load
-from sottovoce_client.cache import FeatureCache
+from sottovoce_client.data.feature_cache import FeatureCache
 
 
 def answers(result):
@@ -59,7 +59,7 @@ def test_what_a_label_has_in_its_cache_classifies_the_same(sottovoce, release, m
     stored = cache.get(digest, spec)
     assert stored is not None
     opened = load(release)
-    expected = probabilities(registry.family("style", "svm"), opened.model, np.array(stored.view(View.SUMMARY)))
+    expected = probabilities(discovery.family("style", "svm"), opened.model, np.array(stored.view(View.SUMMARY)))
     [found] = answers(sottovoce("classify", file, "--release", release, "--json"))
     assert found["probabilities"] == {
         style: float(expected[index])

@@ -9,7 +9,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.write import write
 
@@ -30,9 +30,9 @@ def published(tmp_path_factory, provenance, coordinator):
 
     def make(task, family, *, diverged=False):
         folder = tmp_path_factory.mktemp(task) / "release"
-        spec = registry.spec_of(task, family)
+        spec = discovery.spec_of(task, family)
         config = provenance.config.changed(task=task, family=family, feature_spec=spec.digest)
-        vector = initial(registry.family(task, family), spec, len(STYLES), 1)
+        vector = initial(discovery.family(task, family), spec, len(STYLES), 1)
         vector = 1e38 * np.random.default_rng(0).choice([-1, 1], len(vector)).astype(np.float32) if diverged else vector
         write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name=f"isles-{task}")
         return folder

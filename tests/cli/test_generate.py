@@ -9,7 +9,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.write import write
 
@@ -26,9 +26,9 @@ def own_keys(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def maker(tmp_path_factory, provenance, coordinator):
     """A release that generates, untrained."""
-    spec = registry.spec_of("generator", "rnn")
+    spec = discovery.spec_of("generator", "rnn")
     config = provenance.config.changed(task="generator", family="rnn", feature_spec=spec.digest)
-    vector = initial(registry.family("generator", "rnn"), spec, len(STYLES), 1)
+    vector = initial(discovery.family("generator", "rnn"), spec, len(STYLES), 1)
     folder = tmp_path_factory.mktemp("maker") / "release"
     write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-maker")
     return folder
@@ -79,7 +79,7 @@ def test_what_is_too_short_for_a_watermark_is_told(made):
 
 
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_made(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("sottovoce.generate.generate", None)  # it would be called
+    monkeypatch.setattr("sottovoce.studio.generation.generate", None)  # it would be called
     (tmp_path / "text").write_text("no folder")
     for out in ("text/song.wav", "text/deep/song.wav"):
         refused = made(out=out)
@@ -106,9 +106,9 @@ def test_credentials_of_another_file_are_not_replaced_unasked(made, tmp_path):
 @pytest.mark.parametrize("family", ["rnn", "vae", "gan"])
 def test_a_release_that_makes_no_sound_is_told_and_nothing_written(made, provenance, coordinator, tmp_path, family):
     """Its numbers are finite, as those of every release, and what follows from them is not."""
-    spec = registry.spec_of("generator", family)
+    spec = discovery.spec_of("generator", family)
     config = provenance.config.changed(task="generator", family=family, feature_spec=spec.digest)
-    vector = 3e38 * np.sign(initial(registry.family("generator", family), spec, len(STYLES), 1))
+    vector = 3e38 * np.sign(initial(discovery.family("generator", family), spec, len(STYLES), 1))
     folder = tmp_path / "releases" / "diverged"
     write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-diverged")
     done = made("--seconds", "1", release=folder)
@@ -186,7 +186,7 @@ def test_a_file_that_exists_is_kept_unless_forced(made, tmp_path):
 def judge(tmp_path_factory, provenance, coordinator):
     """A release that recognises two of the styles, untrained: it prefers some audio to other, for no good reason."""
     config = provenance.config.changed(classes=("polka", *STYLES[1:]))
-    vector = initial(registry.family("style", config.family), provenance.spec, len(config.classes), 1)
+    vector = initial(discovery.family("style", config.family), provenance.spec, len(config.classes), 1)
     vector = vector + np.random.default_rng(1).normal(scale=0.1, size=len(vector)).astype(vector.dtype)
     folder = tmp_path_factory.mktemp("judge") / "release"
     write(folder, replace(provenance, config=config), vector, coordinator, name="isles-judge")

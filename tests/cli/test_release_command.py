@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from sottovoce.identity import Identity
+from sottovoce.federation.identity import Identity
 from sottovoce.release.write import cosign, write
 
 
@@ -141,10 +141,10 @@ def test_weak_privacy_is_said(sottovoce, tmp_path, provenance, coordinator, priv
     import numpy as np
 
     changed = replace(provenance, config=provenance.config.changed(private=private), seeded=seeded)
-    from sottovoce.models import registry
+    from sottovoce.models import discovery
     from sottovoce.models.parameters import initial
 
-    parameters = initial(registry.family("style", "svm"), provenance.spec, 3, 0)
+    parameters = initial(discovery.family("style", "svm"), provenance.spec, 3, 0)
     write(tmp_path / "r", changed, parameters.astype(np.float32), coordinator, name="weak")
     assert text in " ".join(sottovoce("release", "show", tmp_path / "r").stdout.split())
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.enrolment import Enrolment
-from sottovoce.identity import Identity
-from sottovoce_client.keys import NodeKey
-from sottovoce_server.home import ServerHome
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity
+from sottovoce_client.home.keys import NodeKey
+from sottovoce_server.home.coordinator_home import ServerHome
 
 
 def an_enrolment(name: str) -> Enrolment:

@@ -1,7 +1,7 @@
 """The bundle of every run: what labels accept, and nothing else."""
 
-from sottovoce_client.bundle import check_bundle
-from sottovoce_server.bundle import build_bundle
+from sottovoce_client.flower.bundle_check import check_bundle
+from sottovoce_server.flower.configuration_bundle import build_bundle
 
 
 def test_labels_accept_it():

@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sottovoce_client.ledger import Ledger
-from sottovoce_server.home import ServerHome
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_server.home.coordinator_home import ServerHome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 LABELS = ("east", "north", "south", "west")
@@ -96,7 +96,7 @@ def eventually(holds: Callable[[], object], what: str, *, pause: float = 0.1) ->
 
 
 def processes_of(home: Path, kind: str = "") -> list[int]:
-    """What `label join` has started for a home; of a kind that `sottovoce_client.launcher` names, or all."""
+    """What `label join` has started for a home; of a kind that `sottovoce_client.flower.supernode` names, or all."""
     found = []
     for process in Path("/proc").iterdir():
         with suppress(OSError):

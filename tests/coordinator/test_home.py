@@ -6,12 +6,12 @@ import stat
 import pytest
 from cryptography import x509
 
-from sottovoce.enrolment import Enrolment
 from sottovoce.errors import ConfigurationError
-from sottovoce.identity import Identity
-from sottovoce.invitation import Invitation
-from sottovoce_server.certificates import covers
-from sottovoce_server.home import ServerHome
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.invitation import Invitation
+from sottovoce_server.home.certificates import covers
+from sottovoce_server.home.coordinator_home import ServerHome
 
 
 def test_secrets_are_readable_by_the_owner_only(home):

@@ -6,8 +6,8 @@ import pytest
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError
-from sottovoce.identity import Identity
-from sottovoce_server.journal import Journal
+from sottovoce.federation.identity import Identity
+from sottovoce_server.home.journal import Journal
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sottovoce_server import superlink
+from sottovoce_server.flower import superlink
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sottovoce_server import polling
-from sottovoce_server.polling import PollingGrid
+from sottovoce_server.flower import polling_grid
+from sottovoce_server.flower.polling_grid import PollingGrid
 
 
 class Grid:
@@ -50,6 +50,6 @@ def test_nobody_waits_for_what_could_not_be_sent():
 @pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.25), (5.0, 0.25), (20.0, 1.0), (3600.0, 3.0)])
 def test_a_pause_is_a_share_of_the_wait(monkeypatch, waited, pause):
     slept = []
-    monkeypatch.setattr(polling.time, "sleep", slept.append)
-    polling.sleep(waited)
+    monkeypatch.setattr(polling_grid.time, "sleep", slept.append)
+    polling_grid.sleep(waited)
     assert slept == [pause]

@@ -8,11 +8,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.messages import Announcement
-from sottovoce_server import following
-from sottovoce_server.runs import Order, RunFolder
+from sottovoce.run.configure import configured
+from sottovoce_server.home.runs import Order, RunFolder
+from sottovoce_server.rounds import submission
 
 
 @pytest.fixture
@@ -77,20 +77,20 @@ def in_the_hands_of_another(run: RunFolder, seconds: float):
 
 
 def test_a_run_is_not_gone_on_with_while_a_process_works_on_it(home, announcement, monkeypatch):
-    monkeypatch.setattr(following, "ENDING_SECONDS", 0.1)
+    monkeypatch.setattr(submission, "ENDING_SECONDS", 0.1)
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with (
         in_the_hands_of_another(run, 1.0),
         pytest.raises(ConfigurationError, match="still under way") as caught,
     ):
-        following.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
+        submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
     assert f"server stop {run.run[:8]}" in (caught.value.hint or "")
 
 
 def test_a_process_that_is_ending_is_waited_for(home, announcement):
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with in_the_hands_of_another(run, 1.0), pytest.raises(ConfigurationError, match="before its labels had joined"):
-        following.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)  # what is kept is looked for after it
+        submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)  # what is kept is looked for after it
 
 
 def test_whoever_works_on_a_run_waits_for_one_that_only_looks(home, announcement):

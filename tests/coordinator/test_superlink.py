@@ -16,9 +16,9 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_client.keys import NodeKey
-from sottovoce_server.control import SuperLinkGone, connected
-from sottovoce_server.home import ServerHome
+from sottovoce_client.home.keys import NodeKey
+from sottovoce_server.flower.control import SuperLinkGone, connected
+from sottovoce_server.home.coordinator_home import ServerHome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A running SuperLink's home."""
-    from sottovoce.enrolment import Enrolment
-    from sottovoce.identity import Identity
+    from sottovoce.federation.enrolment import Enrolment
+    from sottovoce.federation.identity import Identity
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

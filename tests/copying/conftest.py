@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sottovoce.agreement import Agreement, Member
-from sottovoce.audio import read
+from sottovoce.audio.decoding import read
 from sottovoce.cli import app
-from sottovoce.configure import configured
-from sottovoce.identity import Identity
-from sottovoce.models import registry
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.load import load
 from sottovoce.release.write import Provenance, write
+from sottovoce.run.configure import configured
 from sottovoce_client.catalogue import holdout, scan
-from sottovoce_client.copying import samples
-from sottovoce_client.home import LabelHome
-from sottovoce_client.policy import Policy
-from sottovoce_client.policy_file import policy_text
-from sottovoce_client.prepare import usable_tracks
+from sottovoce_client.copy_audit import samples
+from sottovoce_client.data.preparation import usable_tracks
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.home.policy_template import policy_text
 from sottovoce_simulations.synthesis import synthesise
 
 STYLES = ("blues", "chorale", "waltz")
@@ -116,9 +116,9 @@ def publish(tmp_path, coordinator, config):
     """Publishes a release of a run: `publish(agreement, run=…, config=…, vector=…)`."""
 
     def make(agreement=None, *, run=RUN, config=config, vector=None, name="release"):
-        spec = registry.spec_of(config.task, config.family)
+        spec = discovery.spec_of(config.task, config.family)
         if vector is None:
-            vector = initial(registry.family(config.task, config.family), spec, len(config.classes), 1)
+            vector = initial(discovery.family(config.task, config.family), spec, len(config.classes), 1)
         if agreement is None:
             others = (Member(f"label-{number}", Identity.generate().public_key) for number in range(3))
             agreement = Agreement("test", coordinator.public_key, tuple(others))

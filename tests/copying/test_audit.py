@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sottovoce.audio import read
+from sottovoce.audio.decoding import read
 from sottovoce.errors import CatalogueError, ReleaseError
-from sottovoce_client.catalogue.split import group_of
-from sottovoce_client.copying.audit import as_sample, audit
-from sottovoce_client.copying.calibrate import bounds
-from sottovoce_client.copying.compare import TESTS, Closest, closest
-from sottovoce_client.copying.excerpt import excerpts
-from sottovoce_client.copying.sketch import heard, sketch, sketch_file
-from sottovoce_client.copying.store import SketchStore
+from sottovoce_client.catalogue.holdout import group_of
+from sottovoce_client.copy_audit.audit import as_sample, audit
+from sottovoce_client.copy_audit.comparison import TESTS, Closest, closest
+from sottovoce_client.copy_audit.excerpt import excerpts
+from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
+from sottovoce_client.copy_audit.sketch_cache import SketchStore
+from sottovoce_client.copy_audit.thresholds import bounds
 
 RATE = 22_050
 LENGTH = 10 * RATE
@@ -127,10 +127,10 @@ def test_held_out_tracks_pass_as_often_as_is_said(home, split, strangers):
 
 
 def test_what_makes_no_music_is_not_audited(home, policy, publish, config):
-    from sottovoce.models import registry
+    from sottovoce.models import discovery
     from sottovoce.release.load import load
 
-    style = config.changed(task="style", family="svm", feature_spec=registry.spec_of("style", "svm").digest)
+    style = config.changed(task="style", family="svm", feature_spec=discovery.spec_of("style", "svm").digest)
     with pytest.raises(ReleaseError, match="task 'style'"):
         audit(home, load(publish(config=style)), policy)
 

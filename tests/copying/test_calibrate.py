@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import CatalogueError
-from sottovoce_client.copying.calibrate import DUPLICATE, LEAST_TRACKS, below, bounds
+from sottovoce_client.copy_audit.thresholds import DUPLICATE, LEAST_TRACKS, below, bounds
 
 FALSE_ALARMS, FURTHER, AUDITS = 0.01, 20, 3_000
 ALLOWED = FALSE_ALARMS + 3 * (FALSE_ALARMS / AUDITS) ** 0.5  # three standard deviations of that many audits

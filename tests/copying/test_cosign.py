@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sottovoce.agreement import Agreement, Member
-from sottovoce.audio import read
+from sottovoce.audio.decoding import read
 from sottovoce.errors import CatalogueError
-from sottovoce.identity import Identity
-from sottovoce.privacy.calibrate import plan_for
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.privacy.calibration import plan_for
 from sottovoce.release.check import check
 from sottovoce.release.cosigning import CosignRequest, NotAudited
 from sottovoce.release.manifest import MANIFEST_FILE
-from sottovoce_client.app import client_app
-from sottovoce_client.diary import What
-from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.flower.client_app import client_app
+from sottovoce_client.home.diary import What
+from sottovoce_client.rounds.label import Label
 
 RATE = 22_050
 LENGTH = 10 * RATE
@@ -114,7 +114,7 @@ def test_an_audit_that_ends_in_no_verdict_was_one_all_the_same(
     run, home, books, publish, agreement, makes, strangers, config, monkeypatch
 ):
     """Whatever comes of it, even an error, may have been made to say something: another release gets no second one."""
-    from sottovoce_client.commands import cosign
+    from sottovoce_client.commands.label import cosign
 
     first = publish(agreement)
     second = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))
@@ -186,17 +186,17 @@ def test_a_label_that_has_not_noted_the_styles_of_a_run_does_not_audit_to_sign(
 
 
 def _vector(config):
-    from sottovoce.models import registry
+    from sottovoce.models import discovery
     from sottovoce.models.parameters import initial
 
-    family = registry.family(config.task, config.family)
-    return initial(family, registry.spec_of(config.task, config.family), len(config.classes), 1)
+    family = discovery.family(config.task, config.family)
+    return initial(family, discovery.spec_of(config.task, config.family), len(config.classes), 1)
 
 
 def test_a_release_that_is_exchanged_meanwhile_is_not_signed(
     run, home, books, publish, agreement, makes, strangers, monkeypatch, config
 ):
-    from sottovoce_client.commands import cosign
+    from sottovoce_client.commands.label import cosign
 
     release = publish(agreement)
     other = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))

@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sottovoce.entropy import Randomness
 from sottovoce.features.extract import extract_file
 from sottovoce.features.normalisation import CLIP
 from sottovoce.features.spec import View
-from sottovoce.models import registry
-from sottovoce.models.base import Generator
+from sottovoce.models import discovery
+from sottovoce.models.interfaces import Generator
 from sottovoce.models.parameters import initial
-from sottovoce.privacy.calibrate import plan_for
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.randomness import Randomness
 from sottovoce.release.load import load
-from sottovoce_client.copying.audit import audit, tracks_of
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.training import train
+from sottovoce_client.copy_audit.audit import audit, tracks_of
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.training.dp_sgd import train
 from sottovoce_simulations.synthesis import synthesise
 from sottovoce_simulations.synthesis.styles import STYLES
 
@@ -69,7 +69,7 @@ def family(monkeypatch):
     module = ModuleType("sottovoce.models.generator.rote")
     module.FAMILY = Rote()
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(registry, "families", lambda task: ("rote",))
+    monkeypatch.setattr(discovery, "families", lambda task: ("rote",))
     return module.FAMILY
 
 
@@ -106,7 +106,7 @@ def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
     tracks = tracks_of(home, load(publish(config=config, name="untrained"))).train
     of_style = {track.style: track for track in tracks}
     assert len(of_style) == 8
-    spec = registry.spec_of("generator", "rote")
+    spec = discovery.spec_of("generator", "rote")
     found = [(extract_file(track.path, spec).spectrogram, EIGHT.index(style)) for style, track in of_style.items()]
     dataset = TrackDataset.build((Sample(segments, target) for segments, target in found), spec)
     start = initial(family, spec, 8, 0)

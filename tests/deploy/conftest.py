@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sottovoce.agreement import Agreement, Member
-from sottovoce.identity import Identity
-from sottovoce.invitation import Invitation
-from sottovoce_client.bundle import APP
-from sottovoce_client.home import LabelHome
-from sottovoce_client.keys import NodeKey
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.invitation import Invitation
+from sottovoce_client.flower.bundle_check import APP
+from sottovoce_client.home.keys import NodeKey
+from sottovoce_client.home.label_home import LabelHome
 
 SERVERAPP = "served:app"
 SERVED = Path(__file__).parent / "served"

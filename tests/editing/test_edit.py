@@ -18,15 +18,15 @@ from mutagen.flac import FLAC
 from mutagen.id3 import COMM, TIT2
 from mutagen.wave import WAVE
 
-from sottovoce.editing.pipeline import Plan
-from sottovoce.editing.pipeline import edit as carry_out
-from sottovoce.editing.repairer import Repairer
-from sottovoce.provenance import finish
-from sottovoce.provenance.credentials import State
-from sottovoce.provenance.examine import examine
-from sottovoce.provenance.origin import Origin
-from sottovoce.provenance.signing import own_authorities
-from sottovoce.provenance.write import write_audio
+from sottovoce.studio.editing.pipeline import Plan
+from sottovoce.studio.editing.pipeline import edit as carry_out
+from sottovoce.studio.editing.repairer import Repairer
+from sottovoce.studio.provenance import finish
+from sottovoce.studio.provenance.credentials import State
+from sottovoce.studio.provenance.examination import examine
+from sottovoce.studio.provenance.origin import Origin
+from sottovoce.studio.provenance.signing_key import own_authorities
+from sottovoce.studio.provenance.writer import write_audio
 
 DIGEST = "fedcba9876543210" * 4
 
@@ -193,7 +193,7 @@ def test_the_watermark_of_a_filled_gap_changes_nothing_outside_it(tmp_path, subt
     source, output = tmp_path / "in.wav", tmp_path / "out.wav"
     soundfile.write(source, music(30, rate), rate, subtype=subtype)
     long, short = (5 * rate, 14 * rate), (20 * rate, 21 * rate)
-    from sottovoce.editing.gaps import Gap
+    from sottovoce.studio.editing.gaps import Gap
 
     plan = Plan(Origin("repair", "isles", DIGEST), (Gap(*long), Gap(*short)), Filled(), made=[long, short])
     done = carry_out(source, output, plan)

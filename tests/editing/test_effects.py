@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sottovoce.editing.compressor import Compressor
-from sottovoce.editing.equaliser import Band, Equaliser
-from sottovoce.editing.levels import FadeIn, FadeOut, Gain, Trim
-from sottovoce.editing.timepitch import WINDOW_SECONDS, TimePitch
 from sottovoce.errors import ConfigurationError
+from sottovoce.studio.editing.compressor import Compressor
+from sottovoce.studio.editing.equaliser import Band, Equaliser
+from sottovoce.studio.editing.levels import FadeIn, FadeOut, Gain, Trim
+from sottovoce.studio.editing.time_pitch import WINDOW_SECONDS, TimePitch
 
 RATE = 22_050
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.editing import lpc
+from sottovoce.studio.editing import linear_prediction
 
 
 def snr(wanted, found):
@@ -14,7 +14,7 @@ def snr(wanted, found):
 @pytest.mark.parametrize("frames", [100, 2000, 8000])
 def test_a_chord_is_continued_through_a_gap(chord, frames):
     wave = chord(2, 44_100)[:, 0] + 1e-4 * np.random.default_rng(0).standard_normal(88_200)
-    found = lpc.fill(wave[:30_000], wave[30_000 + frames :], frames)
+    found = linear_prediction.fill(wave[:30_000], wave[30_000 + frames :], frames)
     assert snr(wave[30_000 : 30_000 + frames], found) > 15
 
 

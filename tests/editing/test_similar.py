@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.editing import guesses, mixture, similar
-from sottovoce.editing.interpolate import InterpolatingRepairer
-from sottovoce.editing.repairer import LpcRepairer
-from sottovoce.editing.resound import ends, touched
-from sottovoce.editing.similar import SimilarRepairer
+from sottovoce.studio.editing import candidates, exemplar, gating
+from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.interpolate import InterpolatingRepairer
+from sottovoce.studio.editing.phase_reconstruction import ends, touched
+from sottovoce.studio.editing.repairer import LpcRepairer
 
 RATE, BEAT = 22_050, 8_820
 
@@ -60,18 +60,18 @@ def known(audio, gap):
     heard = torch.from_numpy(audio[None]).float()
     magnitudes = analysis.spectrum(heard).abs()
     missing = touched(gap, magnitudes.shape[2], analysis)
-    places = guesses.find(guesses.fine(heard, magnitudes, analysis), missing, analysis)
+    places = candidates.find(candidates.fine(heard, magnitudes, analysis), missing, analysis)
     return magnitudes, missing, places, analysis
 
 
 def test_the_likest_place_is_the_same_beat_elsewhere():
     gap = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)
     _, missing, places, analysis = known(beats(16), gap)
-    weights = places.weights(guesses.PLACES, guesses.SHARPNESS)
+    weights = places.weights(candidates.PLACES, candidates.SHARPNESS)
     assert float(weights.sum()) == pytest.approx(1)
     assert (weights.diff() <= 0).all()
     first, last = ends(missing)
-    hops = places.begins[places.chosen] / guesses.FINE - first
+    hops = places.begins[places.chosen] / candidates.FINE - first
     # A beat of the other sound is one beat away, one of the same sound two.
     away = float(hops[0]) * analysis.hop % (2 * BEAT)
     assert min(away, 2 * BEAT - away) <= analysis.hop // 4
@@ -80,13 +80,13 @@ def test_the_likest_place_is_the_same_beat_elsewhere():
 
 def test_guesses_keep_what_is_known_beside_the_gap():
     magnitudes, missing, places, analysis = known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410))
-    found = guesses.evidence(magnitudes, missing, places, analysis)
+    found = candidates.evidence(magnitudes, missing, places, analysis)
     first, last = ends(missing)
     levels = 10 ** (analysis.bands(magnitudes) / 20) / found.scale
-    assert found.guesses.shape == (1, guesses.GUESSES, len(levels[0]), last - first + 3)
-    assert found.aside.shape == (1, guesses.ASIDE, len(levels[0]), last - first + 1)
+    assert found.guesses.shape == (1, candidates.GUESSES, len(levels[0]), last - first + 3)
+    assert found.aside.shape == (1, candidates.ASIDE, len(levels[0]), last - first + 1)
     for name in ("line", "line in dB", "linear prediction", "places and line", "many places and line"):
-        guess = found.guesses[:, guesses.NAMES.index(name)]
+        guess = found.guesses[:, candidates.NAMES.index(name)]
         assert torch.allclose(guess[:, :, 0], levels[:, :, first - 1], atol=1e-4)
         assert torch.allclose(guess[:, :, -1], levels[:, :, last + 1], atol=1e-4)
 
@@ -96,23 +96,23 @@ def test_nothing_that_is_missing_is_known():
     gap, inner = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410), slice(7 * BEAT - 800, 7 * BEAT + 1_210)
     one, other = beats(16), beats(16)
     other[inner] = 0.05 * np.random.default_rng(1).standard_normal(2_010)
-    found = [guesses.evidence(*known(audio, gap)) for audio in (one, other)]
-    within = guesses.NAMES.index("linear prediction")
-    others = [number for number in range(guesses.GUESSES) if number != within]
+    found = [candidates.evidence(*known(audio, gap)) for audio in (one, other)]
+    within = candidates.NAMES.index("linear prediction")
+    others = [number for number in range(candidates.GUESSES) if number != within]
     assert torch.allclose(found[0].guesses[:, others], found[1].guesses[:, others], atol=1e-5)
     assert torch.allclose(found[0].aside, found[1].aside, atol=1e-5)
     assert not torch.allclose(found[0].guesses[:, within], found[1].guesses[:, within], rtol=0.5)
 
 
 def test_before_it_learns_the_network_trusts_the_rule():
-    found = guesses.evidence(*known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)))
-    said = mixture.mixed(mixture.Mixture().eval(), found) / found.scale
-    weight = 1 / (1 + (guesses.GUESSES - 1) * np.exp(-mixture.TRUST))
-    rule = found.guesses[:, guesses.RULE, :, 1:-1]
+    found = candidates.evidence(*known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)))
+    said = gating.mixed(gating.Mixture().eval(), found) / found.scale
+    weight = 1 / (1 + (candidates.GUESSES - 1) * np.exp(-gating.TRUST))
+    rule = found.guesses[:, candidates.RULE, :, 1:-1]
     mean = found.guesses[:, :, :, 1:-1].mean(dim=1)
     assert torch.allclose(
         said,
-        weight * rule + (1 - weight) * (guesses.GUESSES * mean - rule) / (guesses.GUESSES - 1),
+        weight * rule + (1 - weight) * (candidates.GUESSES * mean - rule) / (candidates.GUESSES - 1),
         rtol=1e-3,
         atol=1e-5,
     )
@@ -122,11 +122,11 @@ def test_what_is_shipped_beats_the_rule_and_stays_near_the_guesses(monkeypatch):
     audio, start, frames = beats(16)[:, None], 7 * BEAT - 2_000, 4_410
     wanted = audio[start : start + frames]
     learned = mended(audio, start, frames)
-    found = guesses.evidence(*known(audio[:, 0], slice(start, start + frames)))
-    said = mixture.mixed(mixture.shipped(), found) / found.scale
-    assert (said <= found.guesses[:, :, :, 1:-1].amax(dim=1) * np.exp(mixture.LOUDEST) * 1.001).all()
-    assert (said >= found.guesses[:, :, :, 1:-1].amin(dim=1) * np.exp(-mixture.LOUDEST) * 0.999).all()
-    monkeypatch.setattr(similar, "LONGEST_SECONDS", 0.0)
+    found = candidates.evidence(*known(audio[:, 0], slice(start, start + frames)))
+    said = gating.mixed(gating.shipped(), found) / found.scale
+    assert (said <= found.guesses[:, :, :, 1:-1].amax(dim=1) * np.exp(gating.LOUDEST) * 1.001).all()
+    assert (said >= found.guesses[:, :, :, 1:-1].amin(dim=1) * np.exp(-gating.LOUDEST) * 0.999).all()
+    monkeypatch.setattr(exemplar, "LONGEST_SECONDS", 0.0)
     assert error(wanted, learned) < error(wanted, mended(audio, start, frames)) + 0.5
 
 
@@ -137,10 +137,10 @@ def test_the_same_gap_is_filled_alike_every_time():
 
 
 def test_the_network_is_kept_as_it_is():
-    model = mixture.shipped()
-    again = mixture.from_bytes(mixture.to_bytes(model))
+    model = gating.shipped()
+    again = gating.from_bytes(gating.to_bytes(model))
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
-    assert len(mixture.to_bytes(model)) < 1_000_000
+    assert len(gating.to_bytes(model)) < 1_000_000
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.002, 0.005])

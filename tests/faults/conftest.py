@@ -12,28 +12,28 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import SottovoceError
 from sottovoce.features.extract import default_spec, summary_names
-from sottovoce.models import registry
+from sottovoce.federation.agreement import Agreement
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Announcement, Kind, Message, ReportRequest, decode
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
-from sottovoce.training import TrainingConfig, Trust
-from sottovoce.wire import parameters_digest
-from sottovoce_client import ledger as ledger_module
-from sottovoce_client import work
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.home import LabelHome
-from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.prepare import Prepared
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.federation import Federation
-from sottovoce_simulations.partition import Scheme
+from sottovoce.run.configuration import TrainingConfig, Trust
+from sottovoce.run.records import parameters_digest
+from sottovoce_client.budget import ledger as ledger_module
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.label import Label
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.local_federation import Federation
+from sottovoce_simulations.engine.partition import Scheme
 
 CLASSES = ("blues", "chorale", "techno")
 
@@ -71,7 +71,7 @@ class Table:
 
     def __post_init__(self) -> None:
         self.aggregator = Aggregator(self.agreement, Announcement.of(self.agreement, self.config))
-        family = registry.family(self.config.task, self.config.family)
+        family = discovery.family(self.config.task, self.config.family)
         self.parameters = initial(family, default_spec(), len(CLASSES), self.config.seed)
 
     def restart_coordinator(self) -> None:
@@ -108,7 +108,7 @@ class Table:
     def request(self, number: int) -> ReportRequest:
         """Open a round with everybody who has joined."""
         config = self.config
-        counters = len(registry.task(config.task).counters(len(CLASSES)))
+        counters = len(discovery.task(config.task).counters(len(CLASSES)))
         participants = self.aggregator.adverts
         layout = VectorLayout.for_round(config, Kind.TRAIN, self.parameters.size, counters, len(participants))
         digest = parameters_digest(self.parameters)
@@ -174,7 +174,7 @@ def a_table(
 ) -> Callable[..., Table]:
     """Makes a table of labels whose data are made up, and listens to what they report."""
     torch.set_num_threads(1)  # a forked process has no use for the pool of its parent
-    monkeypatch.setattr(work, "prepare", lambda home, config: _prepared(int(home.name[-1])))
+    monkeypatch.setattr(local_round, "prepare", lambda home, config: _prepared(int(home.name[-1])))
 
     def make(noise: str = "local", labels: int = 5) -> Table:
         federation, config = _templates(noise, labels)

@@ -20,20 +20,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sottovoce.agreement import Agreement
-from sottovoce.enrolment import Enrolment
 from sottovoce.errors import SottovoceError
-from sottovoce.identity import Identity
-from sottovoce.invitation import Invitation
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.invitation import Invitation
 from sottovoce.protocol.messages import Message
-from sottovoce_client.bundle import APP, CONFIGURATION, HASHES, check_bundle
+from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue.sheet import read_sheet
-from sottovoce_client.home import LabelHome
-from sottovoce_client.keys import NodeKey, passphrase_of_file
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.policy import Policy
-from sottovoce_client.policy_file import policy_text
-from sottovoce_client.state import RunStates
+from sottovoce_client.flower.bundle_check import APP, CONFIGURATION, HASHES, check_bundle
+from sottovoce_client.home.keys import NodeKey, passphrase_of_file
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.home.policy_template import policy_text
+from sottovoce_client.rounds.run_state import RunStates
 
 pytestmark = pytest.mark.slow
 

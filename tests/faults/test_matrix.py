@@ -16,11 +16,11 @@ from sottovoce.errors import RoundAborted
 from sottovoce.protocol.aggregator import Sum
 from sottovoce.protocol.messages import Message
 from sottovoce.protocol.participant import Participant
-from sottovoce_client import state as state_module
-from sottovoce_client import work
-from sottovoce_client.home import LabelHome
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.state import RunStates
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds import run_state as state_module
+from sottovoce_client.rounds.run_state import RunStates
 
 pytestmark = pytest.mark.slow
 
@@ -176,8 +176,8 @@ FAULTS = (
     Fault("ledger damaged", Stage.REPORT, strike=damaged, charged=False),
     Fault("killed after the charge", Stage.REPORT, killed(Ledger, "charge", after=True)),
     Fault("disk full after the charge", Stage.REPORT, strike=full(2)),
-    Fault("killed before training", Stage.REPORT, killed(work, "update_of")),
-    Fault("killed after training", Stage.REPORT, killed(work, "update_of", after=True)),
+    Fault("killed before training", Stage.REPORT, killed(local_round, "update_of")),
+    Fault("killed after training", Stage.REPORT, killed(local_round, "update_of", after=True)),
     Fault("killed when it has masked", Stage.REPORT, killed(Participant, "report", after=True)),
     Fault("disk full when it has masked", Stage.REPORT, strike=full(3)),
     Fault("killed before the report leaves", Stage.REPORT, killed(RunStates, "save", call=3, after=True)),

@@ -5,10 +5,11 @@ import pytest
 import soundfile
 import torch
 
-from sottovoce.audio import MAX_SECONDS, Unusable, inspect, probe, read
-from sottovoce.editing.find import find_gaps
-from sottovoce.editing.pipeline import opened
+from sottovoce.audio.decoding import MAX_SECONDS, inspect, probe, read
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import AudioError
+from sottovoce.studio.editing.dropouts import find_gaps
+from sottovoce.studio.editing.pipeline import opened
 
 RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_056, 44_100, 48_000, 88_200, 96_000, 192_000)
 
@@ -57,7 +58,7 @@ def at_rate(path, rate):
 @pytest.mark.parametrize("rate", [1, 999, 768_001, 100_000_000, 2**31 - 1])
 @pytest.mark.parametrize("use", [probe, inspect, lambda path: read(path, 22_050), opened, find_gaps])
 def test_a_rate_that_is_of_no_music_is_refused(write, rate, use):
-    assert refused(at_rate(write(sine(440, 1, 22_050), rate=22_050), rate), use) is Unusable.SAMPLE_RATE
+    assert refused(at_rate(write(sine(440, 1, 22_050), rate=22_050), rate), use) is RejectReason.SAMPLE_RATE
 
 
 @pytest.mark.parametrize("rate", [1_000, 768_000])
@@ -80,23 +81,23 @@ def test_channels_are_averaged(write, channels):
 
 def test_channels_that_cancel_are_silent(write):
     wave = sine(440, 1, 22_050)
-    assert refused(write(np.stack([wave, -wave], axis=1))) is Unusable.SILENT
+    assert refused(write(np.stack([wave, -wave], axis=1))) is RejectReason.SILENT
 
 
 def test_an_empty_file(tmp_path):
     path = tmp_path / "private name.wav"
     path.touch()
-    assert refused(path) is Unusable.EMPTY
+    assert refused(path) is RejectReason.EMPTY
 
 
 def test_a_file_without_samples(write):
-    assert refused(write(np.zeros(0))) is Unusable.EMPTY
+    assert refused(write(np.zeros(0))) is RejectReason.EMPTY
 
 
 @pytest.mark.parametrize("use", [inspect, lambda path: read(path, 22_050)])
 def test_silence(write, use):
-    assert refused(write(np.zeros(22_050)), use) is Unusable.SILENT
-    assert refused(write(sine(440, 1, 44_100, level=5e-5), encoding="FLOAT"), use) is Unusable.SILENT
+    assert refused(write(np.zeros(22_050)), use) is RejectReason.SILENT
+    assert refused(write(sine(440, 1, 44_100, level=5e-5), encoding="FLOAT"), use) is RejectReason.SILENT
 
 
 def test_quiet_music_is_no_silence(write):
@@ -107,15 +108,15 @@ def test_quiet_music_is_no_silence(write):
 def test_numbers_that_are_no_samples(write, broken):
     wave = sine(440, 1, 44_100)
     wave[30_000] = broken
-    assert refused(write(wave, encoding="FLOAT")) is Unusable.NOT_FINITE
+    assert refused(write(wave, encoding="FLOAT")) is RejectReason.NOT_FINITE
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file(write, extension, music, share):
     path = write(music(rate=48_000), f"a.{extension}", rate=48_000)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert refused(path) is Unusable.TRUNCATED
-    assert refused(path, lambda path: read(path, 22_050)) is Unusable.TRUNCATED
+    assert refused(path) is RejectReason.TRUNCATED
+    assert refused(path, lambda path: read(path, 22_050)) is RejectReason.TRUNCATED
 
 
 def test_a_stream_of_unknown_length_is_not_truncated(write, music):
@@ -132,7 +133,7 @@ def test_a_damaged_header(write, music, damaged):
     data = bytearray(path.read_bytes())
     data[4:60] = bytes(56)
     path.write_bytes(data)
-    assert refused(path) is Unusable.CORRUPT
+    assert refused(path) is RejectReason.CORRUPT
 
 
 def test_damage_in_the_middle(write, music):
@@ -141,7 +142,7 @@ def test_damage_in_the_middle(write, music):
     middle = len(data) // 2
     data[middle : middle + 4000] = bytes(4000)
     path.write_bytes(data)
-    assert refused(path) is Unusable.CORRUPT
+    assert refused(path) is RejectReason.CORRUPT
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_damage_in_the_middle(write, music):
 def test_what_is_not_audio(tmp_path, content):
     path = tmp_path / "cover.mp3"
     path.write_bytes(content)
-    assert refused(path) is Unusable.NOT_AUDIO
+    assert refused(path) is RejectReason.NOT_AUDIO
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.opus", "a.mp3"])
@@ -176,7 +177,7 @@ def test_no_damage_whatsoever_gets_past_the_error(write, music, name):
 def test_a_file_without_permission(write):
     path = write(sine(440, 1, 44_100))
     path.chmod(0)
-    assert refused(path) is Unusable.NO_PERMISSION
+    assert refused(path) is RejectReason.NO_PERMISSION
 
 
 def test_a_refusal_by_the_system(write, monkeypatch):
@@ -185,15 +186,15 @@ def test_a_refusal_by_the_system(write, monkeypatch):
 
     path = write(sine(440, 1, 44_100))
     monkeypatch.setattr("pathlib.Path.open", deny)
-    assert refused(path) is Unusable.NO_PERMISSION
+    assert refused(path) is RejectReason.NO_PERMISSION
 
 
 def test_a_file_that_is_gone(tmp_path):
-    assert refused(tmp_path / "gone.wav") is Unusable.MISSING
+    assert refused(tmp_path / "gone.wav") is RejectReason.MISSING
 
 
 def test_a_folder_is_not_read(tmp_path):
-    assert refused(tmp_path) is Unusable.UNREADABLE
+    assert refused(tmp_path) is RejectReason.UNREADABLE
 
 
 def test_a_very_long_track_is_read_only_so_far(tmp_path):

@@ -10,11 +10,11 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from sottovoce.audio import Unusable
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import AudioError
 from sottovoce.features.extract import Features, default_spec, extract_file
 from sottovoce.features.spec import View
-from sottovoce_client.cache import FeatureCache
+from sottovoce_client.data.feature_cache import FeatureCache
 
 DIGEST = "ab" * 32
 
@@ -135,7 +135,7 @@ def test_a_file_that_changed_since_the_scan_is_not_kept_under_the_old_name(cache
     write(music(9.0, 22_050, seed=5), "private artist/private title.flac", rate=22_050)
     with pytest.raises(AudioError, match="changed") as caught:
         cache.features_of(track.path, track.digest, spec)
-    assert caught.value.reason is Unusable.CHANGED
+    assert caught.value.reason is RejectReason.CHANGED
     assert entries(root) == []
 
 
@@ -146,7 +146,7 @@ def test_filling_reports_what_cannot_be_used_and_goes_on(cache, spec, track, wri
     told = []
     filled = cache.fill([silent, track, junk], spec, workers=1, progress=lambda *each: told.append(each))
     assert (filled.known, filled.computed) == (0, 1)
-    assert filled.unusable == {silent.digest: Unusable.SILENT, junk.digest: Unusable.NOT_AUDIO}
+    assert filled.unusable == {silent.digest: RejectReason.SILENT, junk.digest: RejectReason.NOT_AUDIO}
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert cache.fill([track], spec).known == 1
 
@@ -247,6 +247,6 @@ def test_filling_with_processes_gives_the_same_numbers(cache, spec, write, music
     silent = source(write(np.zeros(100_000), "silent.wav", rate=22_050))
     filled = cache.fill([*tracks, silent], spec, workers=2)
     assert filled.computed == 70
-    assert filled.unusable == {silent.digest: Unusable.SILENT}
+    assert filled.unusable == {silent.digest: RejectReason.SILENT}
     for track in tracks[::10]:
         assert same(cache.get(track.digest, spec), extract_file(track.path, spec))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.audio import Unusable
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.features.extract import default_spec, extract, extract_file, summary_names
 from sottovoce.features.normalisation import CLIP
@@ -179,7 +179,7 @@ def test_overlapping_segments(as_audio):
 def test_a_track_shorter_than_a_segment(spec, as_audio):
     with pytest.raises(AudioError, match="shorter than one segment") as caught:
         extract(as_audio(sine(440, 3.9)), spec)
-    assert caught.value.reason is Unusable.TOO_SHORT
+    assert caught.value.reason is RejectReason.TOO_SHORT
 
 
 def test_a_spec_of_another_version_is_refused(as_audio):

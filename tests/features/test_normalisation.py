@@ -9,8 +9,8 @@ import torch
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.extract import extract, summary_names
-from sottovoce.features.fit import LEAST_SHARE, fit
 from sottovoce.features.normalisation import CLIP, constants_bytes, load_normalisation, shipped
+from sottovoce_simulations.shipped_weights.fit_normalisation import LEAST_SHARE, fit
 
 
 @pytest.fixture
@@ -98,6 +98,13 @@ def test_the_command_fits_a_folder(write, music, tmp_path, raw_spec):
     for seed in range(3):
         write(music(8.5, 22_050, seed=seed), f"public/{seed}.flac", rate=22_050)
     out = tmp_path / "constants.safetensors"
-    command = [sys.executable, "-m", "sottovoce.features.fit", str(tmp_path / "public"), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "sottovoce_simulations.shipped_weights.fit_normalisation",
+        str(tmp_path / "public"),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert load_normalisation(out.read_bytes()).digest in done.stderr

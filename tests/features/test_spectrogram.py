@@ -15,7 +15,7 @@ from sottovoce.features.normalisation import (
     shipped,
 )
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce_client.cache import FeatureCache
+from sottovoce_client.data.feature_cache import FeatureCache
 
 RATE = 22_050
 SPECTROGRAM = default_spec(View.SPECTROGRAM)

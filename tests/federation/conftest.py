@@ -11,18 +11,18 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
-from sottovoce.agreement import Agreement
 from sottovoce.features.extract import default_spec, summary_names
-from sottovoce.models import registry
-from sottovoce.training import Balance, TrainingConfig, Unit
-from sottovoce_client import work
-from sottovoce_client.app import client_app
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.label import Label
-from sottovoce_client.prepare import Prepared
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.federation import Federation
-from sottovoce_simulations.partition import Scheme
+from sottovoce.federation.agreement import Agreement
+from sottovoce.models import discovery
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.flower.client_app import client_app
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.label import Label
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.local_federation import Federation
+from sottovoce_simulations.engine.partition import Scheme
 
 CLASSES = ("blues", "chorale", "techno")
 
@@ -64,7 +64,7 @@ class LocalGrid:
 
 
 def a_config(**changes: object) -> TrainingConfig:
-    recipe = registry.family("style", "svm").recipe(private=True)
+    recipe = discovery.family("style", "svm").recipe(private=True)
     values: dict[str, object] = {
         "task": "style",
         "family": "svm",
@@ -131,7 +131,7 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
         artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
         return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
 
-    monkeypatch.setattr(work, "prepare", prepared)
+    monkeypatch.setattr(local_round, "prepare", prepared)
     return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
 
 

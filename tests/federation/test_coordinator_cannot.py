@@ -9,8 +9,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, Kind, decode
-from sottovoce.wire import FRAME, PARAMETERS, RECORD, Action, parameters_digest
-from sottovoce_client.ledger import Ledger
+from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action, parameters_digest
+from sottovoce_client.budget.ledger import Ledger
 
 ELEMENTS = 100
 
@@ -41,14 +41,14 @@ def joined(grid, agreement, config):
 @pytest.fixture
 def parameters(config):
     from sottovoce.features.extract import default_spec
-    from sottovoce.models import registry
+    from sottovoce.models import discovery
     from sottovoce.models.parameters import initial
 
-    return initial(registry.family(config.task, config.family), default_spec(), len(config.classes), config.seed)
+    return initial(discovery.family(config.task, config.family), default_spec(), len(config.classes), config.seed)
 
 
 def request(aggregator, parameters, number: int = 1, kind: Kind = Kind.TRAIN):
-    from sottovoce.models import registry
+    from sottovoce.models import discovery
     from sottovoce.protocol.layout import VectorLayout
 
     config = aggregator.config
@@ -56,7 +56,7 @@ def request(aggregator, parameters, number: int = 1, kind: Kind = Kind.TRAIN):
         config,
         kind,
         parameters=parameters.size,
-        counters=len(registry.task(config.task).counters(len(config.classes))),
+        counters=len(discovery.task(config.task).counters(len(config.classes))),
         participants=len(aggregator.adverts),
     )
     return aggregator.start_round(
@@ -159,7 +159,7 @@ def test_learn_from_a_failure(grid, joined, parameters, labels, monkeypatch):
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device", "/label/secret/track.flac")
 
-    monkeypatch.setattr("sottovoce_client.work.train", fail)
+    monkeypatch.setattr("sottovoce_client.rounds.local_round.train", fail)
     reply = ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters)
     assert reason(reply) == "unavailable"
     assert "secret" not in repr(reply.error.__dict__)

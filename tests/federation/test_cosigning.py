@@ -12,10 +12,10 @@ from sottovoce.release.cosigning import Cosignature, CosignRequest
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.release.signatures import Role
 from sottovoce.release.write import Provenance, write
-from sottovoce.wire import FRAME, RECORD, Action
-from sottovoce_client.label import Label
-from sottovoce_server.app import train
-from sottovoce_server.cosigning import INVALID, NO_ANSWER, cosign
+from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce_client.rounds.label import Label
+from sottovoce_server.flower.cosignature_requests import INVALID, NO_ANSWER, cosign
+from sottovoce_server.flower.run_app import train
 
 LABELS = tuple(f"label-{number}" for number in range(1, 6))
 NODES = {label: node for node, label in enumerate(LABELS, start=1)}

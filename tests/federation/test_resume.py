@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.privacy.grid import SumGrid
+from sottovoce.privacy.distributed_gaussian import SumGrid
 from sottovoce.protocol.messages import Announcement
-from sottovoce.training import SharedNoise, Stream
-from sottovoce.wire import Action
-from sottovoce_client.ledger import Ledger
-from sottovoce_server.app import train
-from sottovoce_server.checkpoint import Keeper, Snapshot, described, history_of
-from sottovoce_server.sums import SumDecoder
+from sottovoce.run.configuration import SharedNoise, Stream
+from sottovoce.run.records import Action
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_server.flower.run_app import train
+from sottovoce_server.rounds.checkpoint import Keeper, Snapshot, described, history_of
+from sottovoce_server.rounds.decoded_sum import SumDecoder
 
 
 class Crash(Exception):

@@ -10,22 +10,22 @@ from scipy.stats import chi2
 
 from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.features.extract import default_spec
-from sottovoce.models import registry
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibrate import with_least_noise
-from sottovoce.privacy.grid import SumGrid
+from sottovoce.privacy.calibration import with_least_noise
+from sottovoce.privacy.distributed_gaussian import SumGrid
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Announcement
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import Balance, SharedNoise, Stream, Trust, Unit
-from sottovoce.wire import Action
-from sottovoce_client import work
-from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
-from sottovoce_server.app import train
-from sottovoce_server.checkpoint import Keeper
-from sottovoce_server.sums import SumDecoder
+from sottovoce.run.configuration import Balance, SharedNoise, Stream, Trust, Unit
+from sottovoce.run.records import Action
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.label import Label
+from sottovoce_server.flower.run_app import train
+from sottovoce_server.rounds.checkpoint import Keeper
+from sottovoce_server.rounds.decoded_sum import SumDecoder
 
 LABELS, HONEST = 5, 3
 
@@ -45,7 +45,7 @@ def labels(federation, agreement):
 
 @pytest.fixture
 def parameters(config):
-    return initial(registry.family("style", "svm"), default_spec(), len(config.classes), 0).size
+    return initial(discovery.family("style", "svm"), default_spec(), len(config.classes), 0).size
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
     config = shared(rounds=3)
-    monkeypatch.setattr(work, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    monkeypatch.setattr(local_round, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
@@ -111,8 +111,8 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 
 @pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
 def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
-    monkeypatch.setattr(work, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
-    right = work.noised
+    monkeypatch.setattr(local_round, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    right = local_round.noised
     calls = []
 
     def wrong(rows, plan, randomness):
@@ -121,7 +121,7 @@ def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, 
             return rows[-1] if len(calls) % LABELS == 0 else right(rows, plan, randomness)
         return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
 
-    monkeypatch.setattr(work, "noised", wrong)
+    monkeypatch.setattr(local_round, "noised", wrong)
     config = shared(rounds=4)  # so many values that the test misses a fifth of the noise less than once in 10⁹
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
@@ -325,7 +325,7 @@ def test_a_coordinator_that_crashed_decodes_on_as_if_it_had_not(grid, agreement,
     assert [(number, total is None) for total, number, _ in inputs] == [(1, False), (2, False), (3, True), (4, False)]
 
     # One decoder that sees the same sums without a break ends in the same state.
-    parameters = initial(registry.family("style", "svm"), default_spec(), len(config.classes), config.seed).size
+    parameters = initial(discovery.family("style", "svm"), default_spec(), len(config.classes), config.seed).size
     whole = SumDecoder(config, SumGrid.of(config, parameters, LABELS), announcement.run)
     for total, number, survivors in inputs:
         decode(whole, total, number, survivors)

@@ -7,18 +7,18 @@ import pytest
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Krum
 
 from sottovoce.errors import ConfigurationError, RoundAborted
-from sottovoce.models import registry
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.models import discovery
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement
 from sottovoce.protocol.participant import Participant
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import Balance, Unit
-from sottovoce.wire import Action
-from sottovoce_client import work
-from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
-from sottovoce_server.app import train
-from sottovoce_server.strategy import SecureAggregation
+from sottovoce.run.configuration import Balance, Unit
+from sottovoce.run.records import Action
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.label import Label
+from sottovoce_server.flower.masked_strategy import SecureAggregation
+from sottovoce_server.flower.run_app import train
 
 HELD_OUT = 15
 """Tracks of each label, in these tests' federation."""
@@ -123,7 +123,7 @@ def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, co
     ],
 )
 def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, changes, reason):
-    assert work.objection(config.changed(**changes), agreement, labels[0].policy) is reason
+    assert local_round.objection(config.changed(**changes), agreement, labels[0].policy) is reason
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, chan
 def test_what_would_fail_every_round_is_declined_before_it_costs_anything(
     grid, agreement, config, labels, trained, reason
 ):
-    spec = registry.spec_of("generator", "gan")
+    spec = discovery.spec_of("generator", "gan")
     asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trained=trained)
     allowed = {name: frozenset({asked.task}) for name in ("tasks", "purposes")}
     policy = replace(labels[0].policy, families=frozenset({"gan"}), **allowed)
-    assert work.objection(asked, agreement, policy) is reason
+    assert local_round.objection(asked, agreement, policy) is reason
     if reason:
         with pytest.raises(ConfigurationError, match="trains none of the parameters of 'gan'"):
             train(grid, agreement, asked)
@@ -209,13 +209,13 @@ def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agre
 
 
 def test_a_label_that_holds_nothing_out_trains_and_measures_nothing(grid, agreement, config, monkeypatch):
-    prepare = work.prepare
+    prepare = local_round.prepare
 
     def prepared(home, config):
         found = prepare(home, config)
         return replace(found, holdout=None) if home.name == "label-3" else found
 
-    monkeypatch.setattr(work, "prepare", prepared)
+    monkeypatch.setattr(local_round, "prepare", prepared)
     history = train(grid, agreement, config).history
     assert all("label-3" in record.survivors for record in history.rounds)
     assert history.metrics[3]["tracks"] == 4 * HELD_OUT

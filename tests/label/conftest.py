@@ -8,14 +8,14 @@ import tomli_w
 from flwr.cli.build import build_fab_from_files
 from typer.testing import CliRunner
 
-from sottovoce.agreement import Agreement, Member
 from sottovoce.cli import app
 from sottovoce.features.extract import default_spec
-from sottovoce.identity import Identity
-from sottovoce.invitation import Invitation
-from sottovoce.training import Balance, TrainingConfig, Unit
-from sottovoce_client.bundle import APP
-from sottovoce_client.home import LabelHome
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.invitation import Invitation
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce_client.flower.bundle_check import APP
+from sottovoce_client.home.label_home import LabelHome
 
 NAME = "blue-note"
 CERTIFICATE = Path(__file__).parent / "authority.pem"

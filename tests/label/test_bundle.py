@@ -11,7 +11,7 @@ from flwr.cli.build import build_fab_from_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce_client.bundle import APP, BundleRefused, check_bundle
+from sottovoce_client.flower.bundle_check import APP, BundleRefused, check_bundle
 
 
 def pyproject(**app) -> dict:
@@ -95,7 +95,7 @@ def test_any_other_file_is_refused(name):
         ("tool.uv", {"index-url": "https://evil"}),
         ("tool.flwr.federations", {"x": {}}),
         ("tool.flwr.app.components.clientapp", "evil:app"),
-        ("tool.flwr.app.components.clientapp", "sottovoce_client.deploy:label_of"),
+        ("tool.flwr.app.components.clientapp", "sottovoce_client.flower.deployed_app:label_of"),
         ("tool.flwr.app.components.agentapp", "evil:app"),
         ("tool.flwr.app.components.serverapp", 3),
         ("tool.flwr.app.publisher", "../.."),

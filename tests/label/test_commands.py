@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce.refusals import RefusalReason
-from sottovoce_client.home import LabelHome
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.policy import Policy
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.privacy.calibration import plan_for
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
 
 RUN, OTHER = bytes(range(16)), bytes(range(16, 32))
 
@@ -114,7 +114,7 @@ def test_check_says_what_would_be_allowed(run, as_json, audio, invite):
 def test_check_says_what_stands_against_it(as_json, run, label_home, audio, invite, agreement, opened):
     from dataclasses import replace
 
-    from sottovoce.training import Trust
+    from sottovoce.run.configuration import Trust
 
     as_json("catalogue", *audio)
     stranger = replace(agreement, members=agreement.members[1:], noise=Trust.SHARED)
@@ -134,8 +134,8 @@ def test_check_says_what_stands_against_it(as_json, run, label_home, audio, invi
 def test_check_finds_another_key_under_the_labels_name(as_json, invite, agreement):
     from dataclasses import replace
 
-    from sottovoce.agreement import Member
-    from sottovoce.identity import Identity
+    from sottovoce.federation.agreement import Member
+    from sottovoce.federation.identity import Identity
 
     forged = replace(agreement, members=(Member("blue-note", Identity.generate().public_key), *agreement.members[1:]))
     code, found = as_json("check", invite(forged))
@@ -178,8 +178,8 @@ def test_another_coordinator_is_refused_once_one_was_joined(label_home, invite, 
     from dataclasses import replace
 
     from sottovoce.errors import ConfigurationError
-    from sottovoce.identity import Identity
-    from sottovoce_client.joining import pin
+    from sottovoce.federation.identity import Identity
+    from sottovoce_client.home.pinning import pin
 
     pin(label_home, invite(), Policy())
     assert label_home.agreement() == agreement
@@ -262,8 +262,8 @@ def test_a_diary_outlives_a_torn_line_and_a_flood(label_home, config, monkeypatc
         file.write(b'{"run": "00", "wh')
     diary.refused(OTHER, config, "budget")
     assert [note.what for note in diary.notes()] == ["joined", "refused"]
-    monkeypatch.setattr("sottovoce_client.diary.LARGEST", 3_000)
-    monkeypatch.setattr("sottovoce_client.diary.KEPT_REFUSALS", 5)
+    monkeypatch.setattr("sottovoce_client.home.diary.LARGEST", 3_000)
+    monkeypatch.setattr("sottovoce_client.home.diary.KEPT_REFUSALS", 5)
     for _ in range(100):
         diary.refused(OTHER, config, "budget")
     assert diary.file.stat().st_size < 6_000

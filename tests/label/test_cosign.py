@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 
 from sottovoce.features.extract import default_spec
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce.protocol.errors import Malformed
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.protocol.violations import Malformed
 from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
 from sottovoce.release.manifest import CONTENT_FILES, FileEntry, Manifest, Noise, Privacy, Promise
 from sottovoce.release.signatures import Role, Signature
-from sottovoce.training import Trust, Unit
-from sottovoce_client.cosign import check_account
-from sottovoce_client.label import Label
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.policy import Policy
+from sottovoce.run.configuration import Trust, Unit
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds.cosign_check import check_account
+from sottovoce_client.rounds.label import Label
 
 RUN = bytes(range(16))
 

@@ -5,13 +5,13 @@ import stat
 
 import pytest
 
-from sottovoce.enrolment import Enrolment
 from sottovoce.errors import ConfigurationError
-from sottovoce.identity import Identity
-from sottovoce_client.home import LabelHome
-from sottovoce_client.keys import NodeKey, passphrase_of_file
-from sottovoce_client.ledger import Ledger
-from sottovoce_client.policy import Policy
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.keys import NodeKey, passphrase_of_file
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
 
 SECRET = "correct horse"
 

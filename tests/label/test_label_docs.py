@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from sottovoce_client.home import LabelHome
-from sottovoce_client.label_cli import label
-from sottovoce_client.policy import Policy
+from sottovoce_client.commands.label.app import label
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
 
 TEXT = (Path(__file__).parents[2] / "docs" / "label.md").read_text(encoding="utf-8")
 

@@ -20,8 +20,8 @@ from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResultS
 from flwr.supernode.start_client_internal import _verify_fab
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_client import launcher
-from sottovoce_client.bundle import BundleRefused
+from sottovoce_client.flower import supernode
+from sottovoce_client.flower.bundle_check import BundleRefused
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def a_run(content: bytes, **changes) -> Run:
 
 def trusted(guard: Ed25519PrivateKey) -> dict[str, str]:
     line = guard.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    return {launcher.GUARD: line}
+    return {supernode.GUARD: line}
 
 
 def test_flower_trusts_a_bundle_that_we_vouch_for(content):
     guard = Ed25519PrivateKey.generate()
     fab = Fab(hashlib.sha256(content).hexdigest(), content, {})
-    vouched = launcher.vouched(fab, a_run(content), guard)
+    vouched = supernode.vouched(fab, a_run(content), guard)
     assert vouched.verifications["valid_license"]
     assert _verify_fab(vouched, trusted(guard))
     assert not _verify_fab(vouched, trusted(Ed25519PrivateKey.generate()))
@@ -69,14 +69,14 @@ def test_flower_trusts_a_bundle_that_we_vouch_for(content):
 )
 def test_a_run_of_another_app_than_its_bundle_is_not_vouched_for(content, changes):
     fab = Fab(hashlib.sha256(content).hexdigest(), content, {"valid_license": "yes"})
-    assert launcher.vouched(fab, a_run(content, **changes), Ed25519PrivateKey.generate()).verifications == {}
-    assert launcher.vouched(fab, None, Ed25519PrivateKey.generate()).verifications == {}
+    assert supernode.vouched(fab, a_run(content, **changes), Ed25519PrivateKey.generate()).verifications == {}
+    assert supernode.vouched(fab, None, Ed25519PrivateKey.generate()).verifications == {}
 
 
 def test_what_the_superlink_says_of_a_bundle_counts_for_nothing(content):
     guard = Ed25519PrivateKey.generate()
-    fab = Fab("00" * 32, content, {"valid_license": "yes", launcher.GUARD: json.dumps({"signed_at": 0})})
-    assert launcher.vouched(fab, a_run(content), guard).verifications == {}
+    fab = Fab("00" * 32, content, {"valid_license": "yes", supernode.GUARD: json.dumps({"signed_at": 0})})
+    assert supernode.vouched(fab, a_run(content), guard).verifications == {}
 
 
 def test_every_bundle_passes_the_guard(content):
@@ -99,7 +99,7 @@ def test_every_bundle_passes_the_guard(content):
             "confirm",
         )
 
-    with launcher._guarded(connect, guard) as (node, receive, send, get_run, get_fab, *rest):
+    with supernode._guarded(connect, guard) as (node, receive, send, get_run, get_fab, *rest):
         assert (node, receive(), send, rest) == (1, "received", "send", ["pull", "push", "confirm"])
         assert get_fab(fab.hash_str, 1).verifications == {}  # of a run that nobody has looked at
         get_run(1)
@@ -109,7 +109,7 @@ def test_every_bundle_passes_the_guard(content):
 def test_a_process_that_answers_unpacks_and_installs_nothing(content, monkeypatch, tmp_path):
     from flwr.supernode.runtime import run_clientapp as runtime
 
-    from sottovoce_client.deploy import app
+    from sottovoce_client.flower.deployed_app import app
 
     for name in ("install_from_fab", "install_app_dependencies", "get_load_client_app_fn"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
@@ -118,7 +118,7 @@ def test_a_process_that_answers_unpacks_and_installs_nothing(content, monkeypatc
     monkeypatch.setattr(command, "flwr_clientapp", lambda: called.append(True))
     monkeypatch.setattr("sys.argv", ["x"])
     monkeypatch.setenv("FLWR_HOME", str(tmp_path))
-    launcher._answer("--token", "x")
+    supernode._answer("--token", "x")
     assert called
     runtime.install_from_fab(content, skip_prompt=True)
     with pytest.raises(BundleRefused):
@@ -132,15 +132,15 @@ def test_a_process_that_answers_unpacks_and_installs_nothing(content, monkeypatc
 
 def test_a_flower_without_what_we_replace_is_refused():
     with pytest.raises(ConfigurationError, match="cannot be kept safe"):
-        launcher._replace(launcher, "install_from_fab", lambda found: found)
+        supernode._replace(supernode, "install_from_fab", lambda found: found)
 
 
 def test_a_joined_label_finds_nothing_of_flowers_by_name(label_home):
-    environment = launcher.environment(label_home, "127.0.0.1:9092", label_home.certificate_file)
+    environment = supernode.environment(label_home, "127.0.0.1:9092", label_home.certificate_file)
     assert environment["PATH"] == os.defpath
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
     assert Path(environment["FLWR_HOME"]).is_relative_to(label_home.root)
-    assert launcher.command()[1:3] == ["-P", "-m"]
+    assert supernode.command()[1:3] == ["-P", "-m"]
 
 
 def a_task(kind=TaskType.CLIENT_APP) -> ExecutionSpec:
@@ -165,7 +165,7 @@ def warm(monkeypatch, tmp_path):
     """`Warm` with a process that notes what it is handed; and what that was."""
     file = tmp_path / "handed"
     line = [sys.executable, "-u", "-c", ECHO.format(file=str(file))]
-    monkeypatch.setattr(launcher, "_process", lambda *_: line)
+    monkeypatch.setattr(supernode, "_process", lambda *_: line)
 
     def handed(lines: int) -> list[tuple[int, list[str]]]:
         deadline = time.monotonic() + 60
@@ -175,7 +175,7 @@ def warm(monkeypatch, tmp_path):
         found = [each.split(" ", 1) for each in file.read_text().splitlines()]
         return [(int(process), json.loads(arguments)) for process, arguments in found]
 
-    made = launcher.Warm()
+    made = supernode.Warm()
     yield made, handed
     made.close()
     assert made._process.wait(60) == 0
@@ -217,7 +217,7 @@ def test_a_label_starts_nothing_but_answers(warm):
 
 def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
     found = iter([None, "first", None, None, "second", *[None] * 10_000])
-    receive = launcher.attentive(lambda: next(found), seconds=0.2, glance=0.001)
+    receive = supernode.attentive(lambda: next(found), seconds=0.2, glance=0.001)
     assert receive() is None  # nothing is under way: Flower waits as it does
     assert receive() == "first"
     assert receive() == "second"

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.privacy.calibrate import plan_for, with_more_noise
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import SharedNoise, Trust, Unit
-from sottovoce_client.hours import Hours
-from sottovoce_client.policy import Policy
-from sottovoce_client.policy_file import policy_text
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.privacy.calibration import plan_for, with_more_noise
+from sottovoce.run.configuration import SharedNoise, Trust, Unit
+from sottovoce_client.home.hours import Hours
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.home.policy_template import policy_text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue import Purpose, holdout
-from sottovoce_client.home import LabelHome
-from sottovoce_client.prepare import prepare, usable_tracks
+from sottovoce_client.data.preparation import prepare, usable_tracks
+from sottovoce_client.home.label_home import LabelHome
 from sottovoce_simulations.synthesis import synthesise
 
 TRACKS = 10

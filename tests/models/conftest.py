@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.training import Balance, TrainingConfig, Unit
-from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
 
 STYLES = ("fugue", "reel", "tango")
 FAMILIES = ("svm", "cnn", "rnn")
@@ -19,7 +19,7 @@ def spec():
 
 @pytest.fixture(params=FAMILIES)
 def family(request):
-    return registry.family("style", request.param)
+    return discovery.family("style", request.param)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import CatalogueError
-from sottovoce_client.dataset import Sample, TrackDataset
+from sottovoce.randomness import Randomness
+from sottovoce_client.data.dataset import Sample, TrackDataset
 
 RANDOM = Randomness.system()
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
 from sottovoce.models import parameters
-from sottovoce.models.base import Batch
-from sottovoce_client.gradients import UnitGradients
+from sottovoce.models.interfaces import Batch
+from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
 

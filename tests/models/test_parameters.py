@@ -31,7 +31,7 @@ def test_frozen_parameters_do_not_travel():
 
 
 def test_the_first_parameters_follow_from_the_seed_alone(spec):
-    from sottovoce.models.registry import family
+    from sottovoce.models.discovery import family
 
     cnn = family("style", "cnn")
     torch.manual_seed(1)
@@ -58,7 +58,7 @@ def test_numbers_that_are_not_finite_are_refused(family, spec, bad):
 
 
 def test_a_loaded_model_does_not_share_memory_with_its_vector(spec):
-    from sottovoce.models.registry import family
+    from sottovoce.models.discovery import family
 
     svm = family("style", "svm")
     vector = parameters.initial(svm, spec, 3, seed=0)

@@ -4,36 +4,36 @@ import sys
 import pytest
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import registry
+from sottovoce.models import discovery
 
 
 def test_names_are_found():
-    assert {"editor", "generator", "style"} <= set(registry.tasks())
-    assert registry.families("style") == ("cnn", "rnn", "svm")
+    assert {"editor", "generator", "style"} <= set(discovery.tasks())
+    assert discovery.families("style") == ("cnn", "rnn", "svm")
 
 
 @pytest.mark.parametrize("name", ["cnn", "rnn", "svm"])
 def test_a_family_is_what_it_is_called(name):
-    family = registry.family("style", name)
+    family = discovery.family("style", name)
     assert (family.task, family.name) == ("style", name)
 
 
 def test_a_task_is_what_it_is_called():
-    assert registry.task("style").name == "style"
+    assert discovery.task("style").name == "style"
 
 
 @pytest.mark.parametrize("name", ["", "tabla", "task", "..", "../style"])
 def test_an_unknown_family_is_refused_with_the_known_ones(name):
     with pytest.raises(ConfigurationError, match="no family") as caught:
-        registry.family("style", name)
+        discovery.family("style", name)
     assert caught.value.hint == "Known: cnn, rnn, svm."
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
-    for ask in (registry.task, registry.families, lambda name: registry.family(name, "svm")):
+    for ask in (discovery.task, discovery.families, lambda name: discovery.family(name, "svm")):
         with pytest.raises(ConfigurationError, match="no task called 'mixing'") as caught:
             ask("mixing")
-        assert caught.value.hint == f"Known: {', '.join(registry.tasks())}."
+        assert caught.value.hint == f"Known: {', '.join(discovery.tasks())}."
 
 
 def test_listing_names_imports_no_torch():

@@ -4,12 +4,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import PrivacyError
-from sottovoce.models.registry import family
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce.training import Balance, Unit
-from sottovoce_client.sampling import UnitSampler, loss_weights, unit_rates
+from sottovoce.models.discovery import family
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import Balance, Unit
+from sottovoce_client.training.poisson_sampling import UnitSampler, loss_weights, unit_rates
 
 SVM = family("style", "svm")
 RANDOM = Randomness.system()

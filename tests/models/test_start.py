@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import parameters, registry, start
-from sottovoce.models.generator._styles import STYLE
-from sottovoce.models.start import Start, default_init, first_parameters, write_public
-from sottovoce.models.trained import trained
-from sottovoce.training import TrainingConfig
-from sottovoce_simulations.repertoire import LEARNED
+from sottovoce.models import discovery, initialisation, parameters
+from sottovoce.models.generator._style_embedding import STYLE
+from sottovoce.models.initialisation import Start, default_init, first_parameters, write_public
+from sottovoce.models.trainable import trained
+from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configure import configured
+from sottovoce_simulations.scores.repertoire import LEARNED
 from sottovoce_simulations.synthesis.styles import STYLES
 
 KNOWN = ("fugue", "reel", "tango")
-FAMILIES = [(task, family) for task in ("generator", "style") for family in registry.families(task)]
+FAMILIES = [(task, family) for task in ("generator", "style") for family in discovery.families(task)]
 
 
 def config_of(task, family, classes):
@@ -21,7 +21,7 @@ def config_of(task, family, classes):
 
 
 def model_of(task, family, classes, vector):
-    return parameters.model_of(registry.family(task, family), registry.spec_of(task, family), len(classes), vector)
+    return parameters.model_of(discovery.family(task, family), discovery.spec_of(task, family), len(classes), vector)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def shipped(tmp_path, monkeypatch):
     """Ships random parameters for `KNOWN`, and gives them."""
 
     def make(task, family, classes=KNOWN, spec=None):
-        start._public.cache_clear()
+        initialisation._public.cache_clear()
         config = config_of(task, family, classes)
         size = first_parameters(config, "none").size
         vector = np.random.default_rng(5).integers(-64, 64, size).astype(np.float32) / 64  # exact in half precision
@@ -37,11 +37,11 @@ def shipped(tmp_path, monkeypatch):
         path = tmp_path / f"{task}-{family}.safetensors"
         arrays = parameters.split(vector, shapes)
         write_public(path, Start(arrays, classes, spec or config.feature_spec))
-        monkeypatch.setattr(start, "shipped", lambda *_: path)
+        monkeypatch.setattr(initialisation, "shipped", lambda *_: path)
         return vector
 
     yield make
-    start._public.cache_clear()
+    initialisation._public.cache_clear()
 
 
 @pytest.mark.parametrize(("task", "family"), FAMILIES)
@@ -52,16 +52,16 @@ def test_the_same_classes_start_from_what_was_learned(shipped, task, family):
     assert np.array_equal(first_parameters(config_of(task, family, KNOWN)), vector)
 
 
-@pytest.mark.parametrize("family", registry.families("generator"))
+@pytest.mark.parametrize("family", discovery.families("generator"))
 @pytest.mark.parametrize("classes", [("reel", "tango"), ("jig", "reel", "tango"), ("air", "fugue", "reel", "tango")])
 def test_a_known_style_is_made_as_before_whatever_others_there_are(shipped, family, classes):
     before = model_of("generator", family, KNOWN, shipped("generator", family) / 16)
     after = model_of("generator", family, classes, first_parameters(config_of("generator", family, classes)) / 16)
     heard = torch.randn(
-        2, registry.spec_of("generator", family).n_mels, 173, generator=torch.Generator().manual_seed(0)
+        2, discovery.spec_of("generator", family).n_mels, 173, generator=torch.Generator().manual_seed(0)
     )
     losses = [
-        registry.family("generator", family).losses(
+        discovery.family("generator", family).losses(
             model, heard, torch.full((2,), known.index("tango")), torch.Generator().manual_seed(1)
         )
         for model, known in ((before, KNOWN), (after, classes))
@@ -81,9 +81,9 @@ def test_an_unknown_style_begins_as_the_mean_of_all(shipped):
 def test_none_is_drawn_by_the_runs_seed(shipped):
     shipped("generator", "rnn")
     config = config_of("generator", "rnn", KNOWN)
-    spec = registry.spec_of("generator", "rnn")
+    spec = discovery.spec_of("generator", "rnn")
     assert np.array_equal(
-        first_parameters(config, "none"), parameters.initial(registry.family("generator", "rnn"), spec, 3, config.seed)
+        first_parameters(config, "none"), parameters.initial(discovery.family("generator", "rnn"), spec, 3, config.seed)
     )
 
 
@@ -121,10 +121,10 @@ def test_every_start_that_is_shipped_fits():
             assert np.isfinite(first_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
 
 
-@pytest.mark.parametrize("family", registry.families("generator"))
+@pytest.mark.parametrize("family", discovery.families("generator"))
 def test_every_generator_starts_from_what_was_learned_of_public_music(family):
     assert default_init("generator", family) == "public"
-    known = start.read_public(start.shipped("generator", family))
+    known = initialisation.read_public(initialisation.shipped("generator", family))
     assert known.feature_spec == config_of("generator", family, KNOWN).feature_spec
     assert set(STYLES) | set(LEARNED) == set(known.classes)
 

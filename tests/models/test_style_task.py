@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from sottovoce import predict
 from sottovoce.errors import AudioError
-from sottovoce.models.base import Batch
-from sottovoce.models.registry import family, task
+from sottovoce.models.discovery import family, task
+from sottovoce.models.interfaces import Batch
+from sottovoce.models.style import prediction
 from sottovoce.models.style.task import LOSS
 
 CNN, STYLE = family("style", "cnn"), task("style")
@@ -66,12 +66,12 @@ def test_sums_of_labels_make_the_metrics():
 
 def test_a_long_track_is_judged_in_parts(monkeypatch):
     features = np.random.default_rng(0).standard_normal((7, 2)).astype(np.float32)
-    whole = predict.probabilities(CNN, Given(), features)
-    monkeypatch.setattr(predict, "CHUNK", 3)
-    assert np.allclose(predict.probabilities(CNN, Given(), features), whole)
+    whole = prediction.probabilities(CNN, Given(), features)
+    monkeypatch.setattr(prediction, "CHUNK", 3)
+    assert np.allclose(prediction.probabilities(CNN, Given(), features), whole)
     assert np.allclose(whole, torch.softmax(torch.from_numpy(features), dim=1).mean(dim=0))
 
 
 def test_no_segment_is_no_track():
     with pytest.raises(AudioError, match="shorter than one segment"):
-        predict.probabilities(CNN, Given(), np.zeros((0, 2), dtype=np.float32))
+        prediction.probabilities(CNN, Given(), np.zeros((0, 2), dtype=np.float32))

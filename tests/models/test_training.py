@@ -3,19 +3,19 @@ import pytest
 import torch
 from scipy import stats
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import chosen, initial, model_of, shapes_of
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce.privacy.grid import SumGrid
-from sottovoce.training import Balance, SharedNoise, Unit
-from sottovoce_client import gradients
-from sottovoce_client.contribution import units_sum
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.evaluation import measure
-from sottovoce_client.gradients import UnitGradients
-from sottovoce_client.training import train
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import Balance, SharedNoise, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.training import unit_gradients
+from sottovoce_client.training.distributed_noise import units_sum
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
 LAST = [2, 1, 2, 2, 1]  # segments of each track; those of the last unit follow
@@ -93,7 +93,7 @@ def test_a_batch_in_parts_is_the_same_batch(unaugmented, spec, dataset_of, confi
     plan = plan_of(config, noise_multiplier=0.5)
     dataset, vector = dataset_of(family, LAST), start(family, spec)
     whole = train(family, vector, dataset, config, plan, sim())
-    monkeypatch.setattr(gradients, "MEMORY", 4 * 2 * vector.size * config.segments_per_track)
+    monkeypatch.setattr(unit_gradients, "MEMORY", 4 * 2 * vector.size * config.segments_per_track)
     assert np.allclose(train(family, vector, dataset, config, plan, sim()), whole, atol=1e-5)
 
 
@@ -240,14 +240,14 @@ def test_broken_features_stop_a_run_without_privacy(family, spec, dataset_of, co
 
 
 def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):
-    svm = registry.family("style", "svm")
+    svm = discovery.family("style", "svm")
     config = config_of(svm, private=False, learning_rate=3e38, batch_size=1, momentum=0.99, local_steps=50)
     with pytest.raises(Diverged, match="parameters"):
         train(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim())
 
 
 def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec):
-    svm = registry.family("style", "svm")
+    svm = discovery.family("style", "svm")
     config, dataset, vector = config_of(svm), dataset_of(svm, LAST), start(svm, spec)
     plan = plan_of(config)
     for changed, given, message in [

@@ -1,6 +1,6 @@
 import pytest
 
-from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
 
 
 @pytest.fixture

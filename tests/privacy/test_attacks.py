@@ -4,15 +4,15 @@ from scipy import stats
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.models import parameters as flat
 from sottovoce.models.style.svm import Linear, Svm
-from sottovoce.privacy.calibrate import plan_for
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.training import train
-from sottovoce_simulations.attacks import attack, membership, track_losses
+from sottovoce.privacy.calibration import plan_for
+from sottovoce.randomness import Randomness
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_simulations.attacks.membership import attack, membership, track_losses
 
 
 def test_the_area_is_that_of_scikit_learn_with_ties():

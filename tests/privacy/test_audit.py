@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from sottovoce.entropy import Randomness
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibrate import plan_for
+from sottovoce.privacy.calibration import plan_for
 from sottovoce.privacy.events import PoissonGaussian
-from sottovoce_simulations.audit import audit, periodic_scores, poisson_scores
+from sottovoce.randomness import Randomness
+from sottovoce_simulations.attacks.canary_audit import audit, periodic_scores, poisson_scores
 
 pytestmark = pytest.mark.slow
 

@@ -12,24 +12,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import sottovoce.privacy.grid
-import sottovoce_client.contribution
-import sottovoce_client.gradients
-from sottovoce.entropy import Randomness, SystemRandomness
+import sottovoce.privacy.distributed_gaussian
+import sottovoce_client.training.distributed_noise
+import sottovoce_client.training.unit_gradients
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.style.svm import Svm
-from sottovoce.privacy.calibrate import plan_for, with_least_noise
-from sottovoce.privacy.factorisation import BandedToeplitz
-from sottovoce.privacy.grid import SumGrid
+from sottovoce.privacy.banded_factorisation import BandedToeplitz
+from sottovoce.privacy.calibration import plan_for, with_least_noise
+from sottovoce.privacy.distributed_gaussian import SumGrid
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
-from sottovoce.training import SharedNoise, Stream, TrainingConfig, Unit
-from sottovoce_client.contribution import noised, units_sum
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.sampling import UnitSampler
-from sottovoce_client.training import train
-from sottovoce_simulations.audit import audit, periodic_scores, poisson_scores
+from sottovoce.randomness import Randomness, SystemRandomness
+from sottovoce.run.configuration import SharedNoise, Stream, TrainingConfig, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.training.distributed_noise import noised, units_sum
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.poisson_sampling import UnitSampler
+from sottovoce_simulations.attacks.canary_audit import audit, periodic_scores, poisson_scores
 
 CANARIES = 2000
 PARAMETERS = 2 * CANARIES
@@ -215,7 +215,7 @@ def of_whole_labels(config):
         for number in range(1, rounds + 1):
             signs = plan.grid.signs(b"audit", number)
             sums = [
-                sottovoce_client.contribution.units_sum(
+                sottovoce_client.training.distributed_noise.units_sum(
                     FAMILY, zero, CLIP, dataset, config, plan, signs, number, randomness
                 )
                 for dataset in datasets
@@ -245,7 +245,9 @@ def is_refuted(federation):
 
 def no_noise(monkeypatch):
     monkeypatch.setattr(SystemRandomness, "gaussian", lambda self, shape, std: torch.zeros(shape))
-    monkeypatch.setattr(sottovoce_client.contribution, "sample", lambda randomness, variance, size: np.int64(0))
+    monkeypatch.setattr(
+        sottovoce_client.training.distributed_noise, "sample", lambda randomness, variance, size: np.int64(0)
+    )
 
 
 def test_no_noise_at_one_label(config, monkeypatch):
@@ -255,10 +257,10 @@ def test_no_noise_at_one_label(config, monkeypatch):
 
 
 def test_noise_divided_by_the_number_of_labels_not_by_its_root(config, monkeypatch):
-    labels, right = 20, sottovoce_client.contribution.sample
+    labels, right = 20, sottovoce_client.training.distributed_noise.sample
     federation = shared(config, 10, 1.0, labels)
     monkeypatch.setattr(
-        sottovoce_client.contribution,
+        sottovoce_client.training.distributed_noise,
         "sample",
         lambda randomness, variance, size: right(randomness, variance / labels, size),
     )
@@ -266,7 +268,7 @@ def test_noise_divided_by_the_number_of_labels_not_by_its_root(config, monkeypat
 
 
 def no_clip(monkeypatch):
-    monkeypatch.setattr(sottovoce_client.gradients, "_factors", lambda norms, clip: norms * 0 + 1)
+    monkeypatch.setattr(sottovoce_client.training.unit_gradients, "_factors", lambda norms, clip: norms * 0 + 1)
 
 
 def test_a_clip_that_does_not_clip(config, monkeypatch):
@@ -275,7 +277,9 @@ def test_a_clip_that_does_not_clip(config, monkeypatch):
     # On the grid a vector that is too long counts as nothing: the rounding has the last word.
     assert not examined(shared(config, 30, 0.1, 3)).refutes(0.2)
     monkeypatch.setattr(
-        sottovoce.privacy.grid, "_rounded", lambda rotated, bound, randomness: np.rint(rotated).astype(np.int64)
+        sottovoce.privacy.distributed_gaussian,
+        "_rounded",
+        lambda rotated, bound, randomness: np.rint(rotated).astype(np.int64),
     )
     assert is_refuted(shared(config, 30, 0.1, 3))
 

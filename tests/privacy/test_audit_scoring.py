@@ -9,10 +9,10 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
-from sottovoce_simulations import audit as module
-from sottovoce_simulations.audit import audit, largest_auc, one_run, periodic_scores, poisson_scores
+from sottovoce.randomness import Randomness
+from sottovoce_simulations.attacks import canary_audit as module
+from sottovoce_simulations.attacks.canary_audit import audit, largest_auc, one_run, periodic_scores, poisson_scores
 
 CANARIES = 1000
 DELTA = 1e-5

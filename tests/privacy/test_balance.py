@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import PrivacyError
-from sottovoce.privacy.balance import LARGEST_WEIGHT, class_rates, class_weights, main_class, noisy_histogram
+from sottovoce.privacy.class_balance import LARGEST_WEIGHT, class_rates, class_weights, main_class, noisy_histogram
+from sottovoce.randomness import Randomness
 
 HISTOGRAMS = st.lists(st.floats(-50, 5000), min_size=2, max_size=12).map(np.array)
 

@@ -3,12 +3,12 @@ import math
 import pytest
 
 from sottovoce.errors import ConfigurationError, PrivacyError
-from sottovoce.privacy import calibrate
+from sottovoce.privacy import calibration
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibrate import CLASS_RATE_CAP, gaussian_delta, plan_for
+from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for
 from sottovoce.privacy.events import Gaussian, PoissonGaussian
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.training import Balance, Trust, Unit
+from sottovoce.run.configuration import Balance, Trust, Unit
 
 
 @pytest.mark.parametrize("balance", Balance)
@@ -70,10 +70,10 @@ def test_bigger_catalogues_need_less_noise(config):
 
 
 def test_calibration_is_remembered(config):
-    calibrate._least_noise.cache_clear()
+    calibration._least_noise.cache_clear()
     plan = plan_for(config.changed(balance=Balance.LOSS), 467)
     assert plan_for(config.changed(balance=Balance.LOSS), 467) == plan
-    assert (calibrate._least_noise.cache_info().misses, calibrate._least_noise.cache_info().hits) == (1, 1)
+    assert (calibration._least_noise.cache_info().misses, calibration._least_noise.cache_info().hits) == (1, 1)
 
 
 def test_what_cannot_be_planned_is_named(config, monkeypatch):
@@ -83,14 +83,14 @@ def test_what_cannot_be_planned_is_named(config, monkeypatch):
         plan_for(config, 0)
     with pytest.raises(PrivacyError, match="too large for 200 units"):
         plan_for(config.changed(delta=0.01), 200)
-    monkeypatch.setattr(calibrate, "LARGEST_NOISE", 5.0)
+    monkeypatch.setattr(calibration, "LARGEST_NOISE", 5.0)
     with pytest.raises(PrivacyError, match=r"No noise keeps ε = 0\.3 at δ = 1e-05"):
         plan_for(config.changed(epsilon=0.3), 200)
 
 
 def test_whether_there_is_a_plan_says_nothing_of_the_number_of_units(config, monkeypatch):
     """A coordinator picks batch size and steps, and hears whether a label declines: a search for the size."""
-    monkeypatch.setattr(calibrate, "LARGEST_NOISE", 5.0)
+    monkeypatch.setattr(calibration, "LARGEST_NOISE", 5.0)
     config = config.changed(epsilon=3.0, batch_size=16)
     for units in (16, 160, 1600):
         with pytest.raises(PrivacyError, match="No noise keeps"):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.training import CLIPS, MOST_CLASSES, MOST_STEPS
-from sottovoce_client.gradients import ROUNDING
+from sottovoce.run.configuration import CLIPS, MOST_CLASSES, MOST_STEPS
+from sottovoce_client.training.unit_gradients import ROUNDING
 
 
 @pytest.mark.parametrize("clip", [2.3e-44, 1e-7, 1e7, 1e39])

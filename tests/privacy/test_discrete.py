@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.errors import UnknownPrivacyEvent
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.discrete import LEAST_VARIANCE, closeness, continuous, deviation
+from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE, closeness, continuous, deviation
 from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, PoissonGaussian, from_json, merged, to_json, within
 
 

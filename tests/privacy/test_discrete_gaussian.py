@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sottovoce.entropy import Randomness, SystemRandomness
 from sottovoce.errors import PrivacyError
 from sottovoce.privacy import discrete_gaussian
 from sottovoce.privacy.discrete_gaussian import CHUNK, sample, table_for, variance_of
+from sottovoce.randomness import Randomness, SystemRandomness
 
 SELDOM = 1e-6
 SMALL = [1e-4, 0.01, 0.1, 0.3, 1 / 3, 0.5, 1.0, 1.7, 4.0, 10.0, 30.0, 100.0]

@@ -7,10 +7,10 @@ from pathlib import Path
 from scipy.optimize import brentq
 
 from sottovoce.privacy.accountant import GRID, TOLERANCE, epsilon, epsilon_rdp
-from sottovoce.privacy.balance import LARGEST_WEIGHT
-from sottovoce.privacy.calibrate import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for, with_least_noise
+from sottovoce.privacy.calibration import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for, with_least_noise
+from sottovoce.privacy.class_balance import LARGEST_WEIGHT
 from sottovoce.protocol.topology import most_corrupt, threshold
-from sottovoce.training import Balance, SharedNoise, Unit
+from sottovoce.run.configuration import Balance, SharedNoise, Unit
 
 PAGE = Path(__file__).parents[2] / "docs" / "privacy.md"
 

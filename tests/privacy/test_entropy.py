@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sottovoce.entropy import Randomness, SimulationRandomness, SystemRandomness
 from sottovoce.errors import PrivacyError
+from sottovoce.randomness import Randomness, SimulationRandomness, SystemRandomness
 
 SELDOM = 1e-6
 
@@ -188,7 +188,7 @@ def test_torch_generators_differ():
 
 
 def test_keys_are_replaced(monkeypatch):
-    monkeypatch.setattr("sottovoce.entropy.REKEY_BYTES", 1 << 17)
+    monkeypatch.setattr("sottovoce.randomness.REKEY_BYTES", 1 << 17)
     randomness = Randomness.system()
     used = []
     for _ in range(8):

@@ -13,10 +13,10 @@ from jax_privacy.matrix_factorization import toeplitz as theirs
 from scipy.linalg import solve_triangular, toeplitz
 from scipy.optimize import minimize_scalar
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import PrivacyError
+from sottovoce.privacy.banded_factorisation import BandedToeplitz, square_root
 from sottovoce.privacy.discrete_gaussian import sample
-from sottovoce.privacy.factorisation import BandedToeplitz, square_root
+from sottovoce.randomness import Randomness
 
 SHAPES = [(1, 1), (2, 2), (7, 3), (20, 5), (40, 40), (100, 10), (300, 30)]
 

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
-from sottovoce.privacy import grid as grid_module
-from sottovoce.privacy.grid import REACH, SumGrid
+from sottovoce.privacy import distributed_gaussian as grid_module
+from sottovoce.privacy.distributed_gaussian import REACH, SumGrid
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
-from sottovoce.training import SharedNoise, Stream
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import SharedNoise, Stream
 
 SIZES = st.integers(1, 3000)
 SHAPES = st.sampled_from(["dense", "one", "flat"])

@@ -15,10 +15,10 @@ import pytest
 
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError, PrivacyError, UnknownPrivacyEvent
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibrate import plan_for
+from sottovoce.privacy.calibration import plan_for
 from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian
-from sottovoce.training import Balance
-from sottovoce_client.ledger import Ceilings, Kind, Ledger
+from sottovoce.run.configuration import Balance
+from sottovoce_client.budget.ledger import Ceilings, Kind, Ledger
 
 RUN, OTHER = b"a" * 16, b"b" * 16
 CEILINGS = Ceilings(epsilon_per_run=8.0, epsilon_lifetime=12.0, delta=1e-5)

@@ -1,10 +1,10 @@
 import pytest
 
-from sottovoce.agreement import Agreement, Member
 from sottovoce.errors import ConfigurationError
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import Trust, Unit
-from sottovoce_client.policy import Policy
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.run.configuration import Trust, Unit
+from sottovoce_client.home.policy import Policy
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MakeTable = Callable[..., InMemoryRounds]
 

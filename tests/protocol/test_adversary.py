@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
-from sottovoce.identity import Identity
-from sottovoce.protocol import errors
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol import violations
 from sottovoce.protocol.messages import (
     Advert,
     Announcement,
@@ -24,7 +24,7 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.shamir import combine
-from sottovoce_simulations.rounds import InMemoryRounds, plain_config
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
 
 ME = "label-000"
 LABELS = 7  # t = 5, and 2 may be corrupt
@@ -95,53 +95,55 @@ def other_run(table: InMemoryRounds, advert: Advert) -> Advert:
 
 
 TRICKS = {
-    "another run": Trick(errors.WrongRun, lambda table, request: replace(request, run=bytes(16))),
+    "another run": Trick(violations.WrongRun, lambda table, request: replace(request, run=bytes(16))),
     "other parameters": Trick(
-        errors.WrongParameters, lambda table, request: replace(request, parameters_digest=b"\x01" * 32)
+        violations.WrongParameters, lambda table, request: replace(request, parameters_digest=b"\x01" * 32)
     ),
     "fewer than n_min": Trick(
-        errors.TooFewParticipants, lambda table, request: replace(request, adverts=request.adverts[:4])
+        violations.TooFewParticipants, lambda table, request: replace(request, adverts=request.adverts[:4])
     ),
-    "without me": Trick(errors.NotAParticipant, lambda table, request: replace(request, adverts=request.adverts[1:])),
-    "an unknown label": Trick(errors.UnknownLabel, stranger),
+    "without me": Trick(
+        violations.NotAParticipant, lambda table, request: replace(request, adverts=request.adverts[1:])
+    ),
+    "an unknown label": Trick(violations.UnknownLabel, stranger),
     "a label twice": Trick(
-        errors.DuplicateParticipant, lambda table, request: sorted_adverts(request, [request.adverts[2]])
+        violations.DuplicateParticipant, lambda table, request: sorted_adverts(request, [request.adverts[2]])
     ),
     "a key twice": Trick(
-        errors.DuplicateParticipant,
+        violations.DuplicateParticipant,
         lambda table, request: adverts(
             request, signed_again(table, request.adverts[1], public_key=request.adverts[2].public_key)
         ),
     ),
-    "not in order": Trick(errors.Malformed, lambda table, request: replace(request, adverts=request.adverts[::-1])),
+    "not in order": Trick(violations.Malformed, lambda table, request: replace(request, adverts=request.adverts[::-1])),
     "a key that nobody signed": Trick(
-        errors.BadSignature,
+        violations.BadSignature,
         lambda table, request: adverts(request, replace(request.adverts[3], public_key=bytes(range(32)))),
     ),
     "a higher promise": Trick(
-        errors.BadSignature, lambda table, request: adverts(request, replace(request.adverts[3], epsilon=1.0))
+        violations.BadSignature, lambda table, request: adverts(request, replace(request.adverts[3], epsilon=1.0))
     ),
     "another configuration": Trick(
-        errors.ConfigurationChanged,
+        violations.ConfigurationChanged,
         lambda table, request: adverts(request, other_config(table, request.adverts[3])),
     ),
     "another configuration for all": Trick(
-        errors.ConfigurationChanged,
+        violations.ConfigurationChanged,
         lambda table, request: adverts(request, *(other_config(table, advert) for advert in request.adverts)),
     ),
     "an advert of another run": Trick(
-        errors.WrongRun, lambda table, request: adverts(request, other_run(table, request.adverts[3]))
+        violations.WrongRun, lambda table, request: adverts(request, other_run(table, request.adverts[3]))
     ),
     "an advert under another agreement": Trick(
-        errors.WrongAgreement,
+        violations.WrongAgreement,
         lambda table, request: adverts(request, signed_again(table, request.adverts[3], agreement=bytes(32))),
     ),
     "another advert of mine": Trick(
-        errors.Equivocation,
+        violations.Equivocation,
         lambda table, request: adverts(request, signed_again(table, request.adverts[0], epsilon=9.0)),
     ),
     "a key of small order": Trick(
-        errors.BadKey,
+        violations.BadKey,
         lambda table, request: adverts(request, signed_again(table, request.adverts[3], public_key=bytes(32))),
     ),
 }
@@ -162,17 +164,17 @@ def test_a_round_is_never_repeated_nor_an_older_one_asked(table: InMemoryRounds,
     second = table.request(2, 3)
     participant.accept(second, bytes(32))
     old = {1: first, 2: second}[number]
-    refused(errors.StaleRound, participant, lambda: participant.accept(old, bytes(32)))
+    refused(violations.StaleRound, participant, lambda: participant.accept(old, bytes(32)))
     participant.report(np.zeros(3, np.uint32))
-    refused(errors.StaleRound, participant, lambda: participant.accept(old, bytes(32)))
+    refused(violations.StaleRound, participant, lambda: participant.accept(old, bytes(32)))
     again = replace(old, kind=Kind.EVALUATE)
-    refused(errors.StaleRound, participant, lambda: participant.accept(again, bytes(32)))
+    refused(violations.StaleRound, participant, lambda: participant.accept(again, bytes(32)))
 
 
 def test_an_announcement_under_another_agreement_is_refused(table: InMemoryRounds) -> None:
     other = replace(table.agreement, n_min=3)
     announcement = Announcement.of(other, plain_config(32))
-    with pytest.raises(errors.WrongAgreement):
+    with pytest.raises(violations.WrongAgreement):
         join(table, announcement, table.agreement)
 
 
@@ -185,7 +187,7 @@ def test_an_announcement_whose_digest_is_of_another_configuration_is_refused(tab
         replace(good, config_bytes=b"{}"),
         replace(good, config_bytes=b" " + good.config_bytes),
     ):
-        with pytest.raises(errors.Malformed, match="configuration"):
+        with pytest.raises(violations.Malformed, match="configuration"):
             join(table, changed, table.agreement)
 
 
@@ -214,7 +216,7 @@ def test_above_64_labels_a_round_without_cross_check_is_refused(make_table: Make
     everyone = tuple(table.aggregator.adverts.values())
     request = ReportRequest(table.aggregator.announcement.run, 1, Kind.TRAIN, bytes(32), 3, everyone)
     participant = table.participants[ME]
-    refused(errors.TooManyParticipants, participant, lambda: participant.accept(request, bytes(32)))
+    refused(violations.TooManyParticipants, participant, lambda: participant.accept(request, bytes(32)))
 
 
 def reported(table: InMemoryRounds, silent: frozenset[str] = frozenset()) -> ReportRequest:
@@ -224,9 +226,9 @@ def reported(table: InMemoryRounds, silent: frozenset[str] = frozenset()) -> Rep
 
 
 SURVIVORS = {
-    "a label that takes no part": (errors.WrongSurvivors, (*(f"label-{n:03}" for n in range(6)), "label-099")),
-    "without me": (errors.WrongSurvivors, tuple(f"label-{n:03}" for n in range(1, 7))),
-    "below the threshold": (errors.TooFewSurvivors, tuple(f"label-{n:03}" for n in range(4))),
+    "a label that takes no part": (violations.WrongSurvivors, (*(f"label-{n:03}" for n in range(6)), "label-099")),
+    "without me": (violations.WrongSurvivors, tuple(f"label-{n:03}" for n in range(1, 7))),
+    "below the threshold": (violations.TooFewSurvivors, tuple(f"label-{n:03}" for n in range(4))),
 }
 
 
@@ -244,7 +246,7 @@ def test_a_survivor_set_that_cannot_be_is_neither_signed_nor_unmasked(make_table
 
 
 @pytest.mark.parametrize(
-    ("changes", "error"), [({"run": bytes(16)}, errors.WrongRun), ({"round": 2}, errors.WrongRound)]
+    ("changes", "error"), [({"run": bytes(16)}, violations.WrongRun), ({"round": 2}, violations.WrongRound)]
 )
 def test_steps_of_another_run_or_round_are_refused(
     table: InMemoryRounds, changes: dict[str, object], error: type[RemoteProtocolError]
@@ -260,7 +262,7 @@ def test_no_cross_check_means_none_is_signed(make_table: MakeTable) -> None:
     table = make_table(LABELS, cross_check=False)
     request, participant = reported(table), table.participants[ME]
     check = CrossCheckRequest(request.run, 1, tuple(table.participants))
-    refused(errors.OutOfOrder, participant, lambda: participant.cross_check(check))
+    refused(violations.OutOfOrder, participant, lambda: participant.cross_check(check))
 
 
 def unmask_requests(table: InMemoryRounds) -> dict[str, UnmaskRequest]:
@@ -274,7 +276,7 @@ def test_another_survivor_set_than_was_signed_is_equivocation(table: InMemoryRou
     reported(table)
     unmask, participant = unmask_requests(table)[ME], table.participants[ME]
     fewer = replace(unmask, survivors=unmask.survivors[:-1], bundles=unmask.bundles[:-1])
-    refused(errors.Equivocation, participant, lambda: participant.unmask(fewer))
+    refused(violations.Equivocation, participant, lambda: participant.unmask(fewer))
 
 
 def test_signatures_on_the_survivor_set_are_counted_and_checked(table: InMemoryRounds) -> None:
@@ -284,11 +286,11 @@ def test_signatures_on_the_survivor_set_are_counted_and_checked(table: InMemoryR
     forged = Signature(signatures[1].label, signatures[2].signature)
     old = table.identities["label-001"].sign(purpose="cross-check", message=bytes(32))
     for error, changed in (
-        (errors.TooFewSignatures, ()),
-        (errors.TooFewSignatures, signatures[:4]),
-        (errors.BadSignature, (signatures[0], forged, *signatures[2:])),
-        (errors.BadSignature, (signatures[0], Signature("label-001", old), *signatures[2:])),
-        (errors.BadSignature, (*signatures, Signature("label-099", bytes(64)))),
+        (violations.TooFewSignatures, ()),
+        (violations.TooFewSignatures, signatures[:4]),
+        (violations.BadSignature, (signatures[0], forged, *signatures[2:])),
+        (violations.BadSignature, (signatures[0], Signature("label-001", old), *signatures[2:])),
+        (violations.BadSignature, (*signatures, Signature("label-099", bytes(64)))),
     ):
         request = replace(unmask, signatures=changed)
         refused(error, participant, partial(participant.unmask, request))
@@ -301,7 +303,7 @@ def test_signatures_where_the_agreement_wants_none_are_refused(make_table: MakeT
     unmask, participant = table.aggregator.close_reports()[ME], table.participants[ME]
     assert isinstance(unmask, UnmaskRequest)
     changed = replace(unmask, signatures=(Signature(ME, bytes(64)),))
-    refused(errors.TooFewSignatures, participant, lambda: participant.unmask(changed))
+    refused(violations.TooFewSignatures, participant, lambda: participant.unmask(changed))
 
 
 def test_bundles_are_whole_and_everyones(table: InMemoryRounds) -> None:
@@ -313,12 +315,12 @@ def test_bundles_are_whole_and_everyones(table: InMemoryRounds) -> None:
     exchanged = Sealed(boxes[0].label, boxes[1].box)
     of_another = Sealed(boxes[0].label, requests["label-002"].bundles[1].box)
     for error, changed in (
-        (errors.WrongBundles, boxes[1:]),
-        (errors.WrongBundles, (Sealed(ME, boxes[0].box), *boxes)),
-        (errors.BadSeal, (broken, *boxes[1:])),
-        (errors.BadSeal, (exchanged, *boxes[1:])),
-        (errors.BadSeal, (of_another, *boxes[1:])),
-        (errors.BadSeal, (Sealed(boxes[0].label, b""), *boxes[1:])),
+        (violations.WrongBundles, boxes[1:]),
+        (violations.WrongBundles, (Sealed(ME, boxes[0].box), *boxes)),
+        (violations.BadSeal, (broken, *boxes[1:])),
+        (violations.BadSeal, (exchanged, *boxes[1:])),
+        (violations.BadSeal, (of_another, *boxes[1:])),
+        (violations.BadSeal, (Sealed(boxes[0].label, b""), *boxes[1:])),
     ):
         request = replace(unmask, bundles=changed)
         refused(error, participant, partial(participant.unmask, request))
@@ -330,17 +332,17 @@ def test_bundles_of_an_earlier_round_do_not_open(table: InMemoryRounds) -> None:
     table.report(table.request(2, 3), {label: np.ones(3, np.uint32) for label in table.participants})
     new, participant = unmask_requests(table)[ME], table.participants[ME]
     replayed = replace(new, bundles=(old.bundles[0], *new.bundles[1:]))
-    refused(errors.BadSeal, participant, lambda: participant.unmask(replayed))
-    refused(errors.WrongRound, participant, lambda: participant.unmask(old))
+    refused(violations.BadSeal, participant, lambda: participant.unmask(replayed))
+    refused(violations.WrongRound, participant, lambda: participant.unmask(old))
 
 
 def test_a_label_unmasks_once(table: InMemoryRounds) -> None:
     reported(table)
     unmask, participant = unmask_requests(table)[ME], table.participants[ME]
     participant.unmask(unmask)
-    refused(errors.OutOfOrder, participant, lambda: participant.unmask(unmask))
+    refused(violations.OutOfOrder, participant, lambda: participant.unmask(unmask))
     fewer = replace(unmask, survivors=unmask.survivors[:-1], bundles=unmask.bundles[:-1])
-    refused(errors.OutOfOrder, participant, lambda: participant.unmask(fewer))
+    refused(violations.OutOfOrder, participant, lambda: participant.unmask(fewer))
 
 
 def test_who_holds_no_shares_is_not_asked(make_table: MakeTable) -> None:
@@ -350,7 +352,7 @@ def test_who_holds_no_shares_is_not_asked(make_table: MakeTable) -> None:
     outside = next(label for label in table.participants if label not in requests)
     participant = table.participants[outside]
     request = next(iter(requests.values()))
-    refused(errors.NotAParticipant, participant, lambda: participant.unmask(request))
+    refused(violations.NotAParticipant, participant, lambda: participant.unmask(request))
 
 
 @pytest.mark.parametrize("shown_without", range(5))
@@ -375,7 +377,7 @@ def test_nobody_is_unmasked_both_as_alive_and_as_dropped(table: InMemoryRounds, 
         if survivors not in certified:
             unmask = UnmaskRequest(request.run, 1, survivors, tuple(sorted(signatures)), ())
             for label in honest:
-                with pytest.raises((errors.TooFewSignatures, errors.Equivocation, errors.WrongSurvivors)):
+                with pytest.raises((violations.TooFewSignatures, violations.Equivocation, violations.WrongSurvivors)):
                     table.participants[label].unmask(unmask)
 
 
@@ -399,7 +401,7 @@ def test_without_cross_check_each_holder_still_answers_for_one_set_only(make_tab
         participant = table.participants[label]
         participant.unmask(first)
         answers[first.survivors] += 1
-        refused(errors.OutOfOrder, participant, partial(participant.unmask, second))
+        refused(violations.OutOfOrder, participant, partial(participant.unmask, second))
     assert all(count < 5 for count in answers.values())
 
 
@@ -412,11 +414,11 @@ def test_equivocation_on_the_request_leaves_masks_that_do_not_cancel(table: InMe
         participant.accept(sent, sent.parameters_digest)
         report = participant.report(np.ones(3, np.uint32))
         if place < 2:
-            with pytest.raises(errors.WrongRound):
+            with pytest.raises(violations.WrongRound):
                 table.aggregator.receive(report)
             # A coordinator that lies takes it in all the same.
             forged = replace(report, request=request.digest)
-            with pytest.raises(errors.BadSignature):
+            with pytest.raises(violations.BadSignature):
                 table.aggregator.receive(forged)
         else:
             table.aggregator.receive(report)
@@ -429,7 +431,7 @@ def test_equivocation_on_the_request_leaves_masks_that_do_not_cancel(table: InMe
         signatures[label] = Signature(label, signed.signature)
     unmask = UnmaskRequest(request.run, 1, survivors, tuple(signatures.values()), ())
     for participant in table.participants.values():
-        refused(errors.BadSignature, participant, partial(participant.unmask, unmask))
+        refused(violations.BadSignature, participant, partial(participant.unmask, unmask))
 
 
 @pytest.mark.parametrize("survivor_count", [5, 6])
@@ -461,7 +463,7 @@ def test_fewer_shares_than_the_threshold_open_nothing(table: InMemoryRounds) -> 
     for label in list(requests)[:4]:
         table.aggregator.receive(table.participants[label].unmask(requests[label]))
     shares = {label: np.frombuffer(values, np.uint8) for label, values in gathering.shares.items()}
-    with pytest.raises(errors.WrongShares, match="4 holders gave shares, and 5 are needed"):
+    with pytest.raises(violations.WrongShares, match="4 holders gave shares, and 5 are needed"):
         combine(range(4), np.array(list(shares.values())), threshold=5)
     with pytest.raises(RoundAborted, match="4 of 7 labels gave their shares; 5 are needed"):
         table.aggregator.finish()
@@ -484,7 +486,7 @@ def test_a_wrong_share_ends_the_round(table: InMemoryRounds) -> None:
         table.aggregator.receive(shares)
     with pytest.raises(RoundAborted, match="do not lie on one polynomial") as caught:
         table.aggregator.finish()
-    assert isinstance(caught.value.__cause__, errors.WrongShares)
+    assert isinstance(caught.value.__cause__, violations.WrongShares)
 
 
 def test_a_vector_of_another_kind_is_our_own_mistake(table: InMemoryRounds) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
-from sottovoce.identity import Identity
-from sottovoce.protocol import errors
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol import violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import (
     Advert,
@@ -23,7 +23,7 @@ from sottovoce.protocol.messages import (
     UnmaskRequest,
 )
 from sottovoce.protocol.participant import Participant
-from sottovoce_simulations.rounds import InMemoryRounds, plain_config
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
 
 MakeTable = Callable[..., InMemoryRounds]
 ELEMENTS = 4
@@ -67,22 +67,22 @@ def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
     report = one_report(table)
     box = report.bundles[0]
     for error, changed in (
-        (errors.WrongRun, signed(table, report, run=bytes(16))),
-        (errors.WrongRound, signed(table, report, round=2)),
-        (errors.WrongRound, signed(table, report, request=bytes(32))),
-        (errors.WrongVector, signed(table, report, ring_bits=16)),
-        (errors.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS - 4))),
-        (errors.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS + 4))),
-        (errors.WrongBundles, signed(table, report, bundles=report.bundles[1:])),
-        (errors.WrongBundles, signed(table, report, bundles=(Sealed("label-000", box.box), *report.bundles))),
+        (violations.WrongRun, signed(table, report, run=bytes(16))),
+        (violations.WrongRound, signed(table, report, round=2)),
+        (violations.WrongRound, signed(table, report, request=bytes(32))),
+        (violations.WrongVector, signed(table, report, ring_bits=16)),
+        (violations.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS - 4))),
+        (violations.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS + 4))),
+        (violations.WrongBundles, signed(table, report, bundles=report.bundles[1:])),
+        (violations.WrongBundles, signed(table, report, bundles=(Sealed("label-000", box.box), *report.bundles))),
         (
-            errors.WrongBundles,
+            violations.WrongBundles,
             signed(table, report, bundles=(Sealed(box.label, box.box + b"\x00"), *report.bundles[1:])),
         ),
-        (errors.BadSignature, replace(report, vector=bytes(4 * ELEMENTS))),
-        (errors.BadSignature, replace(report, signature=bytes(64))),
-        (errors.OutOfOrder, replace(report, label="label-001")),
-        (errors.NotAParticipant, replace(report, label="label-099")),
+        (violations.BadSignature, replace(report, vector=bytes(4 * ELEMENTS))),
+        (violations.BadSignature, replace(report, signature=bytes(64))),
+        (violations.OutOfOrder, replace(report, label="label-001")),
+        (violations.NotAParticipant, replace(report, label="label-099")),
     ):
         refused(table, error, changed)
     total = table.unmask()
@@ -93,21 +93,21 @@ def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
 def test_a_report_counts_once_and_not_late(table: InMemoryRounds) -> None:
     report = one_report(table)
     table.aggregator.receive(report)
-    refused(table, errors.OutOfOrder, report)
+    refused(table, violations.OutOfOrder, report)
     table.aggregator.close_reports()
-    refused(table, errors.OutOfOrder, report)
+    refused(table, violations.OutOfOrder, report)
 
 
 def test_a_late_report_is_out_of_order(table: InMemoryRounds) -> None:
     report = one_report(table)
     table.aggregator.close_reports()
-    refused(table, errors.OutOfOrder, report)
+    refused(table, violations.OutOfOrder, report)
 
 
 def test_a_report_of_the_round_before_is_refused(table: InMemoryRounds) -> None:
     report = one_report(table)
     table.request(2, ELEMENTS)
-    refused(table, errors.WrongRound, report)
+    refused(table, violations.WrongRound, report)
 
 
 def test_nobody_speaks_for_another(table: InMemoryRounds) -> None:
@@ -117,7 +117,7 @@ def test_nobody_speaks_for_another(table: InMemoryRounds) -> None:
     mine.accept(request, bytes(32))
     report = mine.report(np.ones(ELEMENTS, np.uint32))
     bundles = tuple(sorted(Sealed("label-000" if b.label == "label-001" else b.label, b.box) for b in report.bundles))
-    refused(table, errors.BadSignature, replace(report, label="label-001", bundles=bundles))
+    refused(table, violations.BadSignature, replace(report, label="label-001", bundles=bundles))
 
 
 def checks(table: InMemoryRounds) -> dict[str, CrossCheckSignature]:
@@ -132,13 +132,13 @@ def checks(table: InMemoryRounds) -> dict[str, CrossCheckSignature]:
 def test_a_signature_on_something_else_is_refused(table: InMemoryRounds) -> None:
     answers = checks(table)
     mine, other = answers["label-000"], answers["label-001"]
-    refused(table, errors.WrongRun, replace(mine, run=bytes(16)))
-    refused(table, errors.WrongRound, replace(mine, round=2))
-    refused(table, errors.BadSignature, replace(mine, signature=other.signature))
-    refused(table, errors.BadSignature, replace(mine, label="label-002"))
-    refused(table, errors.NotAParticipant, replace(mine, label="label-099"))
+    refused(table, violations.WrongRun, replace(mine, run=bytes(16)))
+    refused(table, violations.WrongRound, replace(mine, round=2))
+    refused(table, violations.BadSignature, replace(mine, signature=other.signature))
+    refused(table, violations.BadSignature, replace(mine, label="label-002"))
+    refused(table, violations.NotAParticipant, replace(mine, label="label-099"))
     table.aggregator.receive(mine)
-    refused(table, errors.OutOfOrder, mine)
+    refused(table, violations.OutOfOrder, mine)
 
 
 def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
@@ -150,18 +150,18 @@ def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
     shares = {label: table.participants[label].unmask(request) for label, request in requests.items()}
     mine = shares.pop("label-000")
     for error, changed in (
-        (errors.WrongRun, signed(table, mine, run=bytes(16))),
-        (errors.WrongRound, signed(table, mine, round=2)),
-        (errors.WrongRound, signed(table, mine, survivors_digest=bytes(32))),
-        (errors.WrongShares, signed(table, mine, values=mine.values[:-32])),
-        (errors.BadSignature, replace(mine, values=bytes(len(mine.values)))),
-        (errors.BadSignature, replace(mine, label="label-001")),
-        (errors.NotAParticipant, replace(mine, label="label-099")),
+        (violations.WrongRun, signed(table, mine, run=bytes(16))),
+        (violations.WrongRound, signed(table, mine, round=2)),
+        (violations.WrongRound, signed(table, mine, survivors_digest=bytes(32))),
+        (violations.WrongShares, signed(table, mine, values=mine.values[:-32])),
+        (violations.BadSignature, replace(mine, values=bytes(len(mine.values)))),
+        (violations.BadSignature, replace(mine, label="label-001")),
+        (violations.NotAParticipant, replace(mine, label="label-099")),
     ):
         refused(table, error, changed)
     for answer in shares.values():
         table.aggregator.receive(answer)
-    refused(table, errors.OutOfOrder, shares["label-001"])
+    refused(table, violations.OutOfOrder, shares["label-001"])
     assert table.aggregator.finish().vector.tolist() == [5] * ELEMENTS
 
 
@@ -177,17 +177,17 @@ def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
     )
     other = plain_config(32).changed(epsilon=9.0)
     for error, changed in (
-        (errors.WrongRun, signed(table, advert, run=bytes(16))),
-        (errors.WrongAgreement, signed(table, advert, agreement=bytes(32))),
-        (errors.ConfigurationChanged, signed(table, advert, config_digest=other.digest)),
-        (errors.BadKey, signed(table, advert, public_key=bytes(32))),
-        (errors.BadSignature, replace(advert, epsilon=7.0)),
-        (errors.BadSignature, replace(advert, label="label-001")),
-        (errors.UnknownLabel, replace(advert, label="label-099")),
+        (violations.WrongRun, signed(table, advert, run=bytes(16))),
+        (violations.WrongAgreement, signed(table, advert, agreement=bytes(32))),
+        (violations.ConfigurationChanged, signed(table, advert, config_digest=other.digest)),
+        (violations.BadKey, signed(table, advert, public_key=bytes(32))),
+        (violations.BadSignature, replace(advert, epsilon=7.0)),
+        (violations.BadSignature, replace(advert, label="label-001")),
+        (violations.UnknownLabel, replace(advert, label="label-099")),
     ):
         refused(table, error, changed)
     table.aggregator.receive(advert)
-    refused(table, errors.OutOfOrder, advert)
+    refused(table, violations.OutOfOrder, advert)
     copied = Advert.sign(
         table.identities["label-001"],
         **{
@@ -196,14 +196,14 @@ def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
         },
         label="label-001",
     )
-    refused(table, errors.DuplicateParticipant, copied)
+    refused(table, violations.DuplicateParticipant, copied)
     assert table.aggregator.adverts == {"label-000": advert}
     assert participant.advert == advert
 
 
 def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> None:
-    refused(table, errors.Malformed, table.aggregator.announcement)
-    refused(table, errors.Malformed, UnmaskRequest(bytes(16), 1, (), (), ()))
+    refused(table, violations.Malformed, table.aggregator.announcement)
+    refused(table, violations.Malformed, UnmaskRequest(bytes(16), 1, (), (), ()))
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_a_round_that_no_label_would_accept_is_not_started(
 
 def test_a_coordinator_serves_its_own_agreement_and_a_true_configuration(table: InMemoryRounds) -> None:
     announcement = table.aggregator.announcement
-    with pytest.raises(errors.WrongAgreement):
+    with pytest.raises(violations.WrongAgreement):
         Aggregator(replace(table.agreement, cross_check=False), announcement)
-    with pytest.raises(errors.Malformed):
+    with pytest.raises(violations.Malformed):
         Aggregator(table.agreement, replace(announcement, config_digest=bytes(32)))
     assert Announcement.of(table.agreement, plain_config(32)).run != announcement.run
 
@@ -255,4 +255,4 @@ def test_a_stranger_with_a_key_of_its_own_is_nobody(table: InMemoryRounds) -> No
     advert = table.aggregator.adverts["label-000"]
     fields = {n: getattr(advert, n) for n in ("run", "agreement", "config_digest", "epsilon", "delta")}
     stranger = Advert.sign(Identity.generate(), **fields, label="stranger", public_key=bytes(range(32)))
-    refused(table, errors.UnknownLabel, stranger)
+    refused(table, violations.UnknownLabel, stranger)

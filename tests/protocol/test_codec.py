@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sottovoce.errors import LocalProtocolError
-from sottovoce.identity import Identity
-from sottovoce.protocol.errors import Malformed
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.messages import (
     Advert,
     CrossCheckRequest,
@@ -23,8 +23,8 @@ from sottovoce.protocol.messages import (
     UnmaskRequest,
     decode,
 )
-from sottovoce.refusals import RefusalReason
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce.protocol.violations import Malformed
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 RUN = bytes(range(16))
 

@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.protocol import errors, messages
+from sottovoce.protocol import messages, violations
 from sottovoce.protocol.messages import Message
 from sottovoce.protocol.states import TRANSITIONS
 from sottovoce.protocol.topology import share_threshold
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 ERRORS = [
-    name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    name
+    for name, value in vars(violations).items()
+    if isinstance(value, type) and value.__module__ == violations.__name__
 ]
 
 

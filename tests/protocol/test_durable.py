@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import LocalProtocolError
-from sottovoce.protocol import errors
+from sottovoce.protocol import violations
 from sottovoce.protocol.messages import CrossCheckRequest
 from sottovoce.protocol.participant import Participant
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MakeTable = Callable[..., InMemoryRounds]
 ME = "label-000"
@@ -48,7 +48,7 @@ def test_labels_may_restart_at_every_step(make_table: MakeTable, labels: int) ->
     assert table.aggregator.finish().vector.tolist() == [labels] * 3
     participant = table.participants[ME]
     assert participant.config == table.aggregator.config
-    with pytest.raises(errors.StaleRound):
+    with pytest.raises(violations.StaleRound):
         participant.accept(request, bytes(32))
 
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError, LocalProtocolError
-from sottovoce.protocol.errors import ImplausibleSum
 from sottovoce.protocol.layout import COUNTER_BITS, MOST_QUANTISER_BITS, VectorLayout
 from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.quantise import CHUNK, Quantiser, norm_of, reach_of
 from sottovoce.protocol.ring import Ring
-from sottovoce.training import RING_BITS
-from sottovoce_simulations.rounds import plain_config
+from sottovoce.protocol.violations import ImplausibleSum
+from sottovoce.run.configuration import RING_BITS
+from sottovoce_simulations.engine.in_process_rounds import plain_config
 
 NONE = np.zeros(0, np.int64)
 

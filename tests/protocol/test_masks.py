@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.prg import CHUNK_BYTES, add_masks
 from sottovoce.protocol.ring import Ring, RingArray
-from sottovoce.training import RING_BITS
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce.run.configuration import RING_BITS
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 SEED = bytes(range(32))
 

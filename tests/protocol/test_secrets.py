@@ -10,9 +10,9 @@ import pytest
 from sottovoce.errors import ProtocolError
 from sottovoce.protocol.keys import RunKey
 from sottovoce.protocol.messages import CrossCheckRequest
+from sottovoce.protocol.saved_state import Saved
 from sottovoce.protocol.seal import unseal
-from sottovoce.protocol.vault import Saved
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 
 def spellings(secret: bytes) -> list[str]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from sottovoce.errors import LocalProtocolError
-from sottovoce.protocol.errors import WrongShares
 from sottovoce.protocol.shamir import combine, divide, multiply, split
+from sottovoce.protocol.violations import WrongShares
 
 
 def test_the_field_is_that_of_aes() -> None:

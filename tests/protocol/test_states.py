@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import LocalProtocolError
-from sottovoce.protocol.errors import OutOfOrder
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.messages import (
     Advert,
     CrossCheckRequest,
@@ -22,8 +22,8 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.states import TRANSITIONS, Phase, after
-from sottovoce.refusals import RefusalReason
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce.protocol.violations import OutOfOrder
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MESSAGES = (
     Advert,

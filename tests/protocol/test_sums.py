@@ -11,9 +11,9 @@ from sottovoce.errors import RoundAborted
 from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.ring import Ring, RingArray
 from sottovoce.protocol.topology import threshold
-from sottovoce.training import RING_BITS
-from sottovoce_simulations.faults import Moment
-from sottovoce_simulations.rounds import InMemoryRounds
+from sottovoce.run.configuration import RING_BITS
+from sottovoce_simulations.engine.dropouts import Moment
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MOMENTS = (Moment.BEFORE_REPORT, Moment.BEFORE_CROSS_CHECK, Moment.BEFORE_UNMASK)
 

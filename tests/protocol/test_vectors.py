@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sottovoce.agreement import Agreement, Member
 from sottovoce.errors import SottovoceError
-from sottovoce.identity import Identity
-from sottovoce.protocol import errors
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol import violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.keys import RunKey, derive
 from sottovoce.protocol.messages import (
@@ -54,7 +54,7 @@ def agreement_of(values: dict[str, Any]) -> Agreement:
 
 
 def error_named(name: str) -> type[SottovoceError]:
-    error: type[SottovoceError] = getattr(errors, name)
+    error: type[SottovoceError] = getattr(violations, name)
     return error
 
 
@@ -99,7 +99,7 @@ def test_a_label(name: str, tmp_path: Path) -> None:
         assert (answer is None) == ("answer" not in case)
         assert answer is None or answer.encode().hex() == case["answer"]
     else:
-        with pytest.raises(errors.RemoteProtocolError) as caught:
+        with pytest.raises(violations.RemoteProtocolError) as caught:
             tell(participant, message)
         assert type(caught.value) is error_named(case["expect"])
         assert participant.to_bytes() == state
@@ -116,7 +116,7 @@ def test_a_coordinator() -> None:
                 if step["expect"] == "accepted":
                     aggregator.receive(message)
                 else:
-                    with pytest.raises(errors.RemoteProtocolError) as caught:
+                    with pytest.raises(violations.RemoteProtocolError) as caught:
                         aggregator.receive(message)
                     assert type(caught.value) is error_named(step["expect"])
             case "start_round":
@@ -151,7 +151,7 @@ def test_keys_and_seals() -> None:
     assert derived == keys["derived"]
     seal = {name: bytes.fromhex(value) for name, value in PRIMITIVES["seal"].items()}
     assert unseal(seal["key"], seal["box"], seal["header"]) == seal["plain"]
-    with pytest.raises(errors.BadSeal):
+    with pytest.raises(violations.BadSeal):
         unseal(seal["key"], seal["box"], b"another header")
 
 
@@ -181,6 +181,8 @@ def test_every_error_of_the_protocol_is_the_end_of_a_vector_or_of_a_test() -> No
     shown |= {"TooManyParticipants", "ImplausibleSum"}  # test_adversary, test_layout
     shown |= {"UnplannedRound"}  # raised by the label that knows its run's plan: tests/federation
     own = {
-        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+        name
+        for name, value in vars(violations).items()
+        if isinstance(value, type) and value.__module__ == violations.__name__
     }
     assert own <= shown

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sottovoce.provenance.origin import Origin
-from sottovoce.provenance.signing import SigningKey
+from sottovoce.studio.provenance.origin import Origin
+from sottovoce.studio.provenance.signing_key import SigningKey
 
 RATE = 22_050
 DIGEST = "0123456789abcdef" * 4

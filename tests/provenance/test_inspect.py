@@ -12,11 +12,11 @@ from mutagen.flac import FLAC
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
-from sottovoce.commands.signing import signing_key
+from sottovoce.commands.signing_options import signing_key
 from sottovoce.errors import ConfigurationError
-from sottovoce.provenance.origin import Origin
-from sottovoce.provenance.signing import SigningKey, own_authorities, own_folder
-from sottovoce.provenance.write import write_audio
+from sottovoce.studio.provenance.origin import Origin
+from sottovoce.studio.provenance.signing_key import SigningKey, own_authorities, own_folder
+from sottovoce.studio.provenance.writer import write_audio
 
 RATE = 22_050
 

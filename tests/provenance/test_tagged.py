@@ -10,9 +10,9 @@ import soundfile
 from mutagen.id3 import APIC, TIT2
 from mutagen.wave import WAVE
 
-from sottovoce.provenance import tags
-from sottovoce.tagged import LARGEST_READ, opened
-from sottovoce_client.catalogue.tags import read_tags
+from sottovoce.audio.safe_tags import LARGEST_READ, opened
+from sottovoce.studio.provenance import tags
+from sottovoce_client.catalogue.embedded_tags import read_tags
 
 SIZE = 64_000_000
 

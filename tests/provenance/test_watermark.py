@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from sottovoce.provenance.watermark.detect import THRESHOLD, find, periods, pilot_scores
-from sottovoce.provenance.watermark.embed import embed, embed_clearly
-from sottovoce.provenance.watermark.frames import resampled
-from sottovoce.provenance.watermark.pattern import pattern
-from sottovoce.provenance.watermark.payload import CODED_BITS, decode, encode
+from sottovoce.studio.provenance.watermark.detect import THRESHOLD, find, periods, pilot_scores
+from sottovoce.studio.provenance.watermark.embed import embed, embed_clearly
+from sottovoce.studio.provenance.watermark.frames import resampled
+from sottovoce.studio.provenance.watermark.pattern import pattern
+from sottovoce.studio.provenance.watermark.payload import CODED_BITS, decode, encode
 
 RATE = 22_050
 PAYLOAD = bytes.fromhex("0123456789ab")

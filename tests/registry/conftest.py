@@ -4,21 +4,21 @@ import httpx
 import numpy as np
 import pytest
 
-from sottovoce.agreement import Agreement, Member
 from sottovoce.features.extract import default_spec
-from sottovoce.identity import Identity
-from sottovoce.models import registry
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release import write as writing
 from sottovoce.release.check import FILES
-from sottovoce.release.seen import Seen
+from sottovoce.release.seen_versions import Seen
 from sottovoce.release.write import Provenance, write
-from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
 from sottovoce_server.registry import tokens
 from sottovoce_server.registry.api import make_app
 from sottovoce_server.registry.database import Database
+from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.settings import Place, Settings
-from sottovoce_server.registry.store import Store
 from sottovoce_server.registry.tokens import Scope
 
 LABELS = ("east", "north", "south")
@@ -71,7 +71,7 @@ def make_release(coordinator, agreement, tmp_path_factory):
         holdout=0.2,
         seed=0,
     )
-    first = initial(registry.family("style", "svm"), spec, 2, 0)
+    first = initial(discovery.family("style", "svm"), spec, 2, 0)
 
     def make(hours=0, *, seed=0, name=NAME, signer=coordinator):
         class Clock(datetime):

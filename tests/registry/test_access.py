@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sottovoce.release.check import FILES
-from sottovoce_server.registry import audit, tokens
+from sottovoce_server.registry import audit_log, tokens
 
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"
@@ -134,7 +134,7 @@ def test_who_guesses_waits_and_fills_no_log(make_registry, settings):
     assert statuses == [401] * 3 + [429] * 3
     assert service("GET", "/v1/models", service.token("read")).status_code == 200  # nobody is locked out by another
     with service.database.session() as session:
-        refused = [each for each in audit.latest(session, 100) if each.action == "refuse"]
+        refused = [each for each in audit_log.latest(session, 100) if each.action == "refuse"]
     assert len(refused) == 3
     assert all("guess" not in each.subject for each in refused)
 
@@ -257,7 +257,7 @@ def test_a_full_disk(service, publisher, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "/var/secret")
 
-    monkeypatch.setattr("sottovoce_server.registry.store._move", full)
+    monkeypatch.setattr("sottovoce_server.registry.file_store._move", full)
     answer = service("PUT", f"/v1/uploads/{upload}/files/manifest.json", publisher, content=b"x")
     assert answer.status_code == 507
     assert "/var" not in answer.text

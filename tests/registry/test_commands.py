@@ -21,16 +21,16 @@ from safetensors.numpy import save
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
-from sottovoce.invitation import Invitation
+from sottovoce.federation.invitation import Invitation
 from sottovoce.release.manifest import FileEntry
+from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.pull import pull
-from sottovoce.release.reading import read_manifest
-from sottovoce.release.registry import RegistryClient
+from sottovoce.release.registry_client import RegistryClient
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.versions import Reference
 from sottovoce.release.write import cosign
-from sottovoce_server.certificates import make_authority
-from sottovoce_server.registry.serve_command import _settings
+from sottovoce_server.commands.registry_serve import _settings
+from sottovoce_server.home.certificates import make_authority
 
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"
@@ -261,7 +261,7 @@ def test_a_service_that_is_killed_in_the_middle_of_an_upload(start, publish_toke
     service = start()
     from sottovoce.errors import RegistryError
     from sottovoce.release.publish import publish
-    from sottovoce.release.registry import read_token
+    from sottovoce.release.registry_client import read_token
 
     def kill(file, there, of):
         if file == "model.safetensors" and there > of // 4:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
 from sottovoce.release.check import FILES
 from sottovoce.release.pull import listed, pull
-from sottovoce.release.registry import RegistryClient
-from sottovoce.release.seen import Seen
+from sottovoce.release.registry_client import RegistryClient
+from sottovoce.release.seen_versions import Seen
 from sottovoce.release.versions import Reference
 
 NAME = "isles-style-svm"

@@ -18,7 +18,7 @@ from sqlalchemy import inspect
 
 from sottovoce.release.check import FILES
 from sottovoce.release.signatures import Role, Signature, encode
-from sottovoce_server.registry import audit, catalogue, tokens
+from sottovoce_server.registry import audit_log, listing, tokens
 from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.schema import Base
 from sottovoce_server.registry.settings import Place
@@ -166,11 +166,11 @@ def test_a_token_ends(service):
 
 def test_withdrawing_and_the_log(published):
     with published.database.session() as session:
-        catalogue.withdraw(session, NAME, VERSION)
+        listing.withdraw(session, NAME, VERSION)
     assert published("GET", PATH).status_code == 410
     assert published("GET", f"/v1/models/{NAME}").json()["newest"] is None
     with published.database.session() as session:
-        assert [each.action for each in audit.latest(session, 10)] == ["publish", "visibility"]
+        assert [each.action for each in audit_log.latest(session, 10)] == ["publish", "visibility"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sottovoce.identity import Identity
+from sottovoce.federation.identity import Identity
 from sottovoce.release.check import FILES, LARGEST_MANIFEST
 from sottovoce.release.signatures import Role, Signature, encode
 
@@ -206,14 +206,14 @@ def test_uploads_under_way_are_few_and_forgotten_in_time(service, publisher, mon
 
 
 def test_a_restart_sweeps_what_was_left(service, publisher, release, make_registry, monkeypatch):
-    from sottovoce_server.registry import store
+    from sottovoce_server.registry import file_store
 
     service.publish(publisher, release)
     orphan = service.store.keep_bytes(b"nobody names this")
     (service.data / "incoming" / "left").write_bytes(b"half")
     (service.data / "checking" / "left").mkdir()
-    monkeypatch.setattr(store, "ORPHAN_SECONDS", -60)
-    monkeypatch.setattr(store, "UPLOAD_SECONDS", -60)
+    monkeypatch.setattr(file_store, "ORPHAN_SECONDS", -60)
+    monkeypatch.setattr(file_store, "UPLOAD_SECONDS", -60)
     service.store.sweep(
         [each["sha256"] for each in service("GET", f"/v1/models/{NAME}", publisher).json()["releases"][0]["files"]]
     )
@@ -290,11 +290,11 @@ def test_without_the_agreement_nobody_cosigns(make_registry, settings, release, 
 
 
 def test_who_published_is_on_record(published, publisher):
-    from sottovoce_server.registry import audit
+    from sottovoce_server.registry import audit_log
 
     published("GET", PATH)
     with published.database.session() as session:
-        lines = [(each.action, each.token, each.subject) for each in audit.latest(session, 10)]
+        lines = [(each.action, each.token, each.subject) for each in audit_log.latest(session, 10)]
     holder = publisher.split("_")[1]
     assert lines == [
         ("publish", holder, f"{NAME}@{VERSION}"),

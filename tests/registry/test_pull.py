@@ -5,10 +5,10 @@ import pytest
 from filelock import FileLock
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
-from sottovoce.identity import Identity
+from sottovoce.federation.identity import Identity
 from sottovoce.release.check import FILES, check
 from sottovoce.release.pull import listed, pull
-from sottovoce.release.registry import ATTEMPTS, Refused, RegistryClient, read_token
+from sottovoce.release.registry_client import ATTEMPTS, Refused, RegistryClient, read_token
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.release.versions import Reference
 from sottovoce.release.write import cosign
@@ -216,10 +216,10 @@ def test_another_release_under_its_name_is_refused(fetch, wire, published, publi
 def test_a_registry_that_keeps_back_the_newer_one_is_found_out(fetch, published, publisher, make_release, tmp_path):
     published.publish(publisher, make_release(1), of=LATER)
     fetch()
-    from sottovoce_server.registry import catalogue
+    from sottovoce_server.registry import listing
 
     with published.database.session() as session:
-        catalogue.withdraw(session, NAME, LATER)
+        listing.withdraw(session, NAME, LATER)
     with pytest.raises(ReleaseError, match="keeps back a newer one"):
         fetch(out=tmp_path / "elsewhere")
     assert fetch(f"{NAME}@{VERSION}", tmp_path / "elsewhere").reference.version == VERSION  # asked for by name
@@ -240,10 +240,10 @@ def test_a_version_that_became_another_is_refused(fetch, published, wire, make_r
 
 
 def test_withdrawn_releases(fetch, published):
-    from sottovoce_server.registry import catalogue
+    from sottovoce_server.registry import listing
 
     with published.database.session() as session:
-        catalogue.withdraw(session, NAME, VERSION)
+        listing.withdraw(session, NAME, VERSION)
     with pytest.raises(ReleaseError, match="were withdrawn"):
         fetch()
     with pytest.raises(Refused, match="withdrawn"):

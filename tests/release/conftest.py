@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from sottovoce.agreement import Agreement, Member
-from sottovoce.identity import Identity
-from sottovoce.models import registry
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.write import Provenance, write
-from sottovoce.training import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
 
 LABELS = ("east", "north", "south")
 
@@ -35,7 +35,7 @@ def provenance_of(agreement):
     """How a run came about; keywords change its training configuration."""
 
     def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), start="none", seeded=False, **changes):
-        spec = registry.spec_of(changes.get("task", "style"), changes.get("family", "svm"))
+        spec = discovery.spec_of(changes.get("task", "style"), changes.get("family", "svm"))
         settings = {
             "task": "style",
             "family": "svm",
@@ -72,7 +72,7 @@ def parameters_of():
     """A model's first parameters, with a little noise so that no two seeds give one model."""
 
     def make(provenance, seed=0):
-        family = registry.family(provenance.config.task, provenance.config.family)
+        family = discovery.family(provenance.config.task, provenance.config.family)
         first = initial(family, provenance.spec, len(provenance.config.classes), seed)
         return first + np.random.default_rng(seed).normal(scale=0.1, size=first.size).astype(np.float32)
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from sottovoce.models import registry
+from sottovoce.models import discovery
 
 ABSENT = (
     *("flwr", "ray", "triton", "nvidia", "cuda", "cupy", "dp_accounting"),
@@ -45,10 +45,10 @@ for folder in sys.argv[1:]:
 
 
 def test_releases_are_used_where_nothing_trains(publish):
-    models = [(task, family) for task in ("style", "generator", "editor") for family in registry.families(task)]
+    models = [(task, family) for task in ("style", "generator", "editor") for family in discovery.families(task)]
     names = [f"{task}-{family}" for task, family in models]
     folders = [
-        publish(name, task=task, family=family, feature_spec=registry.spec_of(task, family).digest)
+        publish(name, task=task, family=family, feature_spec=discovery.spec_of(task, family).digest)
         for name, (task, family) in zip(names, models, strict=True)
     ]
     done = subprocess.run(

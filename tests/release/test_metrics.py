@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from sottovoce.metrics import from_confusion
+from sottovoce.run.metrics import from_confusion
 
 STYLES = ("fugue", "reel", "tango")
 

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from sottovoce.commands.release import release as commands
-from sottovoce.configure import configured
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.models.start import named
+from sottovoce.models.initialisation import named
 from sottovoce.release.check import check
 from sottovoce.release.manifest import MANIFEST_FILE
-from sottovoce.release.reading import read_manifest
+from sottovoce.release.manifest_reading import read_manifest
+from sottovoce.run.configure import configured
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from sottovoce.errors import ReleaseError
-from sottovoce.identity import Identity
+from sottovoce.federation.identity import Identity
 from sottovoce.release.check import FILES, check
 from sottovoce.release.load import load
-from sottovoce.release.reading import read_manifest
+from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.release.write import write
 

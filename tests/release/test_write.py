@@ -10,12 +10,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.identity import Identity
+from sottovoce.federation.identity import Identity
 from sottovoce.models.parameters import flatten, join
 from sottovoce.release.check import check
 from sottovoce.release.load import load
 from sottovoce.release.manifest import Noise, Promise
-from sottovoce.release.reading import read_manifest
+from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.write import cosign, write
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.models import registry
+from sottovoce.models import discovery
+from sottovoce.models.initialisation import read_public, shipped
 from sottovoce.models.parameters import shapes_of, split
-from sottovoce.models.start import read_public, shipped
 from sottovoce.release.check import check
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def test_labels_train_a_generator_and_it_sounds(simulated, here, tmp_path, famil
 
 def _only_styles_have_moved(name, release, styles):
     """From the public start, that is."""
-    family, spec = registry.family("generator", name), registry.spec_of("generator", name)
+    family, spec = discovery.family("generator", name), discovery.spec_of("generator", name)
     sizes = shapes_of(family, spec, len(styles))
     started = split(read_public(shipped("generator", name)).adapted(family, spec, styles), sizes)
     released = check(release).tensors

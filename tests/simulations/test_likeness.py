@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_simulations.likeness import COLLAPSED, Judge, Space
+from sottovoce_simulations.report.generation_metrics import COLLAPSED, Judge, Space
 
 DIMENSIONS = 24
 

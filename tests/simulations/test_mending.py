@@ -7,10 +7,10 @@ import pytest
 import soundfile
 import torch
 
-from sottovoce.editing import guesses, mixture
 from sottovoce.errors import CatalogueError
-from sottovoce_simulations import mending
-from sottovoce_simulations.repertoire import HELD_OUT, audio_below, held_out, learnable
+from sottovoce.studio.editing import candidates, gating
+from sottovoce_simulations.scores.repertoire import HELD_OUT, audio_below, held_out, learnable
+from sottovoce_simulations.shipped_weights import train_gating
 
 RATE = 22_050
 
@@ -67,7 +67,7 @@ def test_folders_take_turns_and_more_tracks_begin_with_the_same_ones(scores, tmp
     other.mkdir()
     for number in range(9):
         (other / f"{number}.wav").touch()
-    few, many = mending.tracks([scores, other], 6), mending.tracks([scores, other], 12)
+    few, many = train_gating.tracks([scores, other], 6), train_gating.tracks([scores, other], 12)
     assert many[:6] == few
     assert [path.suffix for path in few] == [".flac", ".wav"] * 3
 
@@ -83,30 +83,30 @@ def test_it_learns_which_guess_to_believe(tmp_path):
         paths.append(tmp_path / f"{number}.wav")
         soundfile.write(paths[-1], audio, RATE)
     soundfile.write(tmp_path / "short.wav", np.ones(RATE), RATE)
-    gaps = mending.gather([*paths, tmp_path / "short.wav"])
-    assert gaps.guesses.shape == (6, mending.PLACES, guesses.GUESSES, 3, 3)
-    assert gaps.aside.shape == (6, mending.PLACES, guesses.ASIDE)
+    gaps = train_gating.gather([*paths, tmp_path / "short.wav"])
+    assert gaps.candidates.shape == (6, train_gating.PLACES, candidates.GUESSES, 3, 3)
+    assert gaps.aside.shape == (6, train_gating.PLACES, candidates.ASIDE)
     every = torch.arange(6)
-    before = mending.held_out(mixture.Mixture(), gaps, every)
-    model = mending.fit(gaps, steps=40)
-    assert mending.held_out(model, gaps, every) < before - 1
-    again = mending.fit(gaps, steps=40)
-    assert mixture.to_bytes(model) == mixture.to_bytes(again)
+    before = train_gating.held_out(gating.Mixture(), gaps, every)
+    model = train_gating.fit(gaps, steps=40)
+    assert train_gating.held_out(model, gaps, every) < before - 1
+    again = train_gating.fit(gaps, steps=40)
+    assert gating.to_bytes(model) == gating.to_bytes(again)
 
 
 def test_places_that_are_drawn_tell_of_all(tmp_path):
     """Sums over them, weighed, are about those over all bands and frames."""
     wanted = torch.rand(256, 12, generator=torch.Generator().manual_seed(0)) ** 4
-    known = guesses.Evidence(
-        wanted.expand(1, guesses.GUESSES, 256, 12).new_full((1, guesses.GUESSES, 256, 14), 0.3),
-        torch.zeros(1, guesses.ASIDE, 256, 12),
+    known = candidates.Evidence(
+        wanted.expand(1, candidates.GUESSES, 256, 12).new_full((1, candidates.GUESSES, 256, 14), 0.3),
+        torch.zeros(1, candidates.ASIDE, 256, 12),
         torch.ones(1, 1, 1),
     )
-    drawn = mending._drawn(known, wanted, torch.Generator().manual_seed(1))
+    drawn = train_gating._drawn(known, wanted, torch.Generator().manual_seed(1))
     energy = float((drawn.weights * drawn.wanted.float().square()).sum())
     assert energy == pytest.approx(float(wanted.square().sum()), rel=0.1)
 
 
 def test_no_audio_is_named(tmp_path):
     with pytest.raises(CatalogueError, match="no audio"):
-        mending.gather(mending.tracks([tmp_path], 10))
+        train_gating.gather(train_gating.tracks([tmp_path], 10))

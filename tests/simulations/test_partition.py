@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce_simulations.partition import LEAST_TRACKS, Item, Kind, Scheme, assign, partition
+from sottovoce_simulations.engine.partition import LEAST_TRACKS, Item, Kind, Scheme, assign, partition
 
 IID = Scheme(Kind.IID)
 schemes = st.one_of(st.just(IID), st.floats(0.05, 100).map(lambda alpha: Scheme(Kind.DIRICHLET, alpha)))

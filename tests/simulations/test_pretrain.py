@@ -9,10 +9,10 @@ import soundfile
 import torch
 from opacus.layers import DPGRU
 
-from sottovoce.models import registry
-from sottovoce.models.start import read_public
-from sottovoce_simulations import pretrain
-from sottovoce_simulations.pretrain import _hasten, public_audio, segments
+from sottovoce.models import discovery
+from sottovoce.models.initialisation import read_public
+from sottovoce_simulations.shipped_weights import pretrain
+from sottovoce_simulations.shipped_weights.pretrain import _hasten, public_audio, segments
 
 RATE = 22_050
 
@@ -30,7 +30,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def test_styles_are_the_folders_of_both_kinds(folders):
-    spec = pretrain.lengthened(registry.spec_of("generator", "rnn"))
+    spec = pretrain.lengthened(discovery.spec_of("generator", "rnn"))
     features, classes, tracks, styles = segments(public_audio(*folders), spec)
     assert styles == ("bach", "blues", "waltz")
     assert [styles[number] for number in classes] == ["blues", "waltz", "bach", "blues"]

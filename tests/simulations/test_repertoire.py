@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from sottovoce.errors import ConfigurationError, UserError
-from sottovoce_simulations import repertoire as module
-from sottovoce_simulations.repertoire import STYLES, repertoire
-from sottovoce_simulations.scores import Piece, Sounding
+from sottovoce_simulations.scores import repertoire as module
+from sottovoce_simulations.scores.music21_corpus import Piece, Sounding
+from sottovoce_simulations.scores.repertoire import STYLES, repertoire
 
 
 def tune(notes=48):
@@ -66,7 +66,7 @@ def test_a_class_of_few_pieces_gives_several_excerpts_of_some(tmp_path):
 
 
 def test_notes_keep_the_tempo_of_their_place():
-    from sottovoce_simulations.scores import _timed
+    from sottovoce_simulations.scores.music21_corpus import _timed
 
     quarters = [Sounding(0.0, 1.0, 60, 0), Sounding(3.0, 2.0, 62, 0), Sounding(8.0, 4.0, 64, 0)]
     seconds = list(_timed(quarters, [(0.0, 120.0), (4.0, 60.0), (8.0, None)]))
@@ -74,7 +74,7 @@ def test_notes_keep_the_tempo_of_their_place():
 
 
 def test_parts_of_one_work_share_its_name():
-    from sottovoce_simulations.scores import _work
+    from sottovoce_simulations.scores.music21_corpus import _work
 
     assert _work("palestrina", "Credo_63_a") == _work("palestrina", "Kyrie_II_63") == "palestrina mass 63"
     assert _work("bach", "bwv248.12-2") == _work("bach", "bwv248.5") == "bwv248"
@@ -100,7 +100,7 @@ def installed():
 
 
 def test_every_class_has_pieces(installed):
-    from sottovoce_simulations.scores import pieces
+    from sottovoce_simulations.scores.music21_corpus import pieces
 
     for style in STYLES:
         found = pieces(style)
@@ -110,7 +110,7 @@ def test_every_class_has_pieces(installed):
 
 
 def test_ties_are_joined_and_files_that_cannot_be_read_are_passed_over(installed, tmp_path):
-    from sottovoce_simulations.scores import notes
+    from sottovoce_simulations.scores.music21_corpus import notes
 
     found = notes(Piece("palestrina/Agnus_II_47.krn", None, ""))
     assert [note.start for note in found] == sorted(note.start for note in found)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce_client.ledger import Ledger
+from sottovoce_client.budget.ledger import Ledger
 from sottovoce_simulations.synthesis import synthesise
 
 pytestmark = pytest.mark.slow

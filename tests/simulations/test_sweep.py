@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.training import Trust
-from sottovoce_simulations import sweep as sweep_module
-from sottovoce_simulations.experiment import Experiment
-from sottovoce_simulations.partition import Scheme
-from sottovoce_simulations.sweep import Sweep, interval, sweep
+from sottovoce.run.configuration import Trust
+from sottovoce_simulations.engine import sweep as sweep_module
+from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.sweep import Sweep, interval, sweep
 
 BOTH = (Trust.LOCAL, Trust.SHARED)
 

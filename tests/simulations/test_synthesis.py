@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce.errors import ConfigurationError, UserError
-from sottovoce_simulations import made
+from sottovoce_simulations.engine import owned_folders
 from sottovoce_simulations.synthesis import STYLES, synthesise
 from sottovoce_simulations.synthesis.artist import Artist
 from sottovoce_simulations.synthesis.palette import PALETTE
@@ -99,7 +99,7 @@ def test_tags_say_what_the_sheet_says(music):
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "wav"])
 def test_every_format_carries_its_tags(suffix, tmp_path):
-    from sottovoce_client.catalogue.tags import read_tags
+    from sottovoce_client.catalogue.embedded_tags import read_tags
     from sottovoce_simulations.synthesis.track import write
 
     track = a_track("waltz", 1, path=f"a.{suffix}", tagged=True)
@@ -215,7 +215,7 @@ def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatch
 
 
 def test_no_space_is_noticed_before_anything_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(made.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(owned_folders.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(UserError, match=r"needs about .* GB, but only 0.0 GB are free"):
         synthesise(tmp_path / "music", **SMALL)
     assert not list(tmp_path.iterdir())

@@ -6,17 +6,17 @@ import torch
 
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models import parameters, registry
-from sottovoce.models.base import Batch
+from sottovoce.models import discovery, parameters
 from sottovoce.models.generator import _codec
+from sottovoce.models.interfaces import Batch
 
 CLASSES = 3
-FAMILIES = [(task, name) for task in ("generator", "editor") for name in registry.families(task)]
+FAMILIES = [(task, name) for task in ("generator", "editor") for name in discovery.families(task)]
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda pair: "-".join(pair))
 def family(request):
-    return registry.family(*request.param)
+    return discovery.family(*request.param)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
 from sottovoce.models import parameters
-from sottovoce_client.gradients import UnitGradients
+from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
 FEW_FRAMES = 64

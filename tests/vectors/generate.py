@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.canonical import canonical_json
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.keys import RunKey, derive
 from sottovoce.protocol.messages import (
     Advert,
@@ -29,8 +30,7 @@ from sottovoce.protocol.ring import Ring
 from sottovoce.protocol.seal import seal
 from sottovoce.protocol.shamir import split
 from sottovoce.protocol.topology import Topology, partner_count, share_threshold, threshold
-from sottovoce.refusals import RefusalReason
-from sottovoce_simulations.rounds import PARAMETERS_DIGEST, InMemoryRounds, plain_config
+from sottovoce_simulations.engine.in_process_rounds import PARAMETERS_DIGEST, InMemoryRounds, plain_config
 
 FOLDER = Path(__file__).parent
 ME = "label-000"

@@ -5,7 +5,7 @@ import torch
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder.base import long_audio
+from sottovoce.studio.vocoder.interface import long_audio
 
 SPEC = default_spec(View.SPECTROGRAM)
 

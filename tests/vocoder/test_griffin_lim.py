@@ -3,7 +3,7 @@ import torch
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder.griffin_lim import Inversion, audible, random_phases
+from sottovoce.studio.vocoder.griffin_lim import Inversion, audible, random_phases
 
 SPEC = default_spec(View.SPECTROGRAM)
 

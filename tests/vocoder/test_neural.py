@@ -11,8 +11,8 @@ import torch
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder import GriffinLim, NeuralVocoder, neural, vocoder_of
-from sottovoce.vocoder.griffin_lim import Inversion
+from sottovoce.studio.vocoder import GriffinLim, NeuralVocoder, neural, vocoder_of
+from sottovoce.studio.vocoder.griffin_lim import Inversion
 
 SPEC = default_spec(View.SPECTROGRAM)
 LARGEST = 5_000_000
@@ -23,7 +23,7 @@ def levels_of(audio):
 
 
 def test_the_shipped_weights_are_small_and_no_more_than_the_network():
-    data = files("sottovoce.vocoder").joinpath(neural.FILE).read_bytes()
+    data = files("sottovoce.studio.vocoder").joinpath(neural.FILE).read_bytes()
     assert len(data) < LARGEST
     assert neural.to_bytes(neural.from_bytes(data)) == data
 

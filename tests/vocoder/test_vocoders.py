@@ -6,8 +6,8 @@ import torch
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder import GriffinLim, NeuralVocoder
-from sottovoce.vocoder.base import CHUNK_FRAMES, OVERLAP_FRAMES, long_audio
+from sottovoce.studio.vocoder import GriffinLim, NeuralVocoder
+from sottovoce.studio.vocoder.interface import CHUNK_FRAMES, OVERLAP_FRAMES, long_audio
 
 SPEC = default_spec(View.SPECTROGRAM)
 RATE, HOP = SPEC.sample_rate, SPEC.hop_length

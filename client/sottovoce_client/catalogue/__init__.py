@@ -1,9 +1,9 @@
 """A label's catalogue: its audio files, what is known of them, and what they may be used for."""
 
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
+from sottovoce_client.catalogue.holdout import Split, group_of, holdout
 from sottovoce_client.catalogue.index import default_index
 from sottovoce_client.catalogue.scanning import Progress, scan
-from sottovoce_client.catalogue.split import Split, group_of, holdout
 from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected, Remark, Track
 
 __all__ = [

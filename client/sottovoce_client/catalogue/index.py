@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from sottovoce.errors import CatalogueError
-from sottovoce_client.catalogue.examine import Facts
+from sottovoce_client.catalogue.file_facts import Facts
 from sottovoce_client.catalogue.walk import Found
 
 APPLICATION = 0x53_6F_74_74  # "Sott": a database of somebody else's is never taken for an index

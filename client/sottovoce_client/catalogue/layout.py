@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from sottovoce.audio import Unusable
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce_client.catalogue.consent import Consent, Purpose
+from sottovoce_client.catalogue.safe_text import plain
 from sottovoce_client.catalogue.sheet import SHEET, Row, key, read_sheet
-from sottovoce_client.catalogue.text import plain
 from sottovoce_client.catalogue.tracks import Rejected
 from sottovoce_client.catalogue.walk import Entry, Found, Ignored, leads_out, look, walk
 
@@ -52,7 +52,7 @@ def candidates(
             yield entry
             continue
         if row is not None and row.problem:
-            yield Rejected(entry.path, Unusable.BAD_ROW, f"{SHEET}, line {row.line}: {row.problem}.")
+            yield Rejected(entry.path, RejectReason.BAD_ROW, f"{SHEET}, line {row.line}: {row.problem}.")
             continue
         consent = default_consent if row is None or row.consent is None else row.consent
         if any(consent.allows(purpose, today) for purpose in purposes):
@@ -74,7 +74,7 @@ def _on_sheet(root: Path, rows: dict[str, Row]) -> Iterator[tuple[Entry, str, Ro
         if row is not None:
             yield _listed(root, entry.path, row), row.style, row
         elif isinstance(entry, Found):
-            yield Rejected(entry.path, Unusable.NO_STYLE, f"{SHEET} does not list it."), "", None
+            yield Rejected(entry.path, RejectReason.NO_STYLE, f"{SHEET} does not list it."), "", None
         elif key(entry.path) != SHEET:
             yield entry, "", None
     for row in left.values():
@@ -83,9 +83,9 @@ def _on_sheet(root: Path, rows: dict[str, Row]) -> Iterator[tuple[Entry, str, Ro
 
 def _listed(root: Path, path: str, row: Row) -> Entry:
     if not row.path:
-        return Rejected(SHEET, Unusable.BAD_ROW, f"{SHEET}, line {row.line}: {row.problem}.")
+        return Rejected(SHEET, RejectReason.BAD_ROW, f"{SHEET}, line {row.line}: {row.problem}.")
     if posixpath.isabs(path) or path.split("/", 1)[0] == ".." or leads_out(root, path):
-        return Rejected(row.path, Unusable.OUTSIDE, f"{SHEET}, line {row.line}: it leads out of the catalogue.")
+        return Rejected(row.path, RejectReason.OUTSIDE, f"{SHEET}, line {row.line}: it leads out of the catalogue.")
     entry = look(root, path, listed=True)
     if isinstance(entry, Rejected):
         return Rejected(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from sottovoce.audio import Unusable
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce_client.catalogue import isrc
-from sottovoce_client.catalogue.examine import Facts
+from sottovoce_client.catalogue.file_facts import Facts
 from sottovoce_client.catalogue.layout import Candidate
 from sottovoce_client.catalogue.tracks import Rejected, Remark, Track
 
@@ -47,9 +47,9 @@ def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Reje
         return Rejected(path, facts.reason, facts.detail)
     if facts.seconds < segment_seconds:
         length = f"It lasts {facts.seconds:.2f} s, and a segment {segment_seconds:g} s."
-        return Rejected(path, Unusable.TOO_SHORT, length)
+        return Rejected(path, RejectReason.TOO_SHORT, length)
     if not (candidate.style or facts.tags.genre):
-        return Rejected(path, Unusable.NO_STYLE, "Neither a sheet, nor a folder, nor a tag inside it names one.")
+        return Rejected(path, RejectReason.NO_STYLE, "Neither a sheet, nor a folder, nor a tag inside it names one.")
     return None
 
 
@@ -82,7 +82,7 @@ def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
         conflicts.append(f"consent '{first.consent}' there, '{track.consent}' here")
     if conflicts:
         detail += f", and they contradict each other: {', '.join(conflicts)}"
-    return Rejected(path, Unusable.DUPLICATE, f"{detail}.")
+    return Rejected(path, RejectReason.DUPLICATE, f"{detail}.")
 
 
 def _name(track: Track, root: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce_client.catalogue.consent import Consent
-from sottovoce_client.catalogue.text import plain
+from sottovoce_client.catalogue.safe_text import plain
 
 SHEET = "catalogue.csv"
 REQUIRED = ("path", "style")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from sottovoce.audio import Unusable
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.consent import Consent, Purpose
-from sottovoce_client.catalogue.text import identity
+from sottovoce_client.catalogue.safe_text import identity
 
 # Names that say that nobody knows: tracks under them have nothing in common.
 PLACEHOLDERS = frozenset({"", "unknown", "unknown artist", "unknown album", "various", "various artists", "va", "n/a"})
@@ -67,7 +67,7 @@ class Rejected:
     """
 
     path: str
-    reason: Unusable
+    reason: RejectReason
     detail: str
 
 
@@ -102,7 +102,7 @@ class Catalogue:
     opened: int = 0
 
     @property
-    def reasons(self) -> dict[Unusable, int]:
+    def reasons(self) -> dict[RejectReason, int]:
         """How many files are unusable for each reason, most frequent first."""
         return dict(Counter(file.reason for file in self.unusable).most_common())
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sottovoce.audio import AUDIO, Unusable
+from sottovoce.audio.decoding import AUDIO
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce_client.catalogue.tracks import Rejected
 
 OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".alac", ".ape", ".m4a", ".mp4", ".wma", ".wv"})
@@ -64,7 +65,7 @@ def walk(root: Path) -> Iterator[Entry]:
             elif child.is_dir(follow_symlinks=False):
                 below.append(path)
             elif child.is_symlink() and not _within(child.path, real_root):
-                yield Rejected(path, Unusable.OUTSIDE, "It is a link that leads out of the catalogue.")
+                yield Rejected(path, RejectReason.OUTSIDE, "It is a link that leads out of the catalogue.")
             else:
                 yield look(root, path)
         folders.extend(reversed(below))
@@ -86,9 +87,11 @@ def look(root: Path, path: str, *, listed: bool = False) -> Entry:
     except OSError as error:
         return _unreadable(path, error)
     if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
-        return Rejected(path, Unusable.NOT_AUDIO, "It is not a regular file.")
+        return Rejected(path, RejectReason.NOT_AUDIO, "It is not a regular file.")
     if suffix in OTHER_AUDIO:
-        return Rejected(path, Unusable.NOT_AUDIO, f"'{suffix}' is not one of WAV, FLAC, OGG, Opus and MP3: convert it.")
+        return Rejected(
+            path, RejectReason.NOT_AUDIO, f"'{suffix}' is not one of WAV, FLAC, OGG, Opus and MP3: convert it."
+        )
     return Found(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
@@ -104,7 +107,7 @@ def _within(path: str, real_root: str) -> bool:
 
 def _unreadable(path: str, error: OSError) -> Rejected:
     if isinstance(error, PermissionError):
-        return Rejected(path or ".", Unusable.NO_PERMISSION, "It may not be read.")
+        return Rejected(path or ".", RejectReason.NO_PERMISSION, "It may not be read.")
     if isinstance(error, FileNotFoundError):
-        return Rejected(path or ".", Unusable.MISSING, "There is no such file.")
-    return Rejected(path or ".", Unusable.UNREADABLE, f"It cannot be read: {error.strerror}.")
+        return Rejected(path or ".", RejectReason.MISSING, "There is no such file.")
+    return Rejected(path or ".", RejectReason.UNREADABLE, f"It cannot be read: {error.strerror}.")

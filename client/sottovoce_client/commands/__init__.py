@@ -1,1 +1,1 @@
-"""What `sottovoce label …` does, one module a command or two; `sottovoce_client.label_cli` declares them."""
+r"""What the client's commands do; \`label/\` and \`catalogue\` declare them."""

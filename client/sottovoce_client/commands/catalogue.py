@@ -1,102 +1,77 @@
-"""`sottovoce label catalogue`: registers folders, scans them, and computes features ahead of time."""
+"""The label's commands; `sottovoce.cli` finds them by their entry points, and heavy imports wait for their use."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from sottovoce.commands.output import counted, notes, print_json, results, say, shown
-from sottovoce.errors import CatalogueError
-from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose, Track
-from sottovoce_client.catalogue.show import as_json as plain
-from sottovoce_client.catalogue.show import show
-from sottovoce_client.commands.common import bar, opened
-from sottovoce_client.policy import Policy
+import typer
 
-if TYPE_CHECKING:
-    from sottovoce.features.spec import FeatureSpec
-    from sottovoce_client.cache import FeatureCache, Filled
+catalogue = typer.Typer(no_args_is_help=True, help="What a label's folder of audio holds.")
 
 
-def register_and_scan(
-    directories: Sequence[Path],
-    home: Path | None,
-    *,
-    workers: int | None,
-    features: bool,
-    show_all: bool,
-    as_json: bool,
+@catalogue.callback()
+def _group() -> None:
+    """What a label's folder of audio holds."""
+
+
+EXAMPLES = """
+Examples:
+
+  sottovoce catalogue scan ~/music
+
+  sottovoce catalogue scan ~/music --purpose generator --json
+
+  sottovoce catalogue scan ~/music --default-consent "style; editor until 2027-12-31"
+"""
+
+
+@catalogue.command(epilog=EXAMPLES)
+def scan(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of STYLE/…/track, or any folder with a catalogue.csv.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    purpose: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Open only what may serve this purpose: style, generator or editor. May be given several times; "
+            "by default any of them.",
+            show_default=False,
+        ),
+    ] = None,
+    default_consent: Annotated[
+        str | None,
+        typer.Option(
+            help="What a track may serve where catalogue.csv does not say, as it would be written there. "
+            "Default: style.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file that remembers this scan for the next; Default: one in your cache folder.",
+            show_default=False,
+        ),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every file; by default the first few.")] = False,
 ) -> None:
-    """Register, scan, compute, show.
+    """Say what a catalogue holds, what of it cannot be used and why.
 
-    Raises:
-        CatalogueError: a folder is none, or nothing in any of them can be used.
-        ConfigurationError: the home or the policy is not in order, or one folder lies within another.
+    DIR holds WAV, FLAC, OGG, Opus or MP3 as STYLE/…/track, or in any way with a catalogue.csv (path, style, and
+    optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2
+    only where nothing can be used.
     """
-    label = opened(home)
-    policy = Policy.from_toml(label.policy_file)
-    for directory in directories:
-        if not directory.is_dir():
-            raise CatalogueError(f"{shown(directory)} is no folder.")
-    label = label.with_catalogues(directories)
-    for folder in label.catalogues:
-        if not policy.holds(folder):
-            say(notes(), "Left out", f"{shown(folder)} is not in the policy's folders.", "bold yellow")
-    purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
-    started = perf_counter()
-    from sottovoce_client.prepare import catalogues_of, tracks_for
+    from sottovoce_client.commands.catalogue_scan import scan_and_show
 
-    try:
-        with bar("reading") as progress:
-            found: tuple[Catalogue, ...] = catalogues_of(label, purposes, workers=workers, progress=progress)
-    except NothingUsable as error:
-        if not as_json:
-            show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
-        raise
-    seconds = perf_counter() - started
-    computed = None
-    if features:
-        from sottovoce_client.cache import FeatureCache
-
-        computed = _computed(FeatureCache(label.cache), found, purposes, workers)
-    if as_json:
-        print_json(
-            {
-                "catalogues": [plain(catalogue, seconds=seconds) for catalogue in found],
-                "usable": {purpose.value: len(tracks_for(found, purpose)) for purpose in purposes},
-                "features": None
-                if computed is None
-                else {"known": computed.known, "computed": computed.computed, "unusable": len(computed.unusable)},
-            }
-        )
-        return
-    for catalogue in found:
-        results().print(shown(catalogue.root), style="bold", soft_wrap=True)
-        show(catalogue, results(), seconds=seconds, show_all=show_all)
-    if computed is not None:
-        line = f"Features: {counted(computed.computed, 'track')} computed, {computed.known:,} known before"
-        if computed.unusable:
-            line += f", {len(computed.unusable):,} that cannot be used"
-        results().print(f"{line}.")
-
-
-def _computed(
-    cache: "FeatureCache", found: Sequence[Catalogue], purposes: Sequence[Purpose], workers: int | None
-) -> "Filled":
-    """Features of every track as the tasks need them that it may serve."""
-    from sottovoce.models import registry
-    from sottovoce_client.cache import Filled
-    from sottovoce_client.prepare import tracks_for
-
-    needed: dict[FeatureSpec, dict[str, Track]] = {}
-    for purpose in purposes:
-        if purpose in registry.tasks():
-            tracks = {track.digest: track for track in tracks_for(found, purpose)}
-            for spec in registry.specs(purpose):
-                needed.setdefault(spec, {}).update(tracks)
-    filled = []
-    for spec, tracks in needed.items():
-        with bar("computing features") as told:
-            filled.append(cache.fill(tracks.values(), spec, workers=workers, progress=told))
-    unusable = {digest: reason for each in filled for digest, reason in each.unusable.items()}
-    return Filled(sum(each.known for each in filled), sum(each.computed for each in filled), unusable)
+    scan_and_show(
+        directory,
+        as_json=as_json,
+        purposes=purpose,
+        default_consent=default_consent,
+        workers=workers,
+        index=index,
+        show_all=show_all,
+    )

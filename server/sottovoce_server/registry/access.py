@@ -7,10 +7,10 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from sottovoce_server.registry import audit
-from sottovoce_server.registry.audit import Action
+from sottovoce_server.registry import audit_log
+from sottovoce_server.registry.audit_log import Action
 from sottovoce_server.registry.database import Database
-from sottovoce_server.registry.limiting import Limiter
+from sottovoce_server.registry.rate_limit import Limiter
 from sottovoce_server.registry.tokens import Caller, Scope, authenticate
 
 BEARER = HTTPBearer(auto_error=False, description="A token from `sottovoce registry token create`.")
@@ -47,7 +47,7 @@ class Access:
         """Turn away a wrong token; of a flood of them, only the first are logged."""
         self._limiter.count_refusal(address)
         with self._database.session() as session:
-            audit.record(session, Action.REFUSE, Caller(address=address), "unknown, expired or revoked token")
+            audit_log.record(session, Action.REFUSE, Caller(address=address), "unknown, expired or revoked token")
         raise HTTPException(401, "The token is unknown, expired or revoked.", headers={"WWW-Authenticate": "Bearer"})
 
     def holder_of(self, scope: Scope) -> Dependency:

@@ -14,18 +14,16 @@ from starlette.requests import ClientDisconnect
 from sottovoce import __version__
 from sottovoce.release.check import LARGEST_SIGNATURES
 from sottovoce.release.manifest import MANIFEST_FILE
-from sottovoce_server.registry import audit, catalogue, schema
+from sottovoce_server.registry import audit_log, listing, schema
 from sottovoce_server.registry.access import Access
-from sottovoce_server.registry.audit import Action
+from sottovoce_server.registry.audit_log import Action
 from sottovoce_server.registry.database import Database
-from sottovoce_server.registry.files import file_response
-from sottovoce_server.registry.limiting import Limiter
+from sottovoce_server.registry.downloads import file_response
+from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.problems import described, install
 from sottovoce_server.registry.publishing import Publishing
-from sottovoce_server.registry.settings import UPLOAD_SECONDS, Settings
-from sottovoce_server.registry.store import Store
-from sottovoce_server.registry.tokens import Caller, Scope
-from sottovoce_server.registry.views import (
+from sottovoce_server.registry.rate_limit import Limiter
+from sottovoce_server.registry.responses import (
     NAME,
     Announced,
     Begun,
@@ -43,6 +41,8 @@ from sottovoce_server.registry.views import (
     model_view,
     release_view,
 )
+from sottovoce_server.registry.settings import UPLOAD_SECONDS, Settings
+from sottovoce_server.registry.tokens import Caller, Scope
 
 DESCRIPTION = """
 Published models of record labels that train together without sharing their audio. Every file is named by its SHA-256 in
@@ -84,7 +84,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     ) -> ModelList:
         """The models that the caller may see."""
         with database.session() as session:
-            found = catalogue.models(session, caller, after, limit + 1)
+            found = listing.models(session, caller, after, limit + 1)
         page = [model_view(each) for each in found[:limit]]
         return ModelList(models=page, next=page[-1].name if len(found) > limit else None)
 
@@ -92,7 +92,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     def model(caller: Annotated[Caller, anybody], name: ModelName) -> ModelView:
         """A model and its versions."""
         with database.session() as session:
-            found = catalogue.model(session, caller, name)
+            found = listing.model(session, caller, name)
         if found is None:
             raise _not_found()
         return model_view(found)
@@ -100,12 +100,12 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     def hand_out(request: Request, caller: Caller, name: str, version: str, file: str) -> Response:
         with database.session() as session:
             found = _visible(session, caller, name, version)
-            entry = catalogue.file(found, file)
+            entry = listing.file(found, file)
             if entry is None:
                 raise _not_found()
             answer = file_response(request, entry, store.blob(entry.sha256))
             if request.method == "GET" and answer.status_code != 304:
-                audit.record(session, Action.DOWNLOAD, caller, f"{name}@{version} {file}")
+                audit_log.record(session, Action.DOWNLOAD, caller, f"{name}@{version} {file}")
         return answer
 
     handed_out = described(400, 404, 410) | {
@@ -202,17 +202,17 @@ def _changing(database: Database, access: Access, publishing: Publishing) -> API
     def show(caller: Annotated[Caller, coordinator], name: ModelName, shown: Shown) -> Shown:
         """Change who may see a model: anybody, whoever has a token, or whoever has a token that names it."""
         with database.session() as session:
-            if not caller.covers(name) or catalogue.model(session, caller, name) is None:
+            if not caller.covers(name) or listing.model(session, caller, name) is None:
                 raise _not_found()
-            catalogue.set_visibility(session, name, shown.visibility)
-            audit.record(session, Action.VISIBILITY, caller, f"{name} {shown.visibility}")
+            listing.set_visibility(session, name, shown.visibility)
+            audit_log.record(session, Action.VISIBILITY, caller, f"{name} {shown.visibility}")
         return shown
 
     return routes
 
 
 def _visible(session: Session, caller: Caller, name: str, version: str) -> schema.Release:
-    found = catalogue.release(session, caller, name, version)
+    found = listing.release(session, caller, name, version)
     if found is None:
         raise _not_found()
     if found.withdrawn is not None:

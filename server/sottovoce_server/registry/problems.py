@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sottovoce.errors import ReleaseError
 from sottovoce.release.check import LARGEST_SIGNATURES
-from sottovoce_server.registry.limiting import TooOften
+from sottovoce_server.registry.file_store import Gone, TooLarge
 from sottovoce_server.registry.publishing import Taken, TooMany
-from sottovoce_server.registry.store import Gone, TooLarge
-from sottovoce_server.registry.views import Problem
+from sottovoce_server.registry.rate_limit import TooOften
+from sottovoce_server.registry.responses import Problem
 
 DESCRIBED: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}

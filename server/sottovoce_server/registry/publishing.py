@@ -19,13 +19,13 @@ from sottovoce.release.cosignatures import expect_members, extended
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, decode, encode
 from sottovoce.release.versions import expect_identity, publishable_name
-from sottovoce_server.registry import audit
-from sottovoce_server.registry.audit import Action
-from sottovoce_server.registry.catalogue import Visibility
+from sottovoce_server.registry import audit_log
+from sottovoce_server.registry.audit_log import Action
 from sottovoce_server.registry.database import Database
+from sottovoce_server.registry.file_store import Gone, Store
+from sottovoce_server.registry.listing import Visibility
 from sottovoce_server.registry.schema import File, Model, Release, Upload
 from sottovoce_server.registry.settings import CLOCK_SKEW_SECONDS, OPEN_UPLOADS, UPLOAD_SECONDS, Settings
-from sottovoce_server.registry.store import Gone, Store
 from sottovoce_server.registry.tokens import Caller
 
 ATTEMPTS = 20
@@ -106,7 +106,9 @@ class Publishing:
                 return self._make_visible(caller, announced, checked, files)
         except ReleaseError as error:
             with self.database.session() as session:
-                audit.record(session, Action.REJECT, caller, f"{announced.model}@{announced.version} {error.message}")
+                audit_log.record(
+                    session, Action.REJECT, caller, f"{announced.model}@{announced.version} {error.message}"
+                )
             raise
         finally:
             self._forget(upload)
@@ -147,7 +149,7 @@ class Publishing:
                     _expect_owner(session, announced.model, key)
                     session.add(release)
                     session.flush()
-                    audit.record(session, Action.PUBLISH, caller, name)
+                    audit_log.record(session, Action.PUBLISH, caller, name)
             except IntegrityError:
                 continue
             return release
@@ -189,7 +191,7 @@ class Publishing:
                 ).all()
                 if changed:
                     names = ",".join(each.name for each in new[len(kept) :])
-                    audit.record(session, Action.COSIGN, caller, f"{release.model}@{release.version} {names}")
+                    audit_log.record(session, Action.COSIGN, caller, f"{release.model}@{release.version} {names}")
                     return len(new) - len(kept)
         raise TooMany
 

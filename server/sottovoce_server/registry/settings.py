@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import Agreement
 
 DATABASE_FILE = "registry.sqlite"
 LARGEST_FILE = 1 << 30

@@ -15,8 +15,8 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from sottovoce.agreement import NAME
 from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import NAME
 from sottovoce_server.registry.schema import Token
 
 SHAPE = re.compile(r"sottovoce_([0-9a-f]{16})_([0-9a-f]{64})")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.commands.output import notes, print_json, results, say, shown
-from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
+from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def _expect_files(files: list[Path]) -> None:
 
 
 def _classified(model: "Release", file: Path) -> dict[str, Any]:
-    from sottovoce.audio import Unusable
+    from sottovoce.audio.reject_reason import RejectReason
 
     if file.exists() and not file.is_file():  # a pipe would be waited for without end
-        raise AudioError("It is not a regular file.", reason=Unusable.NOT_AUDIO)
+        raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
     values = model.probabilities(file)
     ranked = sorted(zip(model.manifest.classes, map(float, values), strict=True), key=lambda pair: -pair[1])
     return {"file": str(file), "style": ranked[0][0], "probabilities": dict(ranked)}

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sottovoce.commands.output import bar, beside, counted, notes, print_json, results, say, shown
-from sottovoce.commands.releases import JsonOption, KeyOption
-from sottovoce.commands.releases import opened as opened_release
-from sottovoce.commands.signing import SigningCertificateOption, SigningKeyOption, signing_key
+from sottovoce.commands.release_options import JsonOption, KeyOption
+from sottovoce.commands.release_options import opened as opened_release
+from sottovoce.commands.signing_options import SigningCertificateOption, SigningKeyOption, signing_key
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.files import expect_writable
 
 if TYPE_CHECKING:
-    from sottovoce.editing.gaps import Gap
-    from sottovoce.editing.pipeline import Edited
-    from sottovoce.editing.repairer import Chooser, Repairer
-    from sottovoce.editing.request import Learned, Plain
-    from sottovoce.provenance.origin import Value
     from sottovoce.release.load import Release
+    from sottovoce.studio.editing.edit_plan import Learned, Plain
+    from sottovoce.studio.editing.gaps import Gap
+    from sottovoce.studio.editing.pipeline import Edited
+    from sottovoce.studio.editing.repairer import Chooser, Repairer
+    from sottovoce.studio.provenance.origin import Value
 
 EXAMPLES = """
 Examples:
@@ -119,18 +119,18 @@ def edit(
     When gaps are filled, everything outside them stays, sample for sample. Sample rate, channels, depth and tags are
     kept. OUT says what was done to it (see `sottovoce inspect`). IN itself is never written to.
     """
-    from sottovoce.editing import parse
-    from sottovoce.editing.gaps import parse as parse_gap
-    from sottovoce.editing.request import Learned, Plain
+    from sottovoce.studio.editing import effect_parsing
+    from sottovoce.studio.editing.edit_plan import Learned, Plain
+    from sottovoce.studio.editing.gaps import parse as parse_gap
 
     if method not in METHODS:
         raise ConfigurationError(f"There is no method '{method}'.", hint=f"Choose from {', '.join(METHODS)}.")
     plain = Plain(
-        None if trim is None else parse.stretch_of_time(trim),
+        None if trim is None else effect_parsing.stretch_of_time(trim),
         stretch,
         pitch,
-        tuple(parse.band(text) for text in eq or []),
-        None if compress is None else parse.compression(compress),
+        tuple(effect_parsing.band(text) for text in eq or []),
+        None if compress is None else effect_parsing.compression(compress),
         gain,
         fade_in,
         fade_out,
@@ -157,7 +157,7 @@ def edit(
 
 
 def _found(source: Path, *, wants_more: bool) -> dict[str, Any]:
-    from sottovoce.editing.find import find_gaps
+    from sottovoce.studio.editing.dropouts import find_gaps
 
     if wants_more:
         raise ConfigurationError("Where should the result go?", hint="Give -o OUT.")
@@ -166,7 +166,7 @@ def _found(source: Path, *, wants_more: bool) -> dict[str, Any]:
 
 
 def _expect_free(source: Path, output: Path, force: bool) -> None:
-    from sottovoce.editing.pipeline import expect_apart
+    from sottovoce.studio.editing.pipeline import expect_apart
 
     try:
         expect_apart(source, output, force=force)
@@ -186,13 +186,13 @@ def _edited(
     plain: "Plain",
     signer: tuple[Path | None, Path | None],
 ) -> dict[str, Any]:
-    from sottovoce.editing.find import find_gaps
-    from sottovoce.editing.gaps import in_frames, merge
-    from sottovoce.editing.pipeline import Plan, opened
-    from sottovoce.editing.pipeline import edit as carry_out
-    from sottovoce.editing.repairer import LEARNED as LEARNED_NAME
-    from sottovoce.editing.request import operation
-    from sottovoce.provenance.origin import Origin
+    from sottovoce.studio.editing.dropouts import find_gaps
+    from sottovoce.studio.editing.edit_plan import operation
+    from sottovoce.studio.editing.gaps import in_frames, merge
+    from sottovoce.studio.editing.pipeline import Plan, opened
+    from sottovoce.studio.editing.pipeline import edit as carry_out
+    from sottovoce.studio.editing.repairer import LEARNED as LEARNED_NAME
+    from sottovoce.studio.provenance.origin import Origin
 
     with opened(source) as file:
         rate, frames = file.samplerate, file.frames
@@ -255,22 +255,22 @@ def _expect_a_release(release: Path | None, learned: "Learned", method: str, *, 
 
 
 def _repairer(method: str, release: "Release | None") -> "Chooser":
-    from sottovoce.editing.interpolate import InterpolatingRepairer
-    from sottovoce.editing.repairer import ByLength, LpcRepairer
+    from sottovoce.studio.editing.interpolate import InterpolatingRepairer
+    from sottovoce.studio.editing.repairer import ByLength, LpcRepairer
 
     if method == "interpolate":
         return InterpolatingRepairer()
     if method == "lpc":
         return LpcRepairer()
     if method == MODEL_METHOD:
-        from sottovoce.editing.learned import LearnedRepairer
+        from sottovoce.studio.editing.learned_repair import LearnedRepairer
 
         return LearnedRepairer(cast("Release", release))
     return _similar() if method == "similar" else ByLength(LpcRepairer(), _similar, LONGEST_LPC)
 
 
 def _similar() -> "Repairer":
-    from sottovoce.editing.similar import SimilarRepairer
+    from sottovoce.studio.editing.exemplar import SimilarRepairer
 
     return SimilarRepairer()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sottovoce.commands.output import notes, print_json, shown
-from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
+from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import AudioError, CatalogueError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def evaluate(
     if as_json:
         print_json(figures)
     else:
-        from sottovoce.commands.figures import print_figures
+        from sottovoce.commands.evaluation_tables import print_figures
 
         print_figures(figures)
     if not figures["tracks"]:
@@ -116,7 +116,7 @@ def _recognised(model: "Release", paths: list[Path]) -> Found:
 def _figures(known: dict[Path, str], found: Found, classes: tuple[str, ...]) -> dict[str, Any]:
     import numpy as np
 
-    from sottovoce.metrics import from_confusion
+    from sottovoce.run.metrics import from_confusion
 
     matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for path, answer in found.items():

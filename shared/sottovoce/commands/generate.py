@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sottovoce.audition import CANDIDATES, MOST_CANDIDATES, Audition
 from sottovoce.commands.output import bar, beside, notes, print_json, results, say, shown
-from sottovoce.commands.releases import JsonOption, KeyOption, ReleaseOption, opened
+from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import expect_writable
+from sottovoce.studio.best_of import CANDIDATES, MOST_CANDIDATES, Audition
 
 if TYPE_CHECKING:
-    from sottovoce.provenance.write import Written
     from sottovoce.release.load import Release
+    from sottovoce.studio.provenance.writer import Written
 
 EXAMPLES = """
 Examples:
@@ -97,7 +97,7 @@ def generate(
 
     The files say where they came from (see `sottovoce inspect`): signed credentials, tags and a watermark.
     """
-    from sottovoce.provenance.containers import container_of
+    from sottovoce.studio.provenance.containers import container_of
 
     container_of(output)
     places = _places(output, count, force)
@@ -118,7 +118,7 @@ def generate(
 
 
 def _places(output: Path, count: int, force: bool) -> list[Path]:
-    from sottovoce.provenance.containers import expect_no_sidecar
+    from sottovoce.studio.provenance.containers import expect_no_sidecar
 
     places = [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)] if count > 1 else [output]
     expect_writable(output.parent)
@@ -143,7 +143,7 @@ def _audition(judge: Path | None, candidates: int | None, key: str | None) -> Au
 def _made(
     model: "Release", asked: Asked, place: Path, index: int, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    from sottovoce.generate import generate as compose
+    from sottovoce.studio.generation import generate as compose
 
     samples = compose(
         model,
@@ -185,8 +185,8 @@ def _judged(asked: Asked) -> dict[str, Any]:
 
 def _written(model: "Release", asked: Asked, place: Path, samples: Any, index: int) -> "Written":
     """Write a file with its origin: all that a release makes goes through here."""
-    from sottovoce.provenance.origin import GENERATE, Origin
-    from sottovoce.provenance.write import write_audio
+    from sottovoce.studio.provenance.origin import GENERATE, Origin
+    from sottovoce.studio.provenance.writer import write_audio
 
     origin = Origin(
         GENERATE,

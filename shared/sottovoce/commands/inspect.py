@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.commands.output import print_json, results, shown
-from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
+from sottovoce.commands.release_options import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import AudioError, ReleaseError
 
 if TYPE_CHECKING:
-    from sottovoce.provenance.examine import Report
+    from sottovoce.studio.provenance.examination import Report
 
 INVALID = 1
 
@@ -51,8 +51,8 @@ def inspect(
     The exit code is 1 if something is there that does not hold, or if what --release or --trust ask for is not there.
     No sign of an origin proves nothing: tags and credentials can be removed, and so, with effort, can the watermark.
     """
-    from sottovoce.provenance.examine import as_plain, examine
-    from sottovoce.provenance.signing import authorities, own_authorities
+    from sottovoce.studio.provenance.examination import as_plain, examine
+    from sottovoce.studio.provenance.signing_key import authorities, own_authorities
 
     wanted = None if release is None else _digest(release, key)
     anchors = own_authorities() + (authorities(trust) if trust else b"")
@@ -83,8 +83,8 @@ def _digest(release: Path, key: str | None) -> str:
 
 def _problems(report: "Report", wanted: str | None, *, must_trust: bool) -> list[str]:
     """What is there and does not hold, and what was asked for and is not there."""
-    from sottovoce.provenance.credentials import State
-    from sottovoce.provenance.origin import payload_of
+    from sottovoce.studio.provenance.credentials import State
+    from sottovoce.studio.provenance.origin import payload_of
 
     found = []
     state, origin = report.credentials.state, report.credentials.origin

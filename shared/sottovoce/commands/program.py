@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from sottovoce.commands.help import set_help
+from sottovoce.commands.help_text import set_help
 from sottovoce.commands.output import notes, say, shown
 from sottovoce.errors import ConfigurationError, SottovoceError
 

@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.commands import remote
+from sottovoce.commands import release_transfer
 from sottovoce.commands.output import counted, notes, print_json, results, say
-from sottovoce.commands.releases import JsonOption, KeyOption, located, trusted
+from sottovoce.commands.release_options import JsonOption, KeyOption, located, trusted
 from sottovoce.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ release = typer.Typer(
     "  sottovoce release pull isles-style-svm --from https://models.example.org --key federation.toml --out model",
     no_args_is_help=True,
 )
-release.command("list")(remote.list_releases)
-release.command("pull")(remote.pull)
-release.command("publish")(remote.publish)
+release.command("list")(release_transfer.list_releases)
+release.command("pull")(release_transfer.pull)
+release.command("publish")(release_transfer.publish)
 
 
 @release.command(epilog="Example:\n\n  sottovoce release show run/release")
@@ -129,7 +129,7 @@ def _print_card(checked: "Checked") -> None:
 
 
 def _start(start: str) -> str:
-    from sottovoce.training import NONE, PUBLIC
+    from sottovoce.run.configuration import NONE, PUBLIC
 
     words = {NONE: "random parameters", PUBLIC: "parameters learned from public audio"}
     return words.get(start, f"the release {start}: its own privacy counts for what it holds")

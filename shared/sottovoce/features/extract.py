@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.audio import Unusable, read
+from sottovoce.audio.decoding import read
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.features import spectrogram
 from sottovoce.features.descriptors import Descriptors
@@ -123,7 +124,7 @@ def extract(audio: Tensor, spec: FeatureSpec, normalisation: Constants | None = 
         )
     constants = for_spec(spec, normalisation)
     if len(audio) < spec.segment_samples:
-        raise AudioError("The track is shorter than one segment.", reason=Unusable.TOO_SHORT)
+        raise AudioError("The track is shorter than one segment.", reason=RejectReason.TOO_SHORT)
     with torch.inference_mode(), _one_thread():
         segments = cut(level(audio, spec), spec)
         if spec.views == (View.SPECTROGRAM,):

@@ -14,12 +14,7 @@ from torch import nn
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.models.base import Family
-
-
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The trainable parameters by name, in the order of the flat vector."""
-    return {name: value for name, value in sorted(model.named_parameters()) if value.requires_grad}
+from sottovoce.models.interfaces import Family, trainable
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

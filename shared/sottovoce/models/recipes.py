@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sottovoce.models.base import Recipe
+from sottovoce.models.interfaces import Recipe
 
 STYLES = "style."
 """How names of the parameters begin that hold what a style is."""

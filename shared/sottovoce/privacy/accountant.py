@@ -14,7 +14,7 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 from sottovoce.errors import PrivacyError, UnknownPrivacyEvent
-from sottovoce.privacy.discrete import closeness, continuous
+from sottovoce.privacy.discrete_gaussian_sum import closeness, continuous
 from sottovoce.privacy.events import DiscreteGaussianSum, Event, Gaussian, NonPrivate, PoissonGaussian, merged
 
 NEIGHBOURS = "add-or-remove-one-unit"

@@ -37,8 +37,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.entropy import Randomness
 from sottovoce.errors import PrivacyError
+from sottovoce.randomness import Randomness
 
 LEAST_VARIANCE = 1e-4
 LARGEST_VARIANCE = 2.0**60

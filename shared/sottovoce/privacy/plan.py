@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from sottovoce.errors import PrivacyError
+from sottovoce.privacy.distributed_gaussian import SumGrid
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
-from sottovoce.privacy.grid import SumGrid
-from sottovoce.training import Trust, Unit
+from sottovoce.run.configuration import Trust, Unit
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from sottovoce.agreement import Agreement
-from sottovoce.protocol.errors import BadSignature, ConfigurationChanged, UnknownLabel, WrongAgreement, WrongRun
+from sottovoce.federation.agreement import Agreement
 from sottovoce.protocol.messages import Advert, Refusal
+from sottovoce.protocol.violations import BadSignature, ConfigurationChanged, UnknownLabel, WrongAgreement, WrongRun
 
 Roster = Mapping[str, bytes]
 

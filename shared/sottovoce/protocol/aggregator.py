@@ -7,20 +7,10 @@ message without changing anything: a label whose report is refused has simply no
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import LocalProtocolError, RoundAborted
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.adverts import check_advert, check_origin, roster_of
-from sottovoce.protocol.errors import (
-    BadSignature,
-    DuplicateParticipant,
-    Malformed,
-    NotAParticipant,
-    WrongAgreement,
-    WrongBundles,
-    WrongRound,
-    WrongShares,
-    WrongVector,
-)
 from sottovoce.protocol.keys import RunKey
 from sottovoce.protocol.messages import (
     Advert,
@@ -39,14 +29,24 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.prg import SEED_BYTES, add_masks
 from sottovoce.protocol.ring import Ring, RingArray
-from sottovoce.protocol.rounds import Round
+from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.seal import OVERHEAD
 from sottovoce.protocol.signatures import is_signature
 from sottovoce.protocol.states import Phase, after
 from sottovoce.protocol.topology import COMMITTEE
 from sottovoce.protocol.unmasking import masks_left
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import TrainingConfig
+from sottovoce.protocol.violations import (
+    BadSignature,
+    DuplicateParticipant,
+    Malformed,
+    NotAParticipant,
+    WrongAgreement,
+    WrongBundles,
+    WrongRound,
+    WrongShares,
+    WrongVector,
+)
+from sottovoce.run.configuration import TrainingConfig
 
 
 @dataclass(frozen=True)

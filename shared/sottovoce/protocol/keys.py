@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sottovoce.protocol.errors import BadKey
 from sottovoce.protocol.prg import SEED_BYTES
+from sottovoce.protocol.violations import BadKey
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 One formula keeps sums from wrapping: whatever a label may put into an element takes `value_bits` bits, and
 `value_bits + ⌈log2 n⌉ ≤ b`. Of shared noise, coordinates are whole numbers of either sign, of magnitude below
-`value_bits − 1` bits (`sottovoce.privacy.grid` sees to that); they are not rounded or clipped here.
+`value_bits − 1` bits (`sottovoce.privacy.distributed_gaussian` sees to that); they are not rounded or clipped here.
 """
 
 import math
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError, LocalProtocolError
-from sottovoce.protocol.errors import ImplausibleSum
 from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.quantise import Quantiser, norm_of, reach_of
 from sottovoce.protocol.ring import Ring, RingArray
-from sottovoce.training import TrainingConfig
+from sottovoce.protocol.violations import ImplausibleSum
+from sottovoce.run.configuration import TrainingConfig
 
 COUNTER_BITS = 40
 LEAST_QUANTISER_BITS = 8  # a coarser grid adds more noise than a run can want

@@ -11,14 +11,14 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
-from sottovoce.agreement import MOST_LABELS, Agreement
 from sottovoce.errors import ConfigurationError, LocalProtocolError
-from sottovoce.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
-from sottovoce.protocol.codec import Blob, Body, Bytes, Choice, Fixed, Many, Name, Number, Reader, Real, Record
-from sottovoce.protocol.errors import Malformed
+from sottovoce.federation.agreement import MOST_LABELS, Agreement
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.encoding import Blob, Body, Bytes, Choice, Fixed, Many, Name, Number, Reader, Real, Record
 from sottovoce.protocol.signatures import is_signature
-from sottovoce.refusals import RefusalReason
-from sottovoce.training import TrainingConfig
+from sottovoce.protocol.violations import Malformed
+from sottovoce.run.configuration import TrainingConfig
 
 MAGIC = b"SoVo"
 VERSION = 1

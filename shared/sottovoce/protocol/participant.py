@@ -7,23 +7,10 @@ only when they succeed. Whoever calls them saves `to_bytes` before an answer lea
 import os
 from dataclasses import dataclass
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import ConfigurationError, LocalProtocolError
-from sottovoce.identity import Identity
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
 from sottovoce.protocol.adverts import check_advert, roster_of
-from sottovoce.protocol.errors import (
-    DuplicateParticipant,
-    Equivocation,
-    Malformed,
-    NotAParticipant,
-    OutOfOrder,
-    StaleRound,
-    TooFewParticipants,
-    TooManyParticipants,
-    WrongAgreement,
-    WrongParameters,
-    WrongRun,
-)
 from sottovoce.protocol.keys import RunKey, derive
 from sottovoce.protocol.messages import (
     Advert,
@@ -40,14 +27,27 @@ from sottovoce.protocol.messages import (
 from sottovoce.protocol.prg import SEED_BYTES, add_masks
 from sottovoce.protocol.progress import Checked, Idle, Progress, Reported, Reporting
 from sottovoce.protocol.ring import Ring, RingArray
-from sottovoce.protocol.rounds import Round
+from sottovoce.protocol.round_context import Round
+from sottovoce.protocol.saved_state import Saved
 from sottovoce.protocol.seal import seal
 from sottovoce.protocol.shamir import split
 from sottovoce.protocol.states import after
 from sottovoce.protocol.topology import COMMITTEE
 from sottovoce.protocol.unmasking import answer
-from sottovoce.protocol.vault import Saved
-from sottovoce.training import TrainingConfig
+from sottovoce.protocol.violations import (
+    DuplicateParticipant,
+    Equivocation,
+    Malformed,
+    NotAParticipant,
+    OutOfOrder,
+    StaleRound,
+    TooFewParticipants,
+    TooManyParticipants,
+    WrongAgreement,
+    WrongParameters,
+    WrongRun,
+)
+from sottovoce.run.configuration import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from sottovoce.protocol.rounds import Round
+from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.states import Phase
 
 

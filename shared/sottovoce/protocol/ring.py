@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.protocol.codec import Bytes
-from sottovoce.training import RING_BITS
+from sottovoce.protocol.encoding import Bytes
+from sottovoce.run.configuration import RING_BITS
 
 RingArray = NDArray[np.uint16] | NDArray[np.uint32]
 CHUNK = 1 << 14  # elements; a chunk and its packed form stay in the cache

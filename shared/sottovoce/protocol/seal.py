@@ -9,7 +9,7 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from sottovoce.protocol.errors import BadSeal
+from sottovoce.protocol.violations import BadSeal
 
 NONCE_BYTES = 12
 TAG_BYTES = 16

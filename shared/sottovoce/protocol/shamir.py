@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import LocalProtocolError
-from sottovoce.protocol.errors import WrongShares
+from sottovoce.protocol.violations import WrongShares
 
 MOST_HOLDERS = 255
 _POLYNOMIAL = 0x11B

@@ -2,12 +2,12 @@
 
 from functools import lru_cache
 
-from sottovoce.identity import verify
+from sottovoce.federation.identity import verify
 
 REMEMBERED = 1 << 15
 
 
 @lru_cache(maxsize=REMEMBERED)
 def is_signature(public_key: bytes, signature: bytes, purpose: str, digest: bytes) -> bool:
-    """`sottovoce.identity.verify` over a digest (32 bytes). It depends on the arguments alone, so it is kept."""
+    """`federation.identity.verify` over a digest (32 bytes). It depends on the arguments alone, so it is kept."""
     return verify(public_key, signature, purpose=purpose, message=digest)

@@ -14,7 +14,6 @@ do (see `participant`).
 
 from enum import StrEnum
 
-from sottovoce.protocol.errors import OutOfOrder
 from sottovoce.protocol.messages import (
     Advert,
     CrossCheckRequest,
@@ -26,6 +25,7 @@ from sottovoce.protocol.messages import (
     Shares,
     UnmaskRequest,
 )
+from sottovoce.protocol.violations import OutOfOrder
 
 
 class Phase(StrEnum):

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sottovoce.protocol.adverts import Roster
-from sottovoce.protocol.errors import BadSignature, NotAParticipant, TooFewSignatures, WrongBundles, WrongShares
 from sottovoce.protocol.messages import UnmaskRequest
 from sottovoce.protocol.prg import SEED_BYTES
-from sottovoce.protocol.rounds import Round
+from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.seal import unseal
 from sottovoce.protocol.shamir import combine
 from sottovoce.protocol.signatures import is_signature
+from sottovoce.protocol.violations import BadSignature, NotAParticipant, TooFewSignatures, WrongBundles, WrongShares
 
 
 def answer(

@@ -35,7 +35,7 @@ from sottovoce.release.manifest import (
     FileEntry,
     Manifest,
 )
-from sottovoce.release.reading import read_manifest
+from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Signature, decode
 
 LARGEST_MANIFEST = 1 << 20

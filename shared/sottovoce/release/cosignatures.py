@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import ReleaseError
+from sottovoce.federation.agreement import Agreement
 from sottovoce.release.signatures import Role, Signature
 
 

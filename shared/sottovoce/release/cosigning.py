@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sottovoce.agreement import NAME
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import RemoteProtocolError
-from sottovoce.identity import SIGNATURE_BYTES
-from sottovoce.protocol.errors import Malformed
+from sottovoce.federation.agreement import NAME
+from sottovoce.federation.identity import SIGNATURE_BYTES
 from sottovoce.protocol.messages import RUN_BYTES
-from sottovoce.training import MOST_STEPS
+from sottovoce.protocol.violations import Malformed
+from sottovoce.run.configuration import MOST_STEPS
 
 VERSION = 1
 LARGEST_MANIFEST = 1_000_000

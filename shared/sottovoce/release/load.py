@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sottovoce import predict
-from sottovoce.audio import resampled
+from sottovoce.audio.decoding import resampled
 from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import Features, computable, extract, extract_file, summary_names
 from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models import registry
-from sottovoce.models.base import Classifier, Family
+from sottovoce.models import discovery
+from sottovoce.models.interfaces import Classifier, Family
 from sottovoce.models.parameters import join, model_of, shapes
+from sottovoce.models.style import prediction
 from sottovoce.release.check import Say, check
 from sottovoce.release.manifest import Manifest
 
@@ -64,7 +64,7 @@ class Release:
         return self._probabilities(extract(audio, self.manifest.features, self.constants))
 
     def _probabilities(self, features: Features) -> NDArray[np.float32]:
-        return predict.probabilities(cast(Classifier, self.family), self.model, features.view(self.family.view))
+        return prediction.probabilities(cast(Classifier, self.family), self.model, features.view(self.family.view))
 
     def expect_task(self, *tasks: str) -> None:
         """Refuse a release that was made for something else.
@@ -97,7 +97,7 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
         )
     try:
         constants = load_normalisation(checked.constants)
-        family = registry.family(manifest.task, manifest.family)
+        family = discovery.family(manifest.task, manifest.family)
         model = model_of(family, spec, classes, join(checked.tensors))
     except ConfigurationError as error:
         raise ReleaseError(f"The release's model cannot be built: {error.message}", hint=error.hint) from None

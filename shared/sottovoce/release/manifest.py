@@ -11,7 +11,7 @@ from typing import Any
 
 from sottovoce.errors import ReleaseError
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.training import NONE, PUBLIC, Trust, Unit
+from sottovoce.run.configuration import NONE, PUBLIC, Trust, Unit
 
 SCHEMA = 1
 MANIFEST_FILE = "manifest.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 from sottovoce.errors import RegistryError, ReleaseError
 from sottovoce.release.check import FILES, LARGEST_MANIFEST, Checked, check
 from sottovoce.release.manifest import SIGNATURE_FILE
-from sottovoce.release.registry import Progress, Refused, RegistryClient
+from sottovoce.release.registry_client import Progress, Refused, RegistryClient
 from sottovoce.release.versions import Reference, publishable_name, version_of
 
 CONFLICT, NOT_FOUND = 409, 404

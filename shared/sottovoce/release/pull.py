@@ -14,8 +14,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sottovoce.agreement import NAME
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
+from sottovoce.federation.agreement import NAME
 from sottovoce.files import folder_aside, sha256_file, write_bytes
 from sottovoce.release.check import (
     FILES,
@@ -27,9 +27,9 @@ from sottovoce.release.check import (
 )
 from sottovoce.release.cosignatures import extended
 from sottovoce.release.manifest import CONTENT_FILES, MANIFEST_FILE, SIGNATURE_FILE, FileEntry, Manifest
-from sottovoce.release.reading import read_manifest
-from sottovoce.release.registry import Progress, RegistryClient
-from sottovoce.release.seen import Seen
+from sottovoce.release.manifest_reading import read_manifest
+from sottovoce.release.registry_client import Progress, RegistryClient
+from sottovoce.release.seen_versions import Seen
 from sottovoce.release.signatures import decode, encode
 from sottovoce.release.versions import VERSION, Reference, expect_identity, version_of
 

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sottovoce.agreement import NAME
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ReleaseError
-from sottovoce.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sottovoce.federation.agreement import NAME
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.release.manifest import SIGNATURE_FILE
-from sottovoce.release.strict import Fields, parse
+from sottovoce.release.strict_json import Fields, parse
 
 PURPOSE = "release"
 WHERE = f"the release's {SIGNATURE_FILE}"

@@ -6,8 +6,8 @@ Nobody but the signer can give a release another name or version, and versions s
 import re
 from dataclasses import dataclass
 
-from sottovoce.agreement import NAME
 from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.federation.agreement import NAME
 from sottovoce.release.manifest import Manifest
 
 VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z")

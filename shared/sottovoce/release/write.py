@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from sottovoce.agreement import Agreement
 from sottovoce.errors import ReleaseError
 from sottovoce.features.normalisation import constants_bytes
 from sottovoce.features.spec import FeatureSpec
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
 from sottovoce.files import folder_aside, write_bytes
-from sottovoce.identity import Identity
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.parameters import model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
 from sottovoce.release.check import FILES, check
@@ -39,7 +39,7 @@ from sottovoce.release.manifest import (
     Promise,
 )
 from sottovoce.release.signatures import Role, Signature, encode
-from sottovoce.training import TrainingConfig
+from sottovoce.run.configuration import TrainingConfig
 
 SOFTWARE = ("sottovoce", "torch", "torchaudio", "opacus", "dp-accounting", "flwr", "numpy")
 
@@ -55,7 +55,7 @@ class Provenance:
         run: id of the run (16 bytes).
         rounds: aggregations that the model has seen.
         promises: (ε, δ) as each label that joined has promised it; the figures of a run without privacy are ignored.
-        start: what the model started from, as `sottovoce.models.start.named` gives it.
+        start: what the model started from, as `sottovoce.models.initialisation.named` gives it.
         seeded: whether a seed stood in for the operating system's entropy, as only a simulation may.
     """
 
@@ -100,7 +100,7 @@ def write(
         raise ReleaseError("The feature spec is not the one that the run was configured with.")
     _expect_free(directory, replace)
     config, spec = provenance.config, provenance.spec
-    family = registry.family(config.task, config.family)
+    family = discovery.family(config.task, config.family)
     tensors = split(parameters, shapes(model_of(family, spec, len(config.classes), parameters)))
     files = {MODEL_FILE: save(tensors), CONSTANTS_FILE: constants_bytes(spec)}
     manifest = _manifest(name, provenance, tensors, files)

@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from sottovoce.files import write_text
-from sottovoce.metrics import SHOWN, shown
+from sottovoce.run.metrics import SHOWN, shown
 from sottovoce_simulations.report import plots
-from sottovoce_simulations.results import use
+from sottovoce_simulations.report.results import use
 
 RUN_FILE = "run.json"
 COLUMNS = ("round", *SHOWN, "participants", "dropped", "clipped", "bytes_up", "seconds")

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce_simulations.made import Progress, already_made, check_space, in_parallel, making
+from sottovoce_simulations.engine.owned_folders import Progress, already_made, check_space, in_parallel, making
 from sottovoce_simulations.synthesis.plan import Request, plan
 from sottovoce_simulations.synthesis.styles import STYLES
 from sottovoce_simulations.synthesis.track import Track, write

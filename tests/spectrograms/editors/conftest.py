@@ -7,7 +7,7 @@ import pytest
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import shipped
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
 from sottovoce.release.load import Release
 
 
@@ -17,9 +17,9 @@ def spec():
     return FeatureSpec(version=default_spec(View.SPECTROGRAM).version, n_mels=32, n_fft=512, segment_seconds=0.75)
 
 
-@pytest.fixture(params=registry.families("editor"))
+@pytest.fixture(params=discovery.families("editor"))
 def family(request):
-    return registry.family("editor", request.param)
+    return discovery.family("editor", request.param)
 
 
 class Loaded:
@@ -29,7 +29,7 @@ class Loaded:
 
     def __init__(self, task, family, classes=("fugue", "reel", "tango"), seed=0):
         spec = default_spec(View.SPECTROGRAM)
-        self.family = registry.family(task, family)
+        self.family = discovery.family(task, family)
         vector = parameters.initial(self.family, spec, len(classes), seed)
         self.model = parameters.model_of(self.family, spec, len(classes), vector)
         self.constants = shipped(View.SPECTROGRAM)

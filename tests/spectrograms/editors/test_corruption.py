@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sottovoce.models.editor._conditioning import MAPS, observe, restored
 from sottovoce.models.editor._corruption import CROP, corrupted
 from sottovoce.models.editor._noise import Levels
-from sottovoce.models.editor._observed import MAPS, observe, restored
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.editing.extend import Extend
-from sottovoce.editing.restyle import Restyle
-from sottovoce.editing.spectral import FRAMES, OVERLAP, Denoise, SpectralEffect
 from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.studio.editing.extend import Extend
+from sottovoce.studio.editing.restyle import Restyle
+from sottovoce.studio.editing.spectral_effects import FRAMES, OVERLAP, Denoise, SpectralEffect
 
 
 def streamed(effect, samples, rate=22050, block=5000):

@@ -5,8 +5,8 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from sottovoce.editing.extend import MEMORY_SECONDS, Extend
-from sottovoce.editing.places import LONGEST_SECONDS, SHORTEST_SECONDS, Places
+from sottovoce.studio.editing.continuations import LONGEST_SECONDS, SHORTEST_SECONDS, Places
+from sottovoce.studio.editing.extend import MEMORY_SECONDS, Extend
 
 RATE = 22050
 BAR = (0, 7, 4, 12, 5, 9, 2)

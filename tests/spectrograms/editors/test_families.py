@@ -6,9 +6,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
+from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.editor._observed import observe
 
 QUIET = [HealthCheck.function_scoped_fixture]
 
@@ -49,8 +49,8 @@ def test_equal_input_gives_equal_output(family, model, spec):
 
 
 def test_families_are_found_by_their_files():
-    assert registry.families("editor") == ("cnn", "rnn")
-    assert registry.spec_of("editor", "rnn").n_mels >= 229
+    assert discovery.families("editor") == ("cnn", "rnn")
+    assert discovery.spec_of("editor", "rnn").n_mels >= 229
 
 
 @pytest.mark.parametrize("noisy", [False, True])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.editing.effect import apply
-from sottovoce.editing.gaps import Gap
-from sottovoce.editing.learned import LearnedRepairer
-from sottovoce.editing.repair import Repair
 from sottovoce.errors import ReleaseError
+from sottovoce.studio.editing.effect import apply
+from sottovoce.studio.editing.gaps import Gap
+from sottovoce.studio.editing.learned_repair import LearnedRepairer
+from sottovoce.studio.editing.repair import Repair
 
 
 def filled(release, samples, start, stop, rate):

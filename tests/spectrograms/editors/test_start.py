@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from sottovoce.configure import configured
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
+from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.editor._observed import observe
-from sottovoce.models.start import default_init, first_parameters, shipped
+from sottovoce.models.initialisation import default_init, first_parameters, shipped
+from sottovoce.run.configure import configured
 
 pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
 
 
 def started(name):
     config = configured(task="editor", family=name, classes=("reel", "tango"), labels=5, seed=1)
-    family, spec = registry.family("editor", name), registry.spec_of("editor", name)
+    family, spec = discovery.family("editor", name), discovery.spec_of("editor", name)
     return family, spec, parameters.model_of(family, spec, 2, first_parameters(config))
 
 
@@ -24,7 +24,7 @@ def test_a_start_is_shipped_and_is_small(name):
 
 
 def test_a_run_from_it_takes_smaller_steps_than_one_from_nothing(name):
-    family = registry.family("editor", name)
+    family = discovery.family("editor", name)
     assert family.started(private=False).learning_rate < family.recipe(private=False).learning_rate
     assert family.started(private=True) == family.recipe(private=True)
 

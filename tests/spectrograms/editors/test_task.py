@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
 from sottovoce.models.editor.task import ERROR, ERRORS, LOSS, TASK
 
 CLASSES = ("fugue", "reel", "tango")
 
 
 def test_names_and_numbers_are_as_many(family, model, batch_of, spec):
-    assert registry.task("editor") is TASK
+    assert discovery.task("editor") is TASK
     names = TASK.counters(3)
     assert len(set(names)) == 6 + len(ERRORS)
     batch = batch_of(spec.n_mels, spec.frames, [2, 1])
@@ -31,7 +31,7 @@ def test_an_untrained_editor_is_worth_what_interpolation_is(family, spec, batch_
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), 1e30])
 def test_a_broken_model_counts_as_the_worst(batch_of, spec, broken):
     class Broken(torch.nn.Module):
-        levels = registry.family("editor", "rnn").build(spec, 3).levels
+        levels = discovery.family("editor", "rnn").build(spec, 3).levels
 
     class Family:
         def losses(self, model, features, targets, generator):

@@ -1,8 +1,8 @@
 import pytest
 
-from sottovoce.models import registry
+from sottovoce.models import discovery
 
 
-@pytest.fixture(params=registry.families("generator"))
+@pytest.fixture(params=discovery.families("generator"))
 def family(request):
-    return registry.family("generator", request.param)
+    return discovery.family("generator", request.param)

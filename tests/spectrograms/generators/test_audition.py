@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.audition import Audition
 from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import shipped
 from sottovoce.features.spec import View
-from sottovoce.generate import generate
+from sottovoce.studio.best_of import Audition
+from sottovoce.studio.generation import generate
 
 SPEC = default_spec(View.SPECTROGRAM)
 FRAMES = 50

@@ -5,7 +5,7 @@ from sottovoce.features.extract import default_spec, extract
 from sottovoce.features.spec import View
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import BANDS, CONTEXT, GROUP, HALF, LEVELS, NUMBERS, WIDEST, Codec, grouped
-from sottovoce_simulations.codec import fit, spoilt
+from sottovoce_simulations.shipped_weights.train_codec import fit, spoilt
 
 
 def textured(clips, seed=0, frames=26 * GROUP):

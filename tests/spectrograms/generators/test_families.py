@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sottovoce.models import registry
+from sottovoce.models import discovery
 
 
 def test_what_is_sampled_has_the_specs_shape_and_range(family, model, spec):
@@ -29,5 +29,5 @@ def test_the_style_matters(family, model):
 
 
 def test_families_are_found_by_their_files():
-    assert registry.families("generator") == ("gan", "rnn", "vae")
-    assert registry.spec_of("generator", "rnn").n_mels >= 229
+    assert discovery.families("generator") == ("gan", "rnn", "vae")
+    assert discovery.spec_of("generator", "rnn").n_mels >= 229

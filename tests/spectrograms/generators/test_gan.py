@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.configure import configured
-from sottovoce.entropy import Randomness
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
 from sottovoce.models.generator.gan import DISCRIMINATOR
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce_client.dataset import Sample, TrackDataset
-from sottovoce_client.gradients import UnitGradients
-from sottovoce_client.training import train
+from sottovoce.randomness import Randomness
+from sottovoce.run.configure import configured
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.unit_gradients import UnitGradients
 
-GAN = registry.family("generator", "gan")
+GAN = discovery.family("generator", "gan")
 CLASSES = 3
 
 

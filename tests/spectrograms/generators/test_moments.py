@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from sottovoce.models import parameters, registry
+from sottovoce.models import discovery, parameters
 from sottovoce.models.generator._moments import DRAWN_TOGETHER, FRAMES, SIZE, endless
-from sottovoce.models.generator._styles import STYLE
+from sottovoce.models.generator._style_embedding import STYLE
 from sottovoce.models.generator.vae import MOMENT, WHOLE, Gaussian
 
 CLASSES = 3
-MADE = [registry.family("generator", name) for name in ("vae", "gan")]
+MADE = [discovery.family("generator", name) for name in ("vae", "gan")]
 
 
 @pytest.fixture(params=MADE, ids=lambda family: family.name)
@@ -21,7 +21,7 @@ def family(request):
 
 
 def autoencoder():
-    family, spec = registry.family("generator", "vae"), registry.spec_of("generator", "vae")
+    family, spec = discovery.family("generator", "vae"), discovery.spec_of("generator", "vae")
     vector = parameters.initial(family, spec, CLASSES, 0)
     return parameters.model_of(family, spec, CLASSES, vector)
 
@@ -49,7 +49,7 @@ def test_pieces_are_what_one_decoding_of_everything_gives(context):
 
 def test_there_is_no_seam_between_pieces(family):
     """A change of random numbers far from a seam on either side makes no difference at it: the context is enough."""
-    spec = registry.spec_of("generator", family.name)
+    spec = discovery.spec_of("generator", family.name)
     model = parameters.model_of(family, spec, CLASSES, parameters.initial(family, spec, CLASSES, 0))
     pieces = list(islice(family.sample(model, torch.tensor([1]), torch.Generator().manual_seed(2)), 4))
     whole = torch.cat(pieces, dim=2)

@@ -2,7 +2,7 @@ import torch
 
 from sottovoce.models.generator import _outline
 from sottovoce.models.generator._outline import LEVELS, NUMBERS, PARTS, Outline, statistics, values
-from sottovoce_simulations.codec import fit_outline
+from sottovoce_simulations.shipped_weights.train_codec import fit_outline
 
 
 def clips(count, seed=0, frames=173):

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import parameters, registry
-from sottovoce.models.generator import _codec, _outline, _past
+from sottovoce.models import discovery, parameters
+from sottovoce.models.generator import _codec, _outline, _scheduled_sampling
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
-from sottovoce.models.generator._past import OWN_GROUPS
-from sottovoce.models.generator._styles import STYLE
+from sottovoce.models.generator._scheduled_sampling import OWN_GROUPS
+from sottovoce.models.generator._style_embedding import STYLE
 from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT
 
-RNN = registry.family("generator", "rnn")
+RNN = discovery.family("generator", "rnn")
 CLASSES = 3
 
 
@@ -103,8 +103,8 @@ def test_batches_of_any_size_can_be_learned_from(model, spec):
 
 def own_past(model, numbers, outline):
     generator = torch.Generator().manual_seed(1)
-    drawn = model.redrawn(numbers, outline, STYLES, _past.chooser(generator))
-    return _past.own(numbers, drawn, generator)
+    drawn = model.redrawn(numbers, outline, STYLES, _scheduled_sampling.chooser(generator))
+    return _scheduled_sampling.own(numbers, drawn, generator)
 
 
 def test_the_networks_own_past_is_true_but_for_whole_runs_of_its_draws(model, numbers, outline):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sottovoce.models import registry
+from sottovoce.models import discovery
 from sottovoce.models.generator.task import LOSS, TASK
 
 CLASSES = ("fugue", "reel", "tango")
@@ -25,7 +25,7 @@ def measured(losses, lengths, targets, batch_of):
 
 
 def test_names_and_numbers_are_as_many():
-    assert registry.task("generator") is TASK
+    assert discovery.task("generator") is TASK
     assert len(set(TASK.counters(3))) == 6
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sottovoce.models.editor._conditioning import Observed, observe
 from sottovoce.models.editor._noise import Levels, with_noise
-from sottovoce.models.editor._observed import Observed, observe
 
 CROP = 96
 """Frames of an example: 2.2 s."""

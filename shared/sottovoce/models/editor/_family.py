@@ -10,10 +10,10 @@ from torch.nn import functional
 from sottovoce.features.normalisation import CLIP
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR
-from sottovoce.models.base import Editor, Recipe
+from sottovoce.models.editor._conditioning import observe, restored
 from sottovoce.models.editor._corruption import corrupted
 from sottovoce.models.editor._noise import Levels
-from sottovoce.models.editor._observed import observe, restored
+from sottovoce.models.interfaces import Editor, Recipe
 from sottovoce.models.recipes import local_noise, shared_noise
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)

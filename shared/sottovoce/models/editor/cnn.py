@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.editor._conditioning import CONDITIONS, MAPS
 from sottovoce.models.editor._family import SpectralEditor, faint
 from sottovoce.models.editor._noise import Levels
-from sottovoce.models.editor._observed import CONDITIONS, MAPS
 
 CHANNELS = (12, 24, 32, 48)
 FOLD = 2

@@ -5,9 +5,9 @@ from opacus.layers import DPGRU
 from torch import Tensor, nn
 
 from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.editor._conditioning import CONDITIONS, MAPS
 from sottovoce.models.editor._family import SpectralEditor, faint
 from sottovoce.models.editor._noise import Levels
-from sottovoce.models.editor._observed import CONDITIONS, MAPS
 
 BAND_CODE, HIDDEN, BASIS = 48, 64, 32
 

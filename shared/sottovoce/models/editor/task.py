@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sottovoce.models.base import Batch, Editor, Family, Task
-from sottovoce.models.counted import Counted
+from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._family import Network
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.editor._observed import observe
+from sottovoce.models.held_out_counts import Counted
+from sottovoce.models.interfaces import Batch, Editor, Family, Task
 
 LOSS = Counted(least=0.0, most=10.0, step=1e-4)
 """A track's loss."""

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sottovoce.entropy import Randomness
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator._codec import CODED, WIDEST, Codec, codec_for
 from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
-from sottovoce.models.generator._styles import STYLE, one_hot
+from sottovoce.models.generator._style_embedding import STYLE, one_hot
+from sottovoce.models.interfaces import Generator, Recipe
 from sottovoce.models.parameters import trainable
 from sottovoce.models.recipes import local_noise
+from sottovoce.randomness import Randomness
 
 CHANNELS = 128
 HEARING, MAKING = (1, 2, 4, 8), (1, 2, 4, 8, 1)

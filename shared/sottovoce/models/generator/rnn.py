@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from sottovoce.errors import no_sound
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.base import Generator, Recipe
-from sottovoce.models.generator import _codec, _outline, _past
+from sottovoce.models.generator import _codec, _outline, _scheduled_sampling
 from sottovoce.models.generator._codec import CODED, CONTEXT, GROUP, NUMBERS, Codec, codec_for
-from sottovoce.models.generator._styles import STYLE, UNSTYLED, one_hot
+from sottovoce.models.generator._style_embedding import STYLE, UNSTYLED, one_hot
+from sottovoce.models.interfaces import Generator, Recipe
 from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
@@ -221,7 +221,7 @@ class Recurrent(nn.Module):
 
     def redrawn(self, numbers: Tensor, outline: Tensor, styles: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Numbers of each group, drawn given the true ones of those before it; arguments as for `forward`, `draw`."""
-        past = _past.later(_codec.values(numbers))
+        past = _scheduled_sampling.later(_codec.values(numbers))
         with torch.no_grad():
             known, places, _ = self.states(past, _outline.values(outline), styles)
             return self.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
@@ -289,15 +289,15 @@ class Rnn(Generator):
         numbers = network.codec.encode(features)
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
-        past = _past.later(_codec.values(numbers))
+        past = _scheduled_sampling.later(_codec.values(numbers))
         styles: Tensor = network.style(one_hot(targets, network.classes))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
-            past = _past.spoilt(past, generator)
+            past = _scheduled_sampling.spoilt(past, generator)
             if own.any():
-                drawn = network.redrawn(numbers[own], outline[own], styles[own], _past.chooser(generator))
-                past[own] = _past.own(numbers[own], drawn, generator)
+                drawn = network.redrawn(numbers[own], outline[own], styles[own], _scheduled_sampling.chooser(generator))
+                past[own] = _scheduled_sampling.own(numbers[own], drawn, generator)
         groups, sketches = model(past, styles, numbers, outline)
         found: Tensor = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
         return found

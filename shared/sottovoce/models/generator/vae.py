@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.base import Generator, Recipe
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import CODED, codec_for
 from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
-from sottovoce.models.generator._styles import STYLE, UNSTYLED, one_hot
+from sottovoce.models.generator._style_embedding import STYLE, UNSTYLED, one_hot
+from sottovoce.models.interfaces import Generator, Recipe
 from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
 
 CHANNELS = 192

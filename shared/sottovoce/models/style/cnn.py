@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.augment import spec_augment
-from sottovoce.models.base import Classifier, Recipe
+from sottovoce.models.augmentation import spec_augment
+from sottovoce.models.interfaces import Classifier, Recipe
 
 CHANNELS = (16, 32, 32)
 GROUPS = 4

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.base import Classifier, Recipe
+from sottovoce.models.interfaces import Classifier, Recipe
 
 SHARPNESS = 4.0
 """Turns margins into probabilities. Of 1 to 12, it gave the true styles of synthetic tracks the largest likelihood."""

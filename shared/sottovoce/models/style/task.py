@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sottovoce import predict
-from sottovoce.models.base import Batch, Classifier, Family, Task
-from sottovoce.models.counted import Counted
+from sottovoce.models.held_out_counts import Counted
+from sottovoce.models.interfaces import Batch, Classifier, Family, Task
+from sottovoce.models.style import prediction
 
 LOSS = Counted(least=0.0, most=20.0, step=1e-4)
 """A track's loss."""
@@ -29,7 +29,7 @@ class StyleTask(Task):
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
         """Counters of a batch, `[classes² + 1]`. A track's loss is the mean over its segments."""
         family = cast(Classifier, family)  # as all of this task's are
-        outputs = predict.outputs(model, batch.features[batch.mask])
+        outputs = prediction.outputs(model, batch.features[batch.mask])
         track = batch.mask.nonzero()[:, 0]
         segments = batch.mask.sum(dim=1)
         probabilities = _track_mean(family.probabilities(outputs), track, segments)
@@ -41,8 +41,8 @@ class StyleTask(Task):
         return counted
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
-        """Figures of `sottovoce.metrics.from_confusion`, with `tracks` and their mean `loss`."""
-        from sottovoce.metrics import from_confusion
+        """Figures of `sottovoce.run.metrics.from_confusion`, with `tracks` and their mean `loss`."""
+        from sottovoce.run.metrics import from_confusion
 
         confusion = sums[:-1].reshape(len(classes), len(classes))
         tracks = int(confusion.sum())

@@ -1,0 +1,1 @@
+"""What a label's tracks have spent of their privacy, and what remains."""

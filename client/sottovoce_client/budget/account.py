@@ -1,0 +1,146 @@
+"""A label's account in one value: what each run was about, what it spent, what is promised, and what remains."""
+
+from dataclasses import dataclass, field
+
+from sottovoce.errors import ConfigurationError
+from sottovoce_client.budget.ledger import Kind, Ledger, Row
+from sottovoce_client.home.diary import What
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+
+
+@dataclass(frozen=True)
+class RunAccount:
+    """One run, for the label's own people.
+
+    Args:
+        run: its id, hexadecimal.
+        state: `open`, `closed` or `refused`.
+        began: UTC, ISO 8601.
+        task: what for; empty where the diary does not know, as with the next three.
+        family: the kind of model.
+        federation: under which agreement.
+        planned: rounds planned.
+        charged: numbers of the rounds that were charged.
+        epsilon: ε of what was charged, at the policy's δ.
+        promised: the ε that the label has promised for the whole run; None without privacy, or where unknown.
+        reason: why it was refused.
+        declined: rounds of it that were declined: (number, reason).
+    """
+
+    run: str
+    state: str
+    began: str
+    task: str = ""
+    family: str = ""
+    federation: str = ""
+    planned: int = 0
+    charged: tuple[int, ...] = ()
+    epsilon: float = 0.0
+    promised: float | None = None
+    reason: str = ""
+    declined: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """All of a label's runs, the oldest first.
+
+    Args:
+        runs: those that were joined, and those that were refused.
+        delta: the policy's δ.
+        epsilon: ε of all that was ever charged, at this δ.
+        committed: ε of that, and of all that open runs may still come to.
+        ceiling: the policy's lifetime ε.
+    """
+
+    runs: tuple[RunAccount, ...] = field(default=())
+    delta: float = 0.0
+    epsilon: float = 0.0
+    committed: float = 0.0
+    ceiling: float = 0.0
+
+    @property
+    def remaining(self) -> float:
+        """What of the lifetime's ε is neither spent nor promised. A run may get a little more: ε do not simply add."""
+        return max(0.0, self.ceiling - self.committed)
+
+
+def account_of(home: LabelHome) -> Account:
+    """Read ledger, diary and policy.
+
+    Raises:
+        LedgerError: the ledger cannot be read or was tampered with.
+        ConfigurationError: the policy cannot be read.
+    """
+    policy = Policy.from_toml(home.policy_file)
+    with Ledger(home.ledger_file) as ledger:
+        rows = ledger.rows()
+        spent = {run: ledger.epsilon_in(run, policy.delta_max) for run in dict.fromkeys(row.run for row in rows)}
+        total, committed = ledger.epsilon(policy.delta_max), ledger.committed(policy.delta_max)
+    runs = _joined(home, rows, spent) + _refused(home, {row.run.hex() for row in rows})
+    runs.sort(key=lambda run: run.began)
+    return Account(tuple(runs), policy.delta_max, total, committed, policy.epsilon_lifetime)
+
+
+def run_of(account: Account, beginning: str) -> RunAccount:
+    """The one run whose id begins like this.
+
+    Raises:
+        ConfigurationError: there is none, or several.
+    """
+    found = [run for run in account.runs if run.run.startswith(beginning.lower()) and run.state != "refused"]
+    if len(found) != 1:
+        many = "more than one run" if found else "no run that was joined"
+        raise ConfigurationError(f"There is {many} whose id begins with '{beginning}'.", hint="sottovoce label ledger")
+    return found[0]
+
+
+def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -> list[RunAccount]:
+    notes = home.diary.notes()
+    about = {note.run: note.details for note in notes if note.what is What.JOINED}
+    declined: dict[str, list[tuple[int, str]]] = {}
+    for note in notes:
+        if note.what is What.ROUND_DECLINED:
+            declined.setdefault(note.run, []).append((_int(note.details.get("round")), str(note.details.get("reason"))))
+    accounts = []
+    for run, epsilon in spent.items():
+        mine = [row for row in rows if row.run == run]
+        known = about.get(run.hex(), {})
+        promised = known.get("epsilon")
+        accounts.append(
+            RunAccount(
+                run=run.hex(),
+                state="closed" if mine[-1].kind is Kind.CLOSE else "open",
+                began=mine[0].time,
+                task=str(known.get("task", "")),
+                family=str(known.get("family", "")),
+                federation=str(known.get("federation", "")),
+                planned=_int(known.get("rounds")),
+                charged=tuple(row.round for row in mine if row.kind is Kind.CHARGE),
+                epsilon=epsilon,
+                promised=promised if isinstance(promised, float) else None,
+                declined=tuple(declined.get(run.hex(), ())),
+            )
+        )
+    return accounts
+
+
+def _refused(home: LabelHome, joined: set[str]) -> list[RunAccount]:
+    return [
+        RunAccount(
+            run=note.run,
+            state="refused",
+            began=note.time,
+            task=str(note.details.get("task", "")),
+            family=str(note.details.get("family", "")),
+            planned=_int(note.details.get("rounds")),
+            reason=str(note.details.get("reason", "")),
+        )
+        for note in home.diary.notes()
+        if note.what is What.REFUSED and note.run not in joined
+    ]
+
+
+def _int(value: object) -> int:
+    return value if type(value) is int else 0

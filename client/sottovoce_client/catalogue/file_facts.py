@@ -1,0 +1,65 @@
+"""Opening one file: its digest, whether its audio can be used, and its tags."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sottovoce.audio.decoding import inspect
+from sottovoce.audio.reject_reason import RejectReason
+from sottovoce.errors import AudioError
+from sottovoce.files import sha256_file
+from sottovoce_client.catalogue.embedded_tags import Tags, read_tags
+
+# A permission, a network drive or a file may come back, so these say nothing of the content.
+_PASSING = (RejectReason.NO_PERMISSION, RejectReason.MISSING, RejectReason.UNREADABLE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file's content says, whatever a scan is for.
+
+    Args:
+        digest: SHA-256 of the content, 64 hexadecimal digits; empty where the content could not be read.
+        seconds: of audio; 0 where there is none.
+        reason: why its audio cannot be used, or None where it can.
+        detail: the same in a sentence.
+        tags: what is written inside.
+    """
+
+    digest: str
+    seconds: float = 0.0
+    reason: RejectReason | None = None
+    detail: str = ""
+    tags: Tags = field(default_factory=Tags)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the same content says the same tomorrow."""
+        return bool(self.digest)
+
+    def plain(self) -> tuple[Any, ...]:
+        """Plain values in one order, which `of` reads back."""
+        return (self.digest, self.seconds, self.reason, self.detail, *astuple(self.tags))
+
+    @classmethod
+    def of(cls, plain: Sequence[Any]) -> "Facts":
+        """Facts from plain values."""
+        digest, seconds, reason, detail, *tags = plain
+        return cls(digest, seconds, RejectReason(reason) if reason else None, detail, Tags(*tags))
+
+
+def examine(path: Path) -> Facts:
+    """Read a file through."""
+    try:
+        digest = sha256_file(path)
+        seconds = inspect(path).seconds
+    except PermissionError:
+        return Facts("", reason=RejectReason.NO_PERMISSION, detail="The file may not be read.")
+    except FileNotFoundError:
+        return Facts("", reason=RejectReason.MISSING, detail="The file is not there.")
+    except OSError as error:
+        return Facts("", reason=RejectReason.UNREADABLE, detail=f"The file cannot be read: {error.strerror}.")
+    except AudioError as error:
+        return Facts("" if error.reason in _PASSING else digest, reason=error.reason, detail=error.message)
+    return Facts(digest, seconds, tags=read_tags(path))

@@ -1,0 +1,93 @@
+"""Reading many files at a time, each in one of a few processes of our own.
+
+Decoders are C code that other people's files drive: they write to stderr of files that they dislike, and some file may
+bring one down. Here both stay in a process that can be replaced. `multiprocessing` would do it too, but imports the
+caller's main module again, which Ray's workers, notebooks and scripts without a guard do not bear.
+"""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Self, cast
+
+from sottovoce.audio.reject_reason import RejectReason
+from sottovoce_client.catalogue.file_facts import Facts
+
+COMMAND = (sys.executable, "-P", "-m", "sottovoce_client.catalogue.reader_process")
+
+
+def read_all(files: Iterable[tuple[int, Path]], workers: int) -> Generator[tuple[int, Facts], None, None]:
+    """The facts of numbered files as they come, in any order, `workers` at a time.
+
+    A file that brings its reader down counts as corrupt, but not for good: something else may have ended the process.
+    When the caller stops early, for whatever reason, the readers end at once.
+    """
+    waiting = iter(files)
+    with selectors.DefaultSelector() as selector, ExitStack() as running:
+
+        def give(reader: "_Reader | None") -> bool:
+            """The next file to a reader, or to a new one; False where there is none left."""
+            entry = next(waiting, None)
+            if entry is None:
+                return False
+            if reader is None:
+                reader = running.enter_context(_Reader())
+                selector.register(reader.answers, selectors.EVENT_READ, reader)
+            reader.ask(*entry)
+            return True
+
+        busy = sum(give(None) for _ in range(workers))
+        while busy:
+            for ready, _ in selector.select():
+                reader: _Reader = ready.data
+                number, facts = reader.answer()
+                if facts is None:
+                    selector.unregister(reader.answers)
+                if not give(None if facts is None else reader):
+                    busy -= 1
+                yield number, facts or Facts("", reason=RejectReason.CORRUPT, detail="The decoder failed at it.")
+
+
+class _Reader:
+    """This side of one reading process; it has one file at a time."""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the scan to deal with
+        )
+        # Both are pipes, as asked for above.
+        self._questions = cast("IO[bytes]", self._process.stdin)
+        self.answers = cast("IO[bytes]", self._process.stdout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process now, whatever it does."""
+        self._process.kill()
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        self.answers.close()
+        self._process.wait()
+
+    def ask(self, number: int, path: Path) -> None:
+        """Send a file; a process that has ended shows in the answer."""
+        self._number = number
+        with suppress(BrokenPipeError):
+            self._questions.write(json.dumps(os.fspath(path)).encode() + b"\n")
+            self._questions.flush()
+
+    def answer(self) -> tuple[int, Facts | None]:
+        """The number of the file that was sent, and its facts; None where the process has ended instead."""
+        line = self.answers.readline()
+        return self._number, Facts.of(json.loads(line)) if line.endswith(b"\n") else None

@@ -1,0 +1,1 @@
+"""The commands of `sottovoce label`, one module a command or two; `app` declares them."""

@@ -1,0 +1,283 @@
+"""`sottovoce label …`: what a label's engineer types. Heavy imports wait inside the commands."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+label = typer.Typer(no_args_is_help=True, help="Run a label: its home, its catalogues, its policy, its ledger.")
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="The label's home. Default: SOTTOVOCE_HOME, else a folder in your user data.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="A file, readable by you only, whose first line is the passphrase of the label's keys. "
+        "SOTTOVOCE_PASSPHRASE does the same.",
+        show_default=False,
+    ),
+]
+FederationArgument = Annotated[Path, typer.Argument(metavar="FEDERATION.TOML", help="The signed agreement.")]
+
+
+@label.callback()
+def _group() -> None:
+    """Run a label: its home, its catalogues, its policy, its ledger."""
+
+
+INIT = """
+Examples:
+
+  sottovoce label init blue-note
+
+  sottovoce label init blue-note --home /srv/sottovoce --encrypt --out enrolment.json
+"""
+
+
+@label.command(epilog=INIT)
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The label's name: a-z, 0-9, '.', '_' and '-'.")],
+    home: HomeOption = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Encrypt the private keys; asks for a passphrase unless one is given.")
+    ] = False,
+    passphrase_file: PassphraseOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write enrolment.json. Default: in the home.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a label's home: keys, a policy with safe defaults, an empty ledger.
+
+    Nothing existing is overwritten. The public part, enrolment.json, goes to the coordinator; it holds no secret.
+    """
+    from sottovoce_client.commands.label.init import make_home
+
+    make_home(name, home, encrypt=encrypt, passphrase_file=passphrase_file, out=out, as_json=as_json)
+
+
+CATALOGUE = """
+Examples:
+
+  sottovoce label catalogue ~/music /srv/archive
+
+  sottovoce label catalogue     scan the registered folders again
+"""
+
+
+@label.command(epilog=CATALOGUE)
+def catalogue(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DIR]…", help="Folders of STYLE/…/track, or any with a catalogue.csv.", show_default=False
+        ),
+    ] = None,
+    home: HomeOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+    ] = None,
+    features: Annotated[bool, typer.Option(help="Compute features ahead of time, so that no run waits for it.")] = True,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every file; by default the first few.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Register folders of audio, scan them, and compute the features of what may be used.
+
+    Registered folders stay registered. Only what has changed since the last time is opened, and what may serve no
+    purpose that the policy allows is not opened at all.
+    """
+    from sottovoce_client.commands.label.catalogue import register_and_scan
+
+    register_and_scan(directories or [], home, workers=workers, features=features, show_all=show_all, as_json=as_json)
+
+
+CHECK = """
+Examples:
+
+  sottovoce label check federation.toml
+
+  sottovoce label check federation.toml --json
+"""
+
+
+@label.command(epilog=CHECK)
+def check(federation: FederationArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Say what a federation would be allowed to do here, and what the policy forbids. Changes nothing.
+
+    It ends with exit code 2 where this label cannot take part.
+    """
+    from sottovoce_client.commands.label.check import check_federation
+
+    check_federation(federation, home, as_json=as_json)
+
+
+STATUS = """
+Examples:
+
+  sottovoce label status
+
+  sottovoce label status --json
+"""
+
+
+@label.command(epilog=STATUS)
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Say what this label takes part in, what it declined, and what it has spent."""
+    from sottovoce_client.commands.label.status import show_status
+
+    show_status(home, as_json=as_json)
+
+
+class Format(StrEnum):
+    """How a ledger is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+LEDGER = """
+Examples:
+
+  sottovoce label ledger
+
+  sottovoce label ledger --csv > ledger.csv
+"""
+
+
+@label.command(epilog=LEDGER)
+def ledger(
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line a run, for a spreadsheet.")] = False,
+) -> None:
+    """Print what each run has spent, what was refused and why, and what is left of the lifetime's ε."""
+    from sottovoce_client.commands.label.status import show_ledger
+
+    show_ledger(home, as_json=as_json, as_csv=as_csv)
+
+
+CLOSE = """
+Examples:
+
+  sottovoce label close 3f9a
+
+  sottovoce label close 3f9a --yes
+"""
+
+
+@label.command(epilog=CLOSE)
+def close(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or enough of its beginning.")],
+    home: HomeOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Give a run up: what it never charged is free again, what it charged stays spent.
+
+    For runs that the coordinator has given up. The label answers no further message of the run.
+    """
+    from sottovoce_client.commands.label.close import close_run
+
+    close_run(run, home, yes=yes)
+
+
+JOIN = """
+Examples:
+
+  sottovoce label join federation.toml
+
+  sottovoce label join federation.toml --home /srv/sottovoce --passphrase-file /run/secrets/label
+
+  sottovoce label join     with the agreement that this home has joined before
+"""
+
+
+@label.command(epilog=JOIN)
+def join(
+    federation: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FEDERATION.TOML]",
+            help="The signed agreement. Default: the one that was joined before.",
+            show_default=False,
+        ),
+    ] = None,
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Join a federation, and stay: answer its runs by this label's policy until Ctrl-C.
+
+    The agreement's signature is verified and the agreement pinned in the home. The connection to the coordinator is
+    encrypted (TLS) and authenticated both ways. It comes back by itself when either side was gone.
+    """
+    from sottovoce_client.commands.label.join import join_federation
+
+    join_federation(federation, home, passphrase_file=passphrase_file)
+
+
+COSIGN = """
+Examples:
+
+  sottovoce label cosign releases/styles
+"""
+
+
+@label.command(epilog=COSIGN)
+def cosign(
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The release's folder.")],
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Add this label's signature to a release that agrees with its own books.
+
+    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise. A release
+    that makes music is signed by this command only, and after the copy audit (`label audit`).
+    """
+    from sottovoce_client.commands.label.cosign import cosign_release
+
+    cosign_release(release, home, passphrase_file=passphrase_file)
+
+
+AUDIT = """
+Examples:
+
+  sottovoce label audit releases/music
+
+  sottovoce label audit releases/music --matches     name the tracks, to you only
+
+  sottovoce label audit releases/music --json
+"""
+
+
+@label.command(epilog=AUDIT)
+def audit(
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The folder of a generator's release.")],
+    home: HomeOption = None,
+    matches: Annotated[
+        bool, typer.Option("--matches", help="Name the tracks that samples are too close to. Do not pass this on.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out whether a generator has learnt this label's music by heart.
+
+    New samples of it are compared with every track that this label trains on, by two tests. Nothing of it leaves the
+    label. It ends with exit code 3 where something was copied.
+    """
+    from sottovoce_client.commands.label.audit import audit_release
+
+    audit_release(release, home, workers=workers, matches=matches, as_json=as_json)

@@ -1,0 +1,102 @@
+"""`sottovoce label catalogue`: registers folders, scans them, and computes features ahead of time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from sottovoce.commands.output import counted, notes, print_json, results, say, shown
+from sottovoce.errors import CatalogueError
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose, Track
+from sottovoce_client.catalogue.tables import as_json as plain
+from sottovoce_client.catalogue.tables import show
+from sottovoce_client.commands.label.common import bar, opened
+from sottovoce_client.home.policy import Policy
+
+if TYPE_CHECKING:
+    from sottovoce.features.spec import FeatureSpec
+    from sottovoce_client.data.feature_cache import FeatureCache, Filled
+
+
+def register_and_scan(
+    directories: Sequence[Path],
+    home: Path | None,
+    *,
+    workers: int | None,
+    features: bool,
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Register, scan, compute, show.
+
+    Raises:
+        CatalogueError: a folder is none, or nothing in any of them can be used.
+        ConfigurationError: the home or the policy is not in order, or one folder lies within another.
+    """
+    label = opened(home)
+    policy = Policy.from_toml(label.policy_file)
+    for directory in directories:
+        if not directory.is_dir():
+            raise CatalogueError(f"{shown(directory)} is no folder.")
+    label = label.with_catalogues(directories)
+    for folder in label.catalogues:
+        if not policy.holds(folder):
+            say(notes(), "Left out", f"{shown(folder)} is not in the policy's folders.", "bold yellow")
+    purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
+    started = perf_counter()
+    from sottovoce_client.data.preparation import catalogues_of, tracks_for
+
+    try:
+        with bar("reading") as progress:
+            found: tuple[Catalogue, ...] = catalogues_of(label, purposes, workers=workers, progress=progress)
+    except NothingUsable as error:
+        if not as_json:
+            show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
+        raise
+    seconds = perf_counter() - started
+    computed = None
+    if features:
+        from sottovoce_client.data.feature_cache import FeatureCache
+
+        computed = _computed(FeatureCache(label.cache), found, purposes, workers)
+    if as_json:
+        print_json(
+            {
+                "catalogues": [plain(catalogue, seconds=seconds) for catalogue in found],
+                "usable": {purpose.value: len(tracks_for(found, purpose)) for purpose in purposes},
+                "features": None
+                if computed is None
+                else {"known": computed.known, "computed": computed.computed, "unusable": len(computed.unusable)},
+            }
+        )
+        return
+    for catalogue in found:
+        results().print(shown(catalogue.root), style="bold", soft_wrap=True)
+        show(catalogue, results(), seconds=seconds, show_all=show_all)
+    if computed is not None:
+        line = f"Features: {counted(computed.computed, 'track')} computed, {computed.known:,} known before"
+        if computed.unusable:
+            line += f", {len(computed.unusable):,} that cannot be used"
+        results().print(f"{line}.")
+
+
+def _computed(
+    cache: "FeatureCache", found: Sequence[Catalogue], purposes: Sequence[Purpose], workers: int | None
+) -> "Filled":
+    """Features of every track as the tasks need them that it may serve."""
+    from sottovoce.models import discovery
+    from sottovoce_client.data.feature_cache import Filled
+    from sottovoce_client.data.preparation import tracks_for
+
+    needed: dict[FeatureSpec, dict[str, Track]] = {}
+    for purpose in purposes:
+        if purpose in discovery.tasks():
+            tracks = {track.digest: track for track in tracks_for(found, purpose)}
+            for spec in discovery.specs(purpose):
+                needed.setdefault(spec, {}).update(tracks)
+    filled = []
+    for spec, tracks in needed.items():
+        with bar("computing features") as told:
+            filled.append(cache.fill(tracks.values(), spec, workers=workers, progress=told))
+    unusable = {digest: reason for each in filled for digest, reason in each.unusable.items()}
+    return Filled(sum(each.known for each in filled), sum(each.computed for each in filled), unusable)

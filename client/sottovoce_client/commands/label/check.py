@@ -1,0 +1,158 @@
+"""`sottovoce label check`: what a federation would be allowed to do here, in plain words, before anything is joined."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.commands.output import counted, notes, print_json, results, say, shown
+from sottovoce.errors import CatalogueError, ConfigurationError, UserError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.invitation import Invitation
+from sottovoce.run.configuration import Trust, Unit
+from sottovoce_client.budget.account import Account, account_of
+from sottovoce_client.catalogue import Purpose
+from sottovoce_client.commands.label.common import bar, opened
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.pinning import objections
+from sottovoce_client.home.policy import Policy
+
+_COVERS = {Unit.TRACK: "a track", Unit.ARTIST: "all tracks of an artist", Unit.LABEL: "everything of this label"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check has found.
+
+    Args:
+        obstacles: why this label cannot take part at all; none where it can.
+        allowed: what a run may do here.
+        forbidden: what none may.
+        styles: usable tracks by purpose and style.
+        epsilon: the most that one run could be given now.
+    """
+
+    obstacles: tuple[str, ...]
+    allowed: tuple[str, ...]
+    forbidden: tuple[str, ...]
+    styles: dict[str, dict[str, int]]
+    epsilon: float
+
+
+def check_federation(file: Path, home: Path | None, *, as_json: bool) -> None:
+    """Check and print.
+
+    Raises:
+        SottovoceError: the agreement, home, policy or ledger cannot be read.
+        typer.Exit: this label cannot take part.
+    """
+    label = opened(home)
+    try:
+        invitation = Invitation.read(file)
+    except UserError as error:
+        raise type(error)(f"{shown(file)}: {error.message}", hint=error.hint) from None
+    policy = Policy.from_toml(label.policy_file)
+    findings = _findings(label, invitation, policy, account_of(label))
+    if as_json:
+        print_json(_plain(invitation.agreement, findings))
+    else:
+        _show(invitation.agreement, findings)
+    if findings.obstacles:
+        raise typer.Exit(UserError.exit_code)
+
+
+def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account: Account) -> Findings:
+    styles, empty = _styles(label, policy)
+    found = objections(label, invitation, policy, identity_key=_identity_key(label))
+    obstacles = [*found, *([empty] if empty else [])]
+    epsilon = min(policy.epsilon_per_run, account.remaining)
+    if epsilon == 0:
+        obstacles.append("the lifetime budget of ε is spent or promised")
+    usable = sorted(policy.tasks & policy.purposes)
+    if not usable or not policy.families:
+        obstacles.append("the policy allows no task with a purpose of the same name, or no family")
+    trust = invitation.agreement.noise
+    rests = "on this label's own noise" if trust is Trust.LOCAL else "on the noise of all labels, behind their masks"
+    allowed = (
+        f"train {' and '.join(usable) or 'nothing'} models ({', '.join(sorted(policy.families)) or 'no family'})",
+        f"of up to {policy.largest_model:,} parameters, in up to {policy.most_rounds:,} rounds",
+        f"with {policy.least_participants} or more labels in each round",
+        f"spend up to ε = {epsilon:.3g} in one run, at δ = {policy.delta_max:g} or less, resting {rests}",
+        f"at {policy.hours} local time" if str(policy.hours) else "at any time of the day",
+    )
+    forbidden = [
+        f"guarantees that cover less than {_COVERS[policy.least_unit]}",
+        f"more than ε = {account.ceiling:g} over all runs ({account.committed:.3g} is spent or promised)",
+    ]
+    unwanted = sorted(set(Purpose) - policy.purposes)
+    if unwanted:
+        forbidden.append(f"use of any track for {' or '.join(unwanted)}")
+    if not policy.allow_non_private:
+        forbidden.append("training without privacy")
+    if policy.least_noise_multiplier:
+        forbidden.append(f"noise below {policy.least_noise_multiplier:g} times what a unit can change")
+    if Trust.SHARED not in policy.trust:
+        forbidden.append("guarantees that rest on other labels' noise")
+    return Findings(tuple(obstacles), allowed, tuple(forbidden), styles, epsilon)
+
+
+def _identity_key(label: LabelHome) -> bytes | None:
+    """The label's public key, where it can be had without asking for a passphrase."""
+    try:
+        return label.identity().public_key
+    except ConfigurationError:
+        return None
+
+
+def _styles(label: LabelHome, policy: Policy) -> tuple[dict[str, dict[str, int]], str | None]:
+    """Usable tracks by purpose and style, and what is wrong where there are none."""
+    from sottovoce_client.data.preparation import catalogues_of, tracks_for
+
+    purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
+    try:
+        with bar("reading") as progress:
+            catalogues = catalogues_of(label, purposes, progress=progress)
+    except CatalogueError as error:
+        return {}, error.message.rstrip(".").lower()
+    found = {purpose.value: Counter(track.style for track in tracks_for(catalogues, purpose)) for purpose in purposes}
+    return {purpose: dict(sorted(counts.items())) for purpose, counts in found.items()}, None
+
+
+def _plain(agreement: Agreement, findings: Findings) -> dict[str, Any]:
+    return {
+        "federation": agreement.federation,
+        "agreement": agreement.digest.hex(),
+        "labels": [member.name for member in agreement.members],
+        "can_take_part": not findings.obstacles,
+        "obstacles": list(findings.obstacles),
+        "allowed": list(findings.allowed),
+        "forbidden": list(findings.forbidden),
+        "tracks": findings.styles,
+        "epsilon_of_one_run": findings.epsilon if findings.epsilon != float("inf") else "inf",
+    }
+
+
+def _show(agreement: Agreement, findings: Findings) -> None:
+    console = results()
+    console.print(Text(f"Federation '{agreement.federation}', {counted(len(agreement.members), 'label')}", "bold"))
+    console.print(f"coordinator's key {agreement.coordinator_key.hex()}", soft_wrap=True)
+    console.print("\nA run of it may, here:")
+    for line in findings.allowed:
+        console.print(Text(f"  • {line}"))
+    console.print("\nYour policy forbids, whatever it asks:")
+    for line in findings.forbidden:
+        console.print(Text(f"  • {line}"))
+    for purpose, counts in findings.styles.items():
+        table = Table("style", title=f"\nTracks that may serve '{purpose}'", title_justify="left", show_footer=True)
+        table.add_column("tracks", justify="right", footer=f"{sum(counts.values()):,}")
+        table.columns[0].footer = "all"
+        for style, count in counts.items():
+            table.add_row(Text(style), f"{count:,}")
+        console.print(table)
+    console.print("A run uses those whose style it asks for, and holds some of them out to measure by.")
+    for obstacle in findings.obstacles:
+        say(notes(), "Cannot take part", f"{obstacle}.", "bold red")

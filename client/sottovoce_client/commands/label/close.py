@@ -1,0 +1,33 @@
+"""`sottovoce label close`: a run that was given up gives back what it never charged."""
+
+from pathlib import Path
+
+import typer
+
+from sottovoce.commands.output import counted, results
+from sottovoce.errors import ConfigurationError
+from sottovoce_client.budget.account import account_of, run_of
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.commands.label.common import opened
+from sottovoce_client.rounds.run_state import forget_run
+
+
+def close_run(beginning: str, home: Path | None, *, yes: bool) -> None:
+    """Close one run.
+
+    Raises:
+        ConfigurationError: there is no such run, or it is closed already.
+        LedgerError: the ledger cannot be written.
+    """
+    label = opened(home)
+    found = run_of(account_of(label), beginning)
+    if found.state == "closed":
+        raise ConfigurationError("This run is closed already.")
+    rounds = counted(len(found.charged), "round")
+    if not yes:
+        typer.confirm(f"Give up run {found.run} after {rounds}? It cannot be taken up again.", abort=True, err=True)
+    run = bytes.fromhex(found.run)
+    with forget_run(label.runs, run), Ledger(label.ledger_file) as ledger:
+        ledger.close_run(run)
+    label.diary.closed(run)
+    results().print(f"Closed. {rounds[0].upper()}{rounds[1:]} stay charged; the rest is free again.")

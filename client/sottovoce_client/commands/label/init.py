@@ -1,0 +1,62 @@
+"""`sottovoce label init`: a new home, and the public part for the coordinator."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from sottovoce.commands.output import notes, print_json, results, say, shown
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce_client.commands.label.common import given_passphrase
+from sottovoce_client.home.keys import NodeKey
+from sottovoce_client.home.label_home import LabelHome, default_root
+
+ENROLMENT = "enrolment.json"
+
+
+def make_home(
+    name: str, home: Path | None, *, encrypt: bool, passphrase_file: Path | None, out: Path | None, as_json: bool
+) -> None:
+    """Make the home and write its enrolment.
+
+    Raises:
+        ConfigurationError: something is there already, or the name or the passphrase cannot be used.
+    """
+    root = home or default_root()
+    target = out or root / ENROLMENT
+    if target.exists():
+        raise ConfigurationError(f"{shown(target)} exists already, and nothing is overwritten.")
+    passphrase = given_passphrase(passphrase_file)
+    if encrypt and passphrase is None:
+        passphrase = _asked()
+    try:
+        made = LabelHome.create(root, name=name, passphrase=passphrase)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{shown(root)}: {error.message}", hint=error.hint) from None
+    from sottovoce.federation.identity import Identity
+
+    identity = Identity.load(made.identity_file, passphrase=passphrase)
+    node_key = NodeKey.load(made.node_key_file, passphrase=passphrase)
+    enrolment = Enrolment.sign(identity, name=name, node_key=node_key.public)
+    enrolment.write(target)
+    if as_json:
+        print_json({"home": str(made.root), "enrolment": enrolment.to_json(), "encrypted": passphrase is not None})
+        return
+    console = results()
+    console.print(f"Made the home of '{name}': {shown(made.root)}", soft_wrap=True)
+    console.print(f"  keys      {'encrypted with your passphrase' if passphrase else 'readable by you only'}")
+    console.print("  policy    policy.toml: read it, and change what you want otherwise")
+    console.print("  ledger    empty; keep a copy elsewhere, since a lost one cannot be replaced")
+    console.print(f"For the coordinator: {shown(target)}", soft_wrap=True)
+    say(notes(), "Next", "sottovoce label catalogue DIR registers the label's audio.", "bold cyan")
+
+
+def _asked() -> bytes:
+    if not os.isatty(0):
+        raise ConfigurationError(
+            "A passphrase is needed, and nobody is there to ask.",
+            hint="Give it with --passphrase-file or SOTTOVOCE_PASSPHRASE.",
+        )
+    answer: str = typer.prompt("Passphrase for the label's keys", hide_input=True, confirmation_prompt=True, err=True)
+    return answer.encode()

@@ -1,0 +1,159 @@
+"""`sottovoce label status` and `… ledger`: what the label takes part in, what it declined, what it has spent."""
+
+import csv
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.commands.output import counted, print_json, results, shown
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce_client.budget.account import Account, RunAccount, account_of
+from sottovoce_client.commands.label.common import opened
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+
+SHORT = 8  # digits of a run's id that a table shows
+LATEST = 5  # refusals that a status names
+
+
+def show_status(home: Path | None, *, as_json: bool) -> None:
+    """Print the label's state.
+
+    Raises:
+        SottovoceError: home, policy or ledger cannot be read.
+    """
+    label = opened(home)
+    account = account_of(label)
+    policy = Policy.from_toml(label.policy_file)
+    federation = _federation(label)
+    if as_json:
+        print_json(
+            {
+                "label": label.name,
+                "home": str(label.root),
+                "federation": federation,
+                "catalogues": [str(folder) for folder in label.catalogues],
+                "training_now": policy.awake(),
+                "open_runs": [_plain(run) for run in account.runs if run.state == "open"],
+                "refused": [_plain(run) for run in account.runs if run.state == "refused"][-LATEST:],
+                "lifetime": _lifetime(account),
+            }
+        )
+        return
+    console = results()
+    card = Table.grid(padding=(0, 2))
+    card.add_column(style="bold", no_wrap=True)
+    card.add_column(overflow="fold")
+    card.add_row("label", label.name)
+    card.add_row("home", shown(label.root))
+    card.add_row("federation", federation or "none yet: sottovoce label join federation.toml")
+    folders = [shown(folder) for folder in label.catalogues]
+    card.add_row("catalogues", Text("\n".join(folders) or "none yet: sottovoce label catalogue DIR"))
+    card.add_row("hours", f"{str(policy.hours) or 'any time'}{'' if policy.awake() else ' (not now)'}")
+    card.add_row("lifetime ε", _sentence(account))
+    console.print(card)
+    running = [run for run in account.runs if run.state == "open"]
+    console.print(_table(running, "Open runs") if running else "No run is open.")
+    refused = [run for run in account.runs if run.state == "refused"][-LATEST:]
+    if refused:
+        console.print(_refusals(refused, "Declined lately"))
+
+
+def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
+    """Print what was spent, run by run.
+
+    Raises:
+        SottovoceError: home, policy or ledger cannot be read; or both formats are asked for.
+    """
+    if as_json and as_csv:
+        raise ConfigurationError("--json and --csv exclude each other.")
+    account = account_of(opened(home))
+    if as_json:
+        print_json({"runs": [_plain(run) for run in account.runs], "lifetime": _lifetime(account)})
+    elif as_csv:
+        _print_csv(account)
+    else:
+        joined = [run for run in account.runs if run.state != "refused"]
+        refused = [run for run in account.runs if run.state == "refused"]
+        results().print(_table(joined, "Runs") if joined else "No run has been joined.")
+        if refused:
+            results().print(_refusals(refused, "Declined"))
+        results().print(f"Lifetime ε: {_sentence(account)}")
+
+
+def _federation(label: LabelHome) -> str | None:
+    try:
+        agreement = label.agreement()
+    except ConfigurationError:
+        return None
+    return f"{agreement.federation}, {counted(len(agreement.members), 'label')}"
+
+
+def _sentence(account: Account) -> str:
+    return (
+        f"{account.epsilon:.3g} spent, {account.committed:.3g} with what open runs may still spend, "
+        f"of {account.ceiling:g} at δ = {account.delta:g}; {account.remaining:.3g} remains"
+    )
+
+
+def _table(runs: list[RunAccount], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("run", "task", "state"):
+        table.add_column(name)
+    for name in ("rounds", "ε so far", "ε promised"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        what = f"{run.task}/{run.family}" if run.task else "unknown"
+        rounds = f"{len(run.charged)} of {run.planned}" if run.planned else str(len(run.charged))
+        promised = "none" if run.promised is None else f"{run.promised:g}"
+        state = run.state + (f", {counted(len(run.declined), 'round')} declined" if run.declined else "")
+        table.add_row(run.run[:SHORT], Text(what), state, rounds, f"{run.epsilon:.3g}", promised)
+    return table
+
+
+def _refusals(runs: list[RunAccount], title: str) -> Table:
+    table = Table("run", "when", "task", "why", title=title, title_justify="left")
+    for run in runs:
+        table.add_row(run.run[:SHORT], run.began, Text(f"{run.task}/{run.family}"), _explained(run.reason))
+    return table
+
+
+def _explained(reason: str) -> str:
+    try:
+        return RefusalReason(reason).explained
+    except ValueError:
+        return "unknown"
+
+
+def _plain(run: RunAccount) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in asdict(run).items()}
+
+
+def _lifetime(account: Account) -> dict[str, Any]:
+    return {
+        "delta": account.delta,
+        "epsilon": _finite(account.epsilon),
+        "committed": _finite(account.committed),
+        "ceiling": _finite(account.ceiling),
+        "remaining": _finite(account.remaining),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: it is told as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_csv(account: Account) -> None:
+    columns = ["run", "state", "began", "task", "family", "federation", "planned", "charged", "epsilon", "promised"]
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow([*columns, "reason"])
+    for run in account.runs:
+        values = {**asdict(run), "charged": len(run.charged)}
+        out.writerow([*(values[name] for name in columns), run.reason])

@@ -1,0 +1,136 @@
+"""What a track is remembered by for comparing: its loudest partials, and how strongly each semitone sounds when.
+
+Both are on a logarithmic frequency axis, on which a transposition is a shift.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from sottovoce.audio.decoding import read, resampled
+
+VERSION = 1
+"""Of this code; raised whenever the same audio would give another sketch."""
+
+RATE = 11_025
+WINDOW, HOP = 2048, 256
+FRAME_RATE = RATE / HOP
+"""Frames a second: 43."""
+LOWEST, SEMITONES, FINE = 165.0, 56, 3
+"""Hz of the lowest band, semitones from it upwards, and bands in a semitone. Below, a bin is wider than a semitone."""
+BANDS = SEMITONES * FINE
+POOL = 11
+"""Frames from one column of the chromagram to the next: 0.255 s."""
+COLUMN_RATE = FRAME_RATE / POOL
+PEAKS_A_SECOND = 30
+LEVELS = 6.0
+"""Steps of a chromagram's number for each dB."""
+
+_QUIET = 1e-3  # of the loudest band: -60 dB
+_AROUND = 8 * FINE  # bands on each side whose mean a partial must stand out from
+_LEAST = 6.0  # dB by which it must
+_NEAR_BANDS, _NEAR_FRAMES = 2, 4  # on each side, within which a peak is the largest
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A piece of audio, a few hundred bytes a second.
+
+    Args:
+        times: of the peaks, in frames, ascending, int32 `[peaks]`.
+        bands: of the peaks, uint8 `[peaks]`.
+        chroma: how far each semitone stands out, uint8 `[columns, SEMITONES]`.
+    """
+
+    times: NDArray[np.int32]
+    bands: NDArray[np.uint8]
+    chroma: NDArray[np.uint8]
+
+
+def sketch_file(path: Path) -> Sketch:
+    """The sketch of an audio file.
+
+    Raises:
+        AudioError: it cannot be used; `reason` says why.
+    """
+    return sketch(read(path, RATE))
+
+
+def sketch(audio: Tensor) -> Sketch:
+    """The sketch of mono samples at `RATE`, float32 `[samples]`; of less than a window, there is nothing in it."""
+    if len(audio) < WINDOW:
+        return Sketch(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros((0, SEMITONES), np.uint8))
+    with torch.inference_mode():
+        levels = _standing_out(audio)
+        times, bands = _peaks(levels)
+        return Sketch(times, bands, _chroma(levels))
+
+
+def heard(audio: NDArray[np.floating], rate: int) -> Tensor:
+    """Samples of any rate as `sketch` wants them."""
+    return resampled(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), rate, RATE)
+
+
+def _standing_out(audio: Tensor) -> Tensor:
+    """By how many dB each band stands out from its surroundings, at least 0, `[BANDS, frames]`.
+
+    Filters (loudspeakers, equalisers, codecs) and broad noise change this little.
+    """
+    spectrum = torch.stft(
+        audio, WINDOW, HOP, window=torch.hann_window(WINDOW), center=True, pad_mode="constant", return_complex=True
+    )
+    magnitudes = _bank() @ spectrum.abs()
+    levels = 20 * torch.log10(magnitudes / magnitudes.max().clamp(min=1e-9) + _QUIET)
+    around = functional.avg_pool1d(levels.T, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False).T
+    found: Tensor = (levels - around).clamp(min=0)
+    return found
+
+
+def _peaks(levels: Tensor) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The most outstanding local maxima of each second, in order of time."""
+    size = (2 * _NEAR_BANDS + 1, 2 * _NEAR_FRAMES + 1)
+    largest = functional.max_pool2d(levels[None], size, 1, (_NEAR_BANDS, _NEAR_FRAMES))[0]
+    bands, times = ((levels == largest) & (levels > _LEAST)).nonzero(as_tuple=True)
+    heights = levels[bands, times]
+    order = torch.argsort(heights, descending=True)
+    seconds = (times[order] / FRAME_RATE).long().numpy()
+    kept = order.numpy()[_rank_in_group(seconds) < PEAKS_A_SECOND]
+    when, which = times.numpy()[kept], bands.numpy()[kept]
+    by_time = np.lexsort((which, when))
+    return when[by_time].astype(np.int32), which[by_time].astype(np.uint8)
+
+
+def _rank_in_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the same group stand before each, `[len(groups)]`."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    first = np.searchsorted(ordered, ordered)
+    ranks = np.empty(len(groups), dtype=np.int64)
+    ranks[order] = np.arange(len(groups)) - first
+    return ranks
+
+
+def _chroma(levels: Tensor) -> NDArray[np.uint8]:
+    """Semitones over columns of `POOL` frames, each column the Hann-weighted mean of twice as many."""
+    semitones = levels.view(SEMITONES, FINE, -1).amax(dim=1)
+    weights = torch.hann_window(2 * POOL + 1, periodic=False)[1:-1]
+    pooled = functional.conv1d(semitones[:, None], (weights / weights.sum())[None, None], stride=POOL, padding=POOL - 1)
+    found: NDArray[np.uint8] = (LEVELS * pooled[:, 0].T).round().clamp(0, 255).to(torch.uint8).numpy()
+    return found
+
+
+@lru_cache(maxsize=1)
+def _bank() -> Tensor:
+    """Triangles on a logarithmic axis, none narrower than a bin, each of unit sum: `[BANDS, bins]`."""
+    width = RATE / WINDOW
+    centres = LOWEST * 2 ** (torch.arange(BANDS) / (12 * FINE)) / width
+    spread = (centres * (2 ** (1 / (12 * FINE)) - 1)).clamp(min=1.0)
+    bins = torch.arange(WINDOW // 2 + 1)
+    triangles = (1 - (bins[None] - centres[:, None]).abs() / spread[:, None]).clamp(min=0)
+    return triangles / triangles.sum(dim=1, keepdim=True)

@@ -1,0 +1,156 @@
+"""A label's tracks as a model trains on them: one view's segments, end to end, and whose they are."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sottovoce.errors import CatalogueError
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.models.interfaces import Batch
+from sottovoce.privacy.class_balance import main_class
+from sottovoce.randomness import Randomness
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One track.
+
+    Args:
+        segments: the view that the family sees, `[segments, *shape]`.
+        target: its class number.
+        unit: what it is protected together with (its artist), or None for a track by itself.
+        turn: a number in [0, 2^63) that follows from its unit alone and says when it has its turn, where units take
+            turns.
+    """
+
+    segments: NDArray[np.floating]
+    target: int
+    unit: str | None = None
+    turn: int = 0
+
+
+@dataclass(frozen=True)
+class TrackDataset:
+    """Tracks in memory order; a track's segments are `segments[offsets[i]:offsets[i + 1]]`.
+
+    Args:
+        segments: `[all segments, *shape]`, float16 or float32; may be memory-mapped.
+        offsets: `[tracks + 1]`.
+        targets: class number of each track, `[tracks]`.
+        unit_of: number of each track's unit, `[tracks]`; they run from 0 without gaps.
+        turns: `Sample.turn` of each track, `[tracks]`.
+        spec: what the features were computed by.
+    """
+
+    segments: NDArray[np.floating]
+    offsets: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    unit_of: NDArray[np.int64]
+    turns: NDArray[np.int64]
+    spec: FeatureSpec
+
+    def __post_init__(self) -> None:
+        tracks = len(self.targets)
+        if len(self.offsets) != tracks + 1 or not len(self.unit_of) == len(self.turns) == tracks:
+            raise CatalogueError("A data set's offsets, targets and units are of different lengths.")
+        if tracks == 0:
+            raise CatalogueError("There is no track to train on or to measure.")
+        if (np.diff(self.offsets) < 1).any() or self.offsets[0] != 0 or self.offsets[-1] != len(self.segments):
+            raise CatalogueError("A data set has a track without a segment.")
+        if not np.array_equal(np.unique(self.unit_of), np.arange(self.unit_of.max() + 1)):
+            raise CatalogueError("A data set's units are not numbered from 0 without gaps.")
+
+    @classmethod
+    def build(cls, samples: Iterable[Sample], spec: FeatureSpec, *, folder: Path | None = None) -> "TrackDataset":
+        """Take up tracks one by one, without ever holding all of them twice.
+
+        The segments go to a nameless file that is mapped into memory and gone with the process, so that a catalogue
+        larger than memory works as a small one does.
+
+        Args:
+            samples: the tracks, each with one segment or more, all of one shape and type.
+            spec: what their features were computed by.
+            folder: where the nameless file lies; the system's temporary folder by default.
+
+        Raises:
+            CatalogueError: there is no track, or one has no segment or segments of another shape.
+        """
+        lengths = [0]
+        targets: list[int] = []
+        units: list[int] = []
+        turns: list[int] = []
+        numbers: dict[str, int] = {}
+        form: tuple[tuple[int, ...], np.dtype[np.floating]] | None = None
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for sample in samples:
+                form = form or (sample.segments.shape[1:], sample.segments.dtype)
+                if (sample.segments.shape[1:], sample.segments.dtype) != form:
+                    raise CatalogueError("Two tracks of a data set have features of different shapes.")
+                file.write(np.ascontiguousarray(sample.segments).data)
+                lengths.append(len(sample.segments))
+                targets.append(sample.target)
+                turns.append(sample.turn)
+                # A track by itself gets a name that no artist has.
+                units.append(numbers.setdefault(f"={sample.unit}" if sample.unit else f"#{len(units)}", len(numbers)))
+            offsets = np.cumsum(lengths, dtype=np.int64)
+            if form is None or offsets[-1] == 0:
+                raise CatalogueError("There is no track to train on or to measure.")
+            file.flush()
+            segments = np.memmap(file, dtype=form[1], mode="r", shape=(int(offsets[-1]), *form[0]))
+        targets_, units_, turns_ = (np.array(values, dtype=np.int64) for values in (targets, units, turns))
+        return cls(segments, offsets, targets_, units_, turns_, spec)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def units(self) -> int:
+        """Number of privacy units: tracks, or artists."""
+        return int(self.unit_of.max()) + 1
+
+    def unit_classes(self) -> NDArray[np.int64]:
+        """The one class that each unit counts for, `[units]`; see `sottovoce.privacy.class_balance.main_class`."""
+        order = np.argsort(self.unit_of, kind="stable")
+        groups = np.split(self.targets[order], np.cumsum(np.bincount(self.unit_of))[:-1])
+        return np.array([main_class(group) for group in groups], dtype=np.int64)
+
+    def unit_turns(self) -> NDArray[np.int64]:
+        """`Sample.turn` of each unit, `[units]`; that of its first track, which all of its tracks share."""
+        found: NDArray[np.int64] = self.turns[np.unique(self.unit_of, return_index=True)[1]]
+        return found
+
+    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
+        """Random segments of some tracks, without repetition within a track.
+
+        Args:
+            tracks: indices, `[n]`.
+            segments_per_track: at most so many of each; the mask tells where a track has fewer.
+            randomness: what they are drawn by.
+        """
+        lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+        keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
+        chosen = [
+            first + np.argsort(order)[:segments_per_track]
+            for first, order in zip(self.offsets[tracks], keys, strict=True)
+        ]
+        return self._batch(tracks, chosen)
+
+    def all_batches(self, tracks_per_batch: int) -> Iterator[Batch]:
+        """Every track once with all its segments, in order."""
+        for start in range(0, len(self), tracks_per_batch):
+            tracks = np.arange(start, min(start + tracks_per_batch, len(self)))
+            yield self._batch(tracks, [np.arange(self.offsets[track], self.offsets[track + 1]) for track in tracks])
+
+    def _batch(self, tracks: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]) -> Batch:
+        width = max((len(segments) for segments in chosen), default=0)
+        features = np.zeros((len(tracks), width, *self.segments.shape[1:]), dtype=np.float32)
+        mask = np.zeros((len(tracks), width), dtype=np.bool_)
+        for row, segments in enumerate(chosen):
+            features[row, : len(segments)] = self.segments[segments]
+            mask[row, : len(segments)] = True
+        return Batch(torch.from_numpy(features), torch.from_numpy(self.targets[tracks]), torch.from_numpy(mask))

@@ -1,0 +1,129 @@
+"""From a catalogue to data sets: scan, consent, hold-out, features, and what a run sees of them."""
+
+import hmac
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+
+from sottovoce.errors import CatalogueError
+from sottovoce.features.extract import default_spec
+from sottovoce.models import discovery
+from sottovoce.run.configuration import TrainingConfig, Unit
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, holdout, scan
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.feature_cache import FeatureCache
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a label brings to a run: tracks to train on, and tracks held out of training, if there are any."""
+
+    train: TrackDataset
+    holdout: TrackDataset | None
+
+
+def catalogues_of(
+    home: LabelHome, purposes: Iterable[Purpose], *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Catalogue, ...]:
+    """What the label's folders hold for some purposes, as far as its policy lets anybody look into them.
+
+    A folder in which nothing can be used is an empty catalogue, as long as there is another.
+
+    Raises:
+        CatalogueError: nothing in any of them can be used, or one cannot be read.
+    """
+    policy = Policy.from_toml(home.policy_file)
+    folders = [folder for folder in home.catalogues if policy.holds(folder)]
+    if not folders:
+        raise CatalogueError(
+            "This label has no catalogue that its policy allows.", hint="sottovoce label catalogue DIR registers one."
+        )
+    found: list[Catalogue] = []
+    for folder in folders:
+        try:
+            catalogue = scan(
+                folder,
+                index=index_of(home, folder),
+                segment_seconds=default_spec().segment_seconds,
+                purposes=frozenset(purposes),
+                default_consent=policy.default_consent,
+                workers=workers,
+                progress=progress,
+            )
+        except NothingUsable as error:
+            if len(folders) == 1:
+                raise
+            catalogue = error.catalogue
+        found.append(catalogue)
+    if not any(catalogue.tracks for catalogue in found):
+        raise CatalogueError("Nothing in this label's catalogues can be used.")
+    return tuple(found)
+
+
+def index_of(home: LabelHome, folder: Path) -> Path:
+    """Where the index of one of the label's folders lies."""
+    return home.cache / "indexes" / f"{home.name}-{sha256(os.fsencode(folder)).hexdigest()[:16]}.sqlite"
+
+
+def tracks_for(catalogues: Iterable[Catalogue], purpose: Purpose) -> tuple[Track, ...]:
+    """The tracks that may serve a purpose today; of a file that lies in two folders, the first one's."""
+    today = datetime.now(UTC).astimezone().date()
+    tracks: dict[str, Track] = {}
+    for catalogue in catalogues:
+        for track in catalogue.for_purpose(purpose, today):
+            tracks.setdefault(track.digest, track)
+    return tuple(tracks.values())
+
+
+def usable_tracks(
+    home: LabelHome, task: str, *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Track, ...]:
+    """The tracks that may serve a task today, whatever their style; the others are not opened.
+
+    Raises:
+        CatalogueError: nothing in the catalogue can be used.
+    """
+    purpose = Purpose(task)
+    return tracks_for(catalogues_of(home, [purpose], workers=workers, progress=progress), purpose)
+
+
+def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
+    """The data sets of a run. Tracks whose style the run does not know take no part.
+
+    Raises:
+        CatalogueError: nothing in the catalogue can be used, or nothing is left to train on.
+    """
+    tracks = [track for track in usable_tracks(home, config.task, workers=1) if track.style in config.classes]
+    split = holdout(tracks, config.holdout, key=home.split_key_file.read_bytes())
+    # A small catalogue may hold nothing out (whole artists are): such a label trains, and measures nothing.
+    spec = discovery.spec_of(config.task, config.family)
+    train = TrackDataset.build(_samples(home, split.train, config), spec)
+    held_out = _samples(home, split.held_out, config)
+    first = next(held_out, None)
+    return Prepared(train, None if first is None else TrackDataset.build(chain([first], held_out), spec))
+
+
+def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> Iterator[Sample]:
+    """One sample a track; a track whose features cannot be computed after all takes no part."""
+    view = discovery.family(config.task, config.family).view
+    key = home.split_key_file.read_bytes()
+    found = FeatureCache(home.cache).load_view(tracks, discovery.spec_of(config.task, config.family), view)
+    for track, segments in zip(tracks, found, strict=True):
+        if segments is not None:
+            unit = track.artist_key if config.unit is Unit.ARTIST else None
+            turn = turn_of(f"artist:{unit}" if unit else f"track:{track.digest}", key=key)
+            yield Sample(segments, config.classes.index(track.style), unit, turn)
+
+
+def turn_of(unit: str, *, key: bytes) -> int:
+    """When a unit has its turn, a number in [0, 2^63): by the label's key and the unit alone.
+
+    As with the hold-out, one unit more must not move the others' turns; a place in the catalogue's order would.
+    """
+    return int.from_bytes(hmac.digest(key, f"turn/{unit}".encode(), sha256)[:8]) >> 1

@@ -1,0 +1,63 @@
+"""The label's edge to Flower: frames in, frames out, and nothing else leaves, least of all a traceback."""
+
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from sottovoce.errors import ProtocolError
+from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action
+
+if TYPE_CHECKING:
+    from flwr.clientapp.typing import Mod
+
+    from sottovoce_client.rounds.label import Label
+
+LOG = getLogger(__name__)
+DECLINED = 400
+UNAVAILABLE = 503
+
+
+def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" = ()) -> ClientApp:
+    """The Flower app of a label.
+
+    Args:
+        label_of: finds the label that a node's context speaks for.
+        mods: Flower's wrappers around each message; simulations make labels vanish with one.
+    """
+    app = ClientApp(mods=list(mods))
+
+    def answer(message: Message, context: Context) -> Message:
+        # Flower puts an exception's whole text into the reply, and with it whatever path or name it quotes. So every
+        # failure is named here by its kind alone.
+        try:
+            frame = message.content.config_records[RECORD][FRAME]
+            label = label_of(context)
+            if message.metadata.message_type == Action.COSIGN:
+                reply = label.cosign(bytes(frame))  # type: ignore[arg-type]
+            else:
+                reply = label.answer(bytes(frame), _parameters(message.content))  # type: ignore[arg-type]
+        except ProtocolError as error:
+            LOG.warning("Declined a message: %s", type(error).__name__)
+            return Message(Error(DECLINED, type(error).__name__), reply_to=message)
+        except Exception as error:
+            LOG.error("Cannot answer a message: %s", type(error).__name__)
+            LOG.debug("Where it happened, for the label's own eyes only:", exc_info=True)
+            return Message(Error(UNAVAILABLE, "unavailable"), reply_to=message)
+        return Message(RecordDict({RECORD: ConfigRecord({FRAME: reply})}), reply_to=message)
+
+    for action in Action:
+        category, name = action.value.split(".")
+        getattr(app, category)(name)(answer)
+    return app
+
+
+def _parameters(content: RecordDict) -> NDArray[np.float32] | None:
+    """The global parameters that ride along, as one vector in the record's order; None where there are none."""
+    record = content.array_records.get(PARAMETERS, ArrayRecord())
+    arrays = [np.asarray(array.numpy(), dtype=np.float32).ravel() for array in record.values()]
+    return np.concatenate(arrays) if arrays else None

@@ -1,0 +1,35 @@
+"""The label's Flower app in a deployment: it speaks for the home that its SuperNode was started with.
+
+`sottovoce_client.flower.deployed_app:app` is the one app that a bundle may name. Every message has a process of its
+own, so nothing
+here loads torch: what trains does that by itself.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.app import Context
+
+from sottovoce_client.flower.client_app import client_app
+from sottovoce_client.home.label_home import default_root
+
+if TYPE_CHECKING:
+    from sottovoce_client.rounds.label import Label
+
+HOME = "sottovoce-home"
+"""Key of a SuperNode's configuration that names the label's home; without it, the environment does."""
+
+
+def label_of(context: Context) -> "Label":
+    """The label whose home this node was given.
+
+    Raises:
+        ConfigurationError: there is none, or something in it is missing or damaged.
+    """
+    from sottovoce_client.rounds.label import Label
+
+    given = context.node_config.get(HOME)
+    return Label.open(Path(given) if isinstance(given, str) else default_root())
+
+
+app = client_app(label_of)

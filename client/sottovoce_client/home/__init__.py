@@ -1,0 +1,1 @@
+"""The label's home on disk: keys, policy, diary and pinned agreements."""

@@ -1,0 +1,160 @@
+"""What a label remembers of each run for its own people: what it was about, and why it was declined, if it was.
+
+One line of JSON a note, appended and flushed. What was spent is the ledger's to say; of all answers,
+only those about releases (co-signing, audits) depend on notes.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sottovoce.canonical import canonical_json
+from sottovoce.files import write_bytes
+from sottovoce.run.configuration import TrainingConfig
+
+OWNER_ONLY = 0o600
+LARGEST = 4_000_000
+"""Bytes after which old refusals are dropped: a coordinator can announce runs for ever."""
+KEPT_REFUSALS = 1_000
+
+
+class What(StrEnum):
+    """What a note is about."""
+
+    JOINED = "joined"
+    REFUSED = "refused"
+    ROUND_DECLINED = "round-declined"
+    CLOSED = "closed"
+    COSIGNED = "cosigned"
+    AUDIT_BEGUN = "audit-begun"
+    AUDITED = "audited"
+
+
+_LASTING = frozenset({What.JOINED, What.AUDIT_BEGUN, What.AUDITED})
+"""Notes that answers depend on, and that no coordinator can have written at will."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line.
+
+    Args:
+        time: UTC, ISO 8601.
+        what: it is about.
+        run: the run's id, hexadecimal.
+        details: plain values; which ones depends on `what`.
+    """
+
+    time: str
+    what: What
+    run: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Diary:
+    """A label's notes in one file, readable by the owner only."""
+
+    file: Path
+
+    def joined(self, run: bytes, config: TrainingConfig, *, federation: str, epsilon: float, delta: float) -> None:
+        """Take down a run that the label takes part in, with the ceiling that it has promised.
+
+        Releases of the run are compared with this, for the configuration's digest alone says nothing of its values.
+        """
+        signed = {
+            "configuration": config.digest,
+            "classes": config.classes,
+            "unit": config.unit.value,
+            "holdout": config.holdout,
+        }
+        promise = {"epsilon": epsilon if config.private else None, "delta": delta}
+        self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
+
+    def refused(self, run: bytes, config: TrainingConfig, reason: str) -> None:
+        """Take down a run that the label does not take part in."""
+        self._add(What.REFUSED, run, {**_about(config), "reason": reason})
+
+    def round_declined(self, run: bytes, round_number: int, reason: str) -> None:
+        """Take down a round of a run under way that was not answered."""
+        self._add(What.ROUND_DECLINED, run, {"round": round_number, "reason": reason})
+
+    def cosigned(self, run: bytes) -> None:
+        """Take down that the label has signed the run's release."""
+        self._add(What.COSIGNED, run, {})
+
+    def audit_begun(self, run: bytes, *, release: str) -> None:
+        """Take down that a release of a run, by its manifest's digest (hex), is about to be audited to be co-signed."""
+        self._add(What.AUDIT_BEGUN, run, {"release": release})
+
+    def audited(self, run: bytes, *, release: str, passed: bool, cosign: bool) -> None:
+        """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit, and what for."""
+        self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
+
+    def closed(self, run: bytes) -> None:
+        """Take down that the label's people gave a run up."""
+        self._add(What.CLOSED, run, {})
+
+    def joining(self, run: str) -> dict[str, Any] | None:
+        """What was taken down when the label joined a run, by its id (hex); None if it did not.
+
+        Labels that joined with an earlier version have noted less: `holdout` and `classes` came later.
+        """
+        joined = [note for note in self._read() if note.what is What.JOINED and note.run == run]
+        return joined[-1].details if joined else None
+
+    def notes(self) -> tuple[Note, ...]:
+        """All of them, the oldest first. A line that a crash has cut off, or that is damaged, is left out."""
+        return tuple(self._read())
+
+    def _read(self) -> Iterator[Note]:
+        try:
+            lines = self.file.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                values = json.loads(line)
+                time, what, run = str(values.pop("time")), What(values.pop("what")), str(values.pop("run"))
+                bytes.fromhex(run)
+                yield Note(time, what, run, values)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+
+    def _add(self, what: What, run: bytes, details: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        line = canonical_json({**details, "time": time, "what": what.value, "run": run.hex()})
+        with FileLock(self.file.with_name(f".{self.file.name}.lock"), mode=OWNER_ONLY):
+            handle = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWNER_ONLY)
+            with os.fdopen(handle, "ab+") as file:
+                size = file.tell()
+                # After a crash in the middle of a line, the next one begins on its own.
+                torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+                file.write((b"\n" if torn else b"") + line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if size > LARGEST:
+                self._shorten()
+
+    def _shorten(self) -> None:
+        notes = self.notes()
+        refusals = deque((note for note in notes if note.what not in _LASTING), maxlen=KEPT_REFUSALS)
+        kept = {id(note) for note in refusals} | {id(note) for note in notes if note.what in _LASTING}
+        lines = (
+            canonical_json({**note.details, "time": note.time, "what": note.what.value, "run": note.run})
+            for note in notes
+            if id(note) in kept
+        )
+        write_bytes(self.file, b"".join(line + b"\n" for line in lines), mode=OWNER_ONLY)
+
+
+def _about(config: TrainingConfig) -> dict[str, Any]:
+    return {"task": config.task, "family": config.family, "rounds": config.rounds, "trust": config.trust.value}

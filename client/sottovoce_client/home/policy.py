@@ -1,0 +1,177 @@
+"""What a label takes part in: its own rules, which no coordinator can change."""
+
+import difflib
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.run.configuration import TrainingConfig, Trust, Unit
+from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
+from sottovoce_client.home.hours import ANY_TIME, Hours
+
+if TYPE_CHECKING:
+    from sottovoce_client.budget.ledger import Ceilings
+
+_REACH = {Unit.TRACK: 0, Unit.ARTIST: 1, Unit.LABEL: 2}
+"""How much a unit covers: an artist's guarantee covers each of the artist's tracks, a label's all of its artists."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A label's rules. The defaults are safe to run with; `policy.toml` sets others, by the same names.
+
+    Args:
+        tasks: what models may be trained for.
+        families: kinds of model.
+        purposes: what the catalogue's tracks may serve, where their own consent allows it too.
+        epsilon_per_run: largest ε of one run. A run that asks for more is trained with this.
+        epsilon_lifetime: largest ε of all runs together, at `delta_max`.
+        delta_max: largest δ.
+        least_unit: the least that a unit of privacy must cover.
+        allow_non_private: whether a run may do without privacy.
+        least_participants: labels that a round needs, below which this one does not answer.
+        most_rounds: of one run.
+        largest_model: parameters.
+        trust: what a guarantee may rest on.
+        least_noise_multiplier: of what a round's sum is noised with, over what one unit can change it by. A label that
+            adds its own noise adds as much; a run whose labels share noise must bring as much.
+        hours: of the day, in local time, in which training may run.
+        folders: where a catalogue must lie to be looked at; empty: anywhere.
+        default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
+        cosign: whether to sign releases that agree with the label's own books.
+        audit_samples: of each style that a copy audit has a generator's release make.
+        audit_false_alarms: probability that an audit fails although nothing was copied.
+    """
+
+    tasks: frozenset[str] = frozenset({"style"})
+    families: frozenset[str] = frozenset({"svm", "cnn", "rnn"})
+    purposes: frozenset[str] = frozenset({"style"})
+    epsilon_per_run: float = 8.0
+    epsilon_lifetime: float = 16.0
+    delta_max: float = 1e-5
+    least_unit: Unit = Unit.TRACK
+    allow_non_private: bool = False
+    least_participants: int = LEAST_PARTICIPANTS
+    most_rounds: int = 1_000
+    largest_model: int = 50_000_000
+    trust: frozenset[Trust] = frozenset({Trust.LOCAL})
+    least_noise_multiplier: float = 0.0
+    hours: Hours = ANY_TIME
+    folders: frozenset[str] = frozenset()
+    default_consent: Consent = DEFAULT_CONSENT
+    cosign: bool = True
+    audit_samples: int = 4
+    audit_false_alarms: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon_per_run", "epsilon_lifetime"):
+            self._expect(name, getattr(self, name) > 0, "> 0")
+        self._expect("delta_max", 0 < self.delta_max < 1, "in (0, 1)")
+        self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
+        for name in ("most_rounds", "largest_model"):
+            self._expect(name, getattr(self, name) >= 1, ">= 1")
+        noise = self.least_noise_multiplier
+        self._expect("least_noise_multiplier", math.isfinite(noise) and noise >= 0, ">= 0 and finite")
+        self._expect("audit_samples", 2 <= self.audit_samples <= 1_000, "from 2 to 1000")
+        self._expect("audit_false_alarms", 1e-6 <= self.audit_false_alarms <= 0.2, "from 1e-6 to 0.2")
+        for folder in sorted(self.folders):
+            if not Path(folder).is_absolute():
+                raise ConfigurationError("The policy's folders must be absolute paths, such as /srv/music.")
+
+    def _expect(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise ConfigurationError(f"Expected {name}={getattr(self, name)} {wanted} in the policy.")
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "Policy":
+        """Read `policy.toml`; what it does not set, and a file that is not there, means the defaults.
+
+        Raises:
+            ConfigurationError: it is not TOML, has an unknown key, or a value is of the wrong type or range.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, RecursionError) as error:  # not readable, not UTF-8, not TOML
+            raise ConfigurationError(f"The policy cannot be read: {error}.") from None
+        kinds = {field.name: field.type for field in fields(cls)}
+        for name in values:
+            if name not in kinds:
+                near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]
+                raise ConfigurationError(f"The policy has an unknown key '{name}'.", hint=f"Did you mean '{near}'?")
+        return cls(**{name: _typed(name, kinds[name], value) for name, value in values.items()})
+
+    @property
+    def ceilings(self) -> "Ceilings":
+        """What the ledger holds runs to."""
+        from sottovoce_client.budget.ledger import Ceilings
+
+        return Ceilings(self.epsilon_per_run, self.epsilon_lifetime, self.delta_max, self.allow_non_private)
+
+    def awake(self, now: datetime | None = None) -> bool:
+        """Whether training may run at this moment, by default the present one."""
+        return self.hours.allows((now or datetime.now(UTC)).astimezone().time())
+
+    def holds(self, folder: Path) -> bool:
+        """Whether a catalogue in this folder may be looked at."""
+        return not self.folders or any(folder.is_relative_to(allowed) for allowed in self.folders)
+
+    def check(
+        self, config: TrainingConfig, agreement: Agreement, *, parameters: int, participants: int | None = None
+    ) -> RefusalReason | None:
+        """Why this label declines a run, or None if it does not.
+
+        A run's ε and δ are ceilings that a label may stay below, so that larger ones than the policy's are no reason:
+        plan with `epsilon=epsilon_per_run, delta=delta_max`.
+
+        Args:
+            config: as announced.
+            agreement: as this label holds it.
+            parameters: of the run's model.
+            participants: of a round; None while they are not known, when the agreement's labels are counted.
+        """
+        rules = (
+            (RefusalReason.TASK, config.task in self.tasks),
+            (RefusalReason.PURPOSE, config.task in self.purposes),  # a task and its purpose share one name
+            (RefusalReason.FAMILY, config.family in self.families),
+            (RefusalReason.PRIVACY, config.private or self.allow_non_private),
+            (RefusalReason.PRIVACY, not config.private or _REACH[config.unit] >= _REACH[self.least_unit]),
+            (RefusalReason.TRUST, not config.private or config.trust in self.trust),
+            (
+                RefusalReason.PARTICIPANTS,
+                (len(agreement.members) if participants is None else participants) >= self.least_participants,
+            ),
+            (RefusalReason.ROUNDS, config.rounds <= self.most_rounds),
+            (RefusalReason.MODEL_SIZE, parameters <= self.largest_model),
+            # Noise that each label adds itself is raised to the least. A refusal must not tell how much was planned.
+            (RefusalReason.PRIVACY, not config.shared or config.shared.noise_multiplier >= self.least_noise_multiplier),
+            (RefusalReason.HOURS, self.awake()),
+        )
+        return next((reason for reason, allowed in rules if not allowed), None)
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    """A TOML value as the field's type, without coercion beyond whole number to float."""
+    try:
+        if kind is float and type(value) in (int, float) and not math.isnan(value):
+            return float(value)
+        if kind in (int, bool) and type(value) is kind:
+            return value
+        if kind is Unit:
+            return Unit(value)
+        if kind in (Consent, Hours) and isinstance(value, str):
+            return kind.parse(value)
+        if kind == frozenset[Trust] and isinstance(value, list):
+            return frozenset(Trust(item) for item in value)
+        if kind == frozenset[str] and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return frozenset(value)
+    except ValueError:
+        raise ConfigurationError(f"The policy's '{name}' has no value {value!r}.") from None
+    raise ConfigurationError(f"The policy's '{name}' has a value of the wrong type: {value!r}.")

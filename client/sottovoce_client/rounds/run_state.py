@@ -1,0 +1,182 @@
+"""What a label remembers of a run between two messages: its plan, its noisy class histogram, its side of the rounds.
+
+In a deployment every message starts a process of its own, so all of it is on disk, readable by the owner only, and
+written before the answer that depends on it leaves: a label that crashes has at most fallen silent, never forgotten.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import LocalProtocolError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
+from sottovoce.files import write_bytes
+from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.participant import Participant
+from sottovoce.run.configuration import TrainingConfig, Trust, Unit
+
+OWNER_ONLY = 0o600
+
+
+@dataclass
+class RunState:
+    """One run at one label.
+
+    Args:
+        participant: the label's side of the masked rounds; it holds the run's secret key.
+        plan: the privacy plan, fixed when the label joined; None in a run without privacy.
+        histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
+        sums: with shared noise where units take turns, the last rounds' sums before noise, by round: they are part of
+            later reports, and as private as the tracks.
+    """
+
+    participant: Participant = field(repr=False)
+    plan: PrivacyPlan | None
+    histogram: list[float] | None = None
+    sums: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+
+    def remember(self, round_number: int, units_sum: NDArray[np.int64]) -> None:
+        """Keep a round's sum for as long as reports need it."""
+        self.sums[round_number] = units_sum
+        self.sums = {number: kept for number, kept in self.sums.items() if number > round_number - self._bands}
+
+    def last_sums(self, round_number: int) -> list[NDArray[np.int64]]:
+        """The sums that a round's report is made of, the oldest first; a round that was missed has added nothing."""
+        nothing = np.zeros_like(self.sums[round_number])
+        numbers = range(max(1, round_number - self._bands + 1), round_number + 1)
+        return [self.sums.get(number, nothing) for number in numbers]
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether a later report needs an earlier round's sum."""
+        return self._bands > 1
+
+    @property
+    def _bands(self) -> int:
+        return len(self.plan.grid.coefficients) if self.plan and self.plan.grid else 1
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's configuration, as it was announced and signed."""
+        return self.participant.config
+
+
+@dataclass(frozen=True)
+class RunStates:
+    """The folder of a label's unfinished runs.
+
+    Args:
+        folder: where they are.
+        identity: the label's signing key.
+        agreement: the agreement that the label has accepted.
+    """
+
+    folder: Path
+    identity: Identity
+    agreement: Agreement
+
+    def _file(self, run: bytes) -> Path:
+        return self.folder / f"{run.hex()}.json"
+
+    @contextmanager
+    def locked(self, run: bytes) -> Iterator[None]:
+        """One message of a run at a time, over all processes: two at once could answer a round twice."""
+        with FileLock(self._lock(run), mode=OWNER_ONLY):
+            yield
+
+    def _lock(self, run: bytes) -> Path:
+        return self.folder / f".{run.hex()}.lock"
+
+    @contextmanager
+    def joined(self, run: bytes) -> Iterator[None]:
+        """`locked`, for a run that the label has joined; a stranger's run leaves no trace.
+
+        Raises:
+            LocalProtocolError: the label has not joined it.
+        """
+        if not self.exists(run):
+            raise LocalProtocolError("This label has not joined the run.")
+        with self.locked(run):
+            yield
+
+    def exists(self, run: bytes) -> bool:
+        """Whether the label has joined this run."""
+        return self._file(run).exists()
+
+    def save(self, run: bytes, state: RunState) -> None:
+        """Write the state; it is on disk when this returns."""
+        values = {
+            "participant": state.participant.to_bytes(),
+            "plan": None if state.plan is None else asdict(state.plan),
+            "histogram": state.histogram,
+            # A report of one round's sum alone needs no earlier one.
+            "sums": {number: kept.astype("<i8").tobytes() for number, kept in state.sums.items()}
+            if state.keeps_sums
+            else {},
+        }
+        write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
+
+    def load(self, run: bytes) -> RunState:
+        """Read the state of a run.
+
+        Raises:
+            LocalProtocolError: the label has not joined the run, or what it saved of it is damaged.
+        """
+        try:
+            data = self._file(run).read_bytes()
+        except FileNotFoundError:
+            raise LocalProtocolError("This label has not joined the run.") from None
+        try:
+            return self._read(json.loads(data))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise LocalProtocolError(
+                "What this label saved of the run is damaged.", hint="Give the run up: sottovoce label close RUN"
+            ) from None
+
+    def _read(self, values: dict[str, Any]) -> RunState:
+        participant = Participant.from_bytes(
+            bytes.fromhex(values["participant"]), identity=self.identity, agreement=self.agreement
+        )
+        histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
+        sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}
+        return RunState(participant, _plan(values["plan"]), histogram, sums)
+
+    def forget(self, run: bytes) -> None:
+        """Remove a finished run's state, and with it the run's secret key."""
+        self._file(run).unlink(missing_ok=True)
+        self._lock(run).unlink(missing_ok=True)
+
+
+@contextmanager
+def forget_run(folder: Path, run: bytes) -> Iterator[None]:
+    """Remove a run's state when the block ends well; no message of the run is answered meanwhile, nor ever again.
+
+    Args:
+        folder: of a label's unfinished runs.
+        run: the run's id.
+    """
+    lock = folder / f".{run.hex()}.lock"
+    with FileLock(lock, mode=OWNER_ONLY):
+        yield
+        (folder / f"{run.hex()}.json").unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+
+
+def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
+    """What `asdict` made of a plan."""
+    if values is None:
+        return None
+    grid = values["grid"]
+    if grid is not None:
+        grid = SumGrid(**{**grid, "coefficients": tuple(grid["coefficients"])})
+    return PrivacyPlan(**{**values, "unit": Unit(values["unit"]), "trust": Trust(values["trust"]), "grid": grid})

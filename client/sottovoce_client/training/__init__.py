@@ -1,0 +1,1 @@
+"""Private training at a label: sampling, per-unit gradients, noise, evaluation."""

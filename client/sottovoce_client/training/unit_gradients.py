@@ -1,0 +1,164 @@
+"""Gradients unit by unit: one for each sampled track (over all its segments), clipped, and summed."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from opacus.grad_sample import GradSampleHooks
+from torch import Tensor, nn
+
+from sottovoce.errors import ConfigurationError, Diverged
+from sottovoce.models.interfaces import Batch, Family
+from sottovoce.models.parameters import limit, trainable
+
+MEMORY = 64 << 20
+"""Bytes that per-segment gradients may take at once."""
+ROUNDING = 1e-6
+"""Added to a norm before dividing by it, so that a clipped vector does not exceed the clip by a rounding error."""
+MARGIN = 4e-6
+"""The same in proportion, for norms that were computed in float32."""
+
+
+class UnitGradients:
+    """Sums of one model's per-unit gradients; a unit is one row of a batch.
+
+    Opacus' hooks take the gradient of every segment by itself. A unit's gradient is that of the mean loss over its
+    segments, so it is summed over them before it is clipped: however many segments a track gives, its influence is
+    that of one clipped vector.
+
+    Args:
+        family: whose loss is taken.
+        model: whose private parameters the gradients are for; hooks stay on it.
+        clip: L2 bound on one unit's gradient, or None to leave it as it is.
+        trained: beginnings of the names of the parameters that are moved, as `TrainingConfig.trained`; the others are
+            trainable no more.
+
+    Raises:
+        ConfigurationError: no parameter's name begins so.
+    """
+
+    def __init__(self, family: Family, model: nn.Module, clip: float | None, trained: Sequence[str] = ()) -> None:
+        self._family = family
+        self._model = model.train()
+        self.moved = limit(model, trained)
+        """Which of the model's flat vector are moved, bool, as long as that was: what is `P` here is those alone."""
+        private = family.private_parameters(self._model)
+        self._kept = torch.cat(
+            [torch.full((value.numel(),), name in private) for name, value in trainable(model).items()]
+        )
+        self._parameters = list(private.values())
+        self._clip = clip
+        if clip is not None:
+            GradSampleHooks(model, loss_reduction="sum")
+
+    @property
+    def size(self) -> int:
+        """Length P of a gradient: of all trainable parameters."""
+        return len(self._kept)
+
+    @property
+    def private(self) -> Tensor:
+        """Which of the flat vector's numbers private audio moves, bool `[P]`; all others have gradients of 0."""
+        return self._kept
+
+    def units_at_once(self, segments: int) -> int:
+        """Units of so many segments whose gradients fit in `MEMORY`, at least 1."""
+        return max(1, MEMORY // (4 * segments * self.moved.size))
+
+    def sum(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """The summed (and clipped) gradients of a batch's units, `[P]` in the order of the flat vector.
+
+        Args:
+            batch: units as rows.
+            weights: weight of each row's loss, `[rows]`; comes before the clip.
+            generator: what augmentation is drawn by.
+
+        Raises:
+            Diverged: a gradient is not finite, in a run without privacy. With a clip, a unit whose gradient is not
+                finite counts as one of zero: whether a round fails must not tell what is in it.
+        """
+        self._backward(batch, weights, generator)
+        if self._clip is not None:
+            gradients, norms = self._per_unit(batch.mask)
+            factors = _factors(norms, self._clip)
+            return self._placed(torch.cat([factors @ gradient for gradient in gradients]))
+        total = self._taken()
+        if not torch.isfinite(total).all():
+            raise Diverged("A gradient is not finite.", hint="Lower the learning rate, or look for broken features.")
+        return self._placed(total)
+
+    def rows(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Each unit's clipped gradient by itself, `[rows, P]`, and its norm before clipping, `[rows]`.
+
+        Args:
+            batch: units as rows.
+            weights: weight of each row's loss, `[rows]`; comes before the clip.
+            generator: what augmentation is drawn by.
+
+        Raises:
+            ConfigurationError: there is no clip.
+        """
+        if self._clip is None:
+            raise ConfigurationError("Only clipped gradients are told apart.")
+        self._backward(batch, weights, generator)
+        gradients, norms = self._per_unit(batch.mask)
+        return self._placed(torch.cat(gradients, dim=1) * _factors(norms, self._clip)[:, None]), norms
+
+    def _placed(self, gradients: Tensor) -> Tensor:
+        """Gradients of the private parameters, `[…, private]`, within those of all trainable ones, `[…, P]`."""
+        if gradients.shape[-1] == self.size:
+            return gradients
+        whole = torch.zeros(*gradients.shape[:-1], self.size)
+        whole[..., self._kept] = gradients
+        return whole
+
+    def _backward(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> None:
+        losses = self._losses(batch, weights, generator)
+        with warnings.catch_warnings():
+            # The first layer's input is data and needs no gradient; its hook says so each time.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(losses.sum())
+
+    def _losses(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """Each segment's part of its unit's loss, `[rows · segments]`; padding has none."""
+        segments = batch.mask.shape[1]
+        targets = batch.targets.repeat_interleave(segments)
+        share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
+        losses = self._family.losses(self._model, batch.features.flatten(0, 1), targets, generator)
+        return losses * share.flatten().to(torch.float32)
+
+    def _per_unit(self, mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Each unit's gradient, `[rows, size]` for each parameter, and its norm, `[rows]`."""
+        rows = len(mask)
+        # Padding has no loss, but where the model overflows even a gradient of 0 becomes NaN, and a row is padded only
+        # since another track has more segments: it must not count.
+        padding = ~mask.flatten()
+        for value in self._parameters:
+            _grad_sample(value)[padding] = 0.0
+        # A row's gradient is the sum over its segments.
+        gradients = [_grad_sample(value).view(rows, -1, value.numel()).sum(dim=1) for value in self._parameters]
+        norms = torch.stack([gradient.square().sum(dim=1) for gradient in gradients]).sum(dim=0).sqrt()
+        broken = ~torch.isfinite(norms)
+        for gradient in gradients:
+            gradient[broken] = 0.0  # not by a factor: 0 · inf is NaN
+        norms[broken] = 0.0
+        for value in self._parameters:
+            value.grad = None
+            value.grad_sample = None  # type: ignore[attr-defined]
+        return gradients, norms
+
+    def _taken(self) -> Tensor:
+        total = torch.cat([value.grad.flatten() for value in self._parameters if value.grad is not None])
+        for value in self._parameters:
+            value.grad = None
+        return total
+
+
+def _factors(norms: Tensor, clip: float) -> Tensor:
+    """What each vector is shortened by. The margin grows with the norm, as float32's rounding does."""
+    return (clip / (norms * (1 + MARGIN) + ROUNDING)).clamp(max=1.0)
+
+
+def _grad_sample(value: nn.Parameter) -> Tensor:
+    found: Tensor = value.grad_sample  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,1 @@
+"""The commands of `sottovoce server` and `sottovoce registry`."""

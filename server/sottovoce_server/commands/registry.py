@@ -1,0 +1,284 @@
+"""`sottovoce registry`: its operator's commands, which work on the database whether the service runs or not."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.commands.output import notes, print_json, results, say, shown
+from sottovoce.commands.release_options import JsonOption
+from sottovoce.errors import ConfigurationError
+from sottovoce_server.commands.registry_options import DATA, DatabaseOption, DataOption, opened
+
+if TYPE_CHECKING:
+    from sottovoce_server.registry.schema import Event, Model, Token
+
+DAY = 24 * 3600
+
+registry = typer.Typer(
+    help="Say who may publish to and download from a registry, and see who did.",
+    epilog="Examples:\n\n  sottovoce registry token create studio --scope read\n\n"
+    "  sottovoce registry visibility isles-style-svm public\n\n  sottovoce registry audit",
+    no_args_is_help=True,
+)
+token = typer.Typer(
+    help="Give out, list and revoke access tokens.",
+    epilog="Examples:\n\n  sottovoce registry token create coordinator --scope publish\n\n"
+    "  sottovoce registry token list\n\n  sottovoce registry token revoke 0123456789abcdef",
+    no_args_is_help=True,
+)
+registry.add_typer(token, name="token")
+
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.", show_default=False)]
+
+
+@token.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, for people.", show_default=False)],
+    scopes: Annotated[
+        list[str], typer.Option("--scope", metavar="SCOPE", help="read, publish or cosign; repeat it for more.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Limit it to this model, which may be private; repeat it for more. Without it: all but private ones.",
+            show_default=False,
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it ends.")] = 90,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write it to a new file, for its owner only.", show_default=False),
+    ] = None,
+    data: DataOption = DATA,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Make an access token. It is shown this once: the registry keeps only a digest.
+
+    Examples:
+
+      sottovoce registry token create coordinator --scope publish --out publish.token
+
+      sottovoce registry token create studio --scope read --model isles-style-svm --days 30
+    """
+    from sottovoce_server.registry import audit_log, tokens
+
+    chosen = _scopes(scopes)
+    if out is not None and os.path.lexists(out):
+        raise ConfigurationError(f"'{shown(out)}' exists already.", hint="Choose another --out.")
+    with opened(data, database_url).session() as session:
+        made, text = tokens.create(session, name, chosen, models or None, days * DAY)
+        audit_log.record(session, audit_log.Action.TOKEN_CREATE, audit_log.OPERATOR, f"{made.id} {made.name}")
+        if out is not None:
+            with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text + "\n")
+    if out is None:
+        typer.echo(text)
+    say(notes(), "Token", f"{made.id} for '{made.name}' ends on {_time(made.expires)}.", "bold green")
+
+
+@token.command("list")
+def list_tokens(as_json: JsonOption = False, data: DataOption = DATA, database_url: DatabaseOption = None) -> None:
+    """List the tokens that were given out, without their secrets.
+
+    Example:
+
+      sottovoce registry token list
+    """
+    from sottovoce_server.registry import tokens
+
+    with opened(data, database_url).session() as session:
+        found = [_described(each) for each in tokens.everything(session)]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("id", "name", "scopes", "models", "until", "state", box=None, pad_edge=False, header_style="bold")
+    for each in found:
+        limited = "all" if each["models"] is None else ", ".join(each["models"])
+        row = (each["id"], each["name"], ", ".join(each["scopes"]), limited, each["expires"], each["state"])
+        table.add_row(*map(Text, row))
+    results().print(table)
+
+
+@token.command()
+def revoke(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", show_default=False)],
+    data: DataOption = DATA,
+    database_url: DatabaseOption = None,
+) -> None:
+    """End a token now.
+
+    Example:
+
+      sottovoce registry token revoke 0123456789abcdef
+    """
+    from sottovoce_server.registry import audit_log, tokens
+
+    with opened(data, database_url).session() as session:
+        ended = tokens.revoke(session, token_id)
+        audit_log.record(session, audit_log.Action.TOKEN_REVOKE, audit_log.OPERATOR, f"{ended.id} {ended.name}")
+    say(notes(), "Revoked", f"{ended.id} for '{ended.name}'.", "bold green")
+
+
+@registry.command()
+def models(as_json: JsonOption = False, data: DataOption = DATA, database_url: DatabaseOption = None) -> None:
+    """List all models and their versions, with who may see them.
+
+    Example:
+
+      sottovoce registry models
+    """
+    from sottovoce_server.registry import listing
+
+    with opened(data, database_url).session() as session:
+        found = [_model(each) for each in listing.everything(session)]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("model", "visibility", "version", "published", "", box=None, pad_edge=False, header_style="bold")
+    for each in found:
+        for release in each["releases"]:
+            state = "withdrawn" if release["withdrawn"] else ""
+            row = (each["name"], each["visibility"], release["version"], release["published"], state)
+            table.add_row(*map(Text, row))
+    results().print(table)
+
+
+@registry.command()
+def visibility(
+    name: ModelArgument,
+    level: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEVEL",
+            help="public: anybody; token: any token that is not limited to other models; private: tokens that name it.",
+            show_default=False,
+        ),
+    ],
+    data: DataOption = DATA,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Change who may see and download a model.
+
+    Example:
+
+      sottovoce registry visibility isles-style-svm public
+    """
+    from sottovoce_server.registry import audit_log, listing
+
+    if level not in list(listing.Visibility):
+        raise ConfigurationError(f"There is no visibility '{shown(level)}'.", hint="public, token or private.")
+    with opened(data, database_url).session() as session:
+        listing.set_visibility(session, name, listing.Visibility(level))
+        audit_log.record(session, audit_log.Action.VISIBILITY, audit_log.OPERATOR, f"{name} {level}")
+    say(notes(), "Visibility", f"{name} is now {level}.", "bold green")
+
+
+@registry.command()
+def withdraw(
+    release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release.", show_default=False)],
+    data: DataOption = DATA,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Hand out a release no more. Its version stays taken, and who has it keeps it.
+
+    Example:
+
+      sottovoce registry withdraw isles-style-svm@20250131T120000Z
+    """
+    from sottovoce.release.versions import Reference
+    from sottovoce_server.registry import audit_log, listing
+
+    reference = Reference.parse(release)
+    if reference.version is None:
+        raise ConfigurationError("Say which version is withdrawn.", hint="NAME@VERSION")
+    with opened(data, database_url).session() as session:
+        listing.withdraw(session, reference.name, reference.version)
+        audit_log.record(session, audit_log.Action.WITHDRAW, audit_log.OPERATOR, str(reference))
+    say(notes(), "Withdrawn", f"{reference}.", "bold green")
+
+
+@registry.command()
+def audit(
+    limit: Annotated[int, typer.Option(min=1, help="How many lines, the latest.")] = 100,
+    as_json: JsonOption = False,
+    data: DataOption = DATA,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Show the audit log: who published, downloaded, co-signed or was refused, and when.
+
+    Examples:
+
+      sottovoce registry audit
+
+      sottovoce registry audit --limit 1000 --json
+    """
+    from sottovoce_server.registry import audit_log as log
+
+    with opened(data, database_url).session() as session:
+        lines = [_line(each) for each in log.latest(session, limit)]
+    if as_json:
+        print_json(lines)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("time", "action", "token", "subject", "address"):
+        table.add_column(column, overflow="fold")  # a log is not cut off
+    for line in lines:
+        table.add_row(*(Text(shown(value or "-")) for value in line.values()))
+    results().print(table)
+
+
+def _scopes(scopes: list[str]) -> list[Any]:
+    from sottovoce_server.registry.tokens import Scope
+
+    for each in scopes:
+        if each not in list(Scope):
+            raise ConfigurationError(f"There is no scope '{shown(each)}'.", hint=f"{', '.join(Scope)}.")
+    return [Scope(each) for each in scopes]
+
+
+def _described(token: "Token") -> dict[str, Any]:
+    from sottovoce_server.registry.tokens import is_alive, models_of, scopes_of
+
+    limited = models_of(token)
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": sorted(scopes_of(token)),
+        "models": None if limited is None else sorted(limited),
+        "created": _time(token.created),
+        "expires": _time(token.expires),
+        "state": "revoked" if token.revoked else "valid" if is_alive(token) else "expired",
+    }
+
+
+def _model(model: "Model") -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "visibility": model.visibility,
+        "coordinator_key": model.coordinator_key.hex(),
+        "releases": [
+            {"version": each.version, "published": _time(each.published), "withdrawn": each.withdrawn is not None}
+            for each in model.releases
+        ],
+    }
+
+
+def _line(event: "Event") -> dict[str, str | None]:
+    return {
+        "time": _time(event.time),
+        "action": event.action,
+        "token": event.token,
+        "subject": event.subject,
+        "address": event.address,
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,262 @@
+"""`sottovoce server`: the commands of a coordinator. What is heavy is imported inside them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sottovoce.commands.output import counted, notes, print_json, results, say
+from sottovoce.run.configuration import Balance, Unit
+
+if TYPE_CHECKING:
+    from sottovoce_server.home.coordinator_home import ServerHome
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="The coordinator's home. Default: $SOTTOVOCE_SERVER_HOME, else the user's data folder."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+server = typer.Typer(
+    help="Run a federation: enrol labels, train with them, publish the model.",
+    epilog="Examples:\n\n  sottovoce server init isles --address isles.example:9092\n\n"
+    "  sottovoce server enrol enrolment.json\n\n  sottovoce server sign\n\n  sottovoce server start\n\n"
+    "  sottovoce server train --classes blues,waltz",
+    no_args_is_help=True,
+)
+journal = typer.Typer(
+    help="Look at what the coordinator did, and whether the record of it was edited.",
+    epilog="Examples:\n\n  sottovoce server journal show\n\n  sottovoce server journal verify",
+    no_args_is_help=True,
+)
+server.add_typer(journal, name="journal")
+
+
+def _home(given: Path | None) -> "ServerHome":
+    from sottovoce_server.home.coordinator_home import ServerHome, default_root
+
+    return ServerHome.open(given or default_root())
+
+
+@server.command(epilog="Example:\n\n  sottovoce server init isles --address isles.example:9092")
+def init(
+    federation: Annotated[str, typer.Argument(help="The federation's name.", show_default=False)],
+    address: Annotated[str, typer.Option(help="HOST:PORT that labels reach this machine by.", show_default=False)],
+    home: HomeOption = None,
+) -> None:
+    """Make a coordinator's home.
+
+    It holds a signing key, a certificate authority of its own, and a federation.toml to fill in. Nothing that exists is
+    overwritten.
+    """
+    from sottovoce_server.home.coordinator_home import ServerHome, default_root
+
+    made = ServerHome.create(home or default_root(), federation=federation, address=address)
+    results().print(f"Made the coordinator's home: {made.root}", soft_wrap=True)
+    results().print(f"Its key, which labels compare: {made.identity().public_key.hex()}", soft_wrap=True)
+    say(notes(), "Next", f"Fill in {made.settings_file}, enrol the labels, then sign.", "bold cyan")
+
+
+@server.command(epilog="Example:\n\n  sottovoce server enrol enrolment.json")
+def enrol(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What labels handed over.", show_default=False)],
+    home: HomeOption = None,
+) -> None:
+    """Take labels into the federation.
+
+    Each hands over the enrolment.json that `sottovoce label init` wrote. They count once the agreement is signed again.
+    """
+    from sottovoce.federation.enrolment import Enrolment
+
+    opened = _home(home)
+    for enrolment in [Enrolment.read(file) for file in files]:
+        new = opened.enrol(enrolment)
+        results().print(f"{enrolment.name}: {'enrolled' if new else 'was enrolled before'}.")
+        results().print(f"  Its key, which you compare with the label: {enrolment.identity_key.hex()}", soft_wrap=True)
+    say(notes(), "Next", "When all labels are enrolled: sottovoce server sign", "bold cyan")
+
+
+@server.command(epilog="Example:\n\n  sottovoce server sign")
+def sign(home: HomeOption = None) -> None:
+    """Sign the agreement of all enrolled labels.
+
+    Hand the file that it names to every label, by a way that you both trust.
+    """
+    opened = _home(home)
+    agreement = opened.sign().agreement
+    results().print(f"Signed for {counted(len(agreement.members), 'label')}: {opened.invitation_file}", soft_wrap=True)
+    results().print(f"Its digest: {agreement.digest.hex()}", soft_wrap=True)
+
+
+@server.command(epilog="Example:\n\n  sottovoce server start")
+def start(
+    home: HomeOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at. Default: all of this machine.")] = "0.0.0.0",  # noqa: S104
+) -> None:
+    """Run Flower's SuperLink until it is stopped (Ctrl-C).
+
+    With TLS, and for the nodes of the agreement's labels only. What it knows is on disk, so that it can be restarted.
+    """
+    from sottovoce_server.flower.superlink import serve
+
+    opened = _home(home)
+    say(notes(), "SuperLink", f"listens for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
+    serve(opened, host=host)
+
+
+@server.command(
+    epilog="Examples:\n\n  sottovoce server train --classes blues,chorale,techno\n\n"
+    "  sottovoce server train --classes blues,techno --family cnn --rounds 30 --epsilon 4\n\n"
+    "  sottovoce server train --resume 3fa1"
+)
+def train(
+    classes: Annotated[str, typer.Option(help="The agreed styles, separated by commas.")] = "",
+    task: Annotated[str, typer.Option(help="What is learnt.")] = "style",
+    family: Annotated[str, typer.Option(help="The kind of model.")] = "svm",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: the family's own.")] = None,
+    epsilon: Annotated[float, typer.Option(help="Ceiling of each label's ε.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
+    unit: Annotated[Unit, typer.Option(help="The unit of privacy.")] = Unit.TRACK,
+    balance: Annotated[Balance, typer.Option(help="How labels meet their class imbalance.")] = Balance.NONE,
+    no_dp: Annotated[bool, typer.Option("--no-dp", help="Without privacy; each label must have allowed it.")] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the release.")] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for labels to connect.")] = 300.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a label has for one answer.")] = 3600.0,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that broke off.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit the run, and do not wait for its end.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model with the labels that are connected.
+
+    Whether noise is local or shared is what the agreement says. The release is signed and put into the run's folder.
+    """
+    from sottovoce.models.initialisation import placed
+    from sottovoce_server.flower.control import connected
+    from sottovoce_server.home.runs import RunFolder
+    from sottovoce_server.rounds.submission import follow, ordered, resumed, submit
+
+    opened = _home(home)
+    with connected(opened) as control:
+        if resume is not None:
+            folder = resumed(opened, control, resume, patience=patience, timeout=timeout)
+        else:
+            order = ordered(
+                opened.invitation().agreement,
+                classes=classes,
+                name=name,
+                patience=patience,
+                timeout=timeout,
+                init=placed(init),
+                task=task,
+                family=family,
+                rounds=rounds,
+                epsilon=epsilon,
+                delta=delta,
+                unit=unit,
+                balance=balance,
+                private=not no_dp,
+            )
+            control.runs()  # before anything is written: does the SuperLink answer?
+            folder = RunFolder.create(opened, order)
+        number = submit(folder, control)
+        say(notes(), "Run", folder.run, "bold")
+        if detach:
+            if as_json:
+                print_json({"run": folder.run})
+            return
+        figures = follow(folder, control, number)
+    if as_json:
+        print_json(figures)
+    else:
+        results().print(f"Release: {figures['release']}", soft_wrap=True)
+
+
+@server.command(epilog="Example:\n\n  sottovoce server runs")
+def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the runs of this coordinator, the newest first."""
+    from rich import box
+    from rich.table import Table
+
+    from sottovoce_server.home.runs import RunFolder
+
+    listed = []
+    for folder in RunFolder.all(_home(home)):
+        config, progress = folder.order().announcement.config, folder.progress()
+        done = progress.get("history", {"rounds": []})["rounds"]
+        listed.append(
+            {
+                "run": folder.run,
+                "task": config.task,
+                "family": config.family,
+                "rounds": config.rounds,
+                "done": len(done),
+                "state": folder.state,
+            }
+        )
+    if as_json:
+        print_json(listed)
+        return
+    table = Table("run", "model", "rounds", "state", box=box.SIMPLE_HEAD)
+    for each in listed:
+        model, rounds = f"{each['task']} {each['family']}", f"{each['done']} of {each['rounds']}"
+        table.add_row(str(each["run"])[:8], model, rounds, str(each["state"]))
+    results().print(table if listed else "There are no runs yet.")
+
+
+@server.command(epilog="Example:\n\n  sottovoce server stop 3fa1")
+def stop(
+    run: Annotated[str, typer.Argument(help="The run's id, or the beginning of it.", show_default=False)],
+    home: HomeOption = None,
+) -> None:
+    """Stop a run. What it has kept stays, so that it can go on later (train --resume)."""
+    from sottovoce.errors import ConfigurationError
+    from sottovoce_server.flower.control import connected
+    from sottovoce_server.home.runs import RunFolder
+
+    opened = _home(home)
+    folder = RunFolder.of(opened, run)
+    with connected(opened) as control:
+        under_way = [each.number for each in control.runs() if each.name == folder.run and not each.over]
+        if not under_way:
+            raise ConfigurationError("This run is not under way.")
+        stopped = all(control.stop(number) for number in under_way)
+    if not stopped:
+        raise ConfigurationError("The SuperLink could not stop the run; it may have ended by itself.")
+    folder.report("stopped")
+    results().print(f"Stopped {folder.run[:8]}.")
+
+
+@journal.command(
+    epilog="Examples:\n\n  sottovoce server journal verify\n\n  sottovoce server journal verify --head 5d0c…"
+)
+def verify(
+    head: Annotated[str | None, typer.Option(help="A digest that was the newest once, noted elsewhere.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Check that no line of the journal was changed, inserted or removed.
+
+    That lines at its end were cut off shows only against a digest that was noted elsewhere: give it with --head.
+    """
+    entries = _home(home).journal().verify(head)
+    results().print(f"In order: {counted(len(entries), 'line')}, each signed, each bound to the one before it.")
+    if entries:
+        results().print(f"Newest digest: {entries[-1].digest}", soft_wrap=True)
+
+
+@journal.command(epilog="Example:\n\n  sottovoce server journal show --json")
+def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Print the journal, after checking it."""
+    entries = _home(home).journal().verify()
+    if as_json:
+        print_json([vars(entry) for entry in entries])
+        return
+    for entry in entries:
+        said = ", ".join(f"{name}: {value}" for name, value in entry.data.items() if name not in ("signature", "files"))
+        results().print(f"{entry.number} {entry.time} {entry.kind}  {said}", soft_wrap=True, markup=False)

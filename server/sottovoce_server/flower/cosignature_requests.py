@@ -1,0 +1,124 @@
+"""Asks the labels of a run to co-sign its release; each signs only what agrees with its own books."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from sottovoce.errors import ProtocolError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.files import write_bytes
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, OtherAccount
+from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from sottovoce.release.signatures import Role, Signature, decode, encode
+from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce_server.rounds.history import RunHistory
+
+LOG = getLogger(__name__)
+PATIENCE = 60.0
+"""Most seconds to wait for signatures: a release is one without them, too, and a label can add its own by hand."""
+NO_ANSWER = "NoAnswer"
+INVALID = "Invalid"
+_REASONS = {kind.__name__ for kind in (NotAudited, NotCosigning, OtherAccount)}
+
+
+@dataclass(frozen=True)
+class Cosigned:
+    """Who signed a release, and who did not.
+
+    Args:
+        labels: that signed, in ascending order.
+        others: why each other label's signature is missing: `NotCosigning` (its policy), `NotAudited` (it signs what
+            makes music by hand only), `OtherAccount` (its books say otherwise), `Invalid` (it sent no signature of its
+            own) or `NoAnswer`.
+    """
+
+    labels: tuple[str, ...]
+    others: Mapping[str, str]
+
+
+def cosign(
+    grid: Grid,
+    release: Path,
+    agreement: Agreement,
+    *,
+    run: bytes,
+    nodes: Mapping[str, int],
+    history: RunHistory,
+    timeout: float = PATIENCE,
+) -> Cosigned:
+    """Ask every label of a run for its signature, and add those that hold to the release.
+
+    Args:
+        grid: Flower's connection to the labels.
+        release: the release's folder, signed by the coordinator.
+        agreement: the federation's.
+        run: the run (16 bytes).
+        nodes: Flower's node of each label that took part.
+        history: of the run.
+        timeout: seconds to wait; never more than `PATIENCE`.
+
+    Raises:
+        ReleaseError: the release's signatures cannot be read.
+        OSError: nor can its manifest.
+    """
+    manifest = (release / MANIFEST_FILE).read_bytes()
+    coordinator = decode((release / SIGNATURE_FILE).read_bytes())[0]
+    connected = set(grid.get_node_ids())  # nobody waits for a label that has left
+    requests = [
+        _request(CosignRequest(run, manifest, _rounds_of(label, history)), node)
+        for label, node in nodes.items()
+        if node in connected
+    ]
+    by_node = {node: label for label, node in nodes.items()}
+    signed: dict[str, Signature] = {}
+    others = dict.fromkeys(nodes, NO_ANSWER)
+    for reply in _replies(grid, requests, min(timeout, PATIENCE)):
+        label = by_node.get(reply.metadata.src_node_id)
+        if label is None:
+            continue
+        found = _signature(reply, label, agreement, run, manifest)
+        if isinstance(found, Signature):
+            signed[label] = found
+            del others[label]
+        else:
+            others[label] = found
+    labels = tuple(sorted(signed))
+    write_bytes(release / SIGNATURE_FILE, encode((coordinator, *(signed[label] for label in labels))))
+    return Cosigned(labels, others)
+
+
+def _rounds_of(label: str, history: RunHistory) -> tuple[int, ...]:
+    return tuple(record.number for record in history.rounds if label in record.survivors)
+
+
+def _request(request: CosignRequest, node: int) -> Message:
+    content = RecordDict({RECORD: ConfigRecord({FRAME: request.to_bytes()})})
+    return Message(content, dst_node_id=node, message_type=Action.COSIGN.value)
+
+
+def _replies(grid: Grid, requests: list[Message], timeout: float) -> Iterable[Message]:
+    return grid.send_and_receive(requests, timeout=timeout) if requests else ()
+
+
+def _signature(reply: Message, label: str, agreement: Agreement, run: bytes, manifest: bytes) -> Signature | str:
+    """The label's signature, or in a word why there is none."""
+    if reply.has_error():
+        return reply.error.reason if reply.error.reason in _REASONS else NO_ANSWER
+    key = agreement.key_of(label)
+    try:
+        frame = reply.content.config_records[RECORD][FRAME]
+        if not isinstance(frame, bytes) or key is None:
+            raise TypeError
+        answer = Cosignature.from_bytes(frame)
+    except (ProtocolError, KeyError, TypeError):
+        LOG.warning("%s was asked to co-sign, and sent something else.", label)
+        return INVALID
+    signature = Signature(Role.LABEL, label, key, answer.signature)
+    if (answer.run, answer.label) != (run, label) or not signature.holds(manifest):
+        LOG.warning("The co-signature of %s does not hold.", label)
+        return INVALID
+    return signature

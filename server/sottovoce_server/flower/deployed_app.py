@@ -1,0 +1,180 @@
+"""The coordinator's Flower app in a deployment: it does what a run's order says, in the home that its SuperLink has.
+
+`sottovoce_server.flower.deployed_app:app` is what our bundles name. Flower starts it in a process of its own for each
+run, so that
+several runs at a time do not mix; what it leaves is in the run's folder.
+"""
+
+import time
+from logging import getLogger
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from sottovoce.errors import RoundAborted, SottovoceError
+from sottovoce.models import discovery
+from sottovoce.models.initialisation import first_parameters, named
+from sottovoce.protocol.violations import WrongAgreement
+from sottovoce.release.write import Provenance, write
+from sottovoce_server.flower.cosignature_requests import cosign
+from sottovoce_server.flower.polling_grid import PollingGrid, sleep
+from sottovoce_server.flower.run_app import train
+from sottovoce_server.home.coordinator_home import ServerHome, default_root
+from sottovoce_server.home.journal import Journal
+from sottovoce_server.home.runs import Order, RunFolder
+from sottovoce_server.rounds.checkpoint import described
+from sottovoce_server.rounds.history import Outcome, RunHistory
+
+LOG = getLogger(__name__)
+POLL_SECONDS = 0.5
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Do one run."""
+    home = ServerHome.open(default_root())
+    folder = RunFolder.of(home, str(context.run_config["run"]))
+    try:
+        with folder.worked_on():
+            _Run(home, folder).do(PollingGrid(grid, sleep))
+    except SottovoceError as error:
+        folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
+        raise
+    except Exception as error:
+        folder.report(
+            "failed", message=f"This is a bug in Sottovoce ({type(error).__name__}).", hint=None, exit_code=70
+        )
+        raise
+
+
+class _Run:
+    """One run, from waiting for its labels to its release."""
+
+    def __init__(self, home: ServerHome, folder: RunFolder) -> None:
+        self._home = home
+        self._folder = folder
+        self._order: Order = folder.order()
+        self._agreement = home.invitation().agreement
+        self._note = _Notes(home.journal(), folder)
+
+    def do(self, grid: Grid) -> None:
+        order, agreement = self._order, self._agreement
+        announcement = order.announcement
+        if announcement.agreement != agreement.digest:
+            raise WrongAgreement("The agreement was signed anew since this run was announced.")
+        self._await_labels(grid)
+        config = announcement.config
+        self._note.begin(order)
+        start = named(config, order.init)  # a release may be another one when the run is over
+        outcome = train(
+            grid,
+            agreement,
+            config,
+            announcement=announcement,
+            keeper=self._folder.keeper,
+            resume=order.resume,
+            first=first_parameters(config, order.init),
+            on_change=self._note.change,
+            timeout=order.timeout,
+        )
+        self._folder.report("publishing", history=described(outcome.history))
+        self._publish(grid, outcome, start)
+
+    def _await_labels(self, grid: Grid) -> None:
+        """Wait until all labels are connected, or until patience is at its end and enough of them are."""
+        members, least = len(self._agreement.members), self._agreement.n_min
+        deadline = time.monotonic() + self._order.patience
+        while True:
+            connected = len(list(grid.get_node_ids()))
+            self._folder.report("waiting", connected=connected, labels=members, least=least)
+            late = time.monotonic() >= deadline
+            if connected >= members or (late and connected >= least):
+                return
+            if late:
+                raise RoundAborted(
+                    f"Only {connected} of {members} labels are connected after {self._order.patience:g} s, and a round "
+                    f"needs {least}.",
+                    hint="Ask the others to run `sottovoce label join`, then start the run again; or wait longer with "
+                    "--patience.",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _publish(self, grid: Grid, outcome: Outcome, start: str) -> None:
+        config = self._order.announcement.config
+        provenance = Provenance(
+            config=config,
+            spec=discovery.spec_of(config.task, config.family),
+            agreement=self._agreement,
+            run=outcome.run,
+            rounds=sum(not record.aborted for record in outcome.history.rounds),
+            promises=[(promise.epsilon, promise.delta) for promise in outcome.history.promises],
+            start=start,
+            seeded=False,
+        )
+        # After a crash between publishing and saying so, the same run publishes again.
+        manifest = write(
+            self._folder.release,
+            provenance,
+            outcome.parameters,
+            self._home.identity(),
+            name=self._order.name,
+            replace=True,
+        )
+        files = {name: entry.sha256 for name, entry in manifest.files.items()}
+        snapshot, _ = self._folder.keeper.load()
+        cosigned = cosign(
+            grid,
+            self._folder.release,
+            self._agreement,
+            run=outcome.run,
+            nodes=snapshot.nodes,
+            history=outcome.history,
+            timeout=self._order.timeout,
+        )
+        self._note.write(
+            "release", name=manifest.name, files=files, cosigned=cosigned.labels, not_cosigned=cosigned.others
+        )
+        self._folder.report("published", history=described(outcome.history), release=str(self._folder.release))
+
+
+class _Notes:
+    """Tells the journal and whoever looks on what a run's history has brought since the last time."""
+
+    def __init__(self, journal: Journal, folder: RunFolder) -> None:
+        self._journal = journal
+        self._folder = folder
+        self._rounds = 0
+        self._joined = False
+
+    def begin(self, order: Order) -> None:
+        if order.resume:
+            snapshot, _ = self._folder.keeper.load()
+            self._joined, self._rounds = True, len(snapshot.history.rounds)
+            self.write("resumption", after=self._rounds)
+        else:
+            self.write("announcement", configuration=order.announcement.config_digest.hex())
+
+    def change(self, history: RunHistory) -> None:
+        if not self._joined:
+            self._joined = True
+            values = described(history)
+            for promise in values["promises"]:
+                self.write("advert", **promise)
+            for label, reason in values["refusals"].items():
+                self.write("refusal", label=label, reason=reason)
+        for record in history.rounds[self._rounds :]:
+            self.write(
+                "round",
+                number=record.number,
+                participants=record.participants,
+                survivors=record.survivors,
+                aborted=record.aborted,
+            )
+        self._rounds = len(history.rounds)
+        self._folder.report("training", history=described(history))
+
+    def write(self, kind: str, **data: Any) -> None:
+        self._journal.append(kind, {"run": self._folder.run, **data})

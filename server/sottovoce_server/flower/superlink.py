@@ -1,0 +1,208 @@
+"""Flower's SuperLink as a coordinator runs it; with `control`, the only place that knows how it is started.
+
+Three things are not as Flower has them out of the box. Its Control API, on the port that labels reach, lets anybody
+start a run, and a run brings code for the coordinator's machine: here it asks for a token. Its Runtime API hands tasks
+to whoever asks first: here it asks for a secret. And no other node is known than those of the agreement's labels.
+"""
+
+import hmac
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from logging import getLogger
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.files import write_bytes
+from sottovoce_server.home.coordinator_home import HOME, ServerHome, port_of
+
+if TYPE_CHECKING:
+    from flwr.server.superlink.linkstate import LinkState
+    from flwr.supercore.auth.typing import AccountInfo
+    from flwr.superlink.auth_plugin import ControlAuthnPlugin
+    from flwr.superlink.config_loader import SuperLinkLifespanConfig
+
+_SUPEREXEC = "from flwr.supercore.cli.flower_superexec import flower_superexec; flower_superexec()"
+_SERVERAPP = "from flwr.superlink.cli.flwr_serverapp import flwr_serverapp; flwr_serverapp()"
+POLL_SECONDS = "0.2"
+"""How often the SuperLink's own processes look for a run that was submitted."""
+PAUSE = 1.0
+"""Seconds before the process that starts the coordinator's app is started again."""
+GLANCE = 0.1
+"""Seconds between two looks at that process."""
+LOG = getLogger("flwr")  # the SuperLink's own log
+LOOPBACK = "127.0.0.1"
+ANYWHERE = "0.0.0.0"  # noqa: S104 - labels come from outside; what they reach asks for their keys
+
+
+def environment(home: ServerHome) -> dict[str, str]:
+    """What Flower's processes find in their environment: no telemetry, a folder of their own, our programs first.
+
+    Flower starts the app by a bare name; the script of that name runs it with the Python that runs this.
+    """
+    scripts = home.flower / "bin"
+    scripts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    line = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -c {shlex.quote(_SERVERAPP)} "$@"\n'
+    write_bytes(scripts / "flwr-serverapp", line.encode(), mode=0o700)
+    return {
+        HOME: str(home.root),
+        "PATH": os.pathsep.join((str(scripts), os.defpath)),
+        "FLWR_HOME": str(home.flower),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": POLL_SECONDS,
+    }
+
+
+def serve(home: ServerHome, *, host: str = ANYWHERE) -> None:
+    """Run the SuperLink until it is told to stop (SIGINT, SIGTERM).
+
+    Args:
+        home: the coordinator's, with a signed agreement.
+        host: address to listen at.
+
+    Raises:
+        ConfigurationError: the agreement is not signed, or its labels are not those enrolled.
+    """
+    invitation = home.invitation()
+    keys = {each.name: each.node_key for each in home.enrolled()}
+    members = {member.name for member in invitation.agreement.members}
+    if set(keys) != members:
+        raise ConfigurationError(
+            "Labels were enrolled or removed since the agreement was signed.", hint="Run: sottovoce server sign"
+        )
+    port = port_of(invitation.superlink)
+    os.environ.update(environment(home))  # before Flower is imported: it reads some of it then
+    os.umask(0o077)  # the database holds what labels send
+
+    import uvicorn
+    from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
+    from flwr.superlink.main import create_app
+
+    app = create_app(_configuration(home, host, port), SuperLinkLifespan)
+    _know_only(app.state.linkstate_factory.state(), list(keys.values()))
+    with _superexec(home, port):
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            ssl_keyfile=str(home.server_key_file),
+            ssl_certfile=str(home.server_file),
+            access_log=False,
+            log_level="warning",
+        )
+
+
+def _configuration(home: ServerHome, host: str, port: int) -> "SuperLinkLifespanConfig":
+    from flwr.superlink.config_loader import SuperLinkLifespanConfig
+
+    authority, certificate, key = (
+        file.read_bytes() for file in (home.authority_file, home.server_file, home.server_key_file)
+    )
+    return SuperLinkLifespanConfig(
+        control_address="",
+        health_server_address=None,
+        host=host,
+        port=port,
+        insecure=False,
+        certificates=(authority, certificate, key),
+        superexec_auth_secret=home.superexec_file.read_bytes(),
+        authn_plugin=_token_plugin(home.token()),
+        event_log_plugin=None,
+        fleet_event_log_plugin=None,
+        enable_event_log=False,
+        artifact_provider=None,
+        enable_supernode_auth=True,
+        fleet_api_type="grpc-rere",
+        fleet_api_address=None,
+        simulation=False,
+        ssl_ca_certfile=str(home.authority_file),
+        ssl_certfile=str(home.server_file),
+        ssl_keyfile=str(home.server_key_file),
+        database=str(home.database_file),
+        isolation="process",  # we start what starts the app, with a secret
+        runtime_dependency_install=False,
+    )
+
+
+def _token_plugin(token: str) -> "ControlAuthnPlugin":
+    """Flower's question who may use the Control API, answered: whoever shows the token of the coordinator's home."""
+    from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+
+    class TokenPlugin(NoOpControlAuthnPlugin):
+        def validate_tokens_in_metadata(
+            self, metadata: Sequence[tuple[str, str | bytes]]
+        ) -> "tuple[bool, AccountInfo | None]":
+            shown = [value.encode() if isinstance(value, str) else value for _, value in metadata]
+            if len(shown) != 1 or not hmac.compare_digest(shown[0], token.encode()):
+                return False, None
+            return super().validate_tokens_in_metadata(metadata)
+
+    return TokenPlugin()
+
+
+def _know_only(state: "LinkState", node_keys: Sequence[str]) -> None:
+    """Let the SuperLink's database hold just the nodes of these keys (OpenSSH); those that stay keep their number."""
+    from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+    from flwr.supercore.constant import NodeStatus
+
+    wanted = {
+        load_ssh_public_key(key.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        for key in node_keys
+    }
+    known = {
+        node.public_key: node.node_id
+        for node in state.get_node_info(owner_aids=[NOOP_FLWR_AID])
+        if node.status != NodeStatus.UNREGISTERED
+    }
+    for key in known.keys() - wanted:
+        state.delete_node(NOOP_FLWR_AID, known[key])
+    for key in sorted(wanted - known.keys()):
+        state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL)
+
+
+@contextmanager
+def _superexec(home: ServerHome, port: int) -> Iterator[None]:
+    """The process that starts the coordinator's app for each run; it ends with this one, however that ends."""
+    command = [
+        *(sys.executable, "-P", "-c", _SUPEREXEC),
+        *("--runtime-api-address", f"{LOOPBACK}:{port}"),
+        *("--root-certificates", str(home.authority_file)),
+        *("--superexec-auth-secret-file", str(home.superexec_file)),
+        *("--parent-pid", str(os.getpid())),
+    ]
+    stop = Event()
+    keeper = Thread(target=_keep_alive, args=(command, stop))
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def _keep_alive(command: Sequence[str], stop: Event) -> None:
+    """Run a process until it is time to stop, and start it again whenever it ends.
+
+    Flower's ends at the first answer that is an error, as when the database was busy for too long: no run would ever
+    begin then, while labels go on being served.
+    """
+    while not stop.is_set():
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter and files
+        try:
+            while process.poll() is None and not stop.wait(GLANCE):
+                pass
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+        if not stop.wait(PAUSE):
+            LOG.warning("What starts the coordinator's app has ended; it is started again.")

@@ -1,0 +1,1 @@
+"""The coordinator's home on disk: keys, certificates, journal and runs."""

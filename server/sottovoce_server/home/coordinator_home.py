@@ -1,0 +1,310 @@
+"""The coordinator's home: its keys, the labels that it has enrolled, the agreement, the database and the runs."""
+
+import os
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity, private_file
+from sottovoce.federation.invitation import Invitation
+from sottovoce.files import folder_aside, write_bytes, write_text
+from sottovoce.run.configuration import Trust
+from sottovoce_server.home.certificates import covers, make_authority, make_server_certificate
+from sottovoce_server.home.journal import Journal
+
+HOME = "SOTTOVOCE_SERVER_HOME"
+"""Environment variable that names the coordinator's home."""
+OWNER_ONLY = 0o700
+TOKEN_BYTES = 32
+_SETTINGS = {"federation": str, "address": str, "n_min": int, "cross_check": bool, "noise": str, "honest": int}
+_TEMPLATE = """\
+# What binds this federation. Fill it in, enrol the labels (sottovoce server enrol), then run: sottovoce server sign
+
+# The federation's name, for people.
+federation = "{federation}"
+
+# Where labels reach this coordinator: host:port. One port serves everything, over TLS.
+address = "{address}"
+
+# The least number of labels in a round, 3 or more. Labels that drop out count against it.
+n_min = {n_min}
+
+# Whether labels first sign whose updates are in a sum, before any of them helps to open it. One more exchange a round.
+cross_check = true
+
+# What privacy rests on: "local" (each label adds all of its noise) or "shared" (all labels make one noise together).
+noise = "local"
+
+# With shared noise: how many honest labels in every sum it counts on. 1 with local noise.
+honest = 1
+"""
+
+
+def default_root() -> Path:
+    """Where a coordinator's home is unless somebody says otherwise."""
+    from platformdirs import user_data_path
+
+    given = os.environ.get(HOME)
+    return Path(given) if given else user_data_path("sottovoce") / "server"
+
+
+@dataclass(frozen=True)
+class ServerHome:
+    """Where a coordinator keeps what is its own, readable by the owner only.
+
+    Args:
+        root: the home folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path, *, federation: str, address: str) -> "ServerHome":
+        """Make a new home: signing key, certificate authority, secrets and a `federation.toml` to fill in.
+
+        Args:
+            root: a folder that does not exist yet, or is empty.
+            federation: its name.
+            address: `host:port` that labels will reach it by.
+
+        Raises:
+            ConfigurationError: something is there already, of which nothing is touched; or the address is none.
+        """
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ConfigurationError(
+                "The coordinator's home exists already, or its folder holds something else.",
+                hint="Choose another folder with --home.",
+            )
+        if root.is_dir():
+            root.rmdir()
+        _check_address(address)
+        if not federation.isprintable() or not federation or set(federation) & {'"', "\\"}:
+            raise ConfigurationError("The federation's name cannot be printed, or holds a quotation mark or backslash.")
+        with folder_aside(root) as aside:
+            aside.chmod(OWNER_ONLY)
+            home = cls(aside)
+            home.enrolments.mkdir(mode=OWNER_ONLY)
+            home.runs.mkdir(mode=OWNER_ONLY)
+            Identity.generate().save(home.signing_key_file)
+            make_authority(home.authority_key_file, home.authority_file)
+            for file in (home.token_file, home.superexec_file):
+                write_bytes(file, secrets.token_urlsafe(TOKEN_BYTES).encode(), mode=0o600)
+            settings = _TEMPLATE.format(federation=federation, address=address, n_min=LEAST_PARTICIPANTS)
+            write_text(home.settings_file, settings)
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> "ServerHome":
+        """An existing home.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        home = cls(root.absolute())
+        if not home.signing_key_file.is_file():
+            raise ConfigurationError(
+                "There is no coordinator's home in this folder.", hint="Make one with: sottovoce server init"
+            )
+        return home
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The coordinator's Ed25519 key, which signs agreements, the journal and releases."""
+        return self.root / "signing.key"
+
+    @property
+    def authority_key_file(self) -> Path:
+        """The certificate authority's key."""
+        return self.root / "authority.key"
+
+    @property
+    def authority_file(self) -> Path:
+        """The certificate authority's certificate, which labels get with the agreement."""
+        return self.root / "authority.pem"
+
+    @property
+    def server_key_file(self) -> Path:
+        """The SuperLink's TLS key."""
+        return self.root / "server.key"
+
+    @property
+    def server_file(self) -> Path:
+        """The SuperLink's TLS certificate."""
+        return self.root / "server.pem"
+
+    @property
+    def token_file(self) -> Path:
+        """What the coordinator's own commands show to the SuperLink: whoever has it can start runs."""
+        return self.root / "control.token"
+
+    @property
+    def superexec_file(self) -> Path:
+        """What the process that starts the coordinator's app shows to the SuperLink."""
+        return self.root / "superexec.secret"
+
+    @property
+    def settings_file(self) -> Path:
+        """The agreement's settings, to fill in."""
+        return self.root / "federation.toml"
+
+    @property
+    def invitation_file(self) -> Path:
+        """The signed agreement that goes out to labels."""
+        return self.root / "signed" / "federation.toml"
+
+    @property
+    def enrolments(self) -> Path:
+        """One enrolment a label."""
+        return self.root / "enrolments"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run."""
+        return self.root / "runs"
+
+    @property
+    def database_file(self) -> Path:
+        """The SuperLink's database."""
+        return self.root / "superlink.sqlite"
+
+    @property
+    def flower(self) -> Path:
+        """Flower's own folder."""
+        return self.root / "flower"
+
+    def identity(self) -> Identity:
+        """The coordinator's signing key."""
+        return Identity.load(self.signing_key_file)
+
+    def token(self) -> str:
+        """The content of `token_file`."""
+        return private_file(self.token_file, "control token").decode("ascii", "replace")
+
+    def journal(self) -> Journal:
+        """The coordinator's journal."""
+        return Journal(self.root / "journal.jsonl", self.identity())
+
+    def enrolled(self) -> list[Enrolment]:
+        """Every label that was enrolled, in the order of their names.
+
+        Raises:
+            ConfigurationError: a file is damaged.
+        """
+        return [Enrolment.read(path) for path in sorted(self.enrolments.glob("*.json"))]
+
+    def enrol(self, enrolment: Enrolment) -> bool:
+        """Take a label in; it counts once the agreement is signed again.
+
+        Returns:
+            False if it was enrolled before, with the same keys.
+
+        Raises:
+            ConfigurationError: the name, or one of the keys, is another label's.
+        """
+        for other in self.enrolled():
+            if other == enrolment:
+                return False
+            if other.name == enrolment.name:
+                raise ConfigurationError(
+                    f"A label '{other.name}' with other keys is enrolled already.",
+                    hint=f"If it has new keys, remove {self.enrolments.name}/{other.name}.json first.",
+                )
+            if enrolment.identity_key == other.identity_key or enrolment.node_key == other.node_key:
+                raise ConfigurationError(f"'{enrolment.name}' shows a key of '{other.name}'.")
+        enrolment.write(self.enrolments / f"{enrolment.name}.json")
+        self.journal().append("enrolment", enrolment.to_json())
+        return True
+
+    def sign(self) -> Invitation:
+        """Sign the agreement over the settings and all enrolled labels, and write it for the labels.
+
+        Raises:
+            ConfigurationError: the settings are not in order, or too few labels are enrolled.
+        """
+        settings = self._settings()
+        identity = self.identity()
+        members = tuple(Member(each.name, each.identity_key) for each in self.enrolled())
+        if len(members) < settings["n_min"]:
+            raise ConfigurationError(
+                f"{len(members)} labels are enrolled, and the agreement needs {settings['n_min']} (n_min).",
+                hint="Enrol them first: sottovoce server enrol enrolment.json",
+            )
+        agreement = Agreement(
+            settings["federation"],
+            identity.public_key,
+            members,
+            n_min=settings["n_min"],
+            cross_check=settings["cross_check"],
+            noise=settings["noise"],
+            honest=settings["honest"],
+        )
+        address = settings["address"]
+        invitation = Invitation.sign(
+            identity, agreement, superlink=address, certificate=self.authority_file.read_text(encoding="ascii")
+        )
+        self._certify(host_of(address))
+        invitation.write(self.invitation_file)
+        self.journal().append("agreement", {"digest": agreement.digest.hex(), "labels": [m.name for m in members]})
+        return invitation
+
+    def invitation(self) -> Invitation:
+        """The agreement as it was signed last.
+
+        Raises:
+            ConfigurationError: it was never signed.
+        """
+        if not self.invitation_file.exists():
+            raise ConfigurationError(
+                "The agreement is not signed yet.", hint="Fill in federation.toml, then: sottovoce server sign"
+            )
+        return Invitation.read(self.invitation_file)
+
+    def _certify(self, host: str) -> None:
+        if not covers(self.server_file, host):
+            make_server_certificate(
+                host,
+                authority_key=self.authority_key_file,
+                authority=self.authority_file,
+                key_file=self.server_key_file,
+                file=self.server_file,
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        name = self.settings_file.name
+        try:
+            values = tomllib.loads(self.settings_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"The coordinator's {name} cannot be read: {error}.") from None
+        for field in sorted(set(values) | set(_SETTINGS)):
+            if field not in _SETTINGS:
+                raise ConfigurationError(f"The coordinator's {name} has an unknown field '{field}'.")
+            if type(values.get(field)) is not _SETTINGS[field]:
+                raise ConfigurationError(f"The coordinator's {name} needs '{field}' as {_SETTINGS[field].__name__}.")
+        if values["noise"] not in list(Trust):
+            raise ConfigurationError(f"The coordinator's {name} has noise = '{values['noise']}'.")
+        _check_address(values["address"])
+        return {**values, "noise": Trust(values["noise"])}
+
+
+def host_of(address: str) -> str:
+    """The host of `host:port`, without the brackets of IPv6."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def port_of(address: str) -> int:
+    """The port of `host:port`."""
+    return int(address.rpartition(":")[2])
+
+
+def _check_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
+        raise ConfigurationError(
+            f"'{address}' is not where labels can reach this coordinator.",
+            hint="Write HOST:PORT, as in example.org:9092.",
+        )

@@ -1,0 +1,148 @@
+"""What the coordinator did, line by line: each line signed, and bound to the one before it by its digest.
+
+Nobody without the coordinator's key can change, insert or remove a line unnoticed. The coordinator could write a whole
+other journal, and anybody could cut its end off: who wants to notice that keeps the newest digest elsewhere.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sottovoce.canonical import canonical_json, digest
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.identity import Identity, verify
+
+PURPOSE = "journal"
+FIRST = "0" * 64
+FIELDS = {"number", "time", "kind", "data", "previous", "signature"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line.
+
+    Args:
+        number: from 1.
+        time: UTC, ISO 8601.
+        kind: `enrolment`, `agreement`, `announcement`, `advert`, `refusal`, `round`, `resumption`, `release`.
+        data: what happened; nothing derived from anybody's audio.
+        previous: digest of the line before (hexadecimal), or 64 zeros.
+        signature: by the coordinator, over the digest (hexadecimal).
+    """
+
+    number: int
+    time: str
+    kind: str
+    data: dict[str, Any]
+    previous: str
+    signature: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all but the signature (hexadecimal)."""
+        return digest({name: value for name, value in vars(self).items() if name != "signature"}).hex()
+
+
+@dataclass(frozen=True)
+class Journal:
+    """An append-only file.
+
+    Args:
+        path: the file; absent means that nothing has happened yet.
+        identity: the coordinator's.
+    """
+
+    path: Path
+    identity: Identity = field(repr=False)
+
+    def append(self, kind: str, data: dict[str, Any]) -> Entry:
+        """Add a line; it is on disk when this returns.
+
+        Raises:
+            ConfigurationError: the journal's last line is damaged: nothing is added to a broken chain.
+        """
+        with FileLock(self.path.with_suffix(".lock"), mode=0o600):
+            last = self._last()
+            unsigned = Entry(
+                number=last.number + 1 if last else 1,
+                time=datetime.now(UTC).isoformat(timespec="seconds"),
+                kind=kind,
+                data=json.loads(canonical_json(data)),
+                previous=last.digest if last else FIRST,
+            )
+            signature = self.identity.sign(purpose=PURPOSE, message=bytes.fromhex(unsigned.digest)).hex()
+            entry = Entry(**{**vars(unsigned), "signature": signature})
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, canonical_json(vars(entry)) + b"\n")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        return entry
+
+    def verify(self, head: str | None = None) -> list[Entry]:
+        """Every line, after checking that each is signed, in order, and follows on the one before it.
+
+        Args:
+            head: a digest that was the newest once, or None. It must still be in the journal.
+
+        Raises:
+            ConfigurationError: the first line that was edited, or the digest that is missing.
+        """
+        entries: list[Entry] = []
+        previous = FIRST
+        for number, entry in enumerate(self._entries(), start=1):
+            if entry.number != number or entry.previous != previous:
+                raise ConfigurationError(f"Line {number} of the journal does not follow on the one before it.")
+            if not self._is_ours(entry):
+                raise ConfigurationError(f"Line {number} of the journal is not as the coordinator signed it.")
+            entries.append(entry)
+            previous = entry.digest
+        if head is not None and head not in {entry.digest for entry in entries}:
+            raise ConfigurationError(
+                "The journal does not hold the line with this digest: it was cut off, or replaced."
+            )
+        return entries
+
+    def _is_ours(self, entry: Entry) -> bool:
+        try:
+            signature = bytes.fromhex(entry.signature)
+        except ValueError:
+            return False
+        return verify(self.identity.public_key, signature, purpose=PURPOSE, message=bytes.fromhex(entry.digest))
+
+    def _entries(self) -> Iterator[Entry]:
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        if lines.pop() != b"":
+            raise ConfigurationError("The journal's last line is not whole.")
+        for number, line in enumerate(lines, start=1):
+            yield _parsed(line, number)
+
+    def _last(self) -> Entry | None:
+        last = None
+        for entry in self._entries():
+            last = entry
+        if last is not None and not self._is_ours(last):
+            raise ConfigurationError("The journal's last line is not as the coordinator signed it.")
+        return last
+
+
+def _parsed(line: bytes, number: int) -> Entry:
+    try:
+        values = json.loads(line)
+        if set(values) != FIELDS or canonical_json(values) != line or type(values["number"]) is not int:
+            raise ValueError
+        if type(values["data"]) is not dict or any(type(values[name]) is not str for name in ("previous", "signature")):
+            raise ValueError
+        return Entry(**values)
+    except (ValueError, TypeError, RecursionError):
+        raise ConfigurationError(f"Line {number} of the journal cannot be read.") from None

@@ -1,0 +1,121 @@
+"""What the registry answers with, as its OpenAPI page describes it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import Path as PathField
+from pydantic import BaseModel, Field
+
+from sottovoce_server.registry import schema
+from sottovoce_server.registry.listing import Visibility
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+VERSION = r"^[0-9]{8}T[0-9]{6}Z$"
+
+ModelName = Annotated[str, PathField(pattern=NAME, description="A model's name.", examples=["isles-style-svm"])]
+ModelVersion = Annotated[
+    str, PathField(pattern=VERSION, description="When it was made, UTC.", examples=["20250131T120000Z"])
+]
+FileName = Annotated[
+    Literal["manifest.json", "manifest.sig", "model.safetensors", "normalisation.safetensors"],
+    PathField(description="One of a release's four files."),
+]
+UploadId = Annotated[str, PathField(pattern=r"^[0-9a-f]{32}$", description="From `POST /v1/uploads`.")]
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+    hint: str | None = None
+
+
+class FileView(BaseModel):
+    """A file of a release. Its ETag is its SHA-256."""
+
+    name: str
+    size: int = Field(description="bytes")
+    sha256: str
+
+
+class ReleaseView(BaseModel):
+    """One version of a model."""
+
+    version: str
+    published: datetime
+    withdrawn: bool
+    files: list[FileView]
+
+
+class ModelView(BaseModel):
+    """A model, with its versions, the newest first."""
+
+    name: str
+    visibility: Visibility
+    newest: str | None = Field(description="The newest version that is not withdrawn.")
+    releases: list[ReleaseView]
+
+
+class ModelList(BaseModel):
+    """Models by name."""
+
+    models: list[ModelView]
+    next: str | None = Field(description="Ask again with `after` set to this; null: that was all.")
+
+
+class Announced(BaseModel):
+    """What is about to be uploaded."""
+
+    name: str = Field(pattern=NAME)
+    version: str = Field(pattern=VERSION)
+
+
+class Begun(BaseModel):
+    """An upload has begun."""
+
+    upload: str
+    seconds: int = Field(description="until it is forgotten")
+
+
+class Received(BaseModel):
+    """A file has arrived whole."""
+
+    sha256: str
+
+
+class Cosigned(BaseModel):
+    """How many signatures were new."""
+
+    added: int
+
+
+class Shown(BaseModel):
+    """Who may see a model."""
+
+    visibility: Visibility
+
+
+class Health(BaseModel):
+    """The service is up, and its database answers."""
+
+    status: str = "ok"
+
+
+def model_view(model: schema.Model) -> ModelView:
+    """A model as it is answered."""
+    return ModelView(
+        name=model.name,
+        visibility=Visibility(model.visibility),
+        newest=next((each.version for each in model.releases if each.withdrawn is None), None),
+        releases=[release_view(each) for each in model.releases],
+    )
+
+
+def release_view(release: schema.Release) -> ReleaseView:
+    """A release as it is answered."""
+    return ReleaseView(
+        version=release.version,
+        published=datetime.fromtimestamp(release.published, UTC),
+        withdrawn=release.withdrawn is not None,
+        files=[FileView(name=each.name, size=each.size, sha256=each.sha256) for each in release.files],
+    )

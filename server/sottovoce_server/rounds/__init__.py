@@ -1,0 +1,1 @@
+"""The coordinator in a run: submission, decoded sums, history and checkpoints."""

@@ -1,0 +1,82 @@
+"""What the coordinator makes of a sum of whole numbers: the update that the server's optimiser sees, and the next clip.
+
+All of it is post-processing of sums that carry their noise already.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.privacy.banded_factorisation import BandedToeplitz
+from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.run.configuration import CLIPS, TrainingConfig, Unit
+
+CLIP_STEP = 0.3
+"""Rate at which the clip follows its quantile: per round, times the share of units by which it is missed
+(Andrew et al., NeurIPS 2021, algorithm 1, who use 0.2)."""
+
+
+class SumDecoder:
+    """Turns the rounds' sums into updates, one after another.
+
+    Args:
+        config: of the run, with shared noise.
+        grid: of the run.
+        run: its id, which the rotation follows from.
+    """
+
+    def __init__(self, config: TrainingConfig, grid: SumGrid, run: bytes) -> None:
+        if config.shared is None:
+            raise ConfigurationError("Only a run whose labels share their noise is summed in whole numbers.")
+        self.clip = config.max_grad_norm
+        """L2 bound on one unit's vector in the next round."""
+        self._config = config
+        self._grid = grid
+        self._run = run
+        self._matrix = BandedToeplitz(grid.coefficients)
+        self._earlier: list[NDArray[np.float64]] = []
+
+    def update(self, total: NDArray[np.int64] | None, round_number: int, survivors: int) -> NDArray[np.float32] | None:
+        """The model's change that a round asks for, at most `update_clip` long: `[parameters]`.
+
+        Args:
+            total: the round's sum, `[grid.dimension]`, or None for a round that was aborted.
+            round_number: from 1, each once and in order.
+            survivors: how many labels' vectors are in the sum.
+
+        Returns:
+            None for an aborted round.
+        """
+        grid, config = self._grid, self._config
+        if total is None:
+            self._keep(np.zeros(grid.parameters))
+            return None
+        integers = self._matrix.decode(total[: grid.parameters], self._earlier)
+        self._keep(integers)
+        vector = grid.vector(integers, grid.signs(self._run, round_number)) * np.float32(self.clip)
+        # A whole label's vector is its update; a track's is a gradient, which the model moves against.
+        of_labels = config.unit is Unit.LABEL
+        vector *= np.float32(1 / survivors if of_labels else -config.learning_rate / config.batch_size)
+        if grid.quantile is not None:
+            share = grid.excess(int(total[-1])) / (survivors if of_labels else config.batch_size)
+            moved = self.clip * math.exp(-CLIP_STEP * max(-1.0, min(1.0, share)))
+            self.clip = min(max(moved, CLIPS[0]), CLIPS[1])
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
+        return vector * np.float32(min(1.0, config.update_clip / norm)) if norm else vector
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """What `restore` needs to go on after a crash."""
+        return {"clip": np.array([self.clip]), **{f"earlier.{i}": rows for i, rows in enumerate(self._earlier)}}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Go on where `state` was called."""
+        self.clip = float(state["clip"][0])
+        self._earlier = [state[f"earlier.{index}"] for index in range(len(state) - 1)]
+
+    def _keep(self, integers: NDArray[np.float64]) -> None:
+        """Remember what later rounds' sums hold of this one."""
+        bands = self._matrix.bands - 1
+        self._earlier = [*self._earlier, integers][-bands:] if bands else []

@@ -1,0 +1,65 @@
+"""What happened in a run, round by round, as the coordinator may know it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.federation.refusals import RefusalReason
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One round.
+
+    Args:
+        number: counted from 1.
+        participants: labels that were asked.
+        survivors: labels whose updates are in the sum; empty when the round was aborted.
+        clipped: how many survivors' updates were longer than the clip.
+        bytes_up: mean bytes a survivor sent in all exchanges of the round.
+        seconds: wall time of the round at the coordinator.
+        aborted: why the round ended without a sum, or None.
+    """
+
+    number: int
+    participants: tuple[str, ...]
+    survivors: tuple[str, ...]
+    clipped: int
+    bytes_up: float
+    seconds: float
+    aborted: str | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Participants that are not in the sum."""
+        return len(self.participants) - len(self.survivors)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The ceiling a label promised for its tracks in this run, as its signed advert states it."""
+
+    label: str
+    epsilon: float
+    delta: float
+
+
+@dataclass
+class RunHistory:
+    """A run as it unfolds: rounds, figures of each round's model on held-out tracks, promises and refusals."""
+
+    rounds: list[RoundRecord] = field(default_factory=list)
+    metrics: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    promises: tuple[Promise, ...] = ()
+    refusals: dict[str, RefusalReason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run leaves: the run's id (16 bytes), the global parameters (float32 [P]) and its history."""
+
+    run: bytes
+    parameters: NDArray[np.float32]
+    history: RunHistory

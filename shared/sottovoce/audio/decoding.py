@@ -1,0 +1,205 @@
+"""Audio files: what is in one, whether it can be used, and its samples.
+
+Decoding is libsndfile's: WAV, FLAC, OGG, Opus and MP3.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sottovoce.audio.reject_reason import RejectReason
+from sottovoce.audio.truncation import ends_early
+from sottovoce.errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchaudio.transforms import Resample
+
+AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+"""How names of files end that can be decoded, in lower case."""
+
+SILENCE_DBFS = -80.0
+"""RMS level below which a track holds nothing to learn from."""
+
+LOUDEST = 1e4
+"""Largest magnitude of a sample; floating-point files may exceed full scale (1), but not by that much."""
+
+MAX_SECONDS = 1800.0
+"""A track is read this far: it bounds memory, and no segment of music needs more."""
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+"""Hz: a header may say any number; beyond these none is of music, and filters of gigabytes would be asked for."""
+
+_BLOCK = 1 << 16
+_LARGEST_RATIO = 2000
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What an audio file is.
+
+    Args:
+        frames: samples of each channel.
+        sample_rate: Hz.
+        channels: of the file.
+        format: libsndfile's name of the container, such as `FLAC`.
+    """
+
+    frames: int
+    sample_rate: int
+    channels: int
+    format: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / self.sample_rate
+
+
+def probe(path: Path) -> AudioFacts:
+    """What a file's header says, which for MP3 may be an estimate. Nothing is decoded.
+
+    Raises:
+        AudioError: it cannot be opened as audio; `reason` says why.
+    """
+    with _opened(path) as file:
+        return AudioFacts(file.frames, file.samplerate, file.channels, file.format)
+
+
+def inspect(path: Path) -> AudioFacts:
+    """Decode a whole file, in constant memory, and find out whether it can be used.
+
+    Raises:
+        AudioError: it cannot; `reason` says why.
+    """
+    energy, frames = 0.0, 0
+    with _opened(path) as file:
+        for block in _blocks(path, file):
+            energy += float(np.dot(block, block))
+            frames += len(block)
+        facts = AudioFacts(frames, file.samplerate, file.channels, file.format)
+    _check_level(energy, frames)
+    return facts
+
+
+def read(path: Path, sample_rate: int) -> "Tensor":
+    """A file's samples, mono (the mean of its channels), resampled: float32 `[samples]`.
+
+    Args:
+        path: the file.
+        sample_rate: Hz wanted.
+
+    Raises:
+        AudioError: the file cannot be used; `reason` says why.
+    """
+    import torch
+
+    with _opened(path) as file:
+        rate = file.samplerate
+        blocks = list(_blocks(path, file, round(MAX_SECONDS * rate)))
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+    _check_level(float(np.dot(samples, samples)), len(samples))
+    return resampled(torch.from_numpy(samples), rate, sample_rate)
+
+
+def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
+    """Audio `[samples]` of one rate at another, in Hz."""
+    if rate == wanted:
+        return audio
+    found: Tensor = _resampler(rate, wanted)(audio)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, wanted: int) -> "Resample":
+    """Windowed-sinc interpolation by a ratio of small whole numbers.
+
+    An odd rate (44,101 Hz) is taken for the nearest such ratio, less than one part in a million off: the exact one
+    would need a filter of gigabytes.
+    """
+    from torchaudio.transforms import Resample
+
+    ratio = Fraction(wanted, rate).limit_denominator(_LARGEST_RATIO)
+    return Resample(ratio.denominator, ratio.numerator)
+
+
+def expect_rate(rate: int) -> None:
+    """Refuse a sample rate (Hz) that is of no music.
+
+    Raises:
+        AudioError: it is below `LOWEST_RATE` or above `HIGHEST_RATE`.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"The file says {rate:,} Hz; music has {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz.",
+            reason=RejectReason.SAMPLE_RATE,
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """The file, open for decoding; whatever goes wrong inside is an `AudioError` that names no path."""
+    try:
+        with path.open("rb", buffering=0) as raw:
+            head = raw.read(12)
+            if not head:
+                raise AudioError("The file has no content.", reason=RejectReason.EMPTY)
+            raw.seek(0)
+            try:
+                with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+                    expect_rate(file.samplerate)
+                    yield file
+            except soundfile.SoundFileError:
+                if head[:4] == b"fLaC" and raw.tell() >= path.stat().st_size:
+                    raise AudioError("The audio ends before its end.", reason=RejectReason.TRUNCATED) from None
+                raise
+    except PermissionError:
+        raise AudioError("The file may not be read.", reason=RejectReason.NO_PERMISSION) from None
+    except FileNotFoundError:
+        raise AudioError("The file is not there.", reason=RejectReason.MISSING) from None
+    except OSError as error:
+        raise AudioError(f"The file cannot be read: {error.strerror}.", reason=RejectReason.UNREADABLE) from None
+    except (soundfile.SoundFileError, TypeError, ValueError, RuntimeError, MemoryError):
+        # ID3 tags and the frame sync of MPEG audio have no fixed four bytes.
+        known = head[:4] in _MAGIC or head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0)
+        if known:
+            raise AudioError("The audio is damaged.", reason=RejectReason.CORRUPT) from None
+        raise AudioError("The file holds no audio that we can decode.", reason=RejectReason.NOT_AUDIO) from None
+
+
+_MAGIC = (b"RIFF", b"RF64", b"fLaC", b"OggS")
+
+
+def _blocks(path: Path, file: soundfile.SoundFile, most: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """The mono samples, block by block, checked: finite numbers, and as many as the file promises."""
+    promised, decoded = file.frames, 0
+    while most is None or decoded < most:
+        block = file.read(_BLOCK, dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        decoded += len(block)
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all() or np.abs(mono).max() > LOUDEST:
+            raise AudioError("The audio holds numbers that are no samples.", reason=RejectReason.NOT_FINITE)
+        yield np.ascontiguousarray(mono)
+    else:
+        return
+    if ends_early(path, file.format, promised, decoded):
+        raise AudioError("The audio ends before its end.", reason=RejectReason.TRUNCATED)
+    if file.format == "OGG" and decoded < promised:
+        raise AudioError("The audio is damaged.", reason=RejectReason.CORRUPT)
+
+
+def _check_level(energy: float, frames: int) -> None:
+    if frames == 0:
+        raise AudioError("The file holds no samples.", reason=RejectReason.EMPTY)
+    if energy / frames < 10 ** (SILENCE_DBFS / 10):
+        raise AudioError("The audio is silent.", reason=RejectReason.SILENT)

@@ -1,0 +1,24 @@
+"""Why a file of a catalogue is rejected."""
+
+from enum import StrEnum
+
+
+class RejectReason(StrEnum):
+    """Why a file of a catalogue cannot be used: the closed list that scans and errors share."""
+
+    CORRUPT = "corrupt"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    SILENT = "silent"
+    NOT_FINITE = "not finite"
+    TOO_SHORT = "too short"
+    SAMPLE_RATE = "sample rate"
+    NOT_AUDIO = "not audio"
+    NO_PERMISSION = "no permission"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    CHANGED = "changed"
+    NO_STYLE = "no style"
+    DUPLICATE = "duplicate"
+    OUTSIDE = "outside"
+    BAD_ROW = "bad row"

@@ -1,0 +1,1 @@
+"""Who is bound to whom: identities, enrolments, the agreement, invitations and refusals."""

@@ -1,0 +1,182 @@
+"""The agreement that binds a federation: who takes part, under which keys, by which rules.
+
+It reaches the labels out of band, so the coordinator is not the key directory: what it pins is what a label trusts.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from sottovoce.canonical import digest
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES
+from sottovoce.files import write_text
+from sottovoce.protocol.topology import threshold
+from sottovoce.run.configuration import TrainingConfig, Trust
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+LEAST_PARTICIPANTS = 3
+MOST_LABELS = 10_000
+
+
+@dataclass(frozen=True)
+class Member:
+    """A label as the federation knows it: its name and its pinned Ed25519 identity key (32 bytes)."""
+
+    name: str
+    public_key: bytes
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"'{self.name}' cannot be a label's name.",
+                hint="Use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or a digit.",
+            )
+        if len(self.public_key) != PUBLIC_KEY_BYTES:
+            raise ConfigurationError(f"The key of '{self.name}' has {len(self.public_key)} bytes instead of 32.")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The rules of a federation; its digest is named in every announcement and every release.
+
+    Args:
+        federation: the federation's name.
+        coordinator_key: the coordinator's Ed25519 key (32 bytes), which signs releases.
+        members: every label that may take part, with its pinned key, sorted by name.
+        n_min: the least number of participants of a round.
+        cross_check: whether survivors sign the survivor set before any share is released.
+        noise: what privacy rests on in this federation's runs: each label's own noise, or all labels' together.
+        honest: with shared noise, how many honest labels in every sum it counts on. Fewer honest ones than that, and
+            the guarantee is weaker than it says. 1 where noise is local.
+    """
+
+    federation: str
+    coordinator_key: bytes
+    members: tuple[Member, ...]
+    n_min: int = LEAST_PARTICIPANTS
+    cross_check: bool = True
+    noise: Trust = Trust.LOCAL
+    honest: int = 1
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if names != sorted(set(names)):
+            raise ConfigurationError("The agreement's labels must be sorted by name, each named once.")
+        if len({member.public_key for member in self.members}) != len(names):
+            raise ConfigurationError("Two labels of the agreement share one identity key.")
+        if self.n_min < LEAST_PARTICIPANTS:
+            raise ConfigurationError(
+                f"n_min = {self.n_min}, but a sum over fewer than {LEAST_PARTICIPANTS} labels hides nobody."
+            )
+        if not self.n_min <= len(names) <= MOST_LABELS:
+            raise ConfigurationError(
+                f"The agreement names {len(names)} labels; it needs {self.n_min} (n_min) to {MOST_LABELS}."
+            )
+
+        least = threshold(self.n_min)
+        if self.noise is Trust.LOCAL and self.honest != 1:
+            raise ConfigurationError(f"honest = {self.honest} is for shared noise; local noise counts on nobody else.")
+        if not 1 <= self.honest <= least:
+            raise ConfigurationError(
+                f"honest = {self.honest}, but a round of {self.n_min} labels (n_min) may end with {least} in its sum.",
+                hint="Lower honest, or raise n_min.",
+            )
+
+    def covers(self, config: TrainingConfig) -> bool:
+        """Whether a private run rests on what the federation has agreed that privacy rests on."""
+        honest = config.shared.honest if config.shared else 1
+        return config.trust is self.noise and honest == self.honest
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the agreement's canonical bytes (32 bytes)."""
+        return digest(self)
+
+    def key_of(self, name: str) -> bytes | None:
+        """The pinned identity key of a label, or None for a label nobody knows."""
+        return next((member.public_key for member in self.members if member.name == name), None)
+
+    def write(self, path: Path) -> None:
+        """Write the agreement as TOML, which `read` reads back to an equal value."""
+        write_text(path, tomli_w.dumps(self.to_values()))
+
+    @classmethod
+    def read(cls, path: Path) -> "Agreement":
+        """Read a `federation.toml`.
+
+        Raises:
+            ConfigurationError: it is not TOML, or a field is missing, unknown, of the wrong type or out of range.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigurationError(f"The agreement {path.name} is not TOML: {error}.") from None
+        return cls.from_values(values, path.name)
+
+    def to_values(self) -> dict[str, Any]:
+        """The agreement as TOML's plain values, which `from_values` reads back to an equal value."""
+        return {
+            "federation": self.federation,
+            "coordinator_key": self.coordinator_key.hex(),
+            "n_min": self.n_min,
+            "cross_check": self.cross_check,
+            "noise": self.noise.value,
+            "honest": self.honest,
+            "members": {member.name: member.public_key.hex() for member in self.members},
+        }
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], name: str) -> "Agreement":
+        """The agreement that TOML's plain values describe.
+
+        Args:
+            values: all of them.
+            name: of the file that they come from, for messages.
+
+        Raises:
+            ConfigurationError: a field is missing, unknown, of the wrong type or out of range.
+        """
+        expected = {
+            "federation": str,
+            "coordinator_key": str,
+            "n_min": int,
+            "cross_check": bool,
+            "noise": str,
+            "honest": int,
+            "members": dict,
+        }
+        for field in sorted(set(values) | set(expected)):
+            if field not in expected:
+                raise ConfigurationError(f"The agreement {name} has an unknown field '{field}'.")
+            if type(values.get(field)) is not expected[field]:
+                raise ConfigurationError(f"The agreement {name} needs '{field}' as {expected[field].__name__}.")
+        return cls(
+            federation=values["federation"],
+            coordinator_key=_key(values["coordinator_key"], "coordinator_key"),
+            members=tuple(Member(label, _key(key, label)) for label, key in sorted(values["members"].items())),
+            n_min=values["n_min"],
+            cross_check=values["cross_check"],
+            noise=_trust(values["noise"], name),
+            honest=values["honest"],
+        )
+
+
+def _trust(value: str, name: str) -> Trust:
+    try:
+        return Trust(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"The agreement {name} has noise = '{value}'.", hint=f"It is one of {', '.join(Trust)}."
+        ) from None
+
+
+def _key(value: object, name: str) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ConfigurationError(f"The agreement's key of '{name}' is not 64 hexadecimal digits.")
+    return bytes.fromhex(value)

@@ -1,0 +1,135 @@
+"""What a label hands to the coordinator once, to be taken into a federation: its name and its two public keys."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+from sottovoce.canonical import digest
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import NAME
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sottovoce.files import write_text
+
+PURPOSE = "enrolment"
+VERSION = 1
+LARGEST_FILE = 65_536
+_KEY_LINE = re.compile(r"ecdsa-sha2-nistp384 [A-Za-z0-9+/]{20,400}={0,2}")
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A label's public part.
+
+    Args:
+        name: the label's name in the federation.
+        identity_key: its Ed25519 public key (32 bytes), which the agreement pins.
+        node_key: public key of its SuperNode in one line of OpenSSH (`ecdsa-sha2-nistp384 …`), as a SuperLink takes it.
+        signature: by the identity key over the others (64 bytes): whoever hands this over holds that key.
+
+    Raises:
+        ConfigurationError: a field cannot be what it says, or the signature is not the key's.
+    """
+
+    name: str
+    identity_key: bytes
+    node_key: str
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ConfigurationError("The enrolment's name cannot be a label's name.")
+        if len(self.identity_key) != PUBLIC_KEY_BYTES or len(self.signature) != SIGNATURE_BYTES:
+            raise ConfigurationError("A key or the signature of the enrolment has the wrong length.")
+        if not _is_node_key(self.node_key):
+            raise ConfigurationError("The enrolment's node key is no ECDSA key on P-384 in OpenSSH's form.")
+        if not verify(self.identity_key, self.signature, purpose=PURPOSE, message=_message(**self._signed())):
+            raise ConfigurationError("The enrolment is not signed by the identity key that it names.")
+
+    def _signed(self) -> dict[str, Any]:
+        return {"name": self.name, "identity_key": self.identity_key, "node_key": self.node_key}
+
+    @classmethod
+    def sign(cls, identity: Identity, *, name: str, node_key: str) -> "Enrolment":
+        """The enrolment of a label that holds this identity."""
+        signed = _message(name=name, identity_key=identity.public_key, node_key=node_key)
+        return cls(name, identity.public_key, node_key, identity.sign(purpose=PURPOSE, message=signed))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `enrolment.json` has them."""
+        return {
+            "sottovoce": "enrolment",
+            "version": VERSION,
+            "name": self.name,
+            "identity_key": self.identity_key.hex(),
+            "node_key": self.node_key,
+            "signature": self.signature.hex(),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write `enrolment.json`."""
+        write_text(path, json.dumps(self.to_json(), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Enrolment":
+        """Read an `enrolment.json` of somebody else.
+
+        Raises:
+            ConfigurationError: it cannot be read, is no enrolment, or is not signed by the key that it names.
+        """
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST_FILE + 1)
+        except OSError as error:
+            raise ConfigurationError(f"The enrolment {path.name} cannot be read: {error.strerror}.") from None
+        return cls.from_bytes(data)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Enrolment":
+        """Likewise, from what was read.
+
+        Raises:
+            ConfigurationError: as for `read`.
+        """
+        try:
+            values = json.loads(data) if len(data) <= LARGEST_FILE else None
+        except (ValueError, RecursionError):
+            values = None
+        expected = {"sottovoce", "version", "name", "identity_key", "node_key", "signature"}
+        if not isinstance(values, dict) or set(values) != expected or values["sottovoce"] != "enrolment":
+            raise ConfigurationError("The file is no enrolment.", hint="sottovoce label init writes enrolment.json.")
+        if values["version"] != VERSION or isinstance(values["version"], bool):
+            raise ConfigurationError(f"The enrolment is of another version than {VERSION}.")
+        if not isinstance(values["name"], str) or not isinstance(values["node_key"], str):
+            raise ConfigurationError("The enrolment's name and node key are texts.")
+        return cls(
+            values["name"],
+            _hex(values["identity_key"], "identity_key"),
+            values["node_key"],
+            _hex(values["signature"], "signature"),
+        )
+
+
+def _message(**signed: Any) -> bytes:
+    return digest({"version": VERSION, **signed})
+
+
+def _hex(value: object, name: str) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(r"(?:[0-9a-f]{2}){1,64}", value):
+        raise ConfigurationError(f"The enrolment's '{name}' is not hexadecimal.")
+    return bytes.fromhex(value)
+
+
+def _is_node_key(line: str) -> bool:
+    if not _KEY_LINE.fullmatch(line):
+        return False
+    try:
+        key = load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)

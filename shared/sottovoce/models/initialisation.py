@@ -1,0 +1,193 @@
+"""The parameters that a run starts from: drawn, learned from public audio, or those of an earlier release.
+
+Public audio costs no privacy. A release answers for what it holds by its own promises, or by none, if it was trained
+without privacy: a run's promises are about that run, and its release names the start.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.features.spec import FeatureSpec
+from sottovoce.files import write_bytes
+from sottovoce.models import discovery
+from sottovoce.models.interfaces import Family
+from sottovoce.models.parameters import initial, join, shapes_of
+from sottovoce.run.configuration import NONE, PUBLIC, TrainingConfig
+
+if TYPE_CHECKING:
+    from sottovoce.release.check import Checked
+
+SUFFIX = ".safetensors"
+CLASSES = "classes"
+FEATURES = "feature_spec"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters of one family for some classes.
+
+    Args:
+        arrays: by name, as `sottovoce.models.parameters.split` gives them.
+        classes: that they know, in order.
+        feature_spec: digest (hex) of the spec whose features they were trained on.
+    """
+
+    arrays: dict[str, NDArray[np.float32]]
+    classes: tuple[str, ...]
+    feature_spec: str
+
+    def adapted(self, family: Family, spec: FeatureSpec, classes: Sequence[str]) -> NDArray[np.float32]:
+        """Parameters for other classes, `[P]`; those that are not known begin as the mean of all that are.
+
+        Raises:
+            ConfigurationError: the parameters are not those of a model of this family.
+        """
+        wanted, axes = shapes_of(family, spec, len(classes)), _class_axes(family, spec)
+        if not _fits(self, wanted, axes, len(classes)):
+            raise ConfigurationError("What the run shall start from is another kind of model.")
+        return join({name: _for_classes(self, name, axes.get(name), classes) for name in wanted})
+
+
+def default_init(task: str, family: str) -> str:
+    """`public` where parameters learned from public audio are shipped, else `none`."""
+    return PUBLIC if shipped(task, family).is_file() else NONE
+
+
+def placed(init: str | None) -> str | None:
+    """A start with its folder in full, for another process."""
+    return init if init in (None, PUBLIC, NONE) else str(Path(init).resolve())
+
+
+def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray[np.float32]:
+    """A run's first global parameters, `[P]`.
+
+    Args:
+        config: of the run.
+        init: `public`, `none` or the folder of a release of the same task and family; None for the default. Styles
+            that the start knows by the same name keep what was learned of them, others begin as the mean of all.
+
+    Raises:
+        ConfigurationError: there is no such start, or it is of another model.
+        ReleaseError: the release is not in order.
+    """
+    init = default_init(config.task, config.family) if init is None else init
+    family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
+    drawn = initial(family, spec, len(config.classes), config.seed)
+    if init == NONE:
+        return drawn
+    start = _public(config.task, config.family) if init == PUBLIC else _of_release(Path(init), config)
+    if start.feature_spec != config.feature_spec:
+        raise ConfigurationError("What the run shall start from was trained on features of another spec.")
+    return start.adapted(family, spec, config.classes)
+
+
+def named(config: TrainingConfig, init: str | None = None) -> str:
+    """What a release says of its run's start: `public`, `none`, or the digest (SHA-256, hex) of another release.
+
+    Arguments and errors are those of `first_parameters`.
+    """
+    init = default_init(config.task, config.family) if init is None else init
+    if init in (PUBLIC, NONE):
+        return init
+    return hashlib.sha256(_checked(Path(init), config).raw).hexdigest()
+
+
+def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
+    """The one axis of each array, if any, whose size depends on the number of classes; they lie at its end."""
+    few, more = (shapes_of(family, spec, classes) for classes in (2, 3))
+    return {
+        name: next(axis for axis, sizes in enumerate(zip(few[name], more[name], strict=True)) if sizes[0] != sizes[1])
+        for name in few
+        if few[name] != more[name]
+    }
+
+
+def _fits(start: Start, wanted: Mapping[str, tuple[int, ...]], axes: Mapping[str, int], classes: int) -> bool:
+    """Whether the arrays are those of the wanted model, but for the number of classes."""
+    if set(start.arrays) != set(wanted):
+        return False
+    for name, shape in wanted.items():
+        expected = list(shape)
+        if name in axes:
+            expected[axes[name]] += len(start.classes) - classes
+        if start.arrays[name].shape != tuple(expected):
+            return False
+    return True
+
+
+def _for_classes(start: Start, name: str, axis: int | None, classes: Sequence[str]) -> NDArray[np.float32]:
+    """One array, with the classes of the run in the place of the start's."""
+    found = start.arrays[name]
+    if axis is None:
+        return found
+    rest, known = np.split(found, [found.shape[axis] - len(start.classes)], axis=axis)
+    mean = known.mean(axis=axis, keepdims=True)
+    parts = [
+        np.take(known, [start.classes.index(style)], axis=axis) if style in start.classes else mean for style in classes
+    ]
+    return np.concatenate([rest, *parts], axis=axis).astype(np.float32)
+
+
+def shipped(task: str, family: str) -> Path:
+    """Where weights that were learned from public audio lie in the package, if they do."""
+    return Path(str(files("sottovoce.models"))) / task / f"{family}{SUFFIX}"
+
+
+def write_public(path: Path, start: Start) -> None:
+    """Keep parameters as half-precision numbers: a start need not be exact, and is shipped with every installation."""
+    arrays = {name: value.astype(np.float16) for name, value in start.arrays.items()}
+    metadata = {CLASSES: json.dumps(start.classes), FEATURES: start.feature_spec}
+    write_bytes(path, save(arrays, metadata))
+
+
+@cache
+def _public(task: str, family: str) -> Start:
+    path = shipped(task, family)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"No parameters learned from public audio come with the family '{family}' of the task '{task}'.",
+            hint=f"Start from '{NONE}', or from a release.",
+        )
+    return read_public(path)
+
+
+def read_public(path: Path) -> Start:
+    """What `write_public` has kept."""
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - no dict
+    return Start(arrays, tuple(json.loads(metadata[CLASSES])), metadata[FEATURES])
+
+
+def _of_release(folder: Path, config: TrainingConfig) -> Start:
+    checked = _checked(folder, config)
+    return Start(dict(checked.tensors), checked.manifest.classes, checked.manifest.features.digest)
+
+
+def _checked(folder: Path, config: TrainingConfig) -> "Checked":
+    from sottovoce.release.check import check
+
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"There is no start '{folder}'.", hint=f"Choose from {PUBLIC}, {NONE}, or name the folder of a release."
+        )
+    checked = check(folder)
+    manifest = checked.manifest
+    if (manifest.task, manifest.family) != (config.task, config.family):
+        raise ConfigurationError(
+            f"A run of the model '{config.task} {config.family}' cannot start from a release of "
+            f"'{manifest.task} {manifest.family}'."
+        )
+    return checked

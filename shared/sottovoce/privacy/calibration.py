@@ -1,0 +1,179 @@
+"""From a promise (ε, δ) and a catalogue's size to the least noise that keeps it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr
+
+from sottovoce.errors import ConfigurationError, PrivacyError
+from sottovoce.privacy.accountant import check_delta, epsilon_rdp
+from sottovoce.privacy.accountant import epsilon as epsilon_of
+from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.run.configuration import Balance, TrainingConfig
+
+AIM = 0.995
+"""The share of the ceiling that the search aims at, so that what it finds lies below and within 1 %."""
+PRECISION = 1e-3
+"""Relative width at which the search for a noise multiplier ends."""
+LARGEST_NOISE = 1e6
+LEAST_NOISE = 1e-2
+HISTOGRAM_SHARE = 0.04
+"""The class histogram's part of the budget, in squared signal-to-noise: it costs the training about 2 % more noise."""
+CLASS_RATE_CAP = 2.0
+"""Class-aware sampling draws no unit more than so many times as often as the base rate; this is accounted for."""
+
+
+def plan_for(
+    config: TrainingConfig,
+    units: int,
+    *,
+    grid: SumGrid | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
+) -> PrivacyPlan:
+    """The plan with the least noise under which `units` units may be trained on as `config` says.
+
+    Shared noise is as the run says, the same for all labels: then the plan says what it costs, within the ceiling.
+
+    Args:
+        config: the run's configuration.
+        units: how many units (tracks or artists) the label trains on; of the unit `label`, how many labels there are.
+        grid: of the run, where noise is shared.
+        epsilon: a lower ceiling than the run's, by the label's policy.
+        delta: a lower δ than the run's, likewise.
+
+    Raises:
+        ConfigurationError: the run is not private, or there is nothing to train on.
+        PrivacyError: δ is too large for so many units, or no noise keeps the promise.
+    """
+    if not config.private:
+        raise ConfigurationError("A run without privacy has no privacy plan.")
+    if units < 1:
+        raise ConfigurationError("There is no unit to train on.")
+    ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
+    delta = min(config.delta, 1.0 if delta is None else delta)
+    check_delta(delta, units)
+    shared = config.shared
+    if (shared is None) != (grid is None):
+        raise ConfigurationError("A plan needs the run's grid where noise is shared, and only there.")
+    base_rate = shared.sample_rate if shared else min(1.0, config.batch_size / units)
+    sample_rate, others, histogram_noise = _beside(config, base_rate, ceiling, delta)
+    if shared and grid:
+        noise_multiplier = shared.noise_multiplier
+        spent = epsilon_of((*others, grid.event(shared.honest, sample_rate, config.steps)), delta)
+        if spent > ceiling:
+            raise PrivacyError(f"The run's shared noise costs ε = {spent:.4g}, above the ceiling of {ceiling:g}.")
+    else:
+        noise_multiplier, spent = _least_noise(sample_rate, config.steps, others, ceiling, delta)
+    return PrivacyPlan(
+        unit=config.unit,
+        trust=config.trust,
+        base_rate=base_rate,
+        sample_rate=sample_rate,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=config.max_grad_norm,
+        steps=config.steps,
+        histogram_noise=histogram_noise,
+        epsilon=spent,
+        delta=delta,
+        epsilon_ceiling=ceiling,
+        honest=shared.honest if shared else 1,
+        grid=grid,
+    )
+
+
+def with_more_noise(plan: PrivacyPlan, least: float) -> PrivacyPlan:
+    """The plan with a noise multiplier of at least this, and what it then costs. For noise that a label adds itself."""
+    if plan.noise_multiplier >= least:
+        return plan
+    noisier = replace(plan, noise_multiplier=least)
+    return replace(noisier, epsilon=epsilon_of(noisier.events(), plan.delta))
+
+
+def with_least_noise(config: TrainingConfig, parameters: int, labels: int) -> TrainingConfig:
+    """A run with the least shared noise that keeps its (ε, δ); nothing of any catalogue enters.
+
+    Args:
+        config: with shared noise, whose multiplier is replaced.
+        parameters: P, of the model.
+        labels: of the federation.
+
+    Raises:
+        ConfigurationError: noise is not shared, or no grid fits the ring.
+        PrivacyError: no noise keeps the promise.
+    """
+    if config.shared is None:
+        raise ConfigurationError("Only shared noise is a figure of the run: else each label plans its own.")
+    rate, others, _ = _beside(config, config.shared.sample_rate, config.epsilon, config.delta)
+    noise_multiplier, _ = _least_noise(rate, config.steps, others, config.epsilon, config.delta)
+    while True:
+        changed = config.changed(shared=replace(config.shared, noise_multiplier=noise_multiplier))
+        grid = SumGrid.of(changed, parameters, labels)
+        event = grid.event(config.shared.honest, rate, config.steps)
+        if epsilon_of((*others, event), config.delta) <= config.epsilon:
+            return changed
+        noise_multiplier *= 1 + PRECISION  # the proof for integers gives a little of their variance away
+
+
+def _beside(
+    config: TrainingConfig, base_rate: float, ceiling: float, delta: float
+) -> tuple[float, tuple[Event, ...], float | None]:
+    """The rate that is accounted for, what else is, and the noise of the class histogram, if there is one."""
+    sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate
+    if config.balance is Balance.NONE:
+        return sample_rate, (), None
+    noise = _histogram_noise(ceiling, delta)
+    return sample_rate, (Gaussian(noise),), noise
+
+
+def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
+    """The δ of one Gaussian mechanism at ε, exactly (Balle & Wang, ICML 2018, theorem 8)."""
+    half, ratio = 0.5 / noise_multiplier, epsilon * noise_multiplier
+    return float(ndtr(half - ratio) - math.exp(min(epsilon + log_ndtr(-half - ratio), 0.0)))
+
+
+@lru_cache(maxsize=256)
+def _histogram_noise(ceiling: float, delta: float) -> float:
+    """Noise that gives the histogram its share of what a single Gaussian mechanism could spend."""
+    alone = brentq(
+        lambda log_noise: gaussian_delta(ceiling, math.exp(log_noise)) - delta,
+        math.log(LEAST_NOISE),
+        math.log(LARGEST_NOISE),
+    )
+    return math.exp(alone) / math.sqrt(HISTOGRAM_SHARE)
+
+
+@lru_cache(maxsize=256)
+def _least_noise(
+    sample_rate: float, steps: int, others: tuple[Event, ...], ceiling: float, delta: float
+) -> tuple[float, float]:
+    """The least noise multiplier whose whole run stays within the ceiling, and what it then costs."""
+
+    def run(log_noise: float) -> tuple[Event, ...]:
+        return (*others, PoissonGaussian(sample_rate, math.exp(log_noise), steps))
+
+    def root(cost: Callable[[tuple[Event, ...], float], float], low: float, high: float) -> float:
+        return float(
+            brentq(lambda x: math.log(max(cost(run(x), delta), 1e-12) / (AIM * ceiling)), low, high, xtol=PRECISION)
+        )
+
+    low, high = math.log(LEAST_NOISE), math.log(LARGEST_NOISE)
+    # At every unit in every step: what a coordinator is told must not depend on how many units there are.
+    if epsilon_rdp((*others, PoissonGaussian(1.0, LARGEST_NOISE, steps)), delta) > AIM * ceiling:
+        raise PrivacyError(
+            f"No noise keeps ε = {ceiling:g} at δ = {delta:g}.", hint="Allow a larger ε, or plan fewer rounds."
+        )
+    # RDP is quick and never below PLD: what it asks for is enough, and PLD asks for a little less.
+    high = root(epsilon_rdp, low, high)
+    width = 0.1
+    while epsilon_of(run(high - width), delta) <= ceiling:
+        width *= 2
+    found = root(epsilon_of, high - width, high)
+    while (spent := epsilon_of(run(found), delta)) > ceiling:
+        found += PRECISION
+    return math.exp(found), spent

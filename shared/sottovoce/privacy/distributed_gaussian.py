@@ -1,0 +1,228 @@
+"""The integers that shared noise is added in: how a unit's clipped gradient becomes whole numbers, and how much fits.
+
+After the distributed discrete Gaussian mechanism (Kairouz, Liu & Steinke, ICML 2021, arXiv 2102.06387), with a unit
+(track, artist or label) where that paper has a client: each unit's vector is clipped, rotated, scaled and rounded *by
+itself*, and rounded again until its norm is within a bound that holds always. The labels add these integers up, so
+that one unit changes a sum by a vector of bounded norm, whatever else is in it.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy  # loads a submodule when it is used: messages that train nothing need none
+from numpy.typing import NDArray
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.privacy.banded_factorisation import BandedToeplitz
+from sottovoce.privacy.events import DiscreteGaussianSum
+from sottovoce.protocol.prg import CHUNK_BYTES, Keystream
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import TrainingConfig
+
+FINE = 1.001
+"""A grid is fine where rounding lets no norm grow by more than this factor; a finer one would win nothing."""
+COARSE = 1.1
+"""A grid that lets norms, and with them the noise, grow by more than this is refused."""
+FINEST = 1 << 20
+REACH = 14.0
+"""Standard deviations of noise that a number has room for: beyond them lies a chance of 5·10⁻⁴³."""
+LEAST_CLIPS = 8
+"""Room of a coordinate for a label's summed gradients, in clips, when the scale is chosen. What is above is cut."""
+COUNT_WEIGHT = 0.1
+"""What a unit adds to the count for the clip's quantile, over the clip: it costs 0.5 % more noise."""
+_AGAIN = math.exp(-8)
+"""How often, at most, a rounded vector is out of bounds and rounded again: so rarely that the mean stays right."""
+_TRIES = 64
+_BLOCK = 1 << 20  # numbers that are rotated and rounded at once
+
+
+@dataclass(frozen=True)
+class SumGrid:
+    """The grid of one run, the same for all labels and rounds.
+
+    Args:
+        parameters: coordinates of a unit's vector.
+        scale: integers that make up one clip.
+        norm_squared: the largest squared L2 norm of a unit's rounded vector, its count included.
+        coefficients: of the rounds that a report is made of, from the newest back; (1,) unless units take turns.
+        energy: by how much, squared, they and a unit's turns in the run raise its norm over all rounds; else 1.
+        rows: rounds that are accounted for as one sum: all of them where units take turns; else 1.
+        variance: of one label's noise on each coordinate.
+        sum_bound: largest magnitude of a coordinate of a label's own sum; it is cut there, before noise.
+        quantile: which quantile of norms the clip follows, counted in one more coordinate; or None.
+    """
+
+    parameters: int
+    scale: int
+    norm_squared: int
+    coefficients: tuple[int, ...]
+    energy: int
+    rows: int
+    variance: float
+    sum_bound: int
+    quantile: float | None
+
+    @classmethod
+    def of(cls, config: TrainingConfig, parameters: int, labels: int) -> "SumGrid":
+        """The finest grid that is of use and fits the run's ring.
+
+        Args:
+            config: with shared noise.
+            parameters: P, of the model.
+            labels: of the federation: as many vectors may be summed.
+
+        Raises:
+            ConfigurationError: noise is not shared, or no grid that is fine enough fits the ring.
+        """
+        shared = config.shared
+        if shared is None:
+            raise ConfigurationError("A run whose labels do not share their noise has no grid of integers.")
+        room = ((1 << (config.ring_bits - 1)) - 1) // labels
+        matrix, energy, rows = BandedToeplitz((1,)), 1, 1
+        if (stream := shared.stream) is not None:
+            matrix, rows = BandedToeplitz(stream.coefficients), config.rounds
+            energy = matrix.sensitivity_squared(-(-config.rounds // stream.period), stream.period)
+        scale = FINEST
+        while scale and _growth(scale // 2, parameters) <= FINE:
+            scale //= 2
+        while scale and _growth(scale, parameters) <= COARSE:
+            count = max(_count_values(scale, shared.clip_quantile), key=abs) if shared.clip_quantile else 0
+            norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
+            variance = shared.noise_multiplier**2 * norm_squared * energy / shared.honest
+            free = room - math.ceil(REACH * math.sqrt(variance))
+            sum_bound = free // matrix.growth
+            if sum_bound >= LEAST_CLIPS * scale:
+                return cls(
+                    parameters,
+                    scale,
+                    norm_squared,
+                    matrix.coefficients,
+                    energy,
+                    rows,
+                    variance,
+                    sum_bound,
+                    shared.clip_quantile,
+                )
+            scale //= 2
+        raise ConfigurationError(
+            f"The sums of {labels} labels, with noise {shared.noise_multiplier:.3g} times the clip, do not fit a ring "
+            f"of {config.ring_bits} bits.",
+            hint="Use a larger ring_bits (32), less noise, or fewer rounds.",
+        )
+
+    @property
+    def dimension(self) -> int:
+        """Numbers that a label reports: the parameters', and one for the count where the clip follows a quantile."""
+        return self.parameters + (self.quantile is not None)
+
+    def event(self, honest: int, sample_rate: float, steps: int) -> DiscreteGaussianSum:
+        """What so many sums, with the noise of so many honest labels in each, do to a unit sampled at this rate."""
+        return DiscreteGaussianSum(
+            sample_rate=sample_rate,
+            variance=self.variance,
+            norm_squared=self.norm_squared * self.energy,
+            honest=honest,
+            dimension=self.dimension * self.rows,
+            steps=steps,
+        )
+
+    def signs(self, run: bytes, round_number: int) -> NDArray[np.float32]:
+        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not rest on them.
+
+        Rounds whose sums are mixed have one rotation, or their noise would not cancel.
+        """
+        if len(self.coefficients) > 1:
+            round_number = 0
+        seed = hashlib.sha256(b"sottovoce/1/rotation\x00" + run + round_number.to_bytes(4)).digest()
+        stream, drawn = Keystream(seed), np.empty(-(-self.parameters // 8), np.uint8)
+        for start in range(0, drawn.size, CHUNK_BYTES):
+            stream.fill(drawn[start : start + CHUNK_BYTES])
+        bits = np.unpackbits(drawn, count=self.parameters)
+        return np.float32(1) - 2 * bits.astype(np.float32)
+
+    def integers(
+        self, vectors: NDArray[np.float32], signs: NDArray[np.float32], randomness: Randomness
+    ) -> NDArray[np.int64]:
+        """The sum of units' vectors on the grid: each rotated, scaled and rounded by itself.
+
+        Args:
+            vectors: `[units, parameters]`, each of L2 norm at most 1 (in clips).
+            signs: of the rotation.
+            randomness: of the rounding.
+
+        Returns:
+            `[parameters]`. Whatever `vectors` holds, one row more changes it by a vector within the norm's bound.
+        """
+        total = np.zeros(self.parameters, np.int64)
+        bound = math.floor(_bound_squared(self.scale, self.parameters))
+        rows = max(1, _BLOCK // self.parameters)
+        for start in range(0, len(vectors), rows):
+            block = vectors[start : start + rows]
+            rotated = scipy.fft.dct(block * signs, axis=1, norm="ortho") * np.float32(self.scale)
+            total += _rounded(rotated, bound, randomness).sum(axis=0)
+        return total
+
+    def count_of(self, norms: NDArray[np.float32], clip: float) -> int:
+        """What units of these gradient norms add to the count: 0 on average where the clip is at its quantile."""
+        if self.quantile is None:
+            return 0
+        below, above = _count_values(self.scale, self.quantile)
+        within = int((norms <= clip).sum())
+        return within * below + (len(norms) - within) * above
+
+    def cut(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A label's sum with each coordinate brought within its bound, so that sums of all labels cannot wrap.
+
+        Cutting changes no coordinate's difference between two sums by more than it was, and none's sign.
+        """
+        bounded: NDArray[np.int64] = np.clip(total, -self.sum_bound, self.sum_bound)
+        return bounded
+
+    def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of vectors, in clips, that numbers on the grid, `[parameters]`, stand for: `[parameters]`."""
+        rotated = (total / self.scale).astype(np.float32)
+        back: NDArray[np.float32] = scipy.fft.idct(rotated, norm="ortho") * signs
+        return back
+
+    def excess(self, count: int) -> float:
+        """By how many units, of those counted, more than the quantile asks for are within the clip."""
+        return count / (COUNT_WEIGHT * self.scale)
+
+
+def _bound_squared(scale: int, parameters: int) -> float:
+    """The norm, squared, within which a vector of norm `scale` is rounded: the paper's proposition 22, β = `_AGAIN`."""
+    root = math.sqrt(parameters)
+    return min((scale + root) ** 2, scale**2 + parameters / 4 + math.sqrt(-2 * math.log(_AGAIN)) * (scale + root / 2))
+
+
+def _growth(scale: int, parameters: int) -> float:
+    return math.sqrt(_bound_squared(scale, parameters)) / scale if scale else math.inf
+
+
+def _count_values(scale: int, quantile: float) -> tuple[int, int]:
+    """What a unit within the clip, and one above it, adds to the count."""
+    weight = COUNT_WEIGHT * scale
+    return round(weight * (1 - quantile)), -round(weight * quantile)
+
+
+def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -> NDArray[np.int64]:
+    """Each row `[units, n]` to integers, up or down at random, again until its squared norm is within the bound."""
+    finite = np.where(np.isfinite(rotated), rotated, np.float32(0.0))
+    floor = np.floor(finite)
+    chance = (finite - floor).astype(np.float64)
+    whole = floor.astype(np.int64)
+    rounded = np.empty_like(whole)
+    left = np.arange(len(whole))
+    for _ in range(_TRIES):
+        up = randomness.uniform(chance[left].size).reshape(-1, whole.shape[1]) < chance[left]
+        rounded[left] = whole[left] + up
+        left = left[(rounded[left] ** 2).sum(axis=1) > bound]
+        if not left.size:
+            return rounded
+    for row in left:  # of a vector longer than a clip, as no caller makes one: what lies nearer to 0 fits, or nothing
+        rounded[row] = np.trunc(finite[row]).astype(np.int64)
+        if int((rounded[row] ** 2).sum()) > bound:
+            rounded[row] = 0
+    return rounded

@@ -1,0 +1,1 @@
+"""Everything that makes, changes or judges sound with a release."""

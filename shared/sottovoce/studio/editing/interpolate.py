@@ -1,0 +1,85 @@
+"""The baseline of repair: magnitudes of the short-time spectrum on a straight line across the gap."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from sottovoce.studio.editing.repairer import Repairer
+
+WINDOW_SECONDS = 0.046
+OVERLAP = 4
+ITERATIONS = 32
+_TINY = 1e-9
+
+
+class InterpolatingRepairer(Repairer):
+    """Linear interpolation of the STFT's magnitudes, bin by bin.
+
+    Phases go on from the left as each bin's frequency has them (the phase vocoder), and are then made to fit with the
+    samples on both sides by iteration (Griffin & Lim, 1984).
+    """
+
+    name = "interpolate"
+    context_seconds = 0.5
+
+    def fill(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], frames: int, sample_rate: int
+    ) -> NDArray[np.float64]:
+        """See `Repairer.fill`."""
+        size = OVERLAP * max(4, round(WINDOW_SECONDS * sample_rate / OVERLAP))
+        hop = size // OVERLAP
+        transform = ShortTimeFFT(hann(size, sym=False), hop, fs=sample_rate)
+        # On each side two windows, so that frames beside the gap hold nothing of it.
+        around = 2 * size
+        left, right = (_padded(side, around) for side in (before[::-1], after))
+        known = np.concatenate([left[::-1], np.zeros((frames, before.shape[1])), right]).T
+        gap = slice(around, around + frames)
+        touched = _touched(transform, known.shape[1], gap)
+        magnitudes = np.abs(transform.stft(known))
+        first, last = int(touched[0]) - 1, int(touched[-1]) + 1
+        ends = [magnitudes[..., first], magnitudes[..., last]]
+        if not len(before):
+            ends[0] = ends[1]
+        if not len(after):
+            ends[1] = ends[0]
+        weight = np.arange(1, len(touched) + 1) / (len(touched) + 1)
+        targets = ends[0][..., None] * (1 - weight) + ends[1][..., None] * weight
+        filled = _phased(transform, known, gap, touched, targets)
+        found: NDArray[np.float64] = filled.T
+        return found
+
+
+def _padded(side: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    return np.pad(side[:length], ((0, max(0, length - len(side))), (0, 0)))
+
+
+def _touched(transform: ShortTimeFFT, length: int, gap: slice) -> NDArray[np.int64]:
+    """Indices of the frames that reach into the gap."""
+    places = np.arange(transform.p_min, transform.p_max(length)) * transform.hop
+    half = transform.m_num // 2
+    inside: NDArray[np.int64] = np.flatnonzero((places + half > gap.start) & (places - half < gap.stop))
+    return inside
+
+
+def _phased(
+    transform: ShortTimeFFT,
+    known: NDArray[np.float64],
+    gap: slice,
+    touched: NDArray[np.int64],
+    targets: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The gap's samples, `[channels, gap]`."""
+    length = known.shape[1]
+    spectrum = transform.stft(known)
+    first = int(touched[0])
+    before = spectrum[..., max(0, first - 2) : first]
+    advance = before[..., -1] * np.conj(before[..., 0])
+    steps = advance / np.maximum(np.abs(advance), _TINY)
+    phases = before[..., -1:] * steps[..., None] ** np.arange(1, len(touched) + 1)
+    for _ in range(ITERATIONS):
+        spectrum[..., touched] = targets * phases / np.maximum(np.abs(phases), _TINY)
+        known[:, gap] = transform.istft(spectrum, k1=length)[:, gap]
+        spectrum = transform.stft(known)
+        phases = spectrum[..., touched]
+    return known[:, gap]

@@ -1,0 +1,65 @@
+"""How much a band's level may move before it is heard: the masking model of Johnston (IEEE JSAC 6(2), 1988).
+
+Energy in critical bands is spread over its neighbours (Schroeder's function) and lowered by an offset between that of
+tones, which mask little, and that of noise, by how flat the spectrum is.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.studio.provenance.watermark.pattern import RATE, WINDOW
+
+_TINY = 1e-20
+_FLAT_DB = -60.0
+
+
+def bark(frequency: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Critical-band rate of frequencies in Hz (Zwicker and Terhardt, 1980)."""
+    rate: NDArray[np.float64] = 13 * np.arctan(0.00076 * frequency) + 3.5 * np.arctan((frequency / 7500) ** 2)
+    return rate
+
+
+@cache
+def bands_of(rate: int, size: int) -> NDArray[np.int64]:
+    """The critical band of each bin of a real FFT."""
+    return bark(np.fft.rfftfreq(size, 1 / rate)).astype(np.int64)
+
+
+@cache
+def _spreading(bands: int) -> NDArray[np.float64]:
+    distance = np.arange(bands)[:, None] - np.arange(bands)[None, :] + 0.474
+    decibels = 15.81 + 7.5 * distance - 17.5 * np.sqrt(1 + distance**2)
+    linear = 10 ** (decibels / 10)
+    result: NDArray[np.float64] = linear / linear.sum(axis=1, keepdims=True)
+    return result
+
+
+def thresholds(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -> NDArray[np.float64]:
+    """What is masked in each critical band, `[..., bands]`, under a power spectrum `[..., bins]`."""
+    bins = bands_of(rate, size)
+    bands = int(bins[-1]) + 1
+    energy = in_bands(power, rate, size)
+    flatness = 10 * (np.log10(power + _TINY).mean(axis=-1) - np.log10(power.mean(axis=-1) + _TINY))
+    tonality = np.clip(flatness / _FLAT_DB, 0, 1)[..., None]
+    offset = tonality * (14.5 + np.arange(bands)) + (1 - tonality) * 5.5
+    result: NDArray[np.float64] = (energy @ _spreading(bands).T) * 10 ** (-offset / 10)
+    return result
+
+
+def in_bands(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -> NDArray[np.float64]:
+    """Energy in each critical band, `[..., bands]`, of a power spectrum `[..., bins]`."""
+    starts = np.searchsorted(bands_of(rate, size), np.arange(bands_of(rate, size)[-1] + 1))
+    result: NDArray[np.float64] = np.add.reduceat(power, starts, axis=-1)
+    return result
+
+
+def largest_change(power: NDArray[np.float64], step_db: float) -> NDArray[np.float64]:
+    """By which share of its amplitude each bin may change unheard: `[..., bins]`, of a power spectrum likewise.
+
+    No level moves by more than `step_db`, however much its surroundings would hide.
+    """
+    allowed = np.sqrt(thresholds(power) / (in_bands(power) + _TINY))
+    result: NDArray[np.float64] = np.minimum(allowed, 10 ** (step_db / 20) - 1)[..., bands_of(RATE, WINDOW)]
+    return result

@@ -1,0 +1,1 @@
+"""Attacks on releases and on our own mechanisms."""

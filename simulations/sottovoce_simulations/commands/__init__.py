@@ -1,0 +1,1 @@
+"""The commands of `sottovoce simulate` and `sottovoce synthesise`."""

@@ -1,0 +1,144 @@
+"""`sottovoce simulate`: options in, tables and figures out. Everything heavy is imported inside."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.run.configuration import Balance, Trust, Unit
+
+
+def simulate(
+    catalogues: Annotated[
+        Path | None,
+        typer.Option(help="One folder a label, or with --clients one pool to split. Default: synthetic music."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="What is learnt: style, generator, …")] = "style",
+    family: Annotated[str, typer.Option(help="Kind of model, of those of the task.")] = "svm",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: what suits the family.")] = None,
+    epsilon: Annotated[float, typer.Option(help="Each label's ceiling of ε for the run.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
+    unit: Annotated[Unit, typer.Option(help="Unit of privacy.")] = Unit.TRACK,
+    balance: Annotated[Balance, typer.Option(help="How class imbalance is met.")] = Balance.NONE,
+    clients: Annotated[int | None, typer.Option(min=3, help="Split one pool into so many labels.")] = None,
+    partition: Annotated[str, typer.Option(help="How: dirichlet:ALPHA, iid or as-is.")] = "",
+    drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
+    no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
+    noise: Annotated[
+        str, typer.Option(help="local: each label adds its own. shared: all make one. With --sweep: local,shared.")
+    ] = "local",
+    honest: Annotated[
+        int | None, typer.Option(min=1, help="Shared noise: honest labels it counts on.", show_default=False)
+    ] = None,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Shared noise: rate of each unit in a round.", show_default=False)
+    ] = None,
+    clip_quantile: Annotated[
+        float | None, typer.Option(help="Shared noise: the clip follows this quantile of norms.", show_default=False)
+    ] = None,
+    period: Annotated[
+        int | None,
+        typer.Option(min=1, help="Shared noise: units take turns, so many rounds apart (DP-FTRL).", show_default=False),
+    ] = None,
+    bands: Annotated[
+        int | None, typer.Option(min=1, help="Of turns: rounds whose noise is correlated.", show_default=False)
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
+    ] = None,
+    ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Of a sweep: simulations of each cell.")] = 3,
+    cpus: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results; an interrupted sweep goes on in it. Default: runs/TIME-FAMILY."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as one JSON object.")] = False,
+) -> None:
+    """Train a model over many labels on this machine, with the code that labels and coordinator run.
+
+    Leaves run.json, metrics.csv, plots, report.html and a signed release in the folder OUT.
+
+    Examples:
+
+    sottovoce simulate
+
+    sottovoce simulate --catalogues music/ --family cnn --out runs/cnn
+
+    sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
+
+    sottovoce simulate --catalogues music/ --noise shared --epsilon 2
+
+    sottovoce simulate --catalogues pool/ --clients 5 --sweep epsilon=1,2,4,8,16 --noise local,shared --out runs/grid
+
+    sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
+    """
+    from sottovoce_simulations.commands.simulation_display import Console
+    from sottovoce_simulations.engine.experiment import Experiment
+    from sottovoce_simulations.engine.partition import Scheme
+    from sottovoce_simulations.engine.simulation import simulate as run
+    from sottovoce_simulations.engine.sweep import Sweep
+    from sottovoce_simulations.engine.sweep import sweep as run_sweep
+
+    console = Console(quiet=as_json)
+    noises = _noises(noise)
+    if sweep is None and len(noises) > 1:
+        raise ConfigurationError("Two kinds of noise are two simulations.", hint="Add --sweep epsilon=…")
+    experiment = Experiment(
+        catalogues=console.synthetic() if catalogues is None else catalogues,
+        scheme=Scheme.parse(partition or ("iid" if clients else "as-is")),
+        clients=clients,
+        task=task,
+        family=family,
+        rounds=rounds,
+        epsilon=epsilon,
+        delta=delta,
+        unit=unit,
+        balance=balance,
+        private=not no_dp,
+        drop_out=drop_out,
+        ring_bits=ring_bits,
+        noise=Trust.SHARED if Trust.SHARED in noises else Trust.LOCAL,
+        honest=honest,
+        sample_rate=sample_rate,
+        clip_quantile=clip_quantile,
+        period=period,
+        bands=bands,
+        init=init,
+        seed=seed,
+    )
+    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here
+    if sweep is not None:
+        wanted = Sweep.parse(sweep, noises, seeds, seed or 1)
+        with console:
+            console.stage("Simulating")
+            grid = run_sweep(experiment, wanted, folder, cpus=cpus, progress=console.advance)
+        if as_json:
+            sys.stdout.write(json.dumps(grid, ensure_ascii=False) + "\n")
+        else:
+            console.show_sweep(grid, folder)
+        return
+    with console:
+        result = run(experiment, folder, watcher=console, cpus=cpus)
+    if as_json:
+        sys.stdout.write(json.dumps(result["figures"], ensure_ascii=False) + "\n")
+    else:
+        console.show(result, folder)
+
+
+def _noises(text: str) -> list[Trust]:
+    try:
+        return [Trust(name) for name in text.split(",")]
+    except ValueError:
+        raise ConfigurationError(
+            f"'{text}' is no kind of noise.", hint=f"Choose from {', '.join(Trust)}, or name both with --sweep."
+        ) from None

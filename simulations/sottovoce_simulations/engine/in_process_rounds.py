@@ -1,0 +1,147 @@
+"""Masked rounds among labels in one process: the real participants and aggregator, with only the network swapped.
+
+For tests, vectors and measurements of the protocol alone; a whole training is simulated in `simulate`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol.aggregator import Aggregator, Sum
+from sottovoce.protocol.messages import (
+    Announcement,
+    CrossCheckRequest,
+    Kind,
+    Message,
+    ReportRequest,
+    UnmaskRequest,
+    decode,
+)
+from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.ring import RingArray
+from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce_simulations.engine.dropouts import Moment
+
+M = TypeVar("M", bound=Message)
+Exchange = CrossCheckRequest | UnmaskRequest
+PARAMETERS_DIGEST = bytes(32)
+
+
+def carried(message: M) -> M:
+    """The message after its way over the wire."""
+    arrived = decode(message.encode())
+    if not isinstance(arrived, type(message)):
+        raise TypeError(f"A {type(message).__name__} arrived as a {type(arrived).__name__}.")
+    return arrived
+
+
+def plain_config(ring_bits: int) -> TrainingConfig:
+    """A small run without anything special, in the given ring."""
+    return TrainingConfig(
+        task="style",
+        family="svm",
+        classes=("polka", "waltz"),
+        feature_spec="",
+        rounds=10,
+        local_steps=1,
+        batch_size=16,
+        learning_rate=0.1,
+        momentum=0.0,
+        max_grad_norm=1.0,
+        private=True,
+        epsilon=8.0,
+        delta=1e-5,
+        unit=Unit.TRACK,
+        shared=None,
+        balance=Balance.NONE,
+        segments_per_track=1,
+        update_clip=1.0,
+        ring_bits=ring_bits,
+        server_optimizer="fedavg",
+        server_learning_rate=1.0,
+        holdout=0.2,
+        seed=0,
+    )
+
+
+class InMemoryRounds:
+    """A coordinator and its labels around one table; every message is encoded and decoded on its way.
+
+    Args:
+        labels: how many; they are named `label-000`, `label-001`, …
+        ring_bits: of the run.
+        cross_check: of the agreement.
+        n_min: of the agreement.
+    """
+
+    def __init__(self, labels: int, *, ring_bits: int = 32, cross_check: bool = True, n_min: int = 3) -> None:
+        self.identities = {f"label-{number:03}": Identity.generate() for number in range(labels)}
+        self.agreement = Agreement(
+            federation="table",
+            coordinator_key=Identity.generate().public_key,
+            members=tuple(Member(name, identity.public_key) for name, identity in self.identities.items()),
+            n_min=n_min,
+            cross_check=cross_check,
+        )
+        self.aggregator = Aggregator(self.agreement, Announcement.of(self.agreement, plain_config(ring_bits)))
+        self.participants: dict[str, Participant] = {}
+
+    def join(self, labels: Iterable[str] | None = None) -> None:
+        """Have some labels, or all, answer the announcement."""
+        for label in self.identities if labels is None else labels:
+            participant, advert = Participant.join(
+                carried(self.aggregator.announcement),
+                label=label,
+                identity=self.identities[label],
+                agreement=self.agreement,
+                epsilon=8.0,
+                delta=1e-5,
+            )
+            self.participants[label] = participant
+            self.aggregator.receive(carried(advert))
+
+    def request(self, number: int, elements: int, kind: Kind = Kind.TRAIN) -> ReportRequest:
+        """Open a round among all that have joined."""
+        request = self.aggregator.start_round(number, kind, self.participants, PARAMETERS_DIGEST, elements)
+        return carried(request)
+
+    def report(
+        self, request: ReportRequest, vectors: Mapping[str, RingArray], vanished: Mapping[str, Moment] | None = None
+    ) -> None:
+        """Have every label report its vector (which is masked in place), but for those that vanish before."""
+        silent = _silent(vanished, Moment.BEFORE_REPORT)
+        for label, participant in self.participants.items():
+            if label not in silent:
+                participant.accept(request, PARAMETERS_DIGEST)
+                self.aggregator.receive(carried(participant.report(vectors[label])))
+
+    def unmask(self, vanished: Mapping[str, Moment] | None = None) -> Sum:
+        """Close the reports, cross-check where the agreement wants it, unmask.
+
+        Raises:
+            RoundAborted: too few are left.
+        """
+        silent = _silent(vanished, Moment.BEFORE_REPORT)
+        requests: Mapping[str, Exchange] = self.aggregator.close_reports()
+        if self.agreement.cross_check:
+            silent |= _silent(vanished, Moment.BEFORE_CROSS_CHECK)
+            self._answer(requests, silent)
+            requests = self.aggregator.close_cross_check()
+        self._answer(requests, silent | _silent(vanished, Moment.BEFORE_UNMASK))
+        return self.aggregator.finish()
+
+    def _answer(self, requests: Mapping[str, Exchange], silent: frozenset[str]) -> None:
+        for label, request in requests.items():
+            if label not in silent:
+                participant, arrived = self.participants[label], carried(request)
+                answer: Message = (
+                    participant.cross_check(arrived)
+                    if isinstance(arrived, CrossCheckRequest)
+                    else participant.unmask(arrived)
+                )
+                self.aggregator.receive(carried(answer))
+
+
+def _silent(vanished: Mapping[str, Moment] | None, moment: Moment) -> frozenset[str]:
+    return frozenset(label for label, at in (vanished or {}).items() if at is moment)

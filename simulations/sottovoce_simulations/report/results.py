@@ -1,0 +1,69 @@
+"""A finished run as plain figures, for run.json and the tables."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sottovoce.models.trainable import trained
+from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.metrics import SHOWN
+from sottovoce_server.rounds.history import Outcome, RunHistory
+from sottovoce_simulations.engine.local_federation import Federation
+
+
+def rows(history: RunHistory) -> list[dict[str, Any]]:
+    """One row a round; the figures are of the model that the round made, None where they never came back."""
+    known = set().union(*history.metrics.values())
+    names = [name for name in SHOWN if name in known]
+    return [
+        {
+            "round": record.number,
+            **{name: history.metrics.get(record.number, {}).get(name) for name in names},
+            "participants": len(record.participants),
+            "survivors": list(record.survivors),
+            "dropped": record.dropped,
+            "clipped": record.clipped,
+            "bytes_up": record.bytes_up,
+            "seconds": record.seconds,
+            "aborted": record.aborted,
+        }
+        for record in history.rounds
+    ]
+
+
+def figures(
+    federation: Federation, config: TrainingConfig, outcome: Outcome, seconds: dict[str, float], release: Path
+) -> dict[str, Any]:
+    """What `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
+    history = outcome.history
+    last = max(history.metrics)
+    spent = federation.spent(config.delta)
+    sent = [record.bytes_up for record in history.rounds if record.survivors]
+    return {
+        **history.metrics[last],
+        "epsilon": {label: value if math.isfinite(value) else None for label, value in spent.items()},
+        "delta": config.delta,
+        "rounds": len(history.rounds),
+        "aborted": sum(record.aborted is not None for record in history.rounds),
+        "clients": len(history.promises),
+        "dropped": sum(record.dropped for record in history.rounds),
+        "parameters": int(outcome.parameters.size),
+        "trained": int(trained(config).sum()),
+        "bytes_up_per_client_per_round": float(np.mean(sent)),
+        "seconds": seconds,
+        "release": str(release),
+    }
+
+
+USES = {
+    "style": "{program} classify YOUR-FILE --release {release}",
+    "generator": "{program} generate --release {release} --style STYLE -o music.wav",
+    "editor": "{program} edit YOUR-FILE --release {release} -o edited.wav",
+}
+
+
+def use(task: str, release: str, program: str = "sottovoce") -> str:
+    """The command that a release of a task is for."""
+    return USES[task].format(program=program, release=release)

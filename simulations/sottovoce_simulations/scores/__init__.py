@@ -1,0 +1,1 @@
+"""Musical scores as real music: which there are, and their rendering by a sound font."""

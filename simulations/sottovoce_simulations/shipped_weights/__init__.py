@@ -1,0 +1,1 @@
+"""Learns the weights and constants that the project ships, from public audio only."""

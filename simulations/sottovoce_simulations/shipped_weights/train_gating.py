@@ -1,0 +1,214 @@
+"""Learns the shipped gating network, which weights the candidates for a gap, from public audio only.
+
+`python -m sottovoce_simulations.shipped_weights.train_gating FOLDER SCORES --gaps FILE`: FOLDER and SCORES as
+`shipped_weights.pretrain` takes them; FILE caches the gaps between runs.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from torch import Tensor
+
+from sottovoce.errors import CatalogueError
+from sottovoce.files import write_bytes
+from sottovoce.studio.editing import candidates, gating
+from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.gating import Mixture
+from sottovoce.studio.editing.phase_reconstruction import touched
+from sottovoce.studio.editing.repairer import LpcRepairer
+from sottovoce_simulations.scores.repertoire import learnable
+from sottovoce_simulations.shipped_weights.pretrain import public_audio, scheduled
+
+SECONDS = (0.05, 0.7)
+"""Of gaps: drawn evenly on a logarithmic scale."""
+BESIDE_SECONDS = 1.0
+"""At least, from a gap to both ends of a track."""
+QUIET = 1e-3
+"""RMS of a gap that is not worth mending."""
+PLACES = 512
+"""Bands and frames of each gap that are learned from: loud ones often, since what is measured is energy."""
+EVEN = 0.05
+"""Of these, so many are drawn as if all were as loud as they are on average."""
+TRACKS = 1200
+"""That give a gap each."""
+STEPS, BATCH, PLACES_A_STEP = 2000, 16, 192
+LEARNING_RATE, WARM_UP, DECAY = 0.003, 100, 0.05
+BEST = 1e-3
+"""Error over energy below which a gap is good enough."""
+HELD_OUT = 10
+"""Every so manyth gap is measured and not learned."""
+TOLD_EVERY = 200
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Some bands and frames of each gap; magnitudes over the gap's scale, in half precision.
+
+    Args:
+        candidates: and those beside them, `[gaps, places, GUESSES, 3, 3]`.
+        aside: `[gaps, places, ASIDE]`.
+        wanted: what there was, `[gaps, places]`.
+        weights: by which a sum over these places estimates that over all, `[gaps, places]`, in single precision.
+    """
+
+    candidates: Tensor
+    aside: Tensor
+    wanted: Tensor
+    weights: Tensor
+
+    def at(self, chosen: Tensor, places: Tensor | None = None) -> "Gaps":
+        """Some of them, or some places of these, in single precision."""
+        which = (chosen,) if places is None else (chosen[:, None], places)
+        return Gaps(*(getattr(self, field.name)[which].float() for field in fields(self)))
+
+
+def tracks(folders: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
+    """So many files to learn from: of each folder by turns, in random order."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for folder in folders:
+        paths = learnable(folder)
+        found.append([paths[number] for number in rng.permutation(len(paths))])
+    return [path for some in zip_longest(*found) for path in some if path is not None][:count]
+
+
+def gather(paths: Sequence[Path], seed: int = 0) -> Gaps:
+    """A gap of each track.
+
+    Raises:
+        CatalogueError: there are none.
+    """
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    found: list[Gaps] = []
+    for number, path in enumerate(paths):
+        found += list(_gap_of(path, rng, generator))
+        if number % TOLD_EVERY == 0:
+            _log.info("%d of %d tracks", number, len(paths))
+    if not found:
+        raise CatalogueError("There is no audio to learn from.")
+    return Gaps(*(torch.stack([getattr(one, field.name) for one in found]) for field in fields(Gaps)))
+
+
+def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) -> Iterator[Gaps]:
+    """A gap of a track's first channel, or none where it is too short or too quiet."""
+    audio, rate = soundfile.read(path, always_2d=True)
+    repairer = SimilarRepairer()
+    frames = round(float(np.exp(rng.uniform(*np.log(SECONDS)))) * rate)
+    beside = round(BESIDE_SECONDS * rate)
+    if len(audio) <= 2 * beside + frames:
+        return
+    start = int(rng.integers(beside, len(audio) - beside - frames))
+    gap, around = slice(start, start + frames), round(repairer.context_seconds * rate)
+    first = max(0, start - around)
+    true = audio[first : gap.stop + around, :1]
+    gap = slice(start - first, start - first + frames)
+    if np.sqrt(np.mean(np.square(true[gap]))) < QUIET:
+        return
+    mended = true.copy()
+    mended[gap] = LpcRepairer().fill(true[: gap.start], true[gap.stop :], frames, rate)
+    analysis = repairer.analysis(rate)
+    factor = analysis.loudness(float(np.mean(np.square(np.delete(true, np.r_[gap], axis=0)))))
+    whole, wanted = (_tensor(some * factor) for some in (mended, true))
+    with torch.inference_mode():
+        magnitudes = analysis.spectrum(whole).abs()
+        missing = touched(gap, magnitudes.shape[2], analysis)
+        places = candidates.find(candidates.fine(whole, magnitudes, analysis), missing, analysis)
+        known = candidates.evidence(magnitudes, missing, places, analysis)
+        if known is None:
+            return
+        there = torch.pow(10.0, analysis.bands(analysis.spectrum(wanted).abs()[:, :, missing]) / 20) / known.scale
+        yield _drawn(known, there[0], generator)
+
+
+def _tensor(audio: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(audio.T)).float()
+
+
+def _drawn(known: candidates.Evidence, wanted: Tensor, generator: torch.Generator) -> Gaps:
+    """Some bands and frames of what is known and was there, `[bands, missing]`."""
+    padded = gating.padded(known.guesses[0])
+    around = padded.unfold(1, 3, 1).unfold(2, 3, 1)  # [guesses, bands, missing, 3, 3]
+    energy = (wanted.square() + known.guesses[0, candidates.RULE, :, 1:-1].square()).flatten()
+    chances = energy + EVEN * energy.mean() + 1e-9
+    chances = chances / chances.sum()
+    chosen = torch.multinomial(chances, PLACES, replacement=True, generator=generator)
+    return Gaps(
+        around.flatten(1, 2)[:, chosen].transpose(0, 1).half(),
+        known.aside[0].flatten(1)[:, chosen].T.half(),
+        wanted.flatten()[chosen].half(),
+        1 / (PLACES * chances[chosen]),
+    )
+
+
+def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> Mixture:
+    """A network that learned on all gaps but every `HELD_OUT`th."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Mixture()
+    numbers = torch.arange(len(gaps.wanted))
+    learned, unseen = numbers[numbers % HELD_OUT != 0], numbers[numbers % HELD_OUT == 0]
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=DECAY)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
+        if step % TOLD_EVERY == 0:
+            _log.info("step %d, held out: %.2f dB", step, -held_out(model, gaps, unseen))
+        chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
+        loss = losses(model, gaps.at(chosen, torch.randint(PLACES, (PLACES_A_STEP,), generator=generator))).mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    _log.info("%d steps, held out: %.2f dB", steps, -held_out(model, gaps, unseen))
+    return model.eval().requires_grad_(False)
+
+
+def losses(model: Mixture, gaps: Gaps) -> Tensor:
+    """Error over energy, in dB, of each gap."""
+    said = model(gaps.candidates.flatten(0, 1), gaps.aside.flatten(0, 1)[:, :, None, None]).reshape(gaps.wanted.shape)
+    error = (gaps.weights * (said - gaps.wanted).square()).sum(dim=1)
+    energy = (gaps.weights * gaps.wanted.square()).sum(dim=1)
+    return 10 * torch.log10(error / energy + BEST)
+
+
+def held_out(model: Mixture, gaps: Gaps, unseen: Tensor) -> float:
+    """Mean of `losses` of some gaps."""
+    with torch.no_grad():
+        return float(torch.cat([losses(model, gaps.at(some)) for some in torch.split(unseen, BATCH)]).mean())
+
+
+def main() -> None:
+    """Learn the network and put it into the package."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="synthetic catalogues")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
+    parser.add_argument("--gaps", type=Path, help="where the gaps are kept, or are already")
+    parser.add_argument("--tracks", type=int, default=TRACKS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=Path(gating.__file__).with_name(gating.FILE))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    if options.gaps and options.gaps.exists():
+        gaps = Gaps(**load(options.gaps.read_bytes()))
+    else:
+        gaps = gather(tracks(public_audio(options.folder, options.scores), options.tracks))
+        if options.gaps:
+            write_bytes(options.gaps, save({field.name: getattr(gaps, field.name) for field in fields(gaps)}))
+    write_bytes(options.out, gating.to_bytes(fit(gaps, steps=options.steps)))
+
+
+if __name__ == "__main__":
+    main()
