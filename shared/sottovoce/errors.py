@@ -4,7 +4,7 @@
     ├── UserError                     what a person gave us cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
     │   ├── CatalogueError            a catalogue as a whole
-    │   ├── AudioError                one audio file; `reason` is a value of `sottovoce.audio.reject_reason.RejectReason`
+    │   ├── AudioError                one audio file; `reason` is a `sottovoce.audio.reject_reason.RejectReason`
     │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
     ├── PrivacyError                  a privacy promise would break; exit code 3
     │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for

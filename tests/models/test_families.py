@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
-from sottovoce.models import parameters
+from sottovoce.models import interfaces, parameters
 from sottovoce.models.interfaces import Batch
 from sottovoce_client.training.unit_gradients import UnitGradients
 
@@ -86,7 +86,7 @@ def test_a_units_gradient_is_that_of_its_mean_loss(unaugmented, spec, shape_of, 
     for row, length in enumerate(lengths):
         outputs = plain(batch.features[row, :length])
         loss = weights[row] * family.loss(outputs, batch.targets[row].expand(length)).mean()
-        parts = torch.autograd.grad(loss, list(parameters.trainable(plain).values()))
+        parts = torch.autograd.grad(loss, list(interfaces.trainable(plain).values()))
         gradient = torch.cat([part.flatten() for part in parts])
         expected += gradient * min(1.0, clip / (float(gradient.norm()) + 1e-6))
     hooked = UnitGradients(family, parameters.model_of(family, spec, CLASSES, vector), clip)

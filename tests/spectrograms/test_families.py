@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
-from sottovoce.models import parameters
+from sottovoce.models import interfaces, parameters
 from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
@@ -71,7 +71,7 @@ def test_a_tracks_gradient_is_that_of_its_mean_loss(family, spec, vector_of, bat
     plain = parameters.model_of(family, spec, CLASSES, vector).train()
     targets = batch.targets.repeat_interleave(batch.mask.shape[1])
     losses = losses_of(family, plain, batch.features.flatten(0, 1), targets, seed).view(batch.mask.shape)
-    wanted = parameters.trainable(plain)
+    wanted = interfaces.trainable(plain)
     for row, length in enumerate(lengths):
         loss = weights[row] * losses[row, :length].mean()
         parts = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True, allow_unused=True)

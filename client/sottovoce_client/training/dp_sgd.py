@@ -11,7 +11,7 @@ from torch.optim.sgd import sgd
 
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import parameters as flat
-from sottovoce.models.interfaces import Batch, Family
+from sottovoce.models.interfaces import Batch, Family, trainable
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import TrainingConfig
@@ -75,7 +75,7 @@ def local_update(
     gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None, config.trained)
     sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
     weights = torch.from_numpy(loss_weights(config, plan, histogram))
-    wanted: list[Tensor] = list(flat.trainable(model).values())
+    wanted: list[Tensor] = list(trainable(model).values())
     velocities: list[Tensor | None] = [None] * len(wanted)
     for _ in range(config.local_steps):
         total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)

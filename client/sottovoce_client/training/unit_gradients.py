@@ -8,8 +8,8 @@ from opacus.grad_sample import GradSampleHooks
 from torch import Tensor, nn
 
 from sottovoce.errors import ConfigurationError, Diverged
-from sottovoce.models.interfaces import Batch, Family
-from sottovoce.models.parameters import limit, trainable
+from sottovoce.models.interfaces import Batch, Family, trainable
+from sottovoce.models.parameters import limit
 
 MEMORY = 64 << 20
 """Bytes that per-segment gradients may take at once."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import discovery, parameters
+from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.run.configuration import TrainingConfig
 
 
@@ -23,7 +23,7 @@ def trained(config: TrainingConfig) -> NDArray[np.bool_]:
     shapes, private = parameters.shapes(model), family.private_parameters(model).keys()
     found = parameters.chosen(shapes, config.trained)
     parameters.limit(model, config.trained)
-    moved = parameters.trainable(model).keys()
+    moved = interfaces.trainable(model).keys()
     for part, what in ((private, "audio moves"), (shapes.keys() - private, "follows what audio moves")):
         if part and not part & moved:
             raise ConfigurationError(f"The run trains none of the parameters of '{config.family}' that {what}.")

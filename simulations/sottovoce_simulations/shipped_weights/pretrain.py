@@ -23,7 +23,7 @@ from torch import Tensor
 from sottovoce.errors import AudioError, CatalogueError
 from sottovoce.features.extract import extract_file
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.models import discovery, parameters
+from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.models.initialisation import Start, read_public, shipped, write_public
 from sottovoce.models.interfaces import Family
 from sottovoce_simulations.scores.repertoire import LEARNED, learnable, repertoire
@@ -127,7 +127,7 @@ def pretrain(
         torch.nn.init.zeros_(named[name])
     private = [value for name, value in named.items() if name not in zero]
     optimizer = torch.optim.Adam(private, betas=(0.9, 0.98))
-    others = [value for name, value in parameters.trainable(model).items() if name not in named]
+    others = [value for name, value in interfaces.trainable(model).items() if name not in named]
     follower = torch.optim.Adam(others, betas=(0.5, 0.98)) if others else None
     generator = torch.Generator().manual_seed(0)
     learned, unseen = (tracks % HELD_OUT != 0).nonzero()[:, 0], (tracks % HELD_OUT == 0).nonzero()[:, 0]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.models import discovery, parameters
+from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.models.generator.gan import DISCRIMINATOR
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
@@ -60,7 +60,7 @@ def plan(config):
 def kept(spec):
     """Which numbers of the flat vector are the discriminator's."""
     model = GAN.build(spec, CLASSES)
-    names = parameters.trainable(model).items()
+    names = interfaces.trainable(model).items()
     return torch.cat([torch.full((value.numel(),), name.startswith(DISCRIMINATOR)) for name, value in names]).numpy()
 
 

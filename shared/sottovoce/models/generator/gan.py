@@ -16,8 +16,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.generator._codec import CODED, WIDEST, Codec, codec_for
 from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
 from sottovoce.models.generator._style_embedding import STYLE, one_hot
-from sottovoce.models.interfaces import Generator, Recipe
-from sottovoce.models.parameters import trainable
+from sottovoce.models.interfaces import Generator, Recipe, trainable
 from sottovoce.models.recipes import local_noise
 from sottovoce.randomness import Randomness
 

@@ -10,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sottovoce.audio import decoding
+from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.audio.truncation import ends_early
 from sottovoce.errors import AudioError
 from sottovoce.studio.provenance import credentials, tags
@@ -73,7 +74,7 @@ def examine(path: Path, *, trusted: bytes = b"", release: str | None = None) -> 
 def _facts(path: Path) -> decoding.AudioFacts | None:
     """What the audio is; None for a kind of audio that only the credentials' library knows (M4A)."""
     if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        raise AudioError("It is not a regular file.", reason=decoding.RejectReason.NOT_AUDIO)
+        raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
     try:
         return decoding.probe(path)
     except AudioError:
