@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,41 @@ def test_a_package_imports_only_whom_it_may(file):
 def test_flower_is_spoken_at_the_edges_only(file):
     speaks = any(module.partition(".")[0] in {"flwr", "ray"} for module in imported(without_types(tree_of(file))))
     assert not speaks or SPEAKS_FLOWER.match(name_of(file))
+
+
+def module_of(path):
+    parts = Path(name_of(path)).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def arrows(path, modules):
+    """Which of the house's modules a file imports, type checking and imports inside functions included."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inside = f"{node.module}.{alias.name}"
+                yield inside if inside in modules else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def circle(graph):
+    """Some modules that import each other in a circle, or None."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    modules = {module_of(path) for path in FILES}
+    graph = {module_of(path): set(arrows(path, modules)) & modules - {module_of(path)} for path in FILES}
+    assert circle(graph) is None
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
 
 
 def test_no_file_does_what_none_may(file):

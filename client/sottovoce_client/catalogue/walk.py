@@ -89,7 +89,8 @@ def look(root: Path, path: str, *, listed: bool = False) -> Entry:
     if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
         return Rejected(path, RejectReason.NOT_AUDIO, "It is not a regular file.")
     if suffix in OTHER_AUDIO:
-        return Rejected(path, RejectReason.NOT_AUDIO, f"'{suffix}' is none of WAV, FLAC, OGG, Opus, MP3: convert it.")
+        message = f"'{suffix}' is not one of WAV, FLAC, OGG, Opus and MP3: convert it."
+        return Rejected(path, RejectReason.NOT_AUDIO, message)
     return Found(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
