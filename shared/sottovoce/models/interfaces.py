@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable(model: "nn.Module") -> "dict[str, nn.Parameter]":
     """The trainable parameters by name, in the order of the flat vector."""
     return {name: value for name, value in sorted(model.named_parameters()) if value.requires_grad}
 
