@@ -24,9 +24,9 @@ from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
 from sottovoce.studio.vocoder import GriffinLim
 from sottovoce_client.catalogue import Track, holdout, scan
-from sottovoce_client.copy_audit.audit import MOST_TRACKS, as_sample
 from sottovoce_client.copy_audit.comparison import Closest, closest
 from sottovoce_client.copy_audit.excerpt import Excerpt, excerpts
+from sottovoce_client.copy_audit.release_audit import MOST_TRACKS, as_sample
 from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
 from sottovoce_client.copy_audit.thresholds import bounds
 from sottovoce_simulations.synthesis.catalogues import synthesise

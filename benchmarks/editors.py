@@ -47,7 +47,7 @@ from sottovoce_client.training.unit_gradients import UnitGradients
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.partition import Scheme
 from sottovoce_simulations.engine.simulation import simulate
-from sottovoce_simulations.report.write import RUN_FILE
+from sottovoce_simulations.report.write_report import RUN_FILE
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS, ROUNDS = 5, 60, 5
@@ -269,11 +269,11 @@ def steps_a_second(family: str) -> dict[str, float]:
     }
 
 
-def _rate(work: Callable[[], object]) -> float:
-    work()
+def _rate(function: Callable[[], object]) -> float:
+    function()
     begun = time.process_time()
     for _ in range(STEPS):
-        work()
+        function()
     return round(STEPS / (time.process_time() - begun), 3)
 
 

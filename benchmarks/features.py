@@ -82,23 +82,23 @@ def _files(place: Path, name: str) -> list[File]:
     return files
 
 
-def _real_time(work: Callable[[Path], object], files: list[File]) -> float:
+def _real_time(function: Callable[[Path], object], files: list[File]) -> float:
     """Seconds of audio a second of one core, the best of some runs, after one that warms up."""
-    work(files[0].path)
-    best = min(_processor(lambda: [work(file.path) for file in files]) for _ in range(REPEATS))
+    function(files[0].path)
+    best = min(_processor(lambda: [function(file.path) for file in files]) for _ in range(REPEATS))
     return len(files) * SECONDS / best
 
 
-def _processor(work: Callable[[], object]) -> float:
+def _processor(function: Callable[[], object]) -> float:
     """Seconds of one core, which a busy machine does not change as it does those of the clock."""
     started = time.process_time()
-    work()
+    function()
     return time.process_time() - started
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _timed(function: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
+    function()
     return time.perf_counter() - started
 
 

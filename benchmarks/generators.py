@@ -28,8 +28,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.cached_figures import cached
 from benchmarks.generators_speed import speed
-from benchmarks.kept import kept
 from benchmarks.quality import LABELS
 from benchmarks.repertoire import rendered
 from sottovoce.audio.decoding import read
@@ -83,7 +83,7 @@ def run(data: Sequence[str] = DATA, families: Sequence[str] = FAMILIES) -> dict[
         folder = Path(os.environ.get("SOTTOVOCE_GENERATORS", temporary))
         (folder / "cells").mkdir(parents=True, exist_ok=True)
         return {name: dict(_cells(name, families, folder)) for name in data} | {
-            "speed": kept(folder / "cells" / "speed.json", lambda: speed(FAMILIES))
+            "speed": cached(folder / "cells" / "speed.json", lambda: speed(FAMILIES))
         }
 
 
@@ -96,13 +96,13 @@ def _cells(data: str, families: Sequence[str], folder: Path) -> Iterator[tuple[s
         return material[0]
 
     cells = folder / "cells"
-    yield "real", kept(cells / f"{data}-real.json", lambda: _bounds(needed()))
+    yield "real", cached(cells / f"{data}-real.json", lambda: _bounds(needed()))
     for family in families:
         for private in (False, True):
             name = f"{family}{', ε = 8' if private else ''}"
             path = cells / f"{data}-{family}-{'private' if private else 'plain'}.json"
             out = folder / "runs" / path.stem
-            yield name, kept(path, lambda: _cell(needed(), family, private, out))  # noqa: B023 - called at once
+            yield name, cached(path, lambda: _cell(needed(), family, private, out))  # noqa: B023 - called at once
 
 
 def _synthetic(folder: Path) -> Material:

@@ -51,9 +51,9 @@ MODULUS = 1 << 32
 MAX_WEIGHT = 1000.0
 
 
-def milliseconds(work: Callable[[], object]) -> float:
+def milliseconds(function: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
+    function()
     return 1000 * (time.perf_counter() - started)
 
 

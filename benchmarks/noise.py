@@ -13,9 +13,9 @@ VARIANCES = (0.01, 10.0, 1e4, 1e7, 1e10, 1e12)
 REPETITIONS = 15
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(function: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
+    function()
     return time.perf_counter() - started
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.kept import kept
+from benchmarks.cached_figures import cached
 from benchmarks.quality import SYNTHESIS_SEED, one
 from benchmarks.repertoire import rendered
 from sottovoce.models import discovery
@@ -35,7 +35,7 @@ from sottovoce_simulations.engine import pooled_baseline
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.partition import Scheme
 from sottovoce_simulations.engine.sweep import Sweep, interval, sweep
-from sottovoce_simulations.report.write import RUN_FILE
+from sottovoce_simulations.report.write_report import RUN_FILE
 from sottovoce_simulations.synthesis import synthesise
 
 TRACKS, PIECES = 3_000, 600  # pieces of each of five classes
@@ -120,7 +120,7 @@ def _cost(cells: list[dict[str, Any]]) -> dict[str, float]:
 def _kept(experiment: Experiment, out: Path) -> float:
     """The central run's figure, which is worked out once."""
     file = out / "central" / f"{experiment.epsilon:g}-{experiment.seed}.json"
-    return float(kept(file, lambda: _central(experiment, out)))
+    return float(cached(file, lambda: _central(experiment, out)))
 
 
 def _central(experiment: Experiment, out: Path) -> float:

@@ -12,9 +12,9 @@ import pytest
 from sottovoce.audio.decoding import read
 from sottovoce.errors import CatalogueError, ReleaseError
 from sottovoce_client.catalogue.holdout import group_of
-from sottovoce_client.copy_audit.audit import as_sample, audit
 from sottovoce_client.copy_audit.comparison import TESTS, Closest, closest
 from sottovoce_client.copy_audit.excerpt import excerpts
+from sottovoce_client.copy_audit.release_audit import as_sample, audit
 from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
 from sottovoce_client.copy_audit.sketch_cache import SketchStore
 from sottovoce_client.copy_audit.thresholds import bounds

@@ -18,7 +18,7 @@ from sottovoce.models.parameters import initial
 from sottovoce.privacy.calibration import plan_for
 from sottovoce.randomness import Randomness
 from sottovoce.release.load import load
-from sottovoce_client.copy_audit.audit import audit, tracks_of
+from sottovoce_client.copy_audit.release_audit import audit, tracks_of
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_simulations.synthesis import synthesise

@@ -29,8 +29,8 @@ from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce_client.flower.bundle_check import APP
-from sottovoce_client.home.keys import NodeKey
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.node_key import NodeKey
 
 SERVERAPP = "served:app"
 SERVED = Path(__file__).parent / "served"

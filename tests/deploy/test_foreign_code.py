@@ -20,7 +20,7 @@ def test_only_configuration_gets_in(served, joined, tmp_path, a_bundle, a_pyproj
     assert served(a_bundle()) == {"nodes": 1, "replies": [{"error": "Malformed", "code": 400}]}
     answers = served(
         a_bundle({"evil.py": code}, mine),
-        a_bundle({"sottovoce_client/__init__.py": code, "sottovoce_client/flower/deployed_app.py": code}),
+        a_bundle({"sottovoce_client/__init__.py": code, "sottovoce_client/flower/deployed_label.py": code}),
         a_bundle({"sitecustomize.py": code}),
         a_bundle(pyproject=asking),
         a_bundle(pyproject=mine),

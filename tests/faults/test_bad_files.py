@@ -29,8 +29,8 @@ from sottovoce.protocol.messages import Message
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue.sheet import read_sheet
 from sottovoce_client.flower.bundle_check import APP, CONFIGURATION, HASHES, check_bundle
-from sottovoce_client.home.keys import NodeKey, passphrase_of_file
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.node_key import NodeKey, passphrase_of_file
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.home.policy_template import policy_text
 from sottovoce_client.rounds.run_state import RunStates

@@ -96,7 +96,7 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
     config = shared(rounds=3)
-    monkeypatch.setattr(local_round, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    monkeypatch.setattr(local_round, "clipped_sum", lambda *arguments: np.zeros(parameters, np.int64))
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
@@ -111,8 +111,8 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 
 @pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
 def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
-    monkeypatch.setattr(local_round, "units_sum", lambda *arguments: np.zeros(parameters, np.int64))
-    right = local_round.noised
+    monkeypatch.setattr(local_round, "clipped_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    right = local_round.add_noise
     calls = []
 
     def wrong(rows, plan, randomness):
@@ -121,7 +121,7 @@ def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, 
             return rows[-1] if len(calls) % LABELS == 0 else right(rows, plan, randomness)
         return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
 
-    monkeypatch.setattr(local_round, "noised", wrong)
+    monkeypatch.setattr(local_round, "add_noise", wrong)
     config = shared(rounds=4)  # so many values that the test misses a fifth of the noise less than once in 10⁹
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)

@@ -26,7 +26,7 @@ from sottovoce.protocol.messages import Kind
 from sottovoce.randomness import Randomness, SystemRandomness
 from sottovoce.run.configuration import SharedNoise, Stream, TrainingConfig, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
-from sottovoce_client.training.distributed_noise import noised, units_sum
+from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.poisson_sampling import UnitSampler
 from sottovoce_simulations.attacks.canary_audit import audit, periodic_scores, poisson_scores
@@ -100,7 +100,7 @@ class Federation:
         if self.segments_as_tracks:
             return TrackDataset.build((Sample(row[None], 0) for row in features for _ in range(SEGMENTS)), SPEC)
         samples = (
-            Sample(np.tile(row, (SEGMENTS, 1)), 0, turn=int(canary))
+            Sample(np.tile(row, (SEGMENTS, 1)), 0, subset_key=int(canary))
             for row, canary in zip(features, canaries, strict=True)
         )
         return TrackDataset.build(samples, SPEC)
@@ -131,8 +131,8 @@ class Federation:
         layout = VectorLayout.for_round(config, Kind.TRAIN, grid.dimension, 0, self.labels)
         total = np.zeros(layout.elements, layout.ring.dtype)
         for dataset, earlier in zip(datasets, self.sums, strict=True):
-            earlier.append(units_sum(FAMILY, zero, CLIP, dataset, config, self.plan, signs, number, randomness))
-            total += layout.encode(noised(earlier, self.plan, randomness), NO_COUNTERS)
+            earlier.append(clipped_sum(FAMILY, zero, CLIP, dataset, config, self.plan, signs, number, randomness))
+            total += layout.encode(add_noise(earlier, self.plan, randomness), NO_COUNTERS)
         integers = layout.decode(total, self.labels).integers.astype(np.float64)
         return grid.vector(integers[: grid.parameters], signs)
 
@@ -215,12 +215,12 @@ def of_whole_labels(config):
         for number in range(1, rounds + 1):
             signs = plan.grid.signs(b"audit", number)
             sums = [
-                sottovoce_client.training.distributed_noise.units_sum(
+                sottovoce_client.training.distributed_noise.clipped_sum(
                     FAMILY, zero, CLIP, dataset, config, plan, signs, number, randomness
                 )
                 for dataset in datasets
             ]
-            total = sum(noised([each], plan, randomness) for each in sums[:honest]) + sum(sums[honest:])
+            total = sum(add_noise([each], plan, randomness) for each in sums[:honest]) + sum(sums[honest:])
             update = plan.grid.vector(total.astype(np.float64), signs).reshape(2, CANARIES)
             rows.append((update[0] - update[1])[: len(included)] / np.sqrt(2))
         return poisson_scores(np.array(rows), 1.0, plan.noise_multiplier)

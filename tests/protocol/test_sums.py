@@ -12,8 +12,8 @@ from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.ring import Ring, RingArray
 from sottovoce.protocol.topology import threshold
 from sottovoce.run.configuration import RING_BITS
-from sottovoce_simulations.engine.dropouts import Moment
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
+from sottovoce_simulations.engine.label_dropouts import Moment
 
 MOMENTS = (Moment.BEFORE_REPORT, Moment.BEFORE_CROSS_CHECK, Moment.BEFORE_UNMASK)
 

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sottovoce.errors import CatalogueError, ConfigurationError
-from sottovoce_simulations.engine.dropouts import DropOuts, Moment
 from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.label_dropouts import DropOuts, Moment
 from sottovoce_simulations.engine.local_federation import Federation, label_name
 from sottovoce_simulations.engine.partition import Scheme
 from sottovoce_simulations.engine.simulation import simulate

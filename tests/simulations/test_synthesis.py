@@ -20,8 +20,8 @@ from sottovoce.errors import ConfigurationError, UserError
 from sottovoce_simulations.engine import owned_folders
 from sottovoce_simulations.synthesis import STYLES, synthesise
 from sottovoce_simulations.synthesis.artist import Artist
+from sottovoce_simulations.synthesis.catalogue_plan import LABELS_A_STYLE, Request, plan
 from sottovoce_simulations.synthesis.palette import PALETTE
-from sottovoce_simulations.synthesis.plan import LABELS_A_STYLE, Request, plan
 from sottovoce_simulations.synthesis.theory import SCALES, nearest, triad, voicing
 from sottovoce_simulations.synthesis.track import Track, perform
 from sottovoce_simulations.synthesis.voices import Player, frequency

@@ -6,7 +6,7 @@ from pathlib import Path
 from sottovoce.audio.reject_reason import RejectReason
 from sottovoce_client.catalogue import isrc
 from sottovoce_client.catalogue.file_facts import Facts
-from sottovoce_client.catalogue.layout import Candidate
+from sottovoce_client.catalogue.folder_layout import Candidate
 from sottovoce_client.catalogue.tracks import Rejected, Remark, Track
 
 

@@ -10,8 +10,8 @@ from sottovoce.errors import CatalogueError
 from sottovoce.features.spec import FeatureSpec
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
 from sottovoce_client.catalogue.file_facts import Facts, examine
+from sottovoce_client.catalogue.folder_layout import Candidate, Withheld, candidates
 from sottovoce_client.catalogue.index import Index, default_index
-from sottovoce_client.catalogue.layout import Candidate, Withheld, candidates
 from sottovoce_client.catalogue.reader_pool import read_all
 from sottovoce_client.catalogue.resolve import resolve
 from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected

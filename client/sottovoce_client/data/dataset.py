@@ -24,14 +24,14 @@ class Sample:
         segments: the view that the family sees, `[segments, *shape]`.
         target: its class number.
         unit: what it is protected together with (its artist), or None for a track by itself.
-        turn: a number in [0, 2^63) that follows from its unit alone and says when it has its turn, where units take
-            turns.
+        subset_key: derived from its unit alone, in [0, 2^63). Banded matrix factorisation trains on one subset of the
+            units in each round; this key, modulo the number of subsets, is the unit's subset.
     """
 
     segments: NDArray[np.floating]
     target: int
     unit: str | None = None
-    turn: int = 0
+    subset_key: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TrackDataset:
         offsets: `[tracks + 1]`.
         targets: class number of each track, `[tracks]`.
         unit_of: number of each track's unit, `[tracks]`; they run from 0 without gaps.
-        turns: `Sample.turn` of each track, `[tracks]`.
+        subset_keys: `Sample.subset_key` of each track, `[tracks]`.
         spec: what the features were computed by.
     """
 
@@ -51,12 +51,12 @@ class TrackDataset:
     offsets: NDArray[np.int64]
     targets: NDArray[np.int64]
     unit_of: NDArray[np.int64]
-    turns: NDArray[np.int64]
+    subset_keys: NDArray[np.int64]
     spec: FeatureSpec
 
     def __post_init__(self) -> None:
         tracks = len(self.targets)
-        if len(self.offsets) != tracks + 1 or not len(self.unit_of) == len(self.turns) == tracks:
+        if len(self.offsets) != tracks + 1 or not len(self.unit_of) == len(self.subset_keys) == tracks:
             raise CatalogueError("A data set's offsets, targets and units are of different lengths.")
         if tracks == 0:
             raise CatalogueError("There is no track to train on or to measure.")
@@ -83,7 +83,7 @@ class TrackDataset:
         lengths = [0]
         targets: list[int] = []
         units: list[int] = []
-        turns: list[int] = []
+        subset_keys: list[int] = []
         numbers: dict[str, int] = {}
         form: tuple[tuple[int, ...], np.dtype[np.floating]] | None = None
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -94,7 +94,7 @@ class TrackDataset:
                 file.write(np.ascontiguousarray(sample.segments).data)
                 lengths.append(len(sample.segments))
                 targets.append(sample.target)
-                turns.append(sample.turn)
+                subset_keys.append(sample.subset_key)
                 # A track by itself gets a name that no artist has.
                 units.append(numbers.setdefault(f"={sample.unit}" if sample.unit else f"#{len(units)}", len(numbers)))
             offsets = np.cumsum(lengths, dtype=np.int64)
@@ -102,8 +102,8 @@ class TrackDataset:
                 raise CatalogueError("There is no track to train on or to measure.")
             file.flush()
             segments = np.memmap(file, dtype=form[1], mode="r", shape=(int(offsets[-1]), *form[0]))
-        targets_, units_, turns_ = (np.array(values, dtype=np.int64) for values in (targets, units, turns))
-        return cls(segments, offsets, targets_, units_, turns_, spec)
+        target, unit, key = (np.array(values, dtype=np.int64) for values in (targets, units, subset_keys))
+        return cls(segments, offsets, target, unit, key, spec)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -119,10 +119,9 @@ class TrackDataset:
         groups = np.split(self.targets[order], np.cumsum(np.bincount(self.unit_of))[:-1])
         return np.array([main_class(group) for group in groups], dtype=np.int64)
 
-    def unit_turns(self) -> NDArray[np.int64]:
-        """`Sample.turn` of each unit, `[units]`; that of its first track, which all of its tracks share."""
-        found: NDArray[np.int64] = self.turns[np.unique(self.unit_of, return_index=True)[1]]
-        return found
+    def unit_subset_keys(self) -> NDArray[np.int64]:
+        """`Sample.subset_key` of each unit, `[units]`: that of its first track, which all of its tracks share."""
+        return self.subset_keys.take(np.unique(self.unit_of, return_index=True)[1])
 
     def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
         """Random segments of some tracks, without repetition within a track.

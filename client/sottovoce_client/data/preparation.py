@@ -117,13 +117,14 @@ def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -
     for track, segments in zip(tracks, found, strict=True):
         if segments is not None:
             unit = track.artist_key if config.unit is Unit.ARTIST else None
-            turn = turn_of(f"artist:{unit}" if unit else f"track:{track.digest}", key=key)
-            yield Sample(segments, config.classes.index(track.style), unit, turn)
+            subset_key = subset_key_of(f"artist:{unit}" if unit else f"track:{track.digest}", key=key)
+            yield Sample(segments, config.classes.index(track.style), unit, subset_key)
 
 
-def turn_of(unit: str, *, key: bytes) -> int:
-    """When a unit has its turn, a number in [0, 2^63): by the label's key and the unit alone.
+def subset_key_of(unit: str, *, key: bytes) -> int:
+    """The number in [0, 2^63) that puts a unit into a subset for banded matrix factorisation.
 
-    As with the hold-out, one unit more must not move the others' turns; a place in the catalogue's order would.
+    It depends on the label's key and the unit alone: as with the hold-out, adding a unit must not move any other to
+    another subset, which a unit's position in the catalogue would.
     """
     return int.from_bytes(hmac.digest(key, f"turn/{unit}".encode(), sha256)[:8]) >> 1

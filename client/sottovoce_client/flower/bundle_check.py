@@ -16,7 +16,7 @@ from typing import Any
 
 from sottovoce.errors import SottovoceError
 
-APP = "sottovoce_client.flower.deployed_app:app"
+APP = "sottovoce_client.flower.deployed_label:app"
 """The one app that a bundle may name for labels."""
 CONFIGURATION = "pyproject.toml"
 HASHES = ".info/CONTENT"

@@ -205,7 +205,7 @@ def _warm() -> None:
     """Import what answers need, then fork a process for each line of arguments that comes."""
     for name in (
         "flwr.supernode.cli.flwr_clientapp",
-        "sottovoce_client.flower.deployed_app",
+        "sottovoce_client.flower.deployed_label",
         "sottovoce_client.rounds.local_round",
     ):
         importlib.import_module(name)
@@ -241,7 +241,7 @@ def _install_nothing(*_: Any, **__: Any) -> None:
 
 
 def _load_installed(**_: Any) -> Callable[..., Any]:
-    from sottovoce_client.flower.deployed_app import app
+    from sottovoce_client.flower.deployed_label import app
 
     return lambda *_: app
 

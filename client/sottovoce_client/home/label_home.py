@@ -12,7 +12,7 @@ from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce_client.home.diary import Diary
-from sottovoce_client.home.keys import NodeKey, passphrase_of_environment
+from sottovoce_client.home.node_key import NodeKey, passphrase_of_environment
 
 OWNER_ONLY = 0o700
 HOME = "SOTTOVOCE_HOME"

@@ -23,7 +23,7 @@ from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.run_state import RunState
-from sottovoce_client.training.distributed_noise import noised, units_sum
+from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
 
@@ -119,7 +119,7 @@ def update_of(
         randomness: of sampling and noise.
 
     Raises:
-        PrivacyError, Diverged, ConfigurationError: as `train` and `units_sum` say.
+        PrivacyError, Diverged, ConfigurationError: as `train` and `clipped_sum` say.
     """
     config, plan = state.config, state.plan
     family = discovery.family(config.task, config.family)
@@ -127,8 +127,8 @@ def update_of(
     if config.shared and plan and plan.grid:
         signs = plan.grid.signs(request.run, request.round)
         sums = (model, clip, prepared.train, config, plan, signs, request.round, randomness)
-        state.remember(request.round, units_sum(family, *sums, histogram))
-        return noised(state.last_sums(request.round), plan, randomness)
+        state.remember(request.round, clipped_sum(family, *sums, histogram))
+        return add_noise(state.last_sums(request.round), plan, randomness)
     return train(family, model, prepared.train, config, plan, randomness, histogram)
 
 

@@ -36,8 +36,8 @@ class RunState:
         participant: the label's side of the masked rounds; it holds the run's secret key.
         plan: the privacy plan, fixed when the label joined; None in a run without privacy.
         histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
-        sums: with shared noise where units take turns, the last rounds' sums before noise, by round: they are part of
-            later reports, and as private as the tracks.
+        sums: with banded matrix factorisation, the sums of the last rounds before noise, by round number. Later
+            reports use them; they are as private as the tracks.
     """
 
     participant: Participant = field(repr=False)
@@ -45,9 +45,9 @@ class RunState:
     histogram: list[float] | None = None
     sums: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
-    def remember(self, round_number: int, units_sum: NDArray[np.int64]) -> None:
+    def remember(self, round_number: int, total: NDArray[np.int64]) -> None:
         """Keep a round's sum for as long as reports need it."""
-        self.sums[round_number] = units_sum
+        self.sums[round_number] = total
         self.sums = {number: kept for number, kept in self.sums.items() if number > round_number - self._bands}
 
     def last_sums(self, round_number: int) -> list[NDArray[np.int64]]:

@@ -26,7 +26,7 @@ from sottovoce_client.training.poisson_sampling import UnitSampler, loss_weights
 from sottovoce_client.training.unit_gradients import ROUNDING, UnitGradients
 
 
-def units_sum(
+def clipped_sum(
     family: Family,
     parameters: NDArray[np.float32],
     clip: float,
@@ -38,7 +38,7 @@ def units_sum(
     randomness: Randomness,
     histogram: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
-    """The units' vectors on the grid, added up and cut, **without noise**: for `noised`, and for nobody else's eyes.
+    """The units' vectors on the grid, added up and cut, **without noise**: for `add_noise`, and for nobody else's eyes.
 
     Args:
         family: the kind of model.
@@ -48,7 +48,7 @@ def units_sum(
         config: of the run, with shared noise.
         plan: the label's.
         signs: of the round's rotation, `[P]`.
-        round_number: from 1; says whose turn it is where units take turns.
+        round_number: from 1; with banded matrix factorisation it selects the subset of units that takes part.
         randomness: of sampling, rounding and augmentation.
         histogram: units of each class, noisy, `[classes]`; for a run that balances classes.
 
@@ -80,11 +80,13 @@ def units_sum(
     return grid.cut(_with_count(total, grid, np.concatenate(norms), clip))
 
 
-def noised(sums: Sequence[NDArray[np.int64]], plan: PrivacyPlan, randomness: Randomness) -> NDArray[np.int64]:
-    """What may leave, masked: the newest sum, or where units take turns the last ones by their coefficients, and noise.
+def add_noise(sums: Sequence[NDArray[np.int64]], plan: PrivacyPlan, randomness: Randomness) -> NDArray[np.int64]:
+    """The noised vector that the label masks and sends: the newest sum plus discrete Gaussian noise.
+
+    With banded matrix factorisation it is the weighted sum of the last rounds' sums, plus noise.
 
     Args:
-        sums: of `units_sum`, the oldest first; at least one.
+        sums: of `clipped_sum`, the oldest first; at least one.
         plan: the label's.
         randomness: of the noise.
     """
@@ -112,14 +114,11 @@ def _rates(
     round_number: int,
     histogram: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """Sampling probability of each unit in this round, `[units]`; where they take turns, 1 or 0."""
+    """Sampling probability of each unit in this round, `[units]`; 1 or 0 with banded matrix factorisation."""
     stream: Stream | None = config.shared.stream if config.shared else None
     if stream is None:
         return unit_rates(dataset, config, plan, histogram)
-    rates: NDArray[np.float64] = (dataset.unit_turns() % stream.period == round_number % stream.period).astype(
-        np.float64
-    )
-    return rates
+    return np.asarray(dataset.unit_subset_keys() % stream.period == round_number % stream.period, dtype=np.float64)
 
 
 def _whole_update(

@@ -29,6 +29,6 @@ DatabaseOption = Annotated[
 def opened(data: Path, url: str | None) -> "Database":
     """The registry's database, up to date."""
     from sottovoce_server.registry.database import Database
-    from sottovoce_server.registry.settings import Place
+    from sottovoce_server.registry.settings import DataLocation
 
-    return Database(Place(data, url))
+    return Database(DataLocation(data, url))

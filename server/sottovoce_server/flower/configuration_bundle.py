@@ -8,8 +8,8 @@ import tomli_w
 
 from sottovoce import __version__
 
-SERVER_APP = "sottovoce_server.flower.deployed_app:app"
-CLIENT_APP = "sottovoce_client.flower.deployed_app:app"
+SERVER_APP = "sottovoce_server.flower.deployed_coordinator:app"
+CLIENT_APP = "sottovoce_client.flower.deployed_label:app"
 PUBLISHER = "sottovoce"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644

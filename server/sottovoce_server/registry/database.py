@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_server.registry.settings import DATABASE_FILE, Place
+from sottovoce_server.registry.settings import DATABASE_FILE, DataLocation
 
 MIGRATIONS = "sottovoce_server.registry:migrations"
 MIGRATION_LOCK = 0x50770  # of PostgreSQL's advisory locks, so that two services do not migrate at once
@@ -30,7 +30,7 @@ class Database:
         ConfigurationError: the URL is none that we know, or the database cannot be reached or brought up to date.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DataLocation) -> None:
         _make_private(place.data)
         url = _url(place)
         try:
@@ -77,7 +77,7 @@ def _make_private(data: Path) -> None:
         raise ConfigurationError("The registry's data folder is a file.", hint="Choose another --data.") from None
 
 
-def _url(place: Place) -> URL:
+def _url(place: DataLocation) -> URL:
     if place.url is None:
         return URL.create("sqlite", database=str(place.data / DATABASE_FILE))
     try:

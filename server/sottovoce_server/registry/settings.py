@@ -48,7 +48,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Place:
+class DataLocation:
     """Where the registry keeps things: `data` for files, `url` for the database (SQLite in `data` without one)."""
 
     data: Path

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sottovoce.errors import SottovoceError
-from sottovoce_simulations.engine.dropouts import DropOuts, Moment
+from sottovoce_simulations.engine.label_dropouts import DropOuts, Moment
 
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",

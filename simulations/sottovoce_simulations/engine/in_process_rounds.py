@@ -21,7 +21,7 @@ from sottovoce.protocol.messages import (
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import RingArray
 from sottovoce.run.configuration import Balance, TrainingConfig, Unit
-from sottovoce_simulations.engine.dropouts import Moment
+from sottovoce_simulations.engine.label_dropouts import Moment
 
 M = TypeVar("M", bound=Message)
 Exchange = CrossCheckRequest | UnmaskRequest

@@ -19,7 +19,7 @@ from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_simulations.engine.experiment import SHARED_ONLY, Experiment
-from sottovoce_simulations.report.write import RUN_FILE
+from sottovoce_simulations.report.write_report import RUN_FILE
 
 LINEAR = {"linearsvc__C": (0.0003, 0.001, 0.003, 0.01, 0.1, 1)}
 Table = tuple[NDArray[np.float32], NDArray[np.int64]]

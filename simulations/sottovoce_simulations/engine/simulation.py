@@ -21,12 +21,12 @@ from sottovoce_client.data.preparation import usable_tracks
 from sottovoce_server.flower.run_app import train
 from sottovoce_server.rounds.history import Outcome, RunHistory
 from sottovoce_simulations.engine import flower_engine
-from sottovoce_simulations.engine.dropouts import DropOuts
 from sottovoce_simulations.engine.experiment import Experiment
+from sottovoce_simulations.engine.label_dropouts import DropOuts
 from sottovoce_simulations.engine.local_federation import Federation
 from sottovoce_simulations.engine.partition import partition
 from sottovoce_simulations.report.results import figures, rows
-from sottovoce_simulations.report.write import RUN_FILE, write_report
+from sottovoce_simulations.report.write_report import RUN_FILE, write_report
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid

@@ -25,7 +25,7 @@ from sottovoce_simulations.engine.experiment import SHARED_ONLY, Experiment
 from sottovoce_simulations.engine.owned_folders import Progress, in_parallel
 from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.report import plots
-from sottovoce_simulations.report.write import RUN_FILE
+from sottovoce_simulations.report.write_report import RUN_FILE
 
 AXES = {"epsilon": float, "delta": float, "rounds": int, "drop_out": float, "clients": int, "sample_rate": float}
 """What can be swept, by the names of `Experiment`, and of which type it is."""

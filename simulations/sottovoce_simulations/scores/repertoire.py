@@ -21,7 +21,7 @@ from sottovoce.errors import ConfigurationError, UserError
 from sottovoce_simulations.engine.owned_folders import Progress, already_made, check_space, in_parallel, making
 from sottovoce_simulations.scores import music21_corpus
 from sottovoce_simulations.scores.soundfont import Stroke, play
-from sottovoce_simulations.synthesis.plan import slug
+from sottovoce_simulations.synthesis.catalogue_plan import slug
 from sottovoce_simulations.synthesis.track import seed_of
 
 STYLES = tuple(music21_corpus.FOLDERS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce_simulations.engine.owned_folders import Progress, already_made, check_space, in_parallel, making
-from sottovoce_simulations.synthesis.plan import Request, plan
+from sottovoce_simulations.synthesis.catalogue_plan import Request, plan
 from sottovoce_simulations.synthesis.styles import STYLES
 from sottovoce_simulations.synthesis.track import Track, write
 

@@ -98,7 +98,7 @@ def catalogue(
     Registered folders stay registered. Only what has changed since the last time is opened, and what may serve no
     purpose that the policy allows is not opened at all.
     """
-    from sottovoce_client.commands.label.catalogue import register_and_scan
+    from sottovoce_client.commands.label.register_catalogue import register_and_scan
 
     register_and_scan(directories or [], home, workers=workers, features=features, show_all=show_all, as_json=as_json)
 
@@ -118,7 +118,7 @@ def check(federation: FederationArgument, home: HomeOption = None, as_json: Json
 
     It ends with exit code 2 where this label cannot take part.
     """
-    from sottovoce_client.commands.label.check import check_federation
+    from sottovoce_client.commands.label.check_federation import check_federation
 
     check_federation(federation, home, as_json=as_json)
 

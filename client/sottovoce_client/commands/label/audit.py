@@ -14,7 +14,7 @@ from sottovoce_client.home.policy import Policy
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
-    from sottovoce_client.copy_audit.audit import Findings
+    from sottovoce_client.copy_audit.release_audit import Findings
     from sottovoce_client.home.label_home import LabelHome
 
 
@@ -38,7 +38,7 @@ def audit_release(release: Path, home: Path | None, *, workers: int | None, matc
     else:
         _show(release, findings, matches)
     if not findings.passed:
-        from sottovoce_client.copy_audit.audit import CopiesFound
+        from sottovoce_client.copy_audit.release_audit import CopiesFound
 
         raise typer.Exit(CopiesFound.exit_code)
 
@@ -52,7 +52,7 @@ def audited(label: "LabelHome", release: "Release", *, workers: int | None = Non
         workers: processes that read files.
         cosign: whether a co-signature follows if it passes.
     """
-    from sottovoce_client.copy_audit.audit import audit
+    from sottovoce_client.copy_audit.release_audit import audit
 
     findings = audit(label, release, Policy.from_toml(label.policy_file), workers=workers, stage=bar)
     run = bytes.fromhex(release.manifest.run)

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sottovoce.commands.output import notes
 from sottovoce.errors import ConfigurationError
-from sottovoce_client.home.keys import PASSPHRASE, passphrase_of_environment, passphrase_of_file
 from sottovoce_client.home.label_home import LabelHome, default_root
+from sottovoce_client.home.node_key import PASSPHRASE, passphrase_of_environment, passphrase_of_file
 
 
 def opened(home: Path | None) -> LabelHome:

@@ -52,7 +52,7 @@ def _audit(release: Path, label: LabelHome, trusted_key: bytes) -> str:
         CopiesFound: it did not pass.
     """
     from sottovoce.release.load import load
-    from sottovoce_client.copy_audit.audit import CopiesFound
+    from sottovoce_client.copy_audit.release_audit import CopiesFound
 
     model = load(release, trusted_key)
     expect_auditable(model.manifest, model.digest, label)

@@ -9,8 +9,8 @@ from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce_client.commands.label.common import given_passphrase
-from sottovoce_client.home.keys import NodeKey
 from sottovoce_client.home.label_home import LabelHome, default_root
+from sottovoce_client.home.node_key import NodeKey
 
 ENROLMENT = "enrolment.json"
 

@@ -95,7 +95,7 @@ def test_any_other_file_is_refused(name):
         ("tool.uv", {"index-url": "https://evil"}),
         ("tool.flwr.federations", {"x": {}}),
         ("tool.flwr.app.components.clientapp", "evil:app"),
-        ("tool.flwr.app.components.clientapp", "sottovoce_client.flower.deployed_app:label_of"),
+        ("tool.flwr.app.components.clientapp", "sottovoce_client.flower.deployed_label:label_of"),
         ("tool.flwr.app.components.agentapp", "evil:app"),
         ("tool.flwr.app.components.serverapp", 3),
         ("tool.flwr.app.publisher", "../.."),

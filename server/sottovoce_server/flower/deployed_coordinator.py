@@ -1,8 +1,7 @@
-"""The coordinator's Flower app in a deployment: it does what a run's order says, in the home that its SuperLink has.
+"""The coordinator's Flower app in a deployment: executes a run's order in the home of its SuperLink.
 
-`sottovoce_server.flower.deployed_app:app` is what our bundles name. Flower starts it in a process of its own for each
-run, so that
-several runs at a time do not mix; what it leaves is in the run's folder.
+Our bundles name `sottovoce_server.flower.deployed_coordinator:app`. Flower starts it in a separate process for each
+run, so that concurrent runs do not mix; its results are in the run's folder.
 """
 
 import time

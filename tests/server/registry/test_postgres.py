@@ -21,7 +21,7 @@ from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce_server.registry import audit_log, listing, tokens
 from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.schema import Base
-from sottovoce_server.registry.settings import Place
+from sottovoce_server.registry.settings import DataLocation
 
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"
@@ -175,7 +175,7 @@ def test_withdrawing_and_the_log(published):
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path, postgres, kind):
-    database = Database(Place(tmp_path / "registry", postgres.new() if kind == "postgresql" else None))
+    database = Database(DataLocation(tmp_path / "registry", postgres.new() if kind == "postgresql" else None))
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     database.close()
@@ -183,7 +183,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path, postgres
 
 def test_two_services_may_start_at_once(tmp_path, url):
     def start(number):
-        database = Database(Place(tmp_path / f"registry{number}", url))
+        database = Database(DataLocation(tmp_path / f"registry{number}", url))
         found = set(inspect(database.engine).get_table_names())
         database.close()
         return found

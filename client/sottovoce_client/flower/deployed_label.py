@@ -1,8 +1,7 @@
-"""The label's Flower app in a deployment: it speaks for the home that its SuperNode was started with.
+"""The label's Flower app in a deployment: answers for the label home that the SuperNode was started with.
 
-`sottovoce_client.flower.deployed_app:app` is the one app that a bundle may name. Every message has a process of its
-own, so nothing
-here loads torch: what trains does that by itself.
+`sottovoce_client.flower.deployed_label:app` is the only app that a bundle may name. Each message is answered in its own
+process, so nothing here imports torch; the modules that train import it.
 """
 
 from pathlib import Path

@@ -109,7 +109,7 @@ def test_every_bundle_passes_the_guard(content):
 def test_a_process_that_answers_unpacks_and_installs_nothing(content, monkeypatch, tmp_path):
     from flwr.supernode.runtime import run_clientapp as runtime
 
-    from sottovoce_client.flower.deployed_app import app
+    from sottovoce_client.flower.deployed_label import app
 
     for name in ("install_from_fab", "install_app_dependencies", "get_load_client_app_fn"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))

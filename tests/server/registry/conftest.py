@@ -18,7 +18,7 @@ from sottovoce_server.registry import tokens
 from sottovoce_server.registry.api import make_app
 from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.file_store import Store
-from sottovoce_server.registry.settings import Place, Settings
+from sottovoce_server.registry.settings import DataLocation, Settings
 from sottovoce_server.registry.tokens import Scope
 
 LABELS = ("east", "north", "south")
@@ -110,7 +110,7 @@ class Registry:
 
     def __init__(self, data, settings, url=None):
         self.data = data
-        self.database = Database(Place(data, url))
+        self.database = Database(DataLocation(data, url))
         self.store = Store(data, settings.largest_file)
         self.app = make_app(self.database, self.store, settings)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
-from sottovoce_client.catalogue.layout import Candidate, Withheld, candidates
+from sottovoce_client.catalogue.folder_layout import Candidate, Withheld, candidates
 from sottovoce_client.catalogue.tracks import Rejected
 from sottovoce_client.catalogue.walk import Ignored
 

@@ -12,7 +12,7 @@ from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, SharedNoise, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training import unit_gradients
-from sottovoce_client.training.distributed_noise import units_sum
+from sottovoce_client.training.distributed_noise import clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
 from sottovoce_client.training.unit_gradients import UnitGradients
@@ -164,7 +164,7 @@ def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, sp
     grid = SumGrid.of(config, int(moved.sum()), 5)
     plan, local = plan_for(config, len(LAST), grid=grid), config.changed(shared=None)
     signs, dataset = grid.signs(bytes(16), 1), dataset_of(family, LAST)
-    total = units_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+    total = clipped_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
     found = grid.vector(total.astype(np.float64), signs) * config.max_grad_norm
     wanted = train(family, vector, dataset, local, plan_of(local), sim()) * -config.batch_size / config.learning_rate
     assert found.shape == wanted.shape == (moved.sum(),)
@@ -182,7 +182,7 @@ def test_a_whole_label_whose_training_diverges_adds_nothing_and_fails_not(
     plan, signs, vector = plan_for(config, 5, grid=grid), grid.signs(bytes(16), 1), start(family, spec)
     for broken in (1.0, np.nan):
         dataset = dataset_of(family, LAST, scale=[1, 1, broken, 1, 1])
-        total = units_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+        total = clipped_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
         assert total.shape == (moved.sum(),)
         assert total.any() == np.isfinite(broken)
 

@@ -9,8 +9,8 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce_client.budget.ledger import Ledger
-from sottovoce_client.home.keys import NodeKey, passphrase_of_file
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.node_key import NodeKey, passphrase_of_file
 from sottovoce_client.home.policy import Policy
 
 SECRET = "correct horse"

@@ -16,7 +16,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_client.home.keys import NodeKey
+from sottovoce_client.home.node_key import NodeKey
 from sottovoce_server.flower.control import SuperLinkGone, connected
 from sottovoce_server.home.coordinator_home import ServerHome
 

@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
-from sottovoce_client.home.keys import NodeKey
+from sottovoce_client.home.node_key import NodeKey
 from sottovoce_server.home.coordinator_home import ServerHome
 
 
