@@ -12,7 +12,7 @@ from sottovoce_client.catalogue.file_facts import examine
 
 FAILS = """
 import os, sys
-from sottovoce_client.catalogue import reader
+from sottovoce_client.catalogue import reader_process as reader
 real = reader.examine
 reader.examine = lambda path: os.abort() if "crash" in path.name else real(path)
 reader.main()
