@@ -10,7 +10,7 @@ from sottovoce.features.extract import default_spec, extract_file
 from sottovoce.features.spec import View
 from sottovoce.files import sha256_file
 from sottovoce.models import discovery
-from sottovoce.models.style.prediction import probabilities
+from sottovoce.models.style._prediction import probabilities
 from sottovoce.release.load import load
 from sottovoce_client.data.feature_cache import FeatureCache
 

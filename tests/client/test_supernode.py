@@ -225,7 +225,7 @@ def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
 
 
 def test_a_supernode_leaves_when_what_answers_messages_has_ended():
-    code = "import subprocess, sys, time; from sottovoce_client import launcher; "
-    code += "launcher._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(60)"
+    code = "import subprocess, sys, time; from sottovoce_client.flower import supernode; "
+    code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(60)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False)
     assert ended.returncode == -signal.SIGTERM

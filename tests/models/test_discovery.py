@@ -38,7 +38,7 @@ def test_an_unknown_task_is_refused_with_the_known_ones():
 
 def test_listing_names_imports_no_torch():
     code = (
-        "import sys; from sottovoce.models import registry; registry.families(registry.tasks()[0]);"
+        "import sys; from sottovoce.models import discovery; discovery.families(discovery.tasks()[0]);"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from torch import nn
 from sottovoce.errors import AudioError
 from sottovoce.models.discovery import family, task
 from sottovoce.models.interfaces import Batch
-from sottovoce.models.style import prediction
+from sottovoce.models.style import _prediction as prediction
 from sottovoce.models.style.task import LOSS
 
 CNN, STYLE = family("style", "cnn"), task("style")

@@ -34,7 +34,7 @@ def test_it_makes_audio_without_what_trains():
 import sys, torch
 from sottovoce.features.extract import default_spec
 from sottovoce.features.spec import View
-from sottovoce.vocoder import NeuralVocoder
+from sottovoce.studio.vocoder import NeuralVocoder
 spec = default_spec(View.SPECTROGRAM)
 NeuralVocoder(spec).audio(torch.full((spec.n_mels, 8), -40.0), torch.Generator())
 names = {name.partition(".")[0] for name in sys.modules}

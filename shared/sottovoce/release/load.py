@@ -17,7 +17,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import discovery
 from sottovoce.models.interfaces import Classifier, Family
 from sottovoce.models.parameters import join, model_of, shapes
-from sottovoce.models.style import prediction
+from sottovoce.models.style import _prediction as prediction
 from sottovoce.release.check import Say, check
 from sottovoce.release.manifest import Manifest
 
