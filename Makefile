@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment check format bench repertoire clean
+.PHONY: help setup demo test test-deployment check docs format bench repertoire clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -22,7 +22,11 @@ demo: $(STAMP) ## five labels train a style model together; ends with a signed r
 	$(BIN)/sottovoce synthesise $(DEMO)/catalogues --labels 5 --tracks 120
 	$(BIN)/sottovoce simulate --catalogues $(DEMO)/catalogues --out $(DEMO)/run
 
-check: $(STAMP) ## format, lint and types
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(STAMP) ## the documentation as a site in site/; a broken link or reference fails
+	$(BIN)/mkdocs build --quiet
+
+check: docs ## the documentation, format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -44,8 +48,8 @@ repertoire: $(STAMP) ## what renders real scores, for the benchmark on real musi
 	$(BIN)/pip install --quiet --editable '.[dev,repertoire]'
 	$(BIN)/pip install --quiet --no-deps tinysoundfont
 
-bench: repertoire ## every measurement the README quotes
+bench: repertoire ## every measurement in docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what demo and the caches left
-	rm -rf $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,1 @@
-"""What the README quotes, measured: `python -m benchmarks` runs all of it."""
+"""The measurements of docs/benchmarks.md: `python -m benchmarks` runs all of them."""

@@ -1,4 +1,4 @@
-"""`make bench`: every measurement the README quotes, in order, as tables and as one JSON file."""
+"""`make bench`: every measurement of docs/benchmarks.md, in order, as tables and as one JSON file."""
 
 import argparse
 import importlib

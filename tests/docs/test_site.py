@@ -1,0 +1,50 @@
+"""The documentation is built strictly into a site that asks no other host for anything."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+ROOT = Path(__file__).parents[2]
+FETCHED = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
+IMPORTED = re.compile(r"(?:url\(|@import\s+)[\"']?((?:https?:)?//[^\"')\s]+)")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
+    return folder
+
+
+def test_no_page_fetches_anything_from_another_host(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 50
+    found = {page.name: FETCHED.findall(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name: hosts for name, hosts in found.items() if hosts} == {}
+
+
+def test_no_style_sheet_fetches_anything_from_another_host(site):
+    sheets = list(site.rglob("*.css"))
+    assert sheets
+    assert [IMPORTED.findall(sheet.read_text(encoding="utf-8")) for sheet in sheets] == [[]] * len(sheets)
+
+
+def test_every_decision_has_a_page(site):
+    decisions = {path.stem for path in (ROOT / "docs" / "decisions").glob("0*.md")}
+    assert {path.stem for path in (site / "decisions").glob("0*.html")} == decisions
+
+
+@pytest.mark.parametrize(
+    "wrong", ["[a](nowhere.md)", "[a](index.md#nowhere)", "::: sottovoce.nowhere", "[a][sottovoce.no]"]
+)
+def test_a_broken_link_or_reference_fails(tmp_path, wrong):
+    (tmp_path / "index.md").write_text(f"# A page\n\n{wrong}\n", encoding="utf-8")
+    config = load_config(
+        str(ROOT / "mkdocs.yml"), docs_dir=str(tmp_path), nav=None, site_dir=str(tmp_path.parent / "out")
+    )
+    with pytest.raises(Abort):
+        build(config)
