@@ -103,6 +103,21 @@ def test_another_account_is_not(books, manifest, change):
         asked(books, told)
 
 
+@pytest.mark.parametrize(("more", "signs"), [(0.0, True), (1e-9, False), (1.0, False)])
+def test_a_label_that_has_spent_more_than_it_promised_does_not_sign(books, manifest, config, label_home, more, signs):
+    """A manifest that repeats the promise is no lie of the coordinator's, and yet not what happened to the tracks."""
+    with Ledger(label_home.ledger_file) as ledger:
+        promised = ledger.epsilon_in(RUN, 1e-5) - more
+    label_home.diary.file.unlink()
+    label_home.diary.joined(RUN, config, federation="test", epsilon=promised, delta=1e-5)
+    told = replace(manifest, privacy=replace(manifest.privacy, promises=(Promise(4, promised, 1e-5),)))
+    if signs:
+        assert asked(books, told).label == label_home.name
+    else:
+        with pytest.raises(OtherAccount, match="spent more"):
+            asked(books, told)
+
+
 @pytest.mark.parametrize("name", ["task", "family", "classes"])
 def test_what_differs_is_named(books, manifest, label_home, agreement, name):
     told = replace(manifest, **{name: ("other", "styles") if name == "classes" else "generator"})

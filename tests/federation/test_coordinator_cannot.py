@@ -11,6 +11,8 @@ from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, Kind, decode
 from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action, parameters_digest
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.diary import What
+from sottovoce_client.rounds.label import Label
 
 ELEMENTS = 100
 
@@ -47,21 +49,19 @@ def parameters(config):
     return initial(discovery.family(config.task, config.family), default_spec(), len(config.classes), config.seed)
 
 
-def request(aggregator, parameters, number: int = 1, kind: Kind = Kind.TRAIN):
+def request(aggregator, parameters, number: int = 1, kind: Kind = Kind.TRAIN, adverts=None):
     from sottovoce.models import discovery
     from sottovoce.protocol.layout import VectorLayout
 
-    config = aggregator.config
+    config, adverts = aggregator.config, adverts or aggregator.adverts
     layout = VectorLayout.for_round(
         config,
         kind,
         parameters=parameters.size,
         counters=len(discovery.task(config.task).counters(len(config.classes))),
-        participants=len(aggregator.adverts),
+        participants=len(adverts),
     )
-    return aggregator.start_round(
-        number, kind, aggregator.adverts, parameters_digest(parameters), layout.elements
-    ).encode()
+    return aggregator.start_round(number, kind, adverts, parameters_digest(parameters), layout.elements).encode()
 
 
 def charges(label) -> int:
@@ -80,6 +80,31 @@ def test_send_other_parameters_than_the_others_got(grid, joined, parameters, lab
     frame = request(joined, parameters)
     assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters + 1)) == "WrongParameters"
     assert charges(labels[0]) == 0
+
+
+@pytest.mark.parametrize("least", [4, 5])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_ask_for_a_round_with_fewer_labels_than_one_of_them_wants(
+    grid, joined, parameters, config, labels, kind, least
+):
+    """The agreement allows four of five; the label's own policy may want all of them."""
+    home = labels[0].home
+    home.policy_file.write_text(f"least_participants = {least}\n")
+    grid.labels[0] = Label(home)
+    if kind is Kind.EVALUATE:  # comes after training, of which there was one round
+        assert not ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters).has_error()
+    before = charges(labels[0])
+    adverts = {label: advert for label, advert in joined.adverts.items() if label != "label-5"}
+    number = config.rounds + 1 if kind is Kind.EVALUATE else 2
+    frame = request(joined, parameters, number, kind, adverts)
+    reply = ask(grid, 1, Action.EVALUATE.value if kind is Kind.EVALUATE else Action.TRAIN.value, frame, parameters)
+    if least == 4:
+        assert not reply.has_error()
+        return
+    assert reason(reply) == "TooFewParticipants"
+    assert charges(labels[0]) == before
+    declined = [note for note in home.diary.notes() if note.what is What.ROUND_DECLINED]
+    assert [note.details["round"] for note in declined] == [number]
 
 
 def test_leave_the_parameters_out(grid, joined, parameters):

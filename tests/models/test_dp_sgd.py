@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -169,6 +171,22 @@ def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, sp
     wanted = train(family, vector, dataset, local, plan_of(local), sim()) * -config.batch_size / config.learning_rate
     assert found.shape == wanted.shape == (moved.sum(),)
     assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("unit", [Unit.TRACK, Unit.LABEL])
+def test_with_shared_noise_a_labels_sum_is_cut_before_it_can_wrap_the_ring(family, spec, dataset_of, config_of, unit):
+    config = config_of(family, unit=unit, shared=SharedNoise(3, 1.0, 1.0, 0.5))
+    vector, dataset = start(family, spec), dataset_of(family, LAST)
+    grid = SumGrid.of(config, vector.size, 5)
+    sums = []
+    for bound in (grid.sum_bound, 3):
+        plan = plan_for(config, 5, grid=replace(grid, sum_bound=bound))
+        arguments = (config, plan, grid.signs(bytes(16), 1), 1, sim())
+        sums.append(clipped_sum(family, vector, config.max_grad_norm, dataset, *arguments))
+    whole, cut = sums
+    assert np.abs(whole).max() > 3  # the count of clipped units, the last number, is cut like all others
+    assert abs(whole[-1]) > 3
+    assert np.array_equal(cut, np.clip(whole, -3, 3))
 
 
 @pytest.mark.parametrize("some", [False, True])

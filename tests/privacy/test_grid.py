@@ -135,6 +135,26 @@ def test_cutting_moves_no_two_sums_apart(value, step, bound):
     assert 0 <= difference * (1 if step >= 0 else -1) <= abs(step)
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(-(2**50), 2**50), min_size=1, max_size=20), st.integers(1, 2**30))
+def test_what_is_cut_is_within_the_bound_and_what_is_within_it_stays(values, bound):
+    cut = a_grid(len(values), sum_bound=bound).cut(np.array(values)).tolist()
+    assert cut == [max(-bound, min(bound, value)) for value in values]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_labels_whose_sums_are_beyond_all_bounds_wrap_no_ring(shared_config, sign):
+    """Without the cut, five labels' sums of 2³⁰ come back with another sign."""
+    config, labels = shared_config(), 5
+    grid = SumGrid.of(config, 100, labels)
+    layout = VectorLayout.for_round(config, Kind.TRAIN, 100, 0, labels)
+    vector = layout.encode(grid.cut(np.full(100, sign << 30)), np.empty(0, np.int64))
+    total = layout.ring.zeros(layout.elements)
+    for _ in range(labels):
+        total += vector
+    assert (layout.decode(total, labels).integers == sign * labels * grid.sum_bound).all()
+
+
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ring=st.sampled_from([16, 24, 32]),
