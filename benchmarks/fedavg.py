@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from sottovoce.files import write_text
 from sottovoce.run.configuration import TrainingConfig
+from sottovoce_client.training.round_inputs import RoundInputs
 
 ORDER = "BENCHMARK_ORDER"
 """Environment variable: a file with what to do, and, with `.done` behind its name, the one with what came of it."""
@@ -48,7 +49,9 @@ def train_plainly(message: Message, _context: Context) -> Message:
     config, model = _sent(message)
     data = _data(config).train
     started = time.perf_counter()
-    update = train(discovery.family(config.task, config.family), model, data, config, None, Randomness.system(), None)
+    update = train(
+        RoundInputs(discovery.family(config.task, config.family), model, data, config, None, Randomness.system(), None)
+    )
     metrics = {EXAMPLES: data.units, SECONDS: time.perf_counter() - started}
     content = {ARRAYS: ArrayRecord({"model": Array(model + update)}), "metrics": MetricRecord(metrics)}
     return Message(RecordDict(content), reply_to=message)

@@ -25,6 +25,7 @@ from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_simulations.engine import pooled_baseline
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.partition import Scheme
@@ -102,7 +103,7 @@ def _alone(config: TrainingConfig, data: Prepared, seed: int) -> float:
     parameters = initial(family, data.train.spec, len(config.classes), seed)
     for number in range(config.rounds):
         randomness = Randomness.for_simulation(1_000 * seed + number)
-        parameters = parameters + train(family, parameters, data.train, config, plan, randomness)
+        parameters = parameters + train(RoundInputs(family, parameters, data.train, config, plan, randomness))
     (held_out,) = pooled_baseline.held_out([data])
     figures = task.metrics(measure(family, parameters, held_out, config), config.classes)
     return float(figures["macro_f1"])  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from sottovoce.release.load import load
 from sottovoce_client.copy_audit.release_audit import audit, tracks_of
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_simulations.synthesis import synthesise
 from sottovoce_simulations.synthesis.styles import STYLES
 
@@ -111,7 +112,7 @@ def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
     dataset = TrackDataset.build((Sample(segments, target) for segments, target in found), spec)
     start = initial(family, spec, 8, 0)
     plan = plan_for(config, 8) if private else None
-    update = train(family, start, dataset, config, plan, Randomness.for_simulation(3))
+    update = train(RoundInputs(family, start, dataset, config, plan, Randomness.for_simulation(3)))
     findings = audit(home, load(publish(config=config, vector=start + update, name="trained")), policy)
     assert findings.passed is private
     if not private:

@@ -29,7 +29,7 @@ from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds import trainer
 from sottovoce_client.rounds.label import Label
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.local_federation import Federation
@@ -174,7 +174,7 @@ def a_table(
 ) -> Callable[..., Table]:
     """Makes a table of labels whose data are made up, and listens to what they report."""
     torch.set_num_threads(1)  # a forked process has no use for the pool of its parent
-    monkeypatch.setattr(local_round, "prepare", lambda home, config: _prepared(int(home.name[-1])))
+    monkeypatch.setattr(trainer, "prepare", lambda home, config: _prepared(int(home.name[-1])))
 
     def make(noise: str = "local", labels: int = 5) -> Table:
         federation, config = _templates(noise, labels)

@@ -18,7 +18,7 @@ from sottovoce.run.configuration import Balance, TrainingConfig, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.flower.client_app import client_app
-from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds import trainer
 from sottovoce_client.rounds.label import Label
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.local_federation import Federation
@@ -131,7 +131,7 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
         artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
         return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
 
-    monkeypatch.setattr(local_round, "prepare", prepared)
+    monkeypatch.setattr(trainer, "prepare", prepared)
     return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
 
 

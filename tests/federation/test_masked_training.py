@@ -15,7 +15,7 @@ from sottovoce.protocol.participant import Participant
 from sottovoce.run.configuration import Balance, Unit
 from sottovoce.run.records import Action
 from sottovoce_client.budget.ledger import Ledger
-from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds import local_round, trainer
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.masked_strategy import SecureAggregation
 from sottovoce_server.flower.run_app import train
@@ -209,13 +209,13 @@ def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agre
 
 
 def test_a_label_that_holds_nothing_out_trains_and_measures_nothing(grid, agreement, config, monkeypatch):
-    prepare = local_round.prepare
+    prepare = trainer.prepare
 
     def prepared(home, config):
         found = prepare(home, config)
         return replace(found, holdout=None) if home.name == "label-3" else found
 
-    monkeypatch.setattr(local_round, "prepare", prepared)
+    monkeypatch.setattr(trainer, "prepare", prepared)
     history = train(grid, agreement, config).history
     assert all("label-3" in record.survivors for record in history.rounds)
     assert history.metrics[3]["tracks"] == 4 * HELD_OUT

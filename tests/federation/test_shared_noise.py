@@ -96,7 +96,7 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
     config = shared(rounds=3)
-    monkeypatch.setattr(local_round, "clipped_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    monkeypatch.setattr(local_round, "clipped_sum", lambda inputs, signs: np.zeros(parameters, np.int64))
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
     train(grid, agreement, config)
     told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
@@ -111,7 +111,7 @@ def test_the_sum_carries_the_noise_that_was_told_and_no_more(
 
 @pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
 def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
-    monkeypatch.setattr(local_round, "clipped_sum", lambda *arguments: np.zeros(parameters, np.int64))
+    monkeypatch.setattr(local_round, "clipped_sum", lambda inputs, signs: np.zeros(parameters, np.int64))
     right = local_round.add_noise
     calls = []
 

@@ -17,6 +17,7 @@ from sottovoce_client.training import unit_gradients
 from sottovoce_client.training.distributed_noise import clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
@@ -46,7 +47,7 @@ def test_one_unit_moves_a_step_by_at_most_the_clip(unaugmented, spec, dataset_of
     whole = dataset_of(family, lengths[:count], units=units, scale=scale[:count])
     without = dataset_of(family, lengths[:5], units=units and units[:5])
     vector = start(family, spec)
-    one, other = (train(family, vector, data, config, plan, sim(), HISTOGRAM) for data in (whole, without))
+    one, other = (train(RoundInputs(family, vector, data, config, plan, sim(), HISTOGRAM)) for data in (whole, without))
     bound = config.learning_rate * config.max_grad_norm / config.batch_size
     moved = float(np.linalg.norm(one.astype(np.float64) - other))
     assert 0.5 * bound < moved <= bound * (1 + 1e-3)
@@ -58,7 +59,9 @@ def test_without_privacy_one_unit_can_move_a_step_further(unaugmented, spec, dat
     config = config_of(family, private=False)
     whole = dataset_of(family, [*LAST, 2], scale=[1.0] * 5 + [1e3])
     without = dataset_of(family, LAST)
-    one, other = (train(family, start(family, spec), data, config, None, sim()) for data in (whole, without))
+    one, other = (
+        train(RoundInputs(family, start(family, spec), data, config, None, sim())) for data in (whole, without)
+    )
     assert np.linalg.norm(one - other) > config.learning_rate * config.max_grad_norm / config.batch_size
 
 
@@ -69,7 +72,9 @@ def test_a_step_has_the_claimed_noise(unaugmented, spec, dataset_of, config_of, 
     config = config_of(family)
     dataset, vector = dataset_of(family, LAST), start(family, spec)
     noisy, plain = (
-        train(family, vector, dataset, config, plan_of(config, noise_multiplier=noise, base_rate=rate), sim())
+        train(
+            RoundInputs(family, vector, dataset, config, plan_of(config, noise_multiplier=noise, base_rate=rate), sim())
+        )
         for noise in (40.0, 1e-9)
     )
     noise = (noisy - plain) * config.batch_size / config.learning_rate
@@ -83,8 +88,8 @@ def test_an_empty_batch_is_a_step_of_noise_alone(family, spec, dataset_of, confi
     config = config_of(family)
     plan = plan_of(config, noise_multiplier=1.0, base_rate=1e-12)
     vector = start(family, spec)
-    one = train(family, vector, dataset_of(family, LAST, seed=1), config, plan, sim())
-    other = train(family, vector, dataset_of(family, LAST, seed=2), config, plan, sim())
+    one = train(RoundInputs(family, vector, dataset_of(family, LAST, seed=1), config, plan, sim()))
+    other = train(RoundInputs(family, vector, dataset_of(family, LAST, seed=2), config, plan, sim()))
     assert one.any()
     assert np.array_equal(one, other)
 
@@ -94,9 +99,9 @@ def test_a_batch_in_parts_is_the_same_batch(unaugmented, spec, dataset_of, confi
     config = config_of(family, local_steps=2)
     plan = plan_of(config, noise_multiplier=0.5)
     dataset, vector = dataset_of(family, LAST), start(family, spec)
-    whole = train(family, vector, dataset, config, plan, sim())
+    whole = train(RoundInputs(family, vector, dataset, config, plan, sim()))
     monkeypatch.setattr(unit_gradients, "MEMORY", 4 * 2 * vector.size * config.segments_per_track)
-    assert np.allclose(train(family, vector, dataset, config, plan, sim()), whole, atol=1e-5)
+    assert np.allclose(train(RoundInputs(family, vector, dataset, config, plan, sim())), whole, atol=1e-5)
 
 
 def test_the_sum_is_divided_by_the_configured_batch(unaugmented, spec, dataset_of, config_of, plan_of):
@@ -104,7 +109,7 @@ def test_the_sum_is_divided_by_the_configured_batch(unaugmented, spec, dataset_o
     family = unaugmented
     vector, dataset = start(family, spec), dataset_of(family, LAST)
     small, large = (
-        train(family, vector, dataset, config, plan_of(config), sim())
+        train(RoundInputs(family, vector, dataset, config, plan_of(config), sim()))
         for config in (config_of(family, batch_size=8), config_of(family, batch_size=80))
     )
     assert np.allclose(small, 10 * large, atol=1e-5)
@@ -115,19 +120,19 @@ def test_a_step_knows_nothing_of_the_gradient_before(unaugmented, spec, dataset_
     family, dataset = unaugmented, dataset_of(unaugmented, [1] * 5)
     config = config_of(family, private=False, momentum=0.0, batch_size=5, local_steps=1)
     vector = start(family, spec)
-    first = train(family, vector, dataset, config, None, sim())
-    second = train(family, vector + first, dataset, config, None, sim())
-    both = train(family, vector, dataset, config.changed(local_steps=2), None, sim())
+    first = train(RoundInputs(family, vector, dataset, config, None, sim()))
+    second = train(RoundInputs(family, vector + first, dataset, config, None, sim()))
+    both = train(RoundInputs(family, vector, dataset, config.changed(local_steps=2), None, sim()))
     assert np.linalg.norm(both - (first + second)) < 1e-4 * np.linalg.norm(second)
 
 
 def test_a_simulation_can_be_repeated_and_a_real_run_cannot(family, spec, dataset_of, config_of):
     config = config_of(family)
     plan, dataset, vector = plan_for(config, 5), dataset_of(family, LAST), start(family, spec)
-    seeded = [train(family, vector, dataset, config, plan, sim(seed)) for seed in (3, 3, 4)]
+    seeded = [train(RoundInputs(family, vector, dataset, config, plan, sim(seed))) for seed in (3, 3, 4)]
     assert np.array_equal(seeded[0], seeded[1])
     assert not np.array_equal(seeded[0], seeded[2])
-    real = [train(family, vector, dataset, config, plan, Randomness.system()) for _ in range(2)]
+    real = [train(RoundInputs(family, vector, dataset, config, plan, Randomness.system())) for _ in range(2)]
     assert not np.array_equal(*real)
 
 
@@ -135,7 +140,7 @@ def test_the_global_parameters_are_left_alone(family, spec, dataset_of, config_o
     vector = start(family, spec)
     before = vector.copy()
     vector.flags.writeable = False
-    train(family, vector, dataset_of(family, LAST), config_of(family, private=False), None, sim())
+    train(RoundInputs(family, vector, dataset_of(family, LAST), config_of(family, private=False), None, sim()))
     assert np.array_equal(vector, before)
 
 
@@ -151,11 +156,11 @@ def test_a_run_moves_what_it_trains_and_the_clip_is_of_that_alone(
 ):
     family, (names, moved), vector = unaugmented, last, start(unaugmented, spec)
     dataset, loose = dataset_of(family, LAST), config_of(family, max_grad_norm=1e3)
-    whole = train(family, vector, dataset, loose, plan_of(loose), sim())
+    whole = train(RoundInputs(family, vector, dataset, loose, plan_of(loose), sim()))
     part = loose.changed(trained=names)
-    assert np.allclose(train(family, vector, dataset, part, plan_of(part), sim()), whole[moved], atol=1e-5)
+    assert np.allclose(train(RoundInputs(family, vector, dataset, part, plan_of(part), sim())), whole[moved], atol=1e-5)
     tight = config_of(family, max_grad_norm=1e-4, trained=names)
-    step = train(family, vector, dataset_of(family, [2]), tight, plan_of(tight), sim())
+    step = train(RoundInputs(family, vector, dataset_of(family, [2]), tight, plan_of(tight), sim()))
     one = np.linalg.norm(step) * tight.batch_size / tight.learning_rate
     assert one == pytest.approx(tight.max_grad_norm, rel=1e-2)
 
@@ -166,9 +171,15 @@ def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, sp
     grid = SumGrid.of(config, int(moved.sum()), 5)
     plan, local = plan_for(config, len(LAST), grid=grid), config.changed(shared=None)
     signs, dataset = grid.signs(bytes(16), 1), dataset_of(family, LAST)
-    total = clipped_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+    total = clipped_sum(
+        RoundInputs(family, vector, dataset, config, plan, sim(), number=1, clip=config.max_grad_norm), signs
+    )
     found = grid.vector(total.astype(np.float64), signs) * config.max_grad_norm
-    wanted = train(family, vector, dataset, local, plan_of(local), sim()) * -config.batch_size / config.learning_rate
+    wanted = (
+        train(RoundInputs(family, vector, dataset, local, plan_of(local), sim()))
+        * -config.batch_size
+        / config.learning_rate
+    )
     assert found.shape == wanted.shape == (moved.sum(),)
     assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
 
@@ -200,7 +211,9 @@ def test_a_whole_label_whose_training_diverges_adds_nothing_and_fails_not(
     plan, signs, vector = plan_for(config, 5, grid=grid), grid.signs(bytes(16), 1), start(family, spec)
     for broken in (1.0, np.nan):
         dataset = dataset_of(family, LAST, scale=[1, 1, broken, 1, 1])
-        total = clipped_sum(family, vector, config.max_grad_norm, dataset, config, plan, signs, 1, sim())
+        total = clipped_sum(
+            RoundInputs(family, vector, dataset, config, plan, sim(), number=1, clip=config.max_grad_norm), signs
+        )
         assert total.shape == (moved.sum(),)
         assert total.any() == np.isfinite(broken)
 
@@ -220,7 +233,7 @@ def test_a_toy_problem_is_learnt(family, spec, shape_of, config_of):
     learn, unseen = TrackDataset.build(tracks[:60], spec), TrackDataset.build(tracks[60:], spec)
     config = config_of(family, private=False, local_steps=40, batch_size=20, learning_rate=0.2, momentum=0.9)
     vector = initial(family, spec, CLASSES, seed=0)
-    vector = vector + train(family, vector, learn, config, None, sim())
+    vector = vector + train(RoundInputs(family, vector, learn, config, None, sim()))
     counted = measure(family, vector, unseen, config)
     confusion = counted[:-1].reshape(CLASSES, CLASSES)
     assert confusion.sum() == len(unseen)
@@ -246,7 +259,11 @@ def test_a_unit_that_overflows_counts_as_nothing(family, spec, dataset_of, confi
     assert torch.isfinite(broken).all()
     torch.testing.assert_close(whole, broken)
     assert np.isfinite(
-        train(family, parameters, dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, plan_of(config), sim())
+        train(
+            RoundInputs(
+                family, parameters, dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, plan_of(config), sim()
+            )
+        )
     ).all()
 
 
@@ -254,14 +271,18 @@ def test_a_unit_that_overflows_counts_as_nothing(family, spec, dataset_of, confi
 def test_broken_features_stop_a_run_without_privacy(family, spec, dataset_of, config_of, bad):
     config = config_of(family, private=False)
     with pytest.raises(Diverged):
-        train(family, start(family, spec), dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, None, sim())
+        train(
+            RoundInputs(
+                family, start(family, spec), dataset_of(family, LAST, scale=[1, 1, bad, 1, 1]), config, None, sim()
+            )
+        )
 
 
 def test_runaway_parameters_leave_nothing(dataset_of, config_of, spec):
     svm = discovery.family("style", "svm")
     config = config_of(svm, private=False, learning_rate=3e38, batch_size=1, momentum=0.99, local_steps=50)
     with pytest.raises(Diverged, match="parameters"):
-        train(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim())
+        train(RoundInputs(svm, start(svm, spec), dataset_of(svm, LAST), config, None, sim()))
 
 
 def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec):
@@ -276,6 +297,6 @@ def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec
         (config.changed(local_steps=3), plan, "more steps"),
     ]:
         with pytest.raises(PrivacyError, match=message):
-            train(svm, vector, dataset, changed, given, sim())
+            train(RoundInputs(svm, vector, dataset, changed, given, sim()))
     with pytest.raises(ConfigurationError, match="not those that the run has agreed on"):
-        train(svm, vector, dataset, config.changed(feature_spec="00"), plan, sim())
+        train(RoundInputs(svm, vector, dataset, config.changed(feature_spec="00"), plan, sim()))

@@ -12,6 +12,7 @@ from sottovoce.privacy.calibration import plan_for
 from sottovoce.randomness import Randomness
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_simulations.attacks.membership import attack, membership, track_losses
 
 
@@ -88,7 +89,7 @@ def trained(config, members, randomness):
     parameters = flat.initial(FAMILY, members.spec, len(config.classes), seed=0)
     plan = plan_for(config, members.units) if config.private else None
     for _ in range(config.rounds):
-        parameters = parameters + train(FAMILY, parameters, members, config, plan, randomness)
+        parameters = parameters + train(RoundInputs(FAMILY, parameters, members, config, plan, randomness))
     return parameters
 
 

@@ -29,6 +29,7 @@ from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.poisson_sampling import UnitSampler
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_simulations.attacks.canary_audit import audit, periodic_scores, poisson_scores
 
 CANARIES = 2000
@@ -121,7 +122,7 @@ class Federation:
         """The sum that a label's update in the clear is made of, in clips: `[P]`."""
         [dataset] = datasets
         zero, config = np.zeros(PARAMETERS, np.float32), self.config
-        update = train(FAMILY, zero, dataset, config, self.plan, randomness)
+        update = train(RoundInputs(FAMILY, zero, dataset, config, self.plan, randomness))
         return -update * config.batch_size / config.learning_rate / config.max_grad_norm
 
     def _shared(self, datasets, number, randomness):
@@ -131,7 +132,11 @@ class Federation:
         layout = VectorLayout.for_round(config, Kind.TRAIN, grid.dimension, 0, self.labels)
         total = np.zeros(layout.elements, layout.ring.dtype)
         for dataset, earlier in zip(datasets, self.sums, strict=True):
-            earlier.append(clipped_sum(FAMILY, zero, CLIP, dataset, config, self.plan, signs, number, randomness))
+            earlier.append(
+                clipped_sum(
+                    RoundInputs(FAMILY, zero, dataset, config, self.plan, randomness, number=number, clip=CLIP), signs
+                )
+            )
             total += layout.encode(add_noise(earlier, self.plan, randomness), NO_COUNTERS)
         integers = layout.decode(total, self.labels).integers.astype(np.float64)
         return grid.vector(integers[: grid.parameters], signs)
@@ -216,7 +221,7 @@ def of_whole_labels(config):
             signs = plan.grid.signs(b"audit", number)
             sums = [
                 sottovoce_client.training.distributed_noise.clipped_sum(
-                    FAMILY, zero, CLIP, dataset, config, plan, signs, number, randomness
+                    RoundInputs(FAMILY, zero, dataset, config, plan, randomness, number=number, clip=CLIP), signs
                 )
                 for dataset in datasets
             ]

@@ -206,7 +206,7 @@ def _warm() -> None:
     for name in (
         "flwr.supernode.cli.flwr_clientapp",
         "sottovoce_client.flower.deployed_label",
-        "sottovoce_client.rounds.local_round",
+        "sottovoce_client.rounds.trainer",
     ):
         importlib.import_module(name)
     gc.freeze()  # what was imported stays shared

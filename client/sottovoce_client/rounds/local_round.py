@@ -1,4 +1,4 @@
-"""What a label computes for a run: its data, its plan, its part of a round. It loads torch; callers wait for that."""
+"""What a label computes for a run: its privacy plan, the layout of its vector, its update, its counters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,20 @@ from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import TrainingConfig, Unit
 from sottovoce.run.records import clip_follows
 from sottovoce_client.data.dataset import TrackDataset
-from sottovoce_client.data.preparation import Prepared, prepare
-from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.run_state import RunState
 from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.round_inputs import RoundInputs
 
 LEAST_UNITS = 10
+"""Smallest number of units that a label trains on."""
 
 
 def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> RefusalReason | None:
-    """Why a label declines a run by its policy, or since it cannot compute what is asked; None if it does not."""
+    """The reason to refuse a run: its policy forbids it, or it cannot be computed here. None where there is none."""
     try:
         family = discovery.family(config.task, config.family)
     except ConfigurationError:
@@ -49,24 +50,15 @@ def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> R
     return policy.check(config, agreement, parameters=size)
 
 
-def data_of(home: LabelHome, config: TrainingConfig) -> Prepared:
-    """The data sets of a run.
-
-    Raises:
-        CatalogueError: nothing in the catalogues can be used, or nothing is left to train on.
-    """
-    return prepare(home, config)
-
-
 def plan_of(config: TrainingConfig, prepared: Prepared, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
-    """How the label trains in a run, within its policy; None in a run without privacy.
+    """The label's privacy plan for a run, within its policy; None in a run without privacy.
 
     Raises:
         CatalogueError: there are too few units.
         PrivacyError: no noise keeps the promise.
     """
     if prepared.train.units < LEAST_UNITS:
-        raise CatalogueError(f"A label needs {LEAST_UNITS} {config.unit}s to train on, and this one has fewer.")
+        raise CatalogueError(f"Training needs at least {LEAST_UNITS} {config.unit}s, and this label has fewer.")
     if not config.private:
         return None
     labels = len(agreement.members)
@@ -77,12 +69,12 @@ def plan_of(config: TrainingConfig, prepared: Prepared, agreement: Agreement, po
         epsilon=policy.epsilon_per_run,
         delta=policy.delta_max,
     )
-    # Shared noise is the run's to say, and the policy has looked at it before.
+    # The run sets distributed noise for all labels; `objection` has checked it against the policy.
     return plan if config.shared else with_more_noise(plan, policy.least_noise_multiplier)
 
 
 def layout_of(request: ReportRequest, config: TrainingConfig, parameters: int) -> VectorLayout:
-    """The layout of a round's vector. What does not fit it is refused before the round costs the tracks anything.
+    """The layout of a round's vector; a request that does not fit it is refused before any privacy is spent.
 
     Raises:
         WrongParameters: the parameters that came along are not those of the run's model.
@@ -90,46 +82,57 @@ def layout_of(request: ReportRequest, config: TrainingConfig, parameters: int) -
     """
     moved = trained(config)
     if parameters != moved.size + clip_follows(config):
-        raise WrongParameters("A round's parameters are not as many as the run's model has.")
+        raise WrongParameters(
+            f"The round brings {parameters} parameters, and the run's model has {moved.size + clip_follows(config)}."
+        )
     counters = len(discovery.task(config.task).counters(len(config.classes)))
     # Where the clip rides along with the parameters, a count rides along with the update.
     sent = int(moved.sum()) + clip_follows(config)
     layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.adverts))
     if layout.elements != request.elements:
-        raise WrongVector("A round is to be reported in a vector of another length than its layout gives.")
+        raise WrongVector(f"The round asks for {request.elements} elements, and its layout has {layout.elements}.")
     return layout
 
 
-def update_of(
+def inputs_of(
     state: RunState,
     request: ReportRequest,
     model: NDArray[np.float32],
     clip: float,
     prepared: Prepared,
     randomness: Randomness,
-) -> NDArray[np.float32] | NDArray[np.int64]:
-    """The label's part of a training round: an update, or with shared noise a noised sum on the run's grid.
+) -> RoundInputs:
+    """The inputs of a training round: the global parameters `[P]` and clip that came along, and the label's own."""
+    config = state.config
+    return RoundInputs(
+        discovery.family(config.task, config.family),
+        model,
+        prepared.train,
+        config,
+        state.plan,
+        randomness,
+        None if state.histogram is None else np.asarray(state.histogram),
+        request.round,
+        clip,
+    )
+
+
+def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.float32] | NDArray[np.int64]:
+    """The label's part of a training round: an update or, with distributed noise, a noised sum on the run's grid.
 
     Args:
-        state: of the run; where units take turns, it remembers this round's sum for the next ones.
-        request: of the round.
-        model: the global parameters, `[P]`.
-        clip: of the round.
-        prepared: the label's data.
-        randomness: of sampling and noise.
+        state: of the run; with banded matrix factorisation it keeps this round's sum for the next rounds.
+        run: the run's id.
+        inputs: of the round.
 
     Raises:
         PrivacyError, Diverged, ConfigurationError: as `train` and `clipped_sum` say.
     """
-    config, plan = state.config, state.plan
-    family = discovery.family(config.task, config.family)
-    histogram = None if state.histogram is None else np.asarray(state.histogram)
-    if config.shared and plan and plan.grid:
-        signs = plan.grid.signs(request.run, request.round)
-        sums = (model, clip, prepared.train, config, plan, signs, request.round, randomness)
-        state.remember(request.round, clipped_sum(family, *sums, histogram))
-        return add_noise(state.last_sums(request.round), plan, randomness)
-    return train(family, model, prepared.train, config, plan, randomness, histogram)
+    plan = inputs.plan
+    if inputs.config.shared and plan and plan.grid:
+        state.remember(inputs.number, clipped_sum(inputs, plan.grid.signs(run, inputs.number)))
+        return add_noise(state.last_sums(inputs.number), plan, inputs.randomness)
+    return train(inputs)
 
 
 def counters_of(config: TrainingConfig, model: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What a label does in a round: a few steps of DP-SGD (Abadi et al., CCS 2016) on its own tracks."""
+"""A label's training in a round: a few steps of DP-SGD (Abadi et al., CCS 2016) on its own tracks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,125 +11,87 @@ from torch.optim.sgd import sgd
 
 from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import parameters as flat
-from sottovoce.models.interfaces import Batch, Family, trainable
-from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig
-from sottovoce_client.data.dataset import TrackDataset
+from sottovoce.models.interfaces import Batch, trainable
 from sottovoce_client.training.poisson_sampling import UnitSampler, loss_weights, unit_rates
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_client.training.unit_gradients import UnitGradients
 
 PLAIN: dict[str, Any] = {"weight_decay": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
 
 
-def train(
-    family: Family,
-    parameters: NDArray[np.float32],
-    dataset: TrackDataset,
-    config: TrainingConfig,
-    plan: PrivacyPlan | None,
-    randomness: Randomness,
-    histogram: NDArray[np.float64] | None = None,
-) -> NDArray[np.float32]:
-    """One round's update, new minus old parameters, of those that the run moves: `[trained]`.
+def train(inputs: RoundInputs) -> NDArray[np.float32]:
+    """One round's update, new minus old parameters, restricted to those that the run trains: `[trained]`.
 
     Each of `config.local_steps` steps samples units, clips each unit's gradient, adds noise to the sum, and divides by
-    the *configured* batch size: the number of units drawn, or even owned, is private. A label that owns fewer units
-    than a batch thus takes smaller steps. A step that draws nobody is a step of noise alone.
-
-    Args:
-        family: the kind of model.
-        parameters: the global model's, `[P]`.
-        dataset: training tracks with the family's view; its units are those of `config.unit`.
-        config: of the run.
-        plan: the label's, or None for a run without privacy.
-        randomness: of sampling, noise and augmentation.
-        histogram: units of each class, `[classes]`, noisy in a private run; for a run that balances classes.
+    the *configured* batch size, because the number of units drawn, or even owned, is private. A label that owns fewer
+    units than a batch thus takes smaller steps. A step that draws no unit is a step of noise alone.
 
     Raises:
-        PrivacyError: the plan is not the run's, is missing, or accounts for less than what would be done.
-        Diverged: a parameter is not finite, or in a run without privacy a gradient is not. With privacy this follows
-            from the noised sums alone, so that it tells nothing that they do not.
+        PrivacyError: the plan is not the run's, is missing, or accounts for less than would be done.
+        Diverged: a parameter is not finite, or, in a run without privacy, a gradient is not. With privacy this follows
+            from the noised sums alone and so reveals nothing more than they do.
         ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
     """
-    check_plan(config, plan, dataset)
-    return local_update(family, parameters, dataset, config, plan, randomness, histogram)
+    check_plan(inputs)
+    return local_update(inputs)
 
 
-def local_update(
-    family: Family,
-    parameters: NDArray[np.float32],
-    dataset: TrackDataset,
-    config: TrainingConfig,
-    plan: PrivacyPlan | None,
-    randomness: Randomness,
-    histogram: NDArray[np.float64] | None = None,
-) -> NDArray[np.float32]:
-    """`train`, for a caller who answers for the plan: without one, nothing in here is clipped or noised.
+def local_update(inputs: RoundInputs) -> NDArray[np.float32]:
+    """`train` without checking the plan, for callers that have checked it; without a plan nothing is clipped or noised.
 
     Raises:
         Diverged: as `train` says.
         ConfigurationError: the parameters do not fit the model.
     """
-    model = flat.model_of(family, dataset.spec, len(config.classes), parameters)
-    gradients = UnitGradients(family, model, plan.max_grad_norm if plan else None, config.trained)
-    sampler = UnitSampler.of(dataset, unit_rates(dataset, config, plan, histogram))
-    weights = torch.from_numpy(loss_weights(config, plan, histogram))
-    wanted: list[Tensor] = list(trainable(model).values())
-    velocities: list[Tensor | None] = [None] * len(wanted)
+    config, plan, randomness = inputs.config, inputs.plan, inputs.randomness
+    model = inputs.model()
+    gradients = UnitGradients(inputs.family, model, plan.max_grad_norm if plan else None, config.trained)
+    sampler = UnitSampler.of(inputs.dataset, unit_rates(inputs.dataset, config, plan, inputs.histogram))
+    weights = torch.from_numpy(loss_weights(config, plan, inputs.histogram))
+    values: list[Tensor] = list(trainable(model).values())
+    velocities: list[Tensor | None] = [None] * len(values)
     for _ in range(config.local_steps):
-        total = _summed(gradients, dataset, sampler.draw(randomness), config.segments_per_track, weights, randomness)
+        total = _gradient_sum(inputs, gradients, sampler.draw(randomness), weights)
         if plan:
             total[gradients.private] += randomness.gaussian((int(gradients.private.sum()),), plan.noise_std)
-        parts = torch.split(total / config.batch_size, [value.numel() for value in wanted])
-        step = [part.view_as(value) for value, part in zip(wanted, parts, strict=True)]
-        with torch.no_grad():  # as a function: making an `SGD` loads torch's compiler, for each message anew
-            sgd(wanted, step, velocities, lr=config.learning_rate, momentum=config.momentum, **PLAIN)
-        family.after_step(model, randomness)
-    update = flat.flatten(model) - parameters[gradients.moved]
+        parts = torch.split(total / config.batch_size, [value.numel() for value in values])
+        step = [part.view_as(value) for value, part in zip(values, parts, strict=True)]
+        with torch.no_grad():  # the function, since constructing an `SGD` loads torch's compiler, once per message
+            sgd(values, step, velocities, lr=config.learning_rate, momentum=config.momentum, **PLAIN)
+        inputs.family.after_step(model, randomness)
+    update = flat.flatten(model) - inputs.parameters[gradients.moved]
     if not np.isfinite(update).all():
         raise Diverged("The trained parameters are not finite.", hint="Lower the learning rate.")
     return update
 
 
-def _summed(
-    gradients: UnitGradients,
-    dataset: TrackDataset,
-    tracks: NDArray[np.int64],
-    segments_per_track: int,
-    weights: Tensor,
-    randomness: Randomness,
-) -> Tensor:
-    """The units' (clipped) gradients, summed: `[P]`. Parts of a large batch follow one another, to bound memory."""
+def _gradient_sum(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.int64], weights: Tensor) -> Tensor:
+    """The sum of the sampled units' (clipped) gradients, `[P]`, computed in parts to bound memory."""
     total = torch.zeros(gradients.size)
-    generator = randomness.torch_generator()
-    for batch in batches(gradients, dataset, tracks, segments_per_track, randomness):
+    generator = inputs.randomness.torch_generator()
+    for batch in batches(inputs, gradients, tracks):
         total += gradients.sum(batch, weights[batch.targets], generator)
     return total
 
 
-def batches(
-    gradients: UnitGradients,
-    dataset: TrackDataset,
-    tracks: NDArray[np.int64],
-    segments_per_track: int,
-    randomness: Randomness,
-) -> Iterator[Batch]:
-    """The sampled tracks in parts whose gradients fit in memory."""
+def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.int64]) -> Iterator[Batch]:
+    """The sampled tracks in batches whose gradients fit in memory."""
+    segments_per_track = inputs.config.segments_per_track
     at_once = gradients.units_at_once(segments_per_track)
     for part in np.split(tracks, range(at_once, len(tracks), at_once)):
         if len(part):
-            yield dataset.batch(part, segments_per_track, randomness)
+            yield inputs.dataset.batch(part, segments_per_track, inputs.randomness)
 
 
-def check_plan(config: TrainingConfig, plan: PrivacyPlan | None, dataset: TrackDataset) -> None:
-    """Refuse to train otherwise than is agreed and accounted for.
+def check_plan(inputs: RoundInputs) -> None:
+    """Refuse to train in any way that was not agreed on and accounted for.
 
     Raises:
-        PrivacyError: the plan is not the run's, is missing, or accounts for less than what would be done.
+        PrivacyError: the plan is not the run's, is missing, or accounts for less than would be done.
         ConfigurationError: the features are not those of the run.
     """
-    if dataset.spec.digest != config.feature_spec:
+    config, plan = inputs.config, inputs.plan
+    if inputs.dataset.spec.digest != config.feature_spec:
         raise ConfigurationError("The features are not those that the run has agreed on.")
     if config.private != (plan is not None):
         raise PrivacyError("A private run needs a privacy plan, and only a private run has one.")

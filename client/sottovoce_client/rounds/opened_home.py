@@ -1,0 +1,53 @@
+"""What every answer of a label draws on: its home with keys, agreement, policy and run states, opened once."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds.run_state import RunStates
+
+
+@dataclass(frozen=True)
+class OpenedHome:
+    """A label's home, read and ready to answer messages from.
+
+    Args:
+        home: the label's folder.
+        identity: the label's signing key.
+        agreement: the agreement that the label has accepted.
+        policy: what the label allows.
+        states: the label's unfinished runs.
+    """
+
+    home: LabelHome
+    identity: Identity = field(repr=False)
+    agreement: Agreement
+    policy: Policy
+    states: RunStates = field(repr=False)
+
+    @classmethod
+    def of(cls, home: LabelHome) -> "OpenedHome":
+        """Read what is in a home.
+
+        Raises:
+            ConfigurationError: something in it is missing or damaged.
+        """
+        identity, agreement = home.identity(), home.agreement()
+        policy = Policy.from_toml(home.policy_file)
+        return cls(home, identity, agreement, policy, RunStates(home.runs, identity, agreement))
+
+    @contextmanager
+    def timed(self, request: ReportRequest | CrossCheckRequest | UnmaskRequest, stage: str) -> Iterator[None]:
+        """Write the duration of a stage, in seconds, to a file in the home; timings are never sent."""
+        started = time.perf_counter()
+        yield
+        line = {"run": request.run.hex(), "round": request.round, "stage": stage}
+        with self.home.timings_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")

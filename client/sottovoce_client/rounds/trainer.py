@@ -1,0 +1,184 @@
+"""How a label answers the messages that need its catalogue: the announcement of a run, and the request for a report.
+
+It loads torch; `sottovoce_client.rounds.label` imports it only for these messages.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError, PrivacyError
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.privacy.events import Event, NonPrivate
+from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest
+from sottovoce.protocol.participant import Participant, check_announcement
+from sottovoce.protocol.topology import threshold
+from sottovoce.protocol.violations import OutOfOrder, TooFewParticipants, UnplannedRound
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import Balance, TrainingConfig
+from sottovoce.run.records import parameters_digest, split_clip
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.data.preparation import Prepared, prepare
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.opened_home import OpenedHome
+from sottovoce_client.rounds.run_state import RunState
+
+
+class OutsideHours(LocalProtocolError):
+    """The label's policy lets no training run at this hour."""
+
+
+class Trainer:
+    """Joins runs and reports in their rounds.
+
+    Args:
+        opened: the label's home.
+        simulation_seed: as of `Label`.
+    """
+
+    def __init__(self, opened: OpenedHome, *, simulation_seed: int | None = None) -> None:
+        self._home = opened.home
+        self._opened = opened
+        self._seed = simulation_seed
+        self._prepared: dict[bytes, Prepared] = {}
+
+    def join(self, announcement: Announcement) -> Message:
+        """Decide whether to take part, and reserve the whole run's privacy in the ledger before saying so."""
+        opened, config = self._opened, announcement.config
+        check_announcement(announcement, label=self._home.name, identity=opened.identity, agreement=opened.agreement)
+        reason = local_round.objection(config, opened.agreement, opened.policy)
+        if reason is not None:
+            return self._refusal(announcement, reason)
+        with opened.states.locked(announcement.run):
+            if opened.states.exists(announcement.run):
+                raise OutOfOrder("This run was announced before.")
+            try:
+                prepared = self._data(config)
+                plan = local_round.plan_of(config, prepared, opened.agreement, opened.policy)
+            except (CatalogueError, ConfigurationError):
+                return self._refusal(announcement, RefusalReason.CATALOGUE)
+            except PrivacyError:
+                return self._refusal(announcement, RefusalReason.PRIVACY)
+            with Ledger(self._home.ledger_file) as ledger:
+                try:
+                    ledger.open_run(announcement.run, plan, opened.policy.ceilings)
+                except BudgetExceeded:
+                    return self._refusal(announcement, RefusalReason.BUDGET)
+            participant, advert = Participant.join(
+                announcement,
+                label=self._home.name,
+                identity=opened.identity,
+                agreement=opened.agreement,
+                epsilon=float("inf") if plan is None else plan.epsilon_ceiling,
+                delta=0.0 if plan is None else plan.delta,
+            )
+            self._home.diary.joined(
+                announcement.run,
+                config,
+                federation=opened.agreement.federation,
+                epsilon=advert.epsilon,
+                delta=advert.delta,
+            )
+            opened.states.save(announcement.run, RunState(participant, plan))
+        return advert
+
+    def report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
+        """Check the round, charge it, train, evaluate, mask."""
+        states = self._opened.states
+        state = states.load(request.run)
+        config = state.config
+        self._expect_planned(request, config)
+        self._expect_allowed(request)
+        if parameters is None:
+            raise LocalProtocolError("The message carries no global parameters.")
+        layout = local_round.layout_of(request, config, parameters.size)
+        if config.shared and threshold(len(request.adverts)) < config.shared.honest:
+            raise TooFewParticipants("A sum of this round's survivors could carry less noise than was agreed on.")
+        model, clip = split_clip(parameters, config)
+        state.participant.accept(request, parameters_digest(parameters))
+        states.save(request.run, state)
+        prepared = self._data(config)
+        update: NDArray[np.float32] | NDArray[np.int64] | None = None
+        if request.kind is Kind.TRAIN:
+            randomness = self._randomness(request.round)
+            self._charge(request, state, prepared, randomness)
+            states.save(request.run, state)
+            with self._opened.timed(request, "training"):
+                inputs = local_round.inputs_of(state, request, model, clip, prepared, randomness)
+                update = local_round.update_of(state, request.run, inputs)
+        with self._opened.timed(request, "evaluation"):
+            counters = local_round.counters_of(config, model, prepared)
+        with self._opened.timed(request, "masking"):
+            report = state.participant.report(layout.encode(update, counters))
+            states.save(request.run, state)
+        return report
+
+    def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
+        """A signed refusal with a reason from a closed list; the diary tells the label's people what it was about."""
+        self._home.diary.refused(announcement.run, announcement.config, reason.value)
+        return Refusal.sign(
+            self._opened.identity,
+            run=announcement.run,
+            agreement=self._opened.agreement.digest,
+            label=self._home.name,
+            reason=reason,
+        )
+
+    def _expect_allowed(self, request: ReportRequest) -> None:
+        """Check a round against the present policy, which may be stricter than it was when the label joined.
+
+        Raises:
+            TooFewParticipants, OutsideHours: as their names say.
+        """
+        policy = self._opened.policy
+        if len(request.adverts) < policy.least_participants:
+            self._home.diary.round_declined(request.run, request.round, RefusalReason.PARTICIPANTS.value)
+            raise TooFewParticipants("This label's policy requires more participants in a round.")
+        if not policy.awake():
+            self._home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
+            raise OutsideHours("This label's policy lets no training run at this hour.")
+
+    def _expect_planned(self, request: ReportRequest, config: TrainingConfig) -> None:
+        """Accept training rounds up to the planned number, then one evaluation of the result.
+
+        The ledger bounds training by itself. An evaluation costs no ε, so without these bounds a coordinator could ask
+        for the counts of any number of models of its own making.
+
+        Raises:
+            UnplannedRound: the run has no such round.
+        """
+        if request.kind is Kind.TRAIN:
+            planned = request.round <= config.rounds
+        else:
+            with Ledger(self._home.ledger_file) as ledger:
+                planned = request.round == config.rounds + 1 and bool(ledger.spent_in(request.run))
+        if not planned:
+            raise UnplannedRound(f"The run plans {config.rounds} rounds, then one evaluation; this is none of them.")
+
+    def _charge(self, request: ReportRequest, state: RunState, prepared: Prepared, randomness: Randomness) -> None:
+        """Charge this round's privacy loss to the ledger; draw the class histogram in the run's first round."""
+        config, plan = state.config, state.plan
+        balanced = config.balance is not Balance.NONE
+        first = balanced and state.histogram is None
+        with Ledger(self._home.ledger_file) as ledger:
+            events: tuple[Event, ...] = (NonPrivate(),)
+            if plan is not None and config.steps == 1:  # banded matrix factorisation: the first round pays for all
+                events = () if ledger.spent_in(request.run) else plan.events()
+            elif plan is not None:
+                events = plan.events(config.steps_per_round, histogram=first)
+            ledger.charge(request.run, request.round, events)
+        if first:
+            state.histogram = local_round.histogram_of(prepared.train, len(config.classes), plan, randomness)
+
+    def _data(self, config: TrainingConfig) -> Prepared:
+        """This run's data, kept for the next message of the same process."""
+        if config.digest not in self._prepared:
+            self._prepared = {config.digest: prepare(self._home, config)}
+        return self._prepared[config.digest]
+
+    def _randomness(self, round_number: int) -> Randomness:
+        if self._seed is None:
+            return Randomness.system()
+        drawn = hashlib.sha256(f"{self._seed}/{self._home.name}/{round_number}".encode()).digest()
+        return Randomness.for_simulation(int.from_bytes(drawn[:8]))
