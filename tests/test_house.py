@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -124,6 +126,56 @@ def test_the_house_is_found():
 def test_a_package_imports_only_whom_it_may(file):
     foreign = {module.partition(".")[0] for module in imported(tree_of(file))} & set(PACKAGES)
     assert foreign <= MAY_IMPORT[package_of(file)]
+
+
+def test_client_and_server_never_import_each_other(file):
+    other = {"sottovoce_client": "sottovoce_server", "sottovoce_server": "sottovoce_client"}.get(package_of(file))
+    assert other not in {module.partition(".")[0] for module in imported(tree_of(file))}
+
+
+WITHOUT_TORCH = {
+    "the registry": [
+        "sottovoce_server.commands.registry",
+        "sottovoce_server.commands.registry_serve",
+        *sorted(
+            ".".join(path.relative_to(PACKAGES["sottovoce_server"].parent).with_suffix("").parts)
+            for path in (PACKAGES["sottovoce_server"] / "registry").glob("[!_]*.py")
+        ),
+    ],
+    "a label that only signs": [
+        "sottovoce_client.flower.deployed_label",
+        "sottovoce_client.rounds.label",
+        "sottovoce_client.rounds.cosign_check",
+        "sottovoce.release.cosigning",
+    ],
+    "the program that prints its help": ["sottovoce.cli"],
+}
+
+
+@pytest.mark.parametrize("modules", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
+def test_what_needs_no_torch_imports_none(modules):
+    code = (
+        "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print('torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False"]
+
+
+def test_a_label_imports_torch_in_one_place_only():
+    """Of what answers messages, only the trainer loads torch: what else is imported lazily must stay light."""
+    label = PACKAGES["sottovoce_client"] / "rounds" / "label.py"
+    inside = {
+        node
+        for function in ast.walk(tree_of(label))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert sorted(node.module for node in inside) == [
+        "sottovoce.release.cosigning",
+        "sottovoce_client.rounds.cosign_check",
+        "sottovoce_client.rounds.trainer",
+    ]
 
 
 def test_flower_is_spoken_at_the_edges_only(file):
