@@ -20,7 +20,7 @@ BENCHMARKS = (
     "deployment",
     "quality",
     "repertoire",
-    "shared",
+    "distributed_noise",
     "repair",
     "vocoder",
     "editors",

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from sottovoce.files import write_text
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.training.round_inputs import RoundInputs
 
 ORDER = "BENCHMARK_ORDER"
@@ -27,12 +27,12 @@ client = ClientApp()
 server = ServerApp()
 
 
-def _sent(message: Message) -> tuple[TrainingConfig, np.ndarray]:
-    config = TrainingConfig.from_bytes(bytes(message.content.config_records[CONFIG][RUN]))
+def _sent(message: Message) -> tuple[RunConfiguration, np.ndarray]:
+    config = RunConfiguration.from_bytes(bytes(message.content.config_records[CONFIG][RUN]))
     return config, message.content.array_records[ARRAYS]["model"].numpy()
 
 
-def _data(config: TrainingConfig):
+def _data(config: RunConfiguration):
     from sottovoce_client.data.preparation import prepare
     from sottovoce_client.home.label_home import LabelHome, default_root
 
@@ -93,7 +93,7 @@ class _Timed(FedAvg):
 def main(grid: Grid, _context: Context) -> None:
     """Do what the order says."""
     order = json.loads(Path(os.environ[ORDER]).read_text(encoding="utf-8"))
-    config = TrainingConfig.from_bytes(order["config"].encode())
+    config = RunConfiguration.from_bytes(order["config"].encode())
     labels = order["labels"]
     strategy = _Timed(min_train_nodes=labels, min_evaluate_nodes=labels, min_available_nodes=labels)
     told = ConfigRecord({RUN: config.to_bytes()})

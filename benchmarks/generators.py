@@ -210,7 +210,7 @@ def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str
 
 def _noise(task: str, family: str, private: bool) -> str | None:
     """Shared where the family can."""
-    return None if not private else "shared" if discovery.family(task, family).shared_noise else "local"
+    return None if not private else "distributed" if discovery.family(task, family).distributed_noise else "local"
 
 
 def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path) -> Release:
@@ -219,8 +219,8 @@ def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path)
         changes: dict[str, Any] = {"task": task, "family": family, "private": private}
         if task == "generator":
             changes["rounds"] = ROUNDS[private]
-        if _noise(task, family, private) == "shared":
-            changes["noise"] = Trust.SHARED
+        if _noise(task, family, private) == "distributed":
+            changes["noise"] = Trust.DISTRIBUTED
         simulate(Experiment(**{**vars(pool), **changes}), out)
     return load(out / "release")
 

@@ -20,7 +20,7 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.calibration import plan_for
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.training.dp_sgd import train
@@ -96,7 +96,7 @@ def one(datasets: Sequence[TrackDataset]) -> TrackDataset:
     return TrackDataset.build(samples, datasets[0].spec)
 
 
-def _alone(config: TrainingConfig, data: Prepared, seed: int) -> float:
+def _alone(config: RunConfiguration, data: Prepared, seed: int) -> float:
     """Macro-F1 of the run's own training at one label that owns everything, with its privacy and without the masks."""
     family, task = discovery.family(config.task, config.family), discovery.task(config.task)
     plan = plan_for(config, data.train.units)

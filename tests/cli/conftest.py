@@ -10,7 +10,7 @@ from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 
 STYLES = ("fugue", "reel", "tango")
 RATE = 22_050
@@ -30,7 +30,7 @@ def agreement(coordinator):
 @pytest.fixture(scope="session")
 def provenance(agreement):
     spec = default_spec()
-    config = TrainingConfig(
+    config = RunConfiguration(
         task="style",
         family="svm",
         classes=STYLES,
@@ -45,7 +45,7 @@ def provenance(agreement):
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        shared=None,
+        distributed=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

@@ -13,7 +13,7 @@ from sottovoce.features.extract import default_spec
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.flower.bundle_check import APP
 from sottovoce_client.home.label_home import LabelHome
 
@@ -74,7 +74,7 @@ def as_json(run):
 
 @pytest.fixture
 def config():
-    return TrainingConfig(
+    return RunConfiguration(
         task="style",
         family="svm",
         classes=("blues", "waltz"),
@@ -89,7 +89,7 @@ def config():
         epsilon=4.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        shared=None,
+        distributed=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

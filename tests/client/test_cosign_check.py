@@ -90,13 +90,14 @@ def test_what_agrees_is_signed(books, manifest, agreement, rounds):
         {"noise": Noise.SEEDED},
         {"noise": Noise.NONE, "promises": ()},
         {"unit": Unit.ARTIST},
-        {"trust": Trust.SHARED},
-        {"trust": Trust.SHARED, "honest": 3},
+        {"trust": Trust.DISTRIBUTED},
+        {"trust": Trust.DISTRIBUTED, "min_honest": 3},
     ],
     ids=str,
 )
 def test_another_account_is_not(books, manifest, change):
-    inside = {name: value for name, value in change.items() if name in ("noise", "unit", "trust", "promises", "honest")}
+    of_privacy = ("noise", "unit", "trust", "promises", "min_honest")
+    inside = {name: value for name, value in change.items() if name in of_privacy}
     outside = {name: value for name, value in change.items() if name not in inside}
     told = replace(manifest, privacy=replace(manifest.privacy, **inside), **outside)
     with pytest.raises(OtherAccount):

@@ -117,13 +117,13 @@ def test_check_says_what_stands_against_it(as_json, run, label_home, audio, invi
     from sottovoce.run.configuration import Trust
 
     as_json("catalogue", *audio)
-    stranger = replace(agreement, members=agreement.members[1:], noise=Trust.SHARED)
+    stranger = replace(agreement, members=agreement.members[1:], noise=Trust.DISTRIBUTED)
     text = label_home.policy_file.read_text().replace("least_participants = 3", "least_participants = 4")
     label_home.policy_file.write_text(text.replace("epsilon_lifetime = 16.0", "epsilon_lifetime = 4.0"))
     code, found = as_json("check", invite(stranger))
     assert code == 2
     obstacles = " ".join(found["obstacles"])
-    for words in ("does not name 'blue-note'", "rests on shared noise", "wants 4 labels"):
+    for words in ("does not name 'blue-note'", "rests on distributed noise", "wants 4 labels"):
         assert words in obstacles
     assert found["epsilon_of_one_run"] < 1
     code, _, err = run("check", invite(stranger))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.calibration import plan_for, with_more_noise
-from sottovoce.run.configuration import SharedNoise, Trust, Unit
+from sottovoce.run.configuration import DistributedNoise, Trust, Unit
 from sottovoce_client.home.hours import Hours
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.home.policy_template import policy_text
@@ -68,7 +68,7 @@ def test_the_file_says_what_the_code_does(tmp_path):
         epsilon_lifetime=float("inf"),
         delta_max=3.7e-7,
         least_unit=Unit.LABEL,
-        trust=frozenset({Trust.LOCAL, Trust.SHARED}),
+        trust=frozenset({Trust.LOCAL, Trust.DISTRIBUTED}),
         least_noise_multiplier=1.5,
         hours=Hours.parse("22:00-06:00"),
         folders=frozenset({'/srv/ä "b"', "/x"}),
@@ -103,13 +103,13 @@ def test_own_noise_is_raised_to_the_least_and_costs_less(config):
     assert noisier.epsilon_ceiling == plan.epsilon_ceiling
 
 
-def test_shared_noise_below_the_least_is_refused(config, agreement):
-    shared = config.changed(shared=SharedNoise(honest=2, noise_multiplier=1.0, sample_rate=0.1))
-    policy = Policy(trust=frozenset({Trust.SHARED}))
-    assert policy.check(shared, agreement, parameters=10) is None
-    assert replace(policy, least_noise_multiplier=1.0).check(shared, agreement, parameters=10) is None
+def test_distributed_noise_below_the_least_is_refused(config, agreement):
+    distributed = config.changed(distributed=DistributedNoise(min_honest=2, noise_multiplier=1.0, sample_rate=0.1))
+    policy = Policy(trust=frozenset({Trust.DISTRIBUTED}))
+    assert policy.check(distributed, agreement, parameters=10) is None
+    assert replace(policy, least_noise_multiplier=1.0).check(distributed, agreement, parameters=10) is None
     least = replace(policy, least_noise_multiplier=1.1)
-    assert least.check(shared, agreement, parameters=10) is RefusalReason.PRIVACY
+    assert least.check(distributed, agreement, parameters=10) is RefusalReason.PRIVACY
 
 
 def test_a_refusal_by_noise_does_not_depend_on_the_catalogue(config, agreement):
@@ -118,7 +118,7 @@ def test_a_refusal_by_noise_does_not_depend_on_the_catalogue(config, agreement):
 
 
 def test_the_unit_label_covers_all(config, agreement):
-    shared = SharedNoise(honest=2, noise_multiplier=1.0, sample_rate=1.0)
-    whole = config.changed(shared=shared, unit=Unit.LABEL)
-    policy = Policy(trust=frozenset({Trust.SHARED}), least_unit=Unit.ARTIST)
+    distributed = DistributedNoise(min_honest=2, noise_multiplier=1.0, sample_rate=1.0)
+    whole = config.changed(distributed=distributed, unit=Unit.LABEL)
+    policy = Policy(trust=frozenset({Trust.DISTRIBUTED}), least_unit=Unit.ARTIST)
     assert policy.check(whole, agreement, parameters=10) is None

@@ -17,7 +17,7 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.load import load
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configure import configured
+from sottovoce.run.configure import configure_run
 from sottovoce_client.catalogue import holdout, scan
 from sottovoce_client.copy_audit import samples
 from sottovoce_client.data.preparation import usable_tracks
@@ -107,7 +107,7 @@ def coordinator():
 
 @pytest.fixture(scope="session")
 def config():
-    announced = configured(task="generator", family="rnn", classes=STYLES, labels=3, rounds=2, seed=0)
+    announced = configure_run(task="generator", family="rnn", classes=STYLES, labels=3, rounds=2, seed=0)
     return announced.changed(local_steps=1, batch_size=8, update_clip=1.0, ring_bits=32)
 
 

@@ -48,7 +48,7 @@ class Rote(Generator):
 
     task, name, view = "generator", "rote", View.SPECTROGRAM
 
-    def recipe(self, *, private, shared=False):
+    def recipe(self, *, private, distributed=False):
         raise NotImplementedError
 
     def build(self, spec, classes):

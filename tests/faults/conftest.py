@@ -22,7 +22,7 @@ from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Announcement, Kind, Message, ReportRequest, decode
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
-from sottovoce.run.configuration import TrainingConfig, Trust
+from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce.run.records import parameters_digest
 from sottovoce_client.budget import ledger as ledger_module
 from sottovoce_client.budget.ledger import Ledger
@@ -64,7 +64,7 @@ class Table:
 
     homes: dict[str, LabelHome]
     agreement: Agreement
-    config: TrainingConfig
+    config: RunConfiguration
     aggregator: Aggregator = field(init=False)
     sent: list[tuple[str, Message, bool]] = field(default_factory=list)
     vectors: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
@@ -135,27 +135,27 @@ class Table:
 
 
 @pytest.fixture(scope="session")
-def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Federation, TrainingConfig]]:
+def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Federation, RunConfiguration]]:
     """A federation for each kind of noise and number of labels, made once and copied by every test."""
 
     @cache
-    def make(noise: str, labels: int) -> tuple[Federation, TrainingConfig]:
+    def make(noise: str, labels: int) -> tuple[Federation, RunConfiguration]:
         root = tmp_path_factory.mktemp("federation")
         folders = [root / "catalogues" / f"label-{number}" for number in range(1, labels + 1)]
         for folder in folders:
             folder.mkdir(parents=True)
-        shared = noise != "local"
+        distributed = noise != "local"
         experiment = Experiment(
             root / "catalogues",
             Scheme.parse("as-is"),
             rounds=4,
-            noise=Trust.SHARED if shared else Trust.LOCAL,
-            honest=2 if shared else None,
-            period=2 if noise == "in turns" else None,
+            noise=Trust.DISTRIBUTED if distributed else Trust.LOCAL,
+            min_honest=2 if distributed else None,
+            min_separation=2 if noise == "banded" else None,
             seed=7,
         )
-        config = experiment.training(CLASSES, labels)
-        if not shared:
+        config = experiment.run_configuration(CLASSES, labels)
+        if not distributed:
             config = config.changed(local_steps=2, batch_size=20)
         federation = Federation.create(root / "homes", folders, root / "cache", experiment)
         agreement = replace(federation.agreement, n_min=labels - 1)
@@ -170,7 +170,7 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
 def a_table(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    _templates: Callable[[str, int], tuple[Federation, TrainingConfig]],
+    _templates: Callable[[str, int], tuple[Federation, RunConfiguration]],
 ) -> Callable[..., Table]:
     """Makes a table of labels whose data are made up, and listens to what they report."""
     torch.set_num_threads(1)  # a forked process has no use for the pool of its parent

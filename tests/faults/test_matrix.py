@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 KILLED = 9
 VICTIM = "label-2"
-NOISES = ("local", "shared", "in turns")
+NOISES = ("local", "distributed", "banded")
 
 Arm = Callable[[], None]
 
@@ -263,7 +263,7 @@ CELLS = [
     *(("local", fault, back) for fault in FAULTS for back in Back),
     *(
         (noise, fault, Back.NEXT_ROUND)
-        for noise in ("shared", "in turns")
+        for noise in ("distributed", "banded")
         for fault in FAULTS
         if fault.stage is not Stage.JOIN or not fault.again
     ),

@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.flower.client_app import client_app
@@ -63,7 +63,7 @@ class LocalGrid:
         return replies
 
 
-def a_config(**changes: object) -> TrainingConfig:
+def a_config(**changes: object) -> RunConfiguration:
     recipe = discovery.family("style", "svm").recipe(private=True)
     values: dict[str, object] = {
         "task": "style",
@@ -80,7 +80,7 @@ def a_config(**changes: object) -> TrainingConfig:
         "epsilon": 8.0,
         "delta": 1e-5,
         "unit": Unit.TRACK,
-        "shared": None,
+        "distributed": None,
         "balance": Balance.NONE,
         "segments_per_track": 1,
         "update_clip": recipe.update_clip,
@@ -90,7 +90,7 @@ def a_config(**changes: object) -> TrainingConfig:
         "holdout": 0.2,
         "seed": 7,
     }
-    return TrainingConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return RunConfiguration(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def a_dataset(tracks: int, seed: int, *, artists: bool = False) -> TrackDataset:
@@ -151,10 +151,10 @@ def agreement(federation: Federation) -> Agreement:
 
 
 @pytest.fixture
-def config() -> TrainingConfig:
+def config() -> RunConfiguration:
     return a_config()
 
 
 @pytest.fixture
-def configured() -> Callable[..., TrainingConfig]:
+def configured() -> Callable[..., RunConfiguration]:
     return a_config

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import CLIPS, SharedNoise, Stream, Unit
+from sottovoce.run.configuration import CLIPS, DistributedNoise, Stream, Unit
 from sottovoce_server.rounds.decoded_sum import CLIP_STEP, SumDecoder
 
 RUN, PARAMETERS, LABELS, HONEST = bytes(16), 300, 5, 3
@@ -19,9 +19,9 @@ def decoder_of(configured):
     """A decoder, its grid and its configuration."""
 
     def make(*, unit=Unit.TRACK, clip_quantile=None, stream=None, **changes):
-        shared = SharedNoise(HONEST, 1.0, 1.0, clip_quantile, stream)
-        config = configured(shared=shared, unit=unit, local_steps=1, max_grad_norm=CLIP, **changes)
-        grid = SumGrid.of(config, PARAMETERS, LABELS)
+        distributed = DistributedNoise(HONEST, 1.0, 1.0, clip_quantile, stream)
+        config = configured(distributed=distributed, unit=unit, local_steps=1, max_grad_norm=CLIP, **changes)
+        grid = DistributedDiscreteGaussian.of(config, PARAMETERS, LABELS)
         return SumDecoder(config, grid, RUN), grid, config
 
     return make

@@ -138,7 +138,7 @@ def test_what_would_fail_every_round_is_declined_before_it_costs_anything(
     grid, agreement, config, labels, trained, reason
 ):
     spec = discovery.spec_of("generator", "gan")
-    asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trained=trained)
+    asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trainable=trained)
     allowed = {name: frozenset({asked.task}) for name in ("tasks", "purposes")}
     policy = replace(labels[0].policy, families=frozenset({"gan"}), **allowed)
     assert local_round.objection(asked, agreement, policy) is reason

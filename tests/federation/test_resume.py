@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.protocol.messages import Announcement
-from sottovoce.run.configuration import SharedNoise, Stream
+from sottovoce.run.configuration import BandedFactorisation, DistributedNoise
 from sottovoce.run.records import Action
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_server.flower.run_app import train
@@ -133,12 +133,12 @@ def test_a_damaged_checkpoint_is_refused(keeper, damage):
 
 
 def test_the_decoder_of_shared_noise_keeps_its_earlier_rounds_and_clip(configured):
-    for shared in (
-        SharedNoise(3, 1.0, 1.0, stream=Stream(4, (4, 2, 1))),
-        SharedNoise(3, 1.0, 0.5, clip_quantile=0.5),
+    for distributed in (
+        DistributedNoise(3, 1.0, 1.0, banded=BandedFactorisation(4, (4, 2, 1))),
+        DistributedNoise(3, 1.0, 0.5, clip_quantile=0.5),
     ):
-        config = configured(shared=shared, local_steps=1, rounds=6)
-        grid = SumGrid.of(config, 40, 5)
+        config = configured(distributed=distributed, local_steps=1, rounds=6)
+        grid = DistributedDiscreteGaussian.of(config, 40, 5)
         random = np.random.default_rng(0)
         sums = [random.integers(-1000, 1000, grid.dimension) for _ in range(5)]
         straight, broken = SumDecoder(config, grid, bytes(16)), SumDecoder(config, grid, bytes(16))

@@ -4,7 +4,7 @@ import pytest
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import discovery
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 
 STYLES = ("fugue", "reel", "tango")
@@ -64,7 +64,7 @@ def config_of(spec):
             "epsilon": 8.0,
             "delta": 1e-5,
             "unit": Unit.TRACK,
-            "shared": None,
+            "distributed": None,
             "balance": Balance.NONE,
             "segments_per_track": 2,
             "update_clip": 10.0,
@@ -74,7 +74,7 @@ def config_of(spec):
             "holdout": 0.2,
             "seed": 1,
         }
-        return TrainingConfig(**{**values, **changes})
+        return RunConfiguration(**{**values, **changes})
 
     return make
 

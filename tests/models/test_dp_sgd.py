@@ -9,9 +9,9 @@ from sottovoce.errors import ConfigurationError, Diverged, PrivacyError
 from sottovoce.models import discovery
 from sottovoce.models.parameters import chosen, initial, model_of, shapes_of
 from sottovoce.privacy.calibration import plan_for
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import Balance, SharedNoise, Unit
+from sottovoce.run.configuration import Balance, DistributedNoise, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training import unit_gradients
 from sottovoce_client.training.distributed_noise import clipped_sum
@@ -157,9 +157,9 @@ def test_a_run_moves_what_it_trains_and_the_clip_is_of_that_alone(
     family, (names, moved), vector = unaugmented, last, start(unaugmented, spec)
     dataset, loose = dataset_of(family, LAST), config_of(family, max_grad_norm=1e3)
     whole = train(RoundInputs(family, vector, dataset, loose, plan_of(loose), sim()))
-    part = loose.changed(trained=names)
+    part = loose.changed(trainable=names)
     assert np.allclose(train(RoundInputs(family, vector, dataset, part, plan_of(part), sim())), whole[moved], atol=1e-5)
-    tight = config_of(family, max_grad_norm=1e-4, trained=names)
+    tight = config_of(family, max_grad_norm=1e-4, trainable=names)
     step = train(RoundInputs(family, vector, dataset_of(family, [2]), tight, plan_of(tight), sim()))
     one = np.linalg.norm(step) * tight.batch_size / tight.learning_rate
     assert one == pytest.approx(tight.max_grad_norm, rel=1e-2)
@@ -167,14 +167,14 @@ def test_a_run_moves_what_it_trains_and_the_clip_is_of_that_alone(
 
 def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, spec, dataset_of, config_of, plan_of):
     family, (names, moved), vector = unaugmented, last, start(unaugmented, spec)
-    config = config_of(family, trained=names, shared=SharedNoise(3, 1.0, 1.0))
-    grid = SumGrid.of(config, int(moved.sum()), 5)
-    plan, local = plan_for(config, len(LAST), grid=grid), config.changed(shared=None)
-    signs, dataset = grid.signs(bytes(16), 1), dataset_of(family, LAST)
+    config = config_of(family, trainable=names, distributed=DistributedNoise(3, 1.0, 1.0))
+    mechanism = DistributedDiscreteGaussian.of(config, int(moved.sum()), 5)
+    plan, local = plan_for(config, len(LAST), mechanism=mechanism), config.changed(distributed=None)
+    signs, dataset = mechanism.signs(bytes(16), 1), dataset_of(family, LAST)
     total = clipped_sum(
         RoundInputs(family, vector, dataset, config, plan, sim(), number=1, clip=config.max_grad_norm), signs
     )
-    found = grid.vector(total.astype(np.float64), signs) * config.max_grad_norm
+    found = mechanism.vector(total.astype(np.float64), signs) * config.max_grad_norm
     wanted = (
         train(RoundInputs(family, vector, dataset, local, plan_of(local), sim()))
         * -config.batch_size
@@ -186,13 +186,13 @@ def test_with_shared_noise_what_is_trained_alone_is_summed(unaugmented, last, sp
 
 @pytest.mark.parametrize("unit", [Unit.TRACK, Unit.LABEL])
 def test_with_shared_noise_a_labels_sum_is_cut_before_it_can_wrap_the_ring(family, spec, dataset_of, config_of, unit):
-    config = config_of(family, unit=unit, shared=SharedNoise(3, 1.0, 1.0, 0.5))
+    config = config_of(family, unit=unit, distributed=DistributedNoise(3, 1.0, 1.0, 0.5))
     vector, dataset = start(family, spec), dataset_of(family, LAST)
-    grid = SumGrid.of(config, vector.size, 5)
+    mechanism = DistributedDiscreteGaussian.of(config, vector.size, 5)
     sums = []
-    for bound in (grid.sum_bound, 3):
-        plan = plan_for(config, 5, grid=replace(grid, sum_bound=bound))
-        arguments = (config, plan, grid.signs(bytes(16), 1), 1, sim())
+    for bound in (mechanism.sum_bound, 3):
+        plan = plan_for(config, 5, mechanism=replace(mechanism, sum_bound=bound))
+        arguments = (config, plan, mechanism.signs(bytes(16), 1), 1, sim())
         sums.append(clipped_sum(family, vector, config.max_grad_norm, dataset, *arguments))
     whole, cut = sums
     assert np.abs(whole).max() > 3  # the count of clipped units, the last number, is cut like all others
@@ -206,9 +206,9 @@ def test_a_whole_label_whose_training_diverges_adds_nothing_and_fails_not(
 ):
     """Otherwise an answer, or none, would tell what is in the catalogue, without any noise."""
     names, moved = last if some else ((), np.ones_like(last[1]))
-    config = config_of(family, trained=names, unit=Unit.LABEL, shared=SharedNoise(3, 1.0, 1.0))
-    grid = SumGrid.of(config, int(moved.sum()), 5)
-    plan, signs, vector = plan_for(config, 5, grid=grid), grid.signs(bytes(16), 1), start(family, spec)
+    config = config_of(family, trainable=names, unit=Unit.LABEL, distributed=DistributedNoise(3, 1.0, 1.0))
+    mechanism = DistributedDiscreteGaussian.of(config, int(moved.sum()), 5)
+    plan, signs, vector = plan_for(config, 5, mechanism=mechanism), mechanism.signs(bytes(16), 1), start(family, spec)
     for broken in (1.0, np.nan):
         dataset = dataset_of(family, LAST, scale=[1, 1, broken, 1, 1])
         total = clipped_sum(

@@ -6,9 +6,9 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.models import discovery, initialisation, parameters
 from sottovoce.models.generator._style_embedding import STYLE
 from sottovoce.models.initialisation import Start, default_init, first_parameters, write_public
-from sottovoce.models.trainable import trained
-from sottovoce.run.configuration import TrainingConfig
-from sottovoce.run.configure import configured
+from sottovoce.models.trainable import trainable_mask
+from sottovoce.run.configuration import RunConfiguration
+from sottovoce.run.configure import configure_run
 from sottovoce_simulations.scores.repertoire import LEARNED
 from sottovoce_simulations.synthesis.styles import STYLES
 
@@ -17,7 +17,7 @@ FAMILIES = [(task, family) for task in ("generator", "style") for family in disc
 
 
 def config_of(task, family, classes):
-    return configured(task=task, family=family, classes=classes, labels=5, seed=3)
+    return configure_run(task=task, family=family, classes=classes, labels=5, seed=3)
 
 
 def model_of(task, family, classes, vector):
@@ -140,21 +140,21 @@ STYLED = {
 @pytest.mark.parametrize("init", [None, "public", "none"])
 @pytest.mark.parametrize("private", [False, True])
 def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(family, init, private):
-    config = configured(
+    config = configure_run(
         task="generator", family=family, classes=("blues", "polka"), labels=5, private=private, init=init, seed=1
     )
     parts = () if init == "none" else STYLED[family]
-    assert config.trained == parts
-    moved = trained(config)
+    assert config.trainable == parts
+    moved = trainable_mask(config)
     assert moved.sum() == (2 * STYLE * len(parts) if parts else moved.size)
     assert moved.size == first_parameters(config, init).size
-    assert TrainingConfig.from_bytes(config.to_bytes()) == config
+    assert RunConfiguration.from_bytes(config.to_bytes()) == config
 
 
 def test_what_a_run_trains_is_named_by_different_names():
-    config = configured(task="style", family="svm", classes=("blues", "polka"), labels=5, seed=1)
+    config = configure_run(task="style", family="svm", classes=("blues", "polka"), labels=5, seed=1)
     for names in (("linear", "linear"), ("",)):
-        with pytest.raises(ConfigurationError, match="trained"):
-            config.changed(trained=names)
+        with pytest.raises(ConfigurationError, match="trainable"):
+            config.changed(trainable=names)
     with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
-        trained(config.changed(trained=("nothing",)))
+        trainable_mask(config.changed(trainable=("nothing",)))

@@ -1,11 +1,11 @@
 import pytest
 
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 
 
 @pytest.fixture
-def config() -> TrainingConfig:
-    return TrainingConfig(
+def config() -> RunConfiguration:
+    return RunConfiguration(
         task="style",
         family="svm",
         classes=("chorale", "reel", "rag"),
@@ -20,7 +20,7 @@ def config() -> TrainingConfig:
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        shared=None,
+        distributed=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

@@ -37,7 +37,7 @@ def hockey_stick(rate: float, noise: float, at: float) -> float:
     return max(beyond(having, without), beyond(without, having))
 
 
-def composed_delta(rate: float, noise: float, steps: int, at: float, grid: float = 2e-3) -> float:
+def composed_delta(rate: float, noise: float, steps: int, at: float, mechanism: float = 2e-3) -> float:
     """δ of many steps: the privacy loss of one, rounded to the nearest grid point, convolved by FFT, both ways.
 
     A sampled step compares the mixture (1−q)N(0, z²) + qN(1, z²) with N(0, z²); the loss rises with x.
@@ -50,10 +50,10 @@ def composed_delta(rate: float, noise: float, steps: int, at: float, grid: float
     found = 0.0
     for weights, values in ((mixed, middle), (plain, -middle)):
         size = 1 << 17
-        bins = np.round(values / grid).astype(int)
+        bins = np.round(values / mechanism).astype(int)
         one = np.bincount(bins % size, weights=weights, minlength=size)
         together = np.fft.irfft(np.fft.rfft(one) ** steps, size)
-        losses = grid * np.where(np.arange(size) < size // 2, np.arange(size), np.arange(size) - size)
+        losses = mechanism * np.where(np.arange(size) < size // 2, np.arange(size), np.arange(size) - size)
         above = losses > at
         found = max(found, float((together[above] * -np.expm1(at - losses[above])).sum()))
     return found

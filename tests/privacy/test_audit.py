@@ -30,7 +30,7 @@ class SharedSums:
         sample_rate: q.
         noise_multiplier: z of the whole sum, with h honest labels.
         labels: n that take part.
-        honest: h.
+        min_honest: h.
         segments: that each track has.
         bug: what is wrong.
     """
@@ -39,7 +39,7 @@ class SharedSums:
     sample_rate: float
     noise_multiplier: float
     labels: int
-    honest: int
+    min_honest: int
     segments: int = 6
     bug: str | None = None
 
@@ -61,10 +61,10 @@ class SharedSums:
         else:
             drawn = generator.random(shape) < self.sample_rate
         signal = drawn * included * (length if self.bug == "no clip" else min(clip, length))
-        share = self.noise_multiplier / np.sqrt(self.honest)
+        share = self.noise_multiplier / np.sqrt(self.min_honest)
         if self.bug == "divided by n":
             share = self.noise_multiplier / self.labels
-        shares = np.full(self.honest, share)
+        shares = np.full(self.min_honest, share)
         if self.bug == "no noise at one label":
             shares[0] = 0.0
         return signal + sum(share * generator.standard_normal(shape) for share in shares)
@@ -83,7 +83,7 @@ def claimed(config, name, ceiling=2.0):
     plan = plan_for(config.changed(rounds=steps, local_steps=1, epsilon=ceiling, batch_size=round(1000 * rate)), 1000)
     promised = epsilon([PoissonGaussian(rate, plan.noise_multiplier, steps)], DELTA)
     assert promised <= ceiling
-    return SharedSums(steps, rate, plan.noise_multiplier, labels=20, honest=20), promised
+    return SharedSums(steps, rate, plan.noise_multiplier, labels=20, min_honest=20), promised
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -98,11 +98,11 @@ def test_what_is_right_is_not_refuted(config, name):
 BUGS = [
     ("every track in every step", "divided by n", {}),
     ("every track in every step", "no clip", {}),
-    ("every track in every step", "no noise at one label", {"honest": 1}),
+    ("every track in every step", "no noise at one label", {"min_honest": 1}),
     ("large batches", "divided by n", {}),
     ("large batches", "no clip", {}),
     ("large batches", "segments for tracks", {}),
-    ("large batches", "no noise at one label", {"honest": 1}),
+    ("large batches", "no noise at one label", {"min_honest": 1}),
     ("small batches", "no clip", {}),
     ("small batches", "segments for tracks", {}),
     ("small batches", "one shuffle for all passes", {}),

@@ -19,12 +19,12 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.style.svm import Svm
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.calibration import plan_for, with_least_noise
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
 from sottovoce.randomness import Randomness, SystemRandomness
-from sottovoce.run.configuration import SharedNoise, Stream, TrainingConfig, Unit
+from sottovoce.run.configuration import BandedFactorisation, DistributedNoise, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
@@ -69,30 +69,30 @@ class Federation:
         config: of the run.
         plan: of every label.
         labels: honest ones, among whom the canaries are spread.
-        period: of canaries' turns, where they are not sampled; else None.
+        min_separation: rounds between a canary's participations, where they are not sampled; else None.
         segments_as_tracks: a bug in which each segment is a track of its own.
         sums: each label's, of the rounds so far.
     """
 
-    config: TrainingConfig
+    config: RunConfiguration
     plan: PrivacyPlan
     labels: int = 1
-    period: int | None = None
+    min_separation: int | None = None
     segments_as_tracks: bool = False
     sums: list[list[np.ndarray]] = field(default_factory=list)
 
     def __call__(self, included):
         datasets = [self._dataset(np.flatnonzero(included)[label :: self.labels]) for label in range(self.labels)]
         randomness, self.sums[:] = Randomness.system(), [[] for _ in datasets]
-        step = self._local if self.plan.grid is None else self._shared
+        step = self._local if self.plan.mechanism is None else self._shared
         directions = [step(datasets, number, randomness) for number in range(1, self.config.rounds + 1)]
         # A gradient has −1/√2 of its norm at its track's own class, 1/√2 at the other; both are one class here.
         weights = np.array(directions, dtype=np.float64).reshape(self.config.rounds, 2, CANARIES)
         projections = (weights[:, 1] - weights[:, 0]) / np.sqrt(2)
-        if self.config.shared and self.config.shared.stream:
+        if self.config.distributed and self.config.distributed.banded:
             return self._turn_scores(projections)
-        if self.period:
-            return periodic_scores(projections, self.period, self.plan.noise_multiplier)
+        if self.min_separation:
+            return periodic_scores(projections, self.min_separation, self.plan.noise_multiplier)
         return poisson_scores(projections, self.plan.base_rate, self.plan.noise_multiplier)
 
     def _dataset(self, canaries):
@@ -107,15 +107,15 @@ class Federation:
         return TrackDataset.build(samples, SPEC)
 
     def _turn_scores(self, rows):
-        """Log-likelihood ratios where canaries take turns that the coordinator knows: `[m]`."""
-        grid, stream = self.plan.grid, self.config.shared.stream
+        """Log-likelihood ratios where the coordinator knows the canaries' slots: `[m]`."""
+        mechanism, banded = self.plan.mechanism, self.config.distributed.banded
         numbers, canaries = np.arange(1, len(rows) + 1)[:, None], np.arange(CANARIES)
-        turns = (numbers % stream.period == canaries % stream.period).astype(np.float64)
+        slots = (numbers % banded.min_separation == canaries % banded.min_separation).astype(np.float64)
         expected = sum(
-            coefficient * np.concatenate([np.zeros((back, CANARIES)), turns[: len(rows) - back]])
-            for back, coefficient in enumerate(stream.coefficients)
+            coefficient * np.concatenate([np.zeros((back, CANARIES)), slots[: len(rows) - back]])
+            for back, coefficient in enumerate(banded.coefficients)
         )
-        variance = self.labels * grid.variance / grid.scale**2
+        variance = self.labels * mechanism.variance / mechanism.scale**2
         return (expected * (rows - expected / 2)).sum(axis=0) / variance
 
     def _local(self, datasets, number, randomness):
@@ -127,9 +127,9 @@ class Federation:
 
     def _shared(self, datasets, number, randomness):
         """The unmasked sum of the honest labels' vectors, in clips: `[P]`."""
-        zero, grid, config = np.zeros(PARAMETERS, np.float32), self.plan.grid, self.config
-        signs = grid.signs(b"audit", number)
-        layout = VectorLayout.for_round(config, Kind.TRAIN, grid.dimension, 0, self.labels)
+        zero, mechanism, config = np.zeros(PARAMETERS, np.float32), self.plan.mechanism, self.config
+        signs = mechanism.signs(b"audit", number)
+        layout = VectorLayout.for_round(config, Kind.TRAIN, mechanism.dimension, 0, self.labels)
         total = np.zeros(layout.elements, layout.ring.dtype)
         for dataset, earlier in zip(datasets, self.sums, strict=True):
             earlier.append(
@@ -139,7 +139,7 @@ class Federation:
             )
             total += layout.encode(add_noise(earlier, self.plan, randomness), NO_COUNTERS)
         integers = layout.decode(total, self.labels).integers.astype(np.float64)
-        return grid.vector(integers[: grid.parameters], signs)
+        return mechanism.vector(integers[: mechanism.parameters], signs)
 
 
 def local(config, rounds, rate, **changes):
@@ -149,16 +149,18 @@ def local(config, rounds, rate, **changes):
     return Federation(config, plan_for(config, EXPECTED), **changes)
 
 
-def shared(config, rounds, rate, labels, stream=None, quantile=None, **changes):
+def distributed(config, rounds, rate, labels, banded=None, quantile=None, **changes):
     """So many honest labels, which the guarantee counts on."""
     config = config.changed(
         rounds=rounds,
         batch_size=round(rate * EXPECTED),
         epsilon=2.0,
-        shared=SharedNoise(labels, noise_multiplier=1.0, sample_rate=rate, stream=stream, clip_quantile=quantile),
+        distributed=DistributedNoise(
+            labels, noise_multiplier=1.0, sample_rate=rate, banded=banded, clip_quantile=quantile
+        ),
     )
     config = with_least_noise(config, PARAMETERS, labels)
-    plan = plan_for(config, EXPECTED, grid=SumGrid.of(config, PARAMETERS, labels))
+    plan = plan_for(config, EXPECTED, mechanism=DistributedDiscreteGaussian.of(config, PARAMETERS, labels))
     return Federation(config, plan, labels, **changes)
 
 
@@ -183,11 +185,11 @@ def examined(federation):
 RIGHT = [
     (local, (10, 1.0), {}),
     (local, (30, 0.1), {}),
-    (shared, (10, 1.0, 3), {}),
-    (shared, (30, 0.1, 3), {}),
-    (shared, (10, 1.0, 20), {}),
-    (shared, (32, 1.0, 2), {"stream": Stream(2, BandedToeplitz.optimal(32, 2, 4).coefficients)}),
-    (shared, (10, 1.0, 3), {"quantile": 0.5}),
+    (distributed, (10, 1.0, 3), {}),
+    (distributed, (30, 0.1, 3), {}),
+    (distributed, (10, 1.0, 20), {}),
+    (distributed, (32, 1.0, 2), {"banded": BandedFactorisation(2, BandedToeplitz.optimal(32, 2, 4).coefficients)}),
+    (distributed, (10, 1.0, 3), {"quantile": 0.5}),
 ]
 
 
@@ -202,31 +204,31 @@ def test_what_labels_do_is_not_refuted(config, form, arguments, changes):
 
 def of_whole_labels(config):
     """Scores of canaries that are labels, each with one track that no other has; three of them are honest."""
-    rounds, honest = 3, 3
+    rounds, min_honest = 3, 3
     config = config.changed(
         unit=Unit.LABEL,
         batch_size=1,
         rounds=rounds,
         epsilon=2.0,
-        shared=SharedNoise(honest=honest, noise_multiplier=1.0, sample_rate=1.0),
+        distributed=DistributedNoise(min_honest=min_honest, noise_multiplier=1.0, sample_rate=1.0),
     )
     config = with_least_noise(config, PARAMETERS, WHOLE_LABELS)
-    plan = plan_for(config, 1, grid=SumGrid.of(config, PARAMETERS, WHOLE_LABELS))
+    plan = plan_for(config, 1, mechanism=DistributedDiscreteGaussian.of(config, PARAMETERS, WHOLE_LABELS))
     federation = Federation(config, plan)
 
     def mechanism(included):
         randomness, zero, rows = Randomness.system(), np.zeros(PARAMETERS, np.float32), []
         datasets = [federation._dataset(np.array([canary])) for canary in np.flatnonzero(included)]
         for number in range(1, rounds + 1):
-            signs = plan.grid.signs(b"audit", number)
+            signs = plan.mechanism.signs(b"audit", number)
             sums = [
                 sottovoce_client.training.distributed_noise.clipped_sum(
                     RoundInputs(FAMILY, zero, dataset, config, plan, randomness, number=number, clip=CLIP), signs
                 )
                 for dataset in datasets
             ]
-            total = sum(add_noise([each], plan, randomness) for each in sums[:honest]) + sum(sums[honest:])
-            update = plan.grid.vector(total.astype(np.float64), signs).reshape(2, CANARIES)
+            total = sum(add_noise([each], plan, randomness) for each in sums[:min_honest]) + sum(sums[min_honest:])
+            update = plan.mechanism.vector(total.astype(np.float64), signs).reshape(2, CANARIES)
             rows.append((update[0] - update[1])[: len(included)] / np.sqrt(2))
         return poisson_scores(np.array(rows), 1.0, plan.noise_multiplier)
 
@@ -258,12 +260,12 @@ def no_noise(monkeypatch):
 def test_no_noise_at_one_label(config, monkeypatch):
     no_noise(monkeypatch)
     assert is_refuted(local(config, 10, 1.0))
-    assert is_refuted(shared(config, 10, 1.0, 1))
+    assert is_refuted(distributed(config, 10, 1.0, 1))
 
 
 def test_noise_divided_by_the_number_of_labels_not_by_its_root(config, monkeypatch):
     labels, right = 20, sottovoce_client.training.distributed_noise.sample
-    federation = shared(config, 10, 1.0, labels)
+    federation = distributed(config, 10, 1.0, labels)
     monkeypatch.setattr(
         sottovoce_client.training.distributed_noise,
         "sample",
@@ -280,38 +282,38 @@ def test_a_clip_that_does_not_clip(config, monkeypatch):
     no_clip(monkeypatch)
     assert is_refuted(local(config, 30, 0.1))
     # On the grid a vector that is too long counts as nothing: the rounding has the last word.
-    assert not examined(shared(config, 30, 0.1, 3)).refutes(0.2)
+    assert not examined(distributed(config, 30, 0.1, 3)).refutes(0.2)
     monkeypatch.setattr(
         sottovoce.privacy.distributed_gaussian,
         "_rounded",
         lambda rotated, bound, randomness: np.rint(rotated).astype(np.int64),
     )
-    assert is_refuted(shared(config, 30, 0.1, 3))
+    assert is_refuted(distributed(config, 30, 0.1, 3))
 
 
 def test_segments_instead_of_tracks_as_the_unit(config):
     assert is_refuted(local(config, 30, 0.1, segments_as_tracks=True))
-    assert is_refuted(shared(config, 30, 0.1, 3, segments_as_tracks=True))
+    assert is_refuted(distributed(config, 30, 0.1, 3, segments_as_tracks=True))
 
 
 def test_turns_of_which_only_the_first_is_accounted_for(config, monkeypatch):
-    stream = Stream(2, BandedToeplitz.optimal(32, 2, 4).coefficients)
+    banded = BandedFactorisation(2, BandedToeplitz.optimal(32, 2, 4).coefficients)
     monkeypatch.setattr(BandedToeplitz, "sensitivity_squared", lambda self, times, apart: self.column_norm_squared)
-    assert is_refuted(shared(config, 32, 1.0, 2, stream))
+    assert is_refuted(distributed(config, 32, 1.0, 2, banded))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "labels"), [(local, ()), (shared, (1,))])
+@pytest.mark.parametrize(("form", "labels"), [(local, ()), (distributed, (1,))])
 def test_shuffled_once_instead_of_sampled(config, monkeypatch, form, labels):
-    rounds, period = 1000, 50
-    federation = form(config, rounds, 1 / period, *labels)
+    rounds, min_separation = 1000, 50
+    federation = form(config, rounds, 1 / min_separation, *labels)
     calls = {"rounds": 0}
 
     def batch(sampler, randomness):
         """The next batch of an order that was drawn once; the tracks' own order is as good as any."""
         number, calls["rounds"] = calls["rounds"], calls["rounds"] + 1
-        return sampler.order[number % period :: period]
+        return sampler.order[number % min_separation :: min_separation]
 
     assert not examined(federation).refutes(federation.plan.epsilon)
     monkeypatch.setattr(UnitSampler, "draw", batch)
-    assert is_refuted(Federation(federation.config, federation.plan, federation.labels, period=period))
+    assert is_refuted(Federation(federation.config, federation.plan, federation.labels, min_separation=min_separation))

@@ -12,7 +12,7 @@ from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, PoissonGauss
 
 
 def an_event(**changes):
-    values = {"sample_rate": 1.0, "variance": 400.0, "norm_squared": 900, "honest": 3, "dimension": 1, "steps": 1}
+    values = {"sample_rate": 1.0, "variance": 400.0, "norm_squared": 900, "min_honest": 3, "dimension": 1, "steps": 1}
     return DiscreteGaussianSum(**{**values, **changes})
 
 
@@ -22,16 +22,16 @@ def pmf(variance, reach=4000):
     return weights / weights.sum()
 
 
-def pmf_of_sum(variance, honest, reach=4000):
+def pmf_of_sum(variance, min_honest, reach=4000):
     found = pmf(variance, reach)
-    for _ in range(honest - 1):
+    for _ in range(min_honest - 1):
         found = np.convolve(found, pmf(variance, reach), mode="same")
     return found
 
 
 def exact_delta(event, at):
     """δ of one step in one dimension, with a unit that adds exactly the largest norm; the worse of adding, removing."""
-    plain = pmf_of_sum(event.variance, event.honest)
+    plain = pmf_of_sum(event.variance, event.min_honest)
     shift = math.isqrt(event.norm_squared)
     assert shift**2 == event.norm_squared
     moved = np.roll(plain, shift)
@@ -39,24 +39,25 @@ def exact_delta(event, at):
     return max(np.maximum(having - math.exp(at) * plain, 0).sum(), np.maximum(plain - math.exp(at) * having, 0).sum())
 
 
-@pytest.mark.parametrize("honest", [1, 2, 5])
+@pytest.mark.parametrize("min_honest", [1, 2, 5])
 @pytest.mark.parametrize("rate", [1.0, 0.2])
 @pytest.mark.parametrize("norm", [4, 30, 60])
-def test_one_step_costs_no_more_than_is_said_and_not_much_less(honest, rate, norm):
-    event = an_event(honest=honest, sample_rate=rate, norm_squared=norm**2)
+def test_one_step_costs_no_more_than_is_said_and_not_much_less(min_honest, rate, norm):
+    event = an_event(min_honest=min_honest, sample_rate=rate, norm_squared=norm**2)
     delta = 1e-5
     said = epsilon([event], delta)
     assert exact_delta(event, said) <= delta
     # 1 % for the grid of losses, and what the proof gives away of a small variance.
-    given_away = 1 / math.sqrt(1 - 4 / (honest * event.variance)) - 1
+    given_away = 1 / math.sqrt(1 - 4 / (min_honest * event.variance)) - 1
     assert exact_delta(event, said * (0.98 - given_away)) > delta
 
 
 def test_a_sum_is_as_near_to_one_discrete_gaussian_as_the_proof_says():
-    for variance, honest in ((0.25, 2), (0.5, 3), (0.3, 4)):
-        ratio = pmf_of_sum(variance, honest, 60)[40:81] / pmf(honest * variance, 60)[40:81]
+    for variance, min_honest in ((0.25, 2), (0.5, 3), (0.3, 4)):
+        ratio = pmf_of_sum(variance, min_honest, 60)[40:81] / pmf(min_honest * variance, 60)[40:81]
         bound = math.prod(
-            (1 + deviation(variance * k / (k + 1))) / (1 - deviation(variance * k / (k + 1))) for k in range(1, honest)
+            (1 + deviation(variance * k / (k + 1))) / (1 - deviation(variance * k / (k + 1)))
+            for k in range(1, min_honest)
         )
         assert 1 / bound <= ratio.min() < ratio.max() <= bound
         # The bound is of the right size, not merely large.
@@ -73,14 +74,14 @@ def test_deviation_is_that_of_the_shifted_sums(variance):
 
 
 def test_the_distance_is_beyond_all_figures_at_any_variance_that_is_accounted_for():
-    assert closeness(an_event(variance=LEAST_VARIANCE, honest=50, dimension=10_000_000, steps=10_000)) < 1e-18
+    assert closeness(an_event(variance=LEAST_VARIANCE, min_honest=50, dimension=10_000_000, steps=10_000)) < 1e-18
 
 
 def test_the_distance_grows_with_steps_labels_and_dimension():
     once = closeness(an_event(dimension=10))
     assert closeness(an_event(dimension=10, steps=3)) == pytest.approx(3 * once)
     assert closeness(an_event(dimension=20)) == pytest.approx(2 * once)
-    assert closeness(an_event(variance=8.0, honest=2)) > closeness(an_event(variance=8.0, honest=1))
+    assert closeness(an_event(variance=8.0, min_honest=2)) > closeness(an_event(variance=8.0, min_honest=1))
     assert closeness(Gaussian(1.0)) == 0
 
 
@@ -99,7 +100,7 @@ def test_it_is_accounted_for_as_slightly_less_continuous_noise():
 
 
 def test_more_honest_labels_cost_less():
-    assert epsilon([an_event(honest=4)], 1e-5) < epsilon([an_event(honest=3)], 1e-5)
+    assert epsilon([an_event(min_honest=4)], 1e-5) < epsilon([an_event(min_honest=3)], 1e-5)
 
 
 def test_it_composes_with_other_events():
@@ -113,14 +114,14 @@ def test_it_is_kept_and_added_up_like_the_others():
     assert merged([event, an_event(steps=4)]) == (an_event(steps=7),)
     assert within([event], [an_event(steps=3)])
     assert not within([event], [an_event(steps=2)])
-    assert not within([event], [an_event(steps=3, honest=4)])
+    assert not within([event], [an_event(steps=3, min_honest=4)])
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("sample_rate", 0.0), ("sample_rate", 1.5), ("variance", 0.0), ("variance", math.inf), ("variance", math.nan),
-        ("norm_squared", 0), ("norm_squared", 1.5), ("honest", 0), ("dimension", 0), ("steps", 0), ("steps", True),
+        ("norm_squared", 0), ("norm_squared", 1.5), ("min_honest", 0), ("dimension", 0), ("steps", 0), ("steps", True),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(name, value):

@@ -10,7 +10,7 @@ from sottovoce.privacy.accountant import GRID, TOLERANCE, epsilon, epsilon_rdp
 from sottovoce.privacy.calibration import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for, with_least_noise
 from sottovoce.privacy.class_balance import LARGEST_WEIGHT
 from sottovoce.protocol.topology import most_corrupt, threshold
-from sottovoce.run.configuration import Balance, SharedNoise, Unit
+from sottovoce.run.configuration import Balance, DistributedNoise, Unit
 
 PAGE = Path(__file__).parents[2] / "docs" / "privacy.md"
 
@@ -46,12 +46,12 @@ def test_what_whole_labels_pay_is_what_comes_out(config):
     text = PAGE.read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", text, flags=re.MULTILINE)
     assert [int(labels) for labels, *_ in rows] == [5, 20, 100]
-    for labels, honest, multiplier, norm in rows:
-        n, h = int(labels), int(honest)
+    for labels, min_honest, multiplier, norm in rows:
+        n, h = int(labels), int(min_honest)
         assert h == threshold(n) - most_corrupt(n)
-        shared = SharedNoise(honest=h, noise_multiplier=1.0, sample_rate=1.0)
-        run = config.changed(shared=shared, unit=Unit.LABEL, rounds=10)
-        z = with_least_noise(run, 2000, n).shared.noise_multiplier
+        distributed = DistributedNoise(min_honest=h, noise_multiplier=1.0, sample_rate=1.0)
+        run = config.changed(distributed=distributed, unit=Unit.LABEL, rounds=10)
+        z = with_least_noise(run, 2000, n).distributed.noise_multiplier
         of_mean = z * math.sqrt(n / h) / n
         assert (f"{of_mean:.2g}", f"{of_mean * math.sqrt(2000):.2g}") == (
             f"{float(multiplier):.2g}",

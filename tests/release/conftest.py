@@ -9,7 +9,7 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 
 LABELS = ("east", "north", "south")
 
@@ -51,7 +51,7 @@ def provenance_of(agreement):
             "epsilon": 8.0,
             "delta": 1e-5,
             "unit": Unit.TRACK,
-            "shared": None,
+            "distributed": None,
             "balance": Balance.NONE,
             "segments_per_track": 1,
             "update_clip": 1.0,
@@ -61,7 +61,7 @@ def provenance_of(agreement):
             "holdout": 0.2,
             "seed": 0,
         }
-        config = TrainingConfig(**(settings | changes))
+        config = RunConfiguration(**(settings | changes))
         return Provenance(config, spec, agreement, bytes(range(16)), 3, promises, start, seeded)
 
     return make

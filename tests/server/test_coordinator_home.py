@@ -73,8 +73,8 @@ def test_too_few_labels_make_no_agreement(empty, enrolment_of):
         ("n_min = 3", "", "needs 'n_min'"),
         ("n_min = 3", "n_min = ", "cannot be read"),
         ('noise = "local"', 'noise = "loud"', "noise = 'loud'"),
-        ("honest = 1", "honest = 2", "counts on nobody else"),
-        ("honest = 1", "honest = 1\nextra = 1", "unknown field 'extra'"),
+        ("min_honest = 1", "min_honest = 2", "counts on nobody else"),
+        ("min_honest = 1", "min_honest = 1\nextra = 1", "unknown field 'extra'"),
         ("isles.example:9092", "isles.example", "not where labels can reach"),
     ],
 )

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
     ("family", "options"),
     [
         ("cnn", ("--delta", "1e-3", "--init", "none")),
-        ("rnn", ("--delta", "1e-3", "--noise", "shared", "--init", "none")),
+        ("rnn", ("--delta", "1e-3", "--noise", "distributed", "--init", "none")),
     ],
 )
 def test_labels_train_an_editor(sottovoce, here, small_catalogues, tmp_path, family, options):

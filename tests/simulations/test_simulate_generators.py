@@ -15,9 +15,9 @@ from sottovoce.release.check import check
 pytestmark = pytest.mark.slow
 
 OPTIONS = {
-    "rnn": ("--noise", "shared"),
+    "rnn": ("--noise", "distributed"),
     "gan": (),
-    "vae": ("--noise", "shared"),
+    "vae": ("--noise", "distributed"),
 }
 
 

@@ -13,12 +13,12 @@ from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.partition import Scheme
 from sottovoce_simulations.engine.sweep import Sweep, interval, sweep
 
-BOTH = (Trust.LOCAL, Trust.SHARED)
+BOTH = (Trust.LOCAL, Trust.DISTRIBUTED)
 
 
 @pytest.fixture
 def base(tmp_path):
-    return Experiment(tmp_path, Scheme.parse("iid"), clients=5, noise=Trust.SHARED, honest=2)
+    return Experiment(tmp_path, Scheme.parse("iid"), clients=5, noise=Trust.DISTRIBUTED, min_honest=2)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ran(monkeypatch):
     def simulate(experiment, out, *, cpus):
         cells.append(experiment)
         out.mkdir(parents=True)
-        reached = 0.5 + experiment.epsilon / 100 + experiment.seed / 1000 + (experiment.noise is Trust.SHARED) / 10
+        reached = 0.5 + experiment.epsilon / 100 + experiment.seed / 1000 + (experiment.noise is Trust.DISTRIBUTED) / 10
         figures = {"macro_f1": reached, "accuracy": reached, "predicted_class_entropy": 0.9, "collapsed": False}
         (out / "run.json").write_text(json.dumps({"figures": figures}))
 
@@ -47,22 +47,22 @@ def test_each_cell_is_run_once_and_the_table_has_a_row_for_each_value(base, ran,
     out = tmp_path / "out"
     result = sweep(base, Sweep.parse("epsilon=8,1", BOTH, 3, 1), out)
     assert len(ran) == 12
-    assert {experiment.honest for experiment in ran if experiment.noise is Trust.LOCAL} == {None}
+    assert {experiment.min_honest for experiment in ran if experiment.noise is Trust.LOCAL} == {None}
     assert [(row["noise"], row["value"]) for row in result["rows"]] == [
-        ("local", 1.0), ("local", 8.0), ("shared", 1.0), ("shared", 8.0),
+        ("local", 1.0), ("local", 8.0), ("distributed", 1.0), ("distributed", 8.0),
     ]  # fmt: skip
     first = result["rows"][0]
     assert first["macro_f1"] == pytest.approx(0.512)
     assert first["low"] < 0.512 < first["high"]
     assert result["pooled"] == 0.9
     with (out / "sweep.csv").open(encoding="utf-8") as file:
-        assert [row["noise"] for row in csv.DictReader(file)] == ["local", "local", "shared", "shared"]
+        assert [row["noise"] for row in csv.DictReader(file)] == ["local", "local", "distributed", "distributed"]
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_sweep_goes_on_where_it_was(base, ran, tmp_path):
     out = tmp_path / "out"
-    sweep(base, Sweep.parse("epsilon=1,8", (Trust.SHARED,), 2, 1), out)
+    sweep(base, Sweep.parse("epsilon=1,8", (Trust.DISTRIBUTED,), 2, 1), out)
     assert len(ran) == 4
     sweep(base, Sweep.parse("epsilon=1,8", BOTH, 2, 1), out)
     assert len(ran) == 8
@@ -110,6 +110,6 @@ def test_no_more_cores_are_used_than_are_given(base, ran, tmp_path, monkeypatch)
 
     monkeypatch.setattr(sweep_module, "simulate", noted)
     monkeypatch.setattr(sweep_module, "in_parallel", parallel)
-    sweep(base, Sweep.parse("epsilon=1,8", (Trust.SHARED,), 2, 1), tmp_path / "out", cpus=3)
+    sweep(base, Sweep.parse("epsilon=1,8", (Trust.DISTRIBUTED,), 2, 1), tmp_path / "out", cpus=3)
     assert pools == [3]
     assert cores == [3, 1, 1, 1]

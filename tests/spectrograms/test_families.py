@@ -120,6 +120,6 @@ def test_the_first_model_is_the_same_for_every_caller(family, spec):
 
 
 def test_the_recipes_are_whole(family):
-    for private, shared in ((False, False), (True, False), (True, True)):
-        recipe = family.recipe(private=private, shared=shared)
+    for private, distributed in ((False, False), (True, False), (True, True)):
+        recipe = family.recipe(private=private, distributed=distributed)
         assert recipe.rounds * recipe.local_steps >= 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from sottovoce.errors import CatalogueError
 from sottovoce.features.extract import default_spec
 from sottovoce.models import discovery
-from sottovoce.run.configuration import TrainingConfig, Unit
+from sottovoce.run.configuration import RunConfiguration, Unit
 from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, holdout, scan
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.feature_cache import FeatureCache
@@ -93,7 +93,7 @@ def usable_tracks(
     return tracks_for(catalogues_of(home, [purpose], workers=workers, progress=progress), purpose)
 
 
-def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
+def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
     """The data sets of a run. Tracks whose style the run does not know take no part.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(home: LabelHome, config: TrainingConfig) -> Prepared:
     return Prepared(train, None if first is None else TrackDataset.build(chain([first], held_out), spec))
 
 
-def _samples(home: LabelHome, tracks: Sequence[Track], config: TrainingConfig) -> Iterator[Sample]:
+def _samples(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration) -> Iterator[Sample]:
     """One sample a track; a track whose features cannot be computed after all takes no part."""
     view = discovery.family(config.task, config.family).view
     key = home.split_key_file.read_bytes()

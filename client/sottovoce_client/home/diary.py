@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from sottovoce.canonical import canonical_json
 from sottovoce.files import write_bytes
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 OWNER_ONLY = 0o600
 LARGEST = 4_000_000
@@ -65,7 +65,7 @@ class Diary:
 
     file: Path
 
-    def joined(self, run: bytes, config: TrainingConfig, *, federation: str, epsilon: float, delta: float) -> None:
+    def joined(self, run: bytes, config: RunConfiguration, *, federation: str, epsilon: float, delta: float) -> None:
         """Take down a run that the label takes part in, with the ceiling that it has promised.
 
         Releases of the run are compared with this, for the configuration's digest alone says nothing of its values.
@@ -79,7 +79,7 @@ class Diary:
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
-    def refused(self, run: bytes, config: TrainingConfig, reason: str) -> None:
+    def refused(self, run: bytes, config: RunConfiguration, reason: str) -> None:
         """Take down a run that the label does not take part in."""
         self._add(What.REFUSED, run, {**_about(config), "reason": reason})
 
@@ -156,5 +156,5 @@ class Diary:
         write_bytes(self.file, b"".join(line + b"\n" for line in lines), mode=OWNER_ONLY)
 
 
-def _about(config: TrainingConfig) -> dict[str, Any]:
+def _about(config: RunConfiguration) -> dict[str, Any]:
     return {"task": config.task, "family": config.family, "rounds": config.rounds, "trust": config.trust.value}

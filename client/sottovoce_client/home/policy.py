@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.run.configuration import TrainingConfig, Trust, Unit
+from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
 from sottovoce_client.home.hours import ANY_TIME, Hours
 
@@ -124,7 +124,7 @@ class Policy:
         return not self.folders or any(folder.is_relative_to(allowed) for allowed in self.folders)
 
     def check(
-        self, config: TrainingConfig, agreement: Agreement, *, parameters: int, participants: int | None = None
+        self, config: RunConfiguration, agreement: Agreement, *, parameters: int, participants: int | None = None
     ) -> RefusalReason | None:
         """Why this label declines a run, or None if it does not.
 
@@ -151,7 +151,10 @@ class Policy:
             (RefusalReason.ROUNDS, config.rounds <= self.most_rounds),
             (RefusalReason.MODEL_SIZE, parameters <= self.largest_model),
             # Noise that each label adds itself is raised to the least. A refusal must not tell how much was planned.
-            (RefusalReason.PRIVACY, not config.shared or config.shared.noise_multiplier >= self.least_noise_multiplier),
+            (
+                RefusalReason.PRIVACY,
+                not config.distributed or config.distributed.noise_multiplier >= self.least_noise_multiplier,
+            ),
             (RefusalReason.HOURS, self.awake()),
         )
         return next((reason for reason, allowed in rules if not allowed), None)

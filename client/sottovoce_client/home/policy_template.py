@@ -22,7 +22,7 @@ _COMMENTS = {
     "least_participants": "Labels that a round needs, below which this one does not answer; at least 3.",
     "most_rounds": "Rounds of one run.",
     "largest_model": "Parameters of a model.",
-    "trust": 'What a guarantee may rest on: "local" (own noise), "shared" (noise of all labels, behind masks).',
+    "trust": 'What a guarantee may rest on: "local" (own noise), "distributed" (noise of all labels, behind masks).',
     "hours": 'When training may run, in local time, such as "22:00-06:00, 12:00-13:30". Empty: any time.',
     "folders": "Folders that catalogues must lie in. Empty: wherever `sottovoce label catalogue` registered them.",
     "default_consent": 'What a track may serve of which its catalogue does not say: as in catalogue.csv, or "none".',

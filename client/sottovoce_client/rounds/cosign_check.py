@@ -7,6 +7,7 @@ from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, 
 from sottovoce.release.manifest import Manifest, Noise
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature
+from sottovoce.run.configuration import Trust
 from sottovoce_client.budget.ledger import Kind, Ledger
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.home.diary import What
@@ -86,16 +87,24 @@ def check_account(
     if (
         privacy.noise is not noise
         or privacy.unit.value != about.get("unit")
-        or privacy.trust.value != about.get("trust")
+        or not _is_trust(about.get("trust"), privacy.trust)
     ):
         raise OtherAccount("The release states another kind of privacy.")
     if promised is not None:
-        if privacy.honest != agreement.honest:
+        if privacy.min_honest != agreement.min_honest:
             raise OtherAccount("The release counts on another number of honest labels than was agreed on.")
         if not any((promise.epsilon, promise.delta) == (promised, delta) for promise in privacy.promises):
             raise OtherAccount("The release does not state what this label has promised.")
         if spent is None or spent > promised:
             raise OtherAccount("This label has spent more than the release states.")
+
+
+def _is_trust(noted: str | None, trust: Trust) -> bool:
+    """Whether a diary's note means this trust, by its present or its former name."""
+    try:
+        return noted is not None and Trust(noted) is trust
+    except ValueError:
+        return False
 
 
 def expect_auditable(manifest: Manifest, digest: str, home: LabelHome) -> None:

@@ -7,16 +7,16 @@ from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
-from sottovoce.models.trainable import trained
+from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.calibration import plan_for, with_more_noise
 from sottovoce.privacy.class_balance import noisy_histogram
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import ReportRequest
 from sottovoce.protocol.violations import WrongParameters, WrongVector
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig, Unit
+from sottovoce.run.configuration import RunConfiguration, Unit
 from sottovoce.run.records import clip_follows
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.data.preparation import Prepared
@@ -31,26 +31,26 @@ LEAST_UNITS = 10
 """Smallest number of units that a label trains on."""
 
 
-def objection(config: TrainingConfig, agreement: Agreement, policy: Policy) -> RefusalReason | None:
+def objection(config: RunConfiguration, agreement: Agreement, policy: Policy) -> RefusalReason | None:
     """The reason to refuse a run: its policy forbids it, or it cannot be computed here. None where there is none."""
     try:
         family = discovery.family(config.task, config.family)
     except ConfigurationError:
         return RefusalReason.FAMILY
-    if config.shared and not family.shared_noise:
+    if config.distributed and not family.distributed_noise:
         return RefusalReason.CONFIGURATION
     if config.feature_spec != discovery.spec_of(config.task, config.family).digest:
         return RefusalReason.CONFIGURATION
     if config.private and not agreement.covers(config):
         return RefusalReason.AGREEMENT
     try:
-        size = trained(config).size
+        size = trainable_mask(config).size
     except ConfigurationError:
         return RefusalReason.CONFIGURATION
     return policy.check(config, agreement, parameters=size)
 
 
-def plan_of(config: TrainingConfig, prepared: Prepared, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
+def plan_of(config: RunConfiguration, prepared: Prepared, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
     """The label's privacy plan for a run, within its policy; None in a run without privacy.
 
     Raises:
@@ -65,22 +65,24 @@ def plan_of(config: TrainingConfig, prepared: Prepared, agreement: Agreement, po
     plan = plan_for(
         config,
         labels if config.unit is Unit.LABEL else prepared.train.units,
-        grid=SumGrid.of(config, int(trained(config).sum()), labels) if config.shared else None,
+        mechanism=DistributedDiscreteGaussian.of(config, int(trainable_mask(config).sum()), labels)
+        if config.distributed
+        else None,
         epsilon=policy.epsilon_per_run,
         delta=policy.delta_max,
     )
     # The run sets distributed noise for all labels; `objection` has checked it against the policy.
-    return plan if config.shared else with_more_noise(plan, policy.least_noise_multiplier)
+    return plan if config.distributed else with_more_noise(plan, policy.least_noise_multiplier)
 
 
-def layout_of(request: ReportRequest, config: TrainingConfig, parameters: int) -> VectorLayout:
+def layout_of(request: ReportRequest, config: RunConfiguration, parameters: int) -> VectorLayout:
     """The layout of a round's vector; a request that does not fit it is refused before any privacy is spent.
 
     Raises:
         WrongParameters: the parameters that came along are not those of the run's model.
         WrongVector: the request wants a vector of another length.
     """
-    moved = trained(config)
+    moved = trainable_mask(config)
     if parameters != moved.size + clip_follows(config):
         raise WrongParameters(
             f"The round brings {parameters} parameters, and the run's model has {moved.size + clip_follows(config)}."
@@ -129,13 +131,13 @@ def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.fl
         PrivacyError, Diverged, ConfigurationError: as `train` and `clipped_sum` say.
     """
     plan = inputs.plan
-    if inputs.config.shared and plan and plan.grid:
-        state.remember(inputs.number, clipped_sum(inputs, plan.grid.signs(run, inputs.number)))
+    if inputs.config.distributed and plan and plan.mechanism:
+        state.remember(inputs.number, clipped_sum(inputs, plan.mechanism.signs(run, inputs.number)))
         return add_noise(state.last_sums(inputs.number), plan, inputs.randomness)
     return train(inputs)
 
 
-def counters_of(config: TrainingConfig, model: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:
+def counters_of(config: RunConfiguration, model: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:
     """The figures of a global model on the label's held-out tracks, to be masked; zeros where it has none."""
     if prepared.holdout is None:
         return np.zeros(len(discovery.task(config.task).counters(len(config.classes))), np.int64)

@@ -20,10 +20,10 @@ from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.files import write_bytes
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.participant import Participant
-from sottovoce.run.configuration import TrainingConfig, Trust, Unit
+from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 
 OWNER_ONLY = 0o600
 
@@ -63,10 +63,10 @@ class RunState:
 
     @property
     def _bands(self) -> int:
-        return len(self.plan.grid.coefficients) if self.plan and self.plan.grid else 1
+        return len(self.plan.mechanism.coefficients) if self.plan and self.plan.mechanism else 1
 
     @property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The run's configuration, as it was announced and signed."""
         return self.participant.config
 
@@ -176,7 +176,9 @@ def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
     """What `asdict` made of a plan."""
     if values is None:
         return None
-    grid = values["grid"]
-    if grid is not None:
-        grid = SumGrid(**{**grid, "coefficients": tuple(grid["coefficients"])})
-    return PrivacyPlan(**{**values, "unit": Unit(values["unit"]), "trust": Trust(values["trust"]), "grid": grid})
+    mechanism = values["mechanism"]
+    if mechanism is not None:
+        mechanism = DistributedDiscreteGaussian(**{**mechanism, "coefficients": tuple(mechanism["coefficients"])})
+    return PrivacyPlan(
+        **{**values, "unit": Unit(values["unit"]), "trust": Trust(values["trust"]), "mechanism": mechanism}
+    )

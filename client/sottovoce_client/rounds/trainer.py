@@ -16,7 +16,7 @@ from sottovoce.protocol.participant import Participant, check_announcement
 from sottovoce.protocol.topology import threshold
 from sottovoce.protocol.violations import OutOfOrder, TooFewParticipants, UnplannedRound
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import Balance, TrainingConfig
+from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce.run.records import parameters_digest, split_clip
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.preparation import Prepared, prepare
@@ -93,7 +93,7 @@ class Trainer:
         if parameters is None:
             raise LocalProtocolError("The message carries no global parameters.")
         layout = local_round.layout_of(request, config, parameters.size)
-        if config.shared and threshold(len(request.adverts)) < config.shared.honest:
+        if config.distributed and threshold(len(request.adverts)) < config.distributed.min_honest:
             raise TooFewParticipants("A sum of this round's survivors could carry less noise than was agreed on.")
         model, clip = split_clip(parameters, config)
         state.participant.accept(request, parameters_digest(parameters))
@@ -139,7 +139,7 @@ class Trainer:
             self._home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
             raise OutsideHours("This label's policy lets no training run at this hour.")
 
-    def _expect_planned(self, request: ReportRequest, config: TrainingConfig) -> None:
+    def _expect_planned(self, request: ReportRequest, config: RunConfiguration) -> None:
         """Accept training rounds up to the planned number, then one evaluation of the result.
 
         The ledger bounds training by itself. An evaluation costs no ε, so without these bounds a coordinator could ask
@@ -171,7 +171,7 @@ class Trainer:
         if first:
             state.histogram = local_round.histogram_of(prepared.train, len(config.classes), plan, randomness)
 
-    def _data(self, config: TrainingConfig) -> Prepared:
+    def _data(self, config: RunConfiguration) -> Prepared:
         """This run's data, kept for the next message of the same process."""
         if config.digest not in self._prepared:
             self._prepared = {config.digest: prepare(self._home, config)}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sottovoce.errors import Diverged, PrivacyError
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.discrete_gaussian import sample
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import Stream, Unit
+from sottovoce.run.configuration import BandedFactorisation, Unit
 from sottovoce_client.training.dp_sgd import batches, check_plan, local_update
 from sottovoce_client.training.poisson_sampling import UnitSampler, loss_weights, unit_rates
 from sottovoce_client.training.round_inputs import RoundInputs
@@ -33,7 +33,7 @@ def clipped_sum(inputs: RoundInputs, signs: NDArray[np.float32]) -> NDArray[np.i
         signs: of the round's rotation, `[P]`.
 
     Returns:
-        `[plan.grid.dimension]`.
+        `[plan.mechanism.dimension]`.
 
     Raises:
         PrivacyError: the plan is not the run's.
@@ -41,23 +41,23 @@ def clipped_sum(inputs: RoundInputs, signs: NDArray[np.float32]) -> NDArray[np.i
     """
     check_plan(inputs)
     config, plan, clip, randomness = inputs.config, inputs.plan, inputs.clip_norm, inputs.randomness
-    grid = _grid(plan)
+    mechanism = _mechanism(plan)
     if config.unit is Unit.LABEL:
-        update = _whole_update(inputs, grid.parameters)
+        update = _whole_update(inputs, mechanism.parameters)
         norm = float(np.linalg.norm(update.astype(np.float64)))
         shortened = (update * np.float32(min(1.0, clip / (norm + ROUNDING)) / clip)).astype(np.float32)
-        total = grid.integers(shortened.reshape(1, -1), signs, randomness)
-        return grid.cut(_with_count(total, grid, np.array([norm], np.float32), clip))
-    gradients = UnitGradients(inputs.family, inputs.model(), clip, config.trained)
+        total = mechanism.integers(shortened.reshape(1, -1), signs, randomness)
+        return mechanism.cut(_with_count(total, mechanism, np.array([norm], np.float32), clip))
+    gradients = UnitGradients(inputs.family, inputs.model(), clip, config.trainable)
     sampler = UnitSampler.of(inputs.dataset, _rates(inputs))
     weights = torch.from_numpy(loss_weights(config, plan, inputs.histogram))
     generator = randomness.torch_generator()
-    total, norms = np.zeros(grid.parameters, np.int64), [np.empty(0, np.float32)]
+    total, norms = np.zeros(mechanism.parameters, np.int64), [np.empty(0, np.float32)]
     for batch in batches(inputs, gradients, sampler.draw(randomness)):
         rows, lengths = gradients.rows(batch, weights[batch.targets], generator)
-        total += grid.integers((rows / clip).numpy(), signs, randomness)
+        total += mechanism.integers((rows / clip).numpy(), signs, randomness)
         norms.append(lengths.numpy())
-    return grid.cut(_with_count(total, grid, np.concatenate(norms), clip))
+    return mechanism.cut(_with_count(total, mechanism, np.concatenate(norms), clip))
 
 
 def add_noise(sums: Sequence[NDArray[np.int64]], plan: PrivacyPlan, randomness: Randomness) -> NDArray[np.int64]:
@@ -70,29 +70,31 @@ def add_noise(sums: Sequence[NDArray[np.int64]], plan: PrivacyPlan, randomness: 
         plan: the label's.
         randomness: of the noise.
     """
-    grid = _grid(plan)
-    row = BandedToeplitz(grid.coefficients).encode(sums)
-    return row + sample(randomness, grid.variance, row.size)
+    mechanism = _mechanism(plan)
+    row = BandedToeplitz(mechanism.coefficients).encode(sums)
+    return row + sample(randomness, mechanism.variance, row.size)
 
 
-def _grid(plan: PrivacyPlan | None) -> SumGrid:
-    if plan is None or plan.grid is None:
+def _mechanism(plan: PrivacyPlan | None) -> DistributedDiscreteGaussian:
+    if plan is None or plan.mechanism is None:
         raise PrivacyError("Only a run with distributed noise sums integers.")
-    return plan.grid
+    return plan.mechanism
 
 
-def _with_count(total: NDArray[np.int64], grid: SumGrid, norms: NDArray[np.float32], clip: float) -> NDArray[np.int64]:
-    if grid.quantile is None:
+def _with_count(
+    total: NDArray[np.int64], mechanism: DistributedDiscreteGaussian, norms: NDArray[np.float32], clip: float
+) -> NDArray[np.int64]:
+    if mechanism.quantile is None:
         return total
-    return np.append(total, np.int64(grid.count_of(norms, clip)))
+    return np.append(total, np.int64(mechanism.count_of(norms, clip)))
 
 
 def _rates(inputs: RoundInputs) -> NDArray[np.float64]:
     """Sampling probability of each unit in this round, `[units]`; 1 or 0 with banded matrix factorisation."""
-    stream: Stream | None = inputs.config.shared.stream if inputs.config.shared else None
-    if stream is None:
+    banded: BandedFactorisation | None = inputs.config.distributed.banded if inputs.config.distributed else None
+    if banded is None:
         return unit_rates(inputs.dataset, inputs.config, inputs.plan, inputs.histogram)
-    takes_part = inputs.dataset.unit_subset_keys() % stream.period == inputs.number % stream.period
+    takes_part = inputs.dataset.unit_subset_keys() % banded.min_separation == inputs.number % banded.min_separation
     return np.asarray(takes_part, dtype=np.float64)
 
 

@@ -45,7 +45,7 @@ def local_update(inputs: RoundInputs) -> NDArray[np.float32]:
     """
     config, plan, randomness = inputs.config, inputs.plan, inputs.randomness
     model = inputs.model()
-    gradients = UnitGradients(inputs.family, model, plan.max_grad_norm if plan else None, config.trained)
+    gradients = UnitGradients(inputs.family, model, plan.max_grad_norm if plan else None, config.trainable)
     sampler = UnitSampler.of(inputs.dataset, unit_rates(inputs.dataset, config, plan, inputs.histogram))
     weights = torch.from_numpy(loss_weights(config, plan, inputs.histogram))
     values: list[Tensor] = list(trainable(model).values())

@@ -7,7 +7,7 @@ from sottovoce.models import discovery
 from sottovoce.models import parameters as flat
 from sottovoce.models.interfaces import Family
 from sottovoce.protocol.layout import COUNTER_BITS
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.data.dataset import TrackDataset
 
 TRACKS_AT_ONCE = 32
@@ -15,7 +15,7 @@ LARGEST_COUNTER = 2**COUNTER_BITS - 1
 
 
 def measure(
-    family: Family, parameters: NDArray[np.float32], dataset: TrackDataset, config: TrainingConfig
+    family: Family, parameters: NDArray[np.float32], dataset: TrackDataset, config: RunConfiguration
 ) -> NDArray[np.int64]:
     """The task's counters, summed over the held-out tracks: `[len(task.counters(classes))]`, to be masked.
 

@@ -10,7 +10,7 @@ from sottovoce.privacy.calibration import CLASS_RATE_CAP
 from sottovoce.privacy.class_balance import class_rates, class_weights
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import Balance, TrainingConfig
+from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce_client.data.dataset import TrackDataset
 
 
@@ -46,7 +46,7 @@ class UnitSampler:
 
 
 def unit_rates(
-    dataset: TrackDataset, config: TrainingConfig, plan: PrivacyPlan | None, histogram: NDArray[np.float64] | None
+    dataset: TrackDataset, config: RunConfiguration, plan: PrivacyPlan | None, histogram: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Sampling probability of each unit, `[units]`.
 
@@ -71,7 +71,7 @@ def unit_rates(
 
 
 def loss_weights(
-    config: TrainingConfig, plan: PrivacyPlan | None, histogram: NDArray[np.float64] | None
+    config: RunConfiguration, plan: PrivacyPlan | None, histogram: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Weight of each class in the loss, `[classes]`; it enters before the clip, so influence stays bounded.
 

@@ -11,7 +11,7 @@ from sottovoce.models import parameters as flat
 from sottovoce.models.interfaces import Family
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.data.dataset import TrackDataset
 
 
@@ -37,7 +37,7 @@ class RoundInputs:
     family: Family
     parameters: NDArray[np.float32]
     dataset: TrackDataset
-    config: TrainingConfig
+    config: RunConfiguration
     plan: PrivacyPlan | None
     randomness: Randomness
     histogram: NDArray[np.float64] | None = None

@@ -30,17 +30,17 @@ class UnitGradients:
         family: whose loss is taken.
         model: whose private parameters the gradients are for; hooks stay on it.
         clip: L2 bound on one unit's gradient, or None to leave it as it is.
-        trained: beginnings of the names of the parameters that are moved, as `TrainingConfig.trained`; the others are
+        prefixes: of the names of the parameters that are trained, as in `RunConfiguration.trainable`; the others are
             trainable no more.
 
     Raises:
         ConfigurationError: no parameter's name begins so.
     """
 
-    def __init__(self, family: Family, model: nn.Module, clip: float | None, trained: Sequence[str] = ()) -> None:
+    def __init__(self, family: Family, model: nn.Module, clip: float | None, prefixes: Sequence[str] = ()) -> None:
         self._family = family
         self._model = model.train()
-        self.moved = limit(model, trained)
+        self.moved = limit(model, prefixes)
         """Which of the model's flat vector are moved, bool, as long as that was: what is `P` here is those alone."""
         private = family.private_parameters(self._model)
         self._kept = torch.cat(

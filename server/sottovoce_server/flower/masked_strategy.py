@@ -54,8 +54,8 @@ class SecureAggregation(Strategy):
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything of it is sent.
         on_model: called after each round, aborted or not, with its number and the global parameters.
-        decoder: turns sums of whole numbers into updates, where noise is shared; else None.
-        trained: which of the parameters the run moves, bool `[P]`; None for all of them.
+        decoder: turns sums of whole numbers into updates, where noise is distributed; else None.
+        trainable: which of the parameters the run trains, bool `[P]`; None for all of them.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
 
     Raises:
@@ -73,7 +73,7 @@ class SecureAggregation(Strategy):
         on_start: Callable[[int], None] = lambda _: None,
         on_model: Callable[[int, ArrayRecord], None] = lambda _number, _arrays: None,
         decoder: SumDecoder | None = None,
-        trained: NDArray[np.bool_] | None = None,
+        trainable: NDArray[np.bool_] | None = None,
         timeout: float = 3600.0,
     ) -> None:
         if type(strategy) not in AVERAGING:
@@ -91,7 +91,7 @@ class SecureAggregation(Strategy):
         self._on_start = on_start
         self._on_model = on_model
         self._decoder = decoder
-        self._trained = trained
+        self._trainable = trainable
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
@@ -210,7 +210,7 @@ class SecureAggregation(Strategy):
         if self._decoder and clip_follows(self._config):
             sent = ArrayRecord({**arrays, CLIP: Array(np.array([self._decoder.clip], np.float32))})
         current = flat(sent)
-        still = 0 if self._trained is None else int((~self._trained).sum())
+        still = 0 if self._trainable is None else int((~self._trainable).sum())
         layout = VectorLayout.for_round(
             self._config, kind, parameters=current.size - still, counters=self._counters, participants=len(labels)
         )
@@ -258,10 +258,10 @@ class SecureAggregation(Strategy):
 
     def _placed(self, update: NDArray[np.float32]) -> NDArray[np.float32]:
         """An update of the parameters that the run moves, among all of them, `[P]`."""
-        if self._trained is None:
+        if self._trainable is None:
             return update
-        whole = np.zeros(self._trained.size, np.float32)
-        whole[self._trained] = update
+        whole = np.zeros(self._trainable.size, np.float32)
+        whole[self._trainable] = update
         return whole
 
     def _ask(self, action: Action, requests: Mapping[str, messages.Message]) -> None:

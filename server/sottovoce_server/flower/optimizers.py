@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 NAMES = "fedavg, fedavgm, fedadam, fedyogi"
 MOMENTUM = 0.9
 
 
-def inner_strategy(config: TrainingConfig, agreement: Agreement) -> FedAvg:
+def inner_strategy(config: RunConfiguration, agreement: Agreement) -> FedAvg:
     """Flower's strategy for a run.
 
     Raises:

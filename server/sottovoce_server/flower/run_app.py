@@ -11,11 +11,11 @@ from sottovoce.errors import RoundAborted
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
-from sottovoce.models.trainable import trained
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.models.trainable import trainable_mask
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, decode
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.records import PARAMETERS
 from sottovoce_server.flower.masked_strategy import SecureAggregation, flat
 from sottovoce_server.flower.optimizers import inner_strategy, optimizer_state, restore_optimizer
@@ -29,7 +29,7 @@ BROKE_OFF = "The coordinator broke off in this round."
 def train(
     grid: Grid,
     agreement: Agreement,
-    config: TrainingConfig,
+    config: RunConfiguration,
     *,
     announcement: Announcement | None = None,
     keeper: Keeper | None = None,
@@ -63,9 +63,9 @@ def train(
         first = initial(family, discovery.spec_of(config.task, config.family), len(classes), config.seed)
     parameters = first
     decoder = None
-    if config.shared:
-        grid_of_sums = SumGrid.of(config, int(trained(config).sum()), len(agreement.members))
-        decoder = SumDecoder(config, grid_of_sums, announcement.run)
+    if config.distributed:
+        mechanism = DistributedDiscreteGaussian.of(config, int(trainable_mask(config).sum()), len(agreement.members))
+        decoder = SumDecoder(config, mechanism, announcement.run)
     aggregator = Aggregator(agreement, announcement)
     inner = inner_strategy(config, agreement)
 
@@ -92,7 +92,7 @@ def train(
         on_start=keeper.started if keeper else lambda _: None,
         on_model=keep,
         decoder=decoder,
-        trained=trained(config),
+        trainable=trainable_mask(config),
         timeout=timeout,
     )
     if resume and keeper:

@@ -21,7 +21,7 @@ HOME = "SOTTOVOCE_SERVER_HOME"
 """Environment variable that names the coordinator's home."""
 OWNER_ONLY = 0o700
 TOKEN_BYTES = 32
-_SETTINGS = {"federation": str, "address": str, "n_min": int, "cross_check": bool, "noise": str, "honest": int}
+_SETTINGS = {"federation": str, "address": str, "n_min": int, "cross_check": bool, "noise": str, "min_honest": int}
 _TEMPLATE = """\
 # What binds this federation. Fill it in, enrol the labels (sottovoce server enrol), then run: sottovoce server sign
 
@@ -37,11 +37,11 @@ n_min = {n_min}
 # Whether labels first sign whose updates are in a sum, before any of them helps to open it. One more exchange a round.
 cross_check = true
 
-# What privacy rests on: "local" (each label adds all of its noise) or "shared" (all labels make one noise together).
+# What privacy rests on: "local" (each label adds all of its noise) or "distributed" (each adds a part).
 noise = "local"
 
-# With shared noise: how many honest labels in every sum it counts on. 1 with local noise.
-honest = 1
+# With distributed noise: the least number of honest labels in a sum. 1 with local noise.
+min_honest = 1
 """
 
 
@@ -241,7 +241,7 @@ class ServerHome:
             n_min=settings["n_min"],
             cross_check=settings["cross_check"],
             noise=settings["noise"],
-            honest=settings["honest"],
+            min_honest=settings["min_honest"],
         )
         address = settings["address"]
         invitation = Invitation.sign(
@@ -280,15 +280,21 @@ class ServerHome:
             values = tomllib.loads(self.settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"The coordinator's {name} cannot be read: {error}.") from None
+        if "min_honest" in values:  # its name in earlier versions
+            values["min_honest"] = values.pop("min_honest")
         for field in sorted(set(values) | set(_SETTINGS)):
             if field not in _SETTINGS:
                 raise ConfigurationError(f"The coordinator's {name} has an unknown field '{field}'.")
             if type(values.get(field)) is not _SETTINGS[field]:
                 raise ConfigurationError(f"The coordinator's {name} needs '{field}' as {_SETTINGS[field].__name__}.")
-        if values["noise"] not in list(Trust):
-            raise ConfigurationError(f"The coordinator's {name} has noise = '{values['noise']}'.")
+        try:
+            noise = Trust(values["noise"])
+        except ValueError:
+            raise ConfigurationError(
+                f"The coordinator's {name} has noise = '{values['noise']}'.", hint=f"It is one of {', '.join(Trust)}."
+            ) from None
         _check_address(values["address"])
-        return {**values, "noise": Trust(values["noise"])}
+        return {**values, "noise": noise}
 
 
 def host_of(address: str) -> str:

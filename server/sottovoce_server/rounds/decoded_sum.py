@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
-from sottovoce.privacy.distributed_gaussian import SumGrid
-from sottovoce.run.configuration import CLIPS, TrainingConfig, Unit
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.run.configuration import CLIPS, RunConfiguration, Unit
 
 CLIP_STEP = 0.3
 """Rate at which the clip follows its quantile: per round, times the share of units by which it is missed
@@ -23,45 +23,45 @@ class SumDecoder:
     """Turns the rounds' sums into updates, one after another.
 
     Args:
-        config: of the run, with shared noise.
-        grid: of the run.
+        config: of the run, with distributed noise.
+        mechanism: of the run.
         run: its id, which the rotation follows from.
     """
 
-    def __init__(self, config: TrainingConfig, grid: SumGrid, run: bytes) -> None:
-        if config.shared is None:
+    def __init__(self, config: RunConfiguration, mechanism: DistributedDiscreteGaussian, run: bytes) -> None:
+        if config.distributed is None:
             raise ConfigurationError("Only a run whose labels share their noise is summed in whole numbers.")
         self.clip = config.max_grad_norm
         """L2 bound on one unit's vector in the next round."""
         self._config = config
-        self._grid = grid
+        self._mechanism = mechanism
         self._run = run
-        self._matrix = BandedToeplitz(grid.coefficients)
+        self._matrix = BandedToeplitz(mechanism.coefficients)
         self._earlier: list[NDArray[np.float64]] = []
 
     def update(self, total: NDArray[np.int64] | None, round_number: int, survivors: int) -> NDArray[np.float32] | None:
         """The model's change that a round asks for, at most `update_clip` long: `[parameters]`.
 
         Args:
-            total: the round's sum, `[grid.dimension]`, or None for a round that was aborted.
+            total: the round's sum, `[mechanism.dimension]`, or None for a round that was aborted.
             round_number: from 1, each once and in order.
             survivors: how many labels' vectors are in the sum.
 
         Returns:
             None for an aborted round.
         """
-        grid, config = self._grid, self._config
+        mechanism, config = self._mechanism, self._config
         if total is None:
-            self._keep(np.zeros(grid.parameters))
+            self._keep(np.zeros(mechanism.parameters))
             return None
-        integers = self._matrix.decode(total[: grid.parameters], self._earlier)
+        integers = self._matrix.decode(total[: mechanism.parameters], self._earlier)
         self._keep(integers)
-        vector = grid.vector(integers, grid.signs(self._run, round_number)) * np.float32(self.clip)
+        vector = mechanism.vector(integers, mechanism.signs(self._run, round_number)) * np.float32(self.clip)
         # A whole label's vector is its update; a track's is a gradient, which the model moves against.
         of_labels = config.unit is Unit.LABEL
         vector *= np.float32(1 / survivors if of_labels else -config.learning_rate / config.batch_size)
-        if grid.quantile is not None:
-            share = grid.excess(int(total[-1])) / (survivors if of_labels else config.batch_size)
+        if mechanism.quantile is not None:
+            share = mechanism.excess(int(total[-1])) / (survivors if of_labels else config.batch_size)
             moved = self.clip * math.exp(-CLIP_STEP * max(-1.0, min(1.0, share)))
             self.clip = min(max(moved, CLIPS[0]), CLIPS[1])
         norm = float(np.linalg.norm(vector.astype(np.float64)))

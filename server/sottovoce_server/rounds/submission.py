@@ -14,7 +14,7 @@ from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models.initialisation import first_parameters
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configuration import Trust
-from sottovoce.run.configure import configured
+from sottovoce.run.configure import configure_run
 from sottovoce.run.metrics import shown as shown_figures
 from sottovoce_server.flower.configuration_bundle import build_bundle
 from sottovoce_server.flower.control import Control, SuperLinkGone
@@ -56,7 +56,7 @@ def ordered(
         patience: seconds to wait for labels.
         timeout: seconds of one exchange.
         init: what the model starts from, as `sottovoce.models.initialisation.first_parameters` takes it.
-        asked: what `sottovoce.run.configure.configured` takes besides.
+        asked: what `sottovoce.run.configure.configure_run` takes besides.
 
     Raises:
         ConfigurationError: a run cannot be configured so.
@@ -66,9 +66,13 @@ def ordered(
         raise ConfigurationError(
             "A run needs two or more styles that all labels agree on.", hint="As in: --classes blues,chorale,techno"
         )
-    shared = agreement.noise is Trust.SHARED and asked["private"]
-    config = configured(
-        classes=styles, labels=len(agreement.members), honest=agreement.honest if shared else None, init=init, **asked
+    distributed = agreement.noise is Trust.DISTRIBUTED and asked["private"]
+    config = configure_run(
+        classes=styles,
+        labels=len(agreement.members),
+        min_honest=agreement.min_honest if distributed else None,
+        init=init,
+        **asked,
     )
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
     first_parameters(config, init)  # before anything begins: is there such a start?

@@ -20,7 +20,7 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a f
 
 TRUST = {
     "local": "local noise: the promise rests on nobody but the label itself",
-    "shared": "shared noise: the promise rests on the masks, and on {honest} honest labels in every sum",
+    "distributed": "distributed noise: the promise rests on the masks, and on {min_honest} honest labels in every sum",
 }
 
 release = typer.Typer(
@@ -143,7 +143,7 @@ def _privacy(privacy: "Privacy") -> list[str]:
         return ["None: trained without differential privacy. It may tell what it was trained on."]
     lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
     lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
-    lines.append(TRUST[privacy.trust].format(honest=privacy.honest))
+    lines.append(TRUST[privacy.trust].format(min_honest=privacy.min_honest))
     if privacy.noise is Noise.SEEDED:
         lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
     return lines

@@ -16,7 +16,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES
 from sottovoce.files import write_text
 from sottovoce.protocol.topology import threshold
-from sottovoce.run.configuration import TrainingConfig, Trust
+from sottovoce.run.configuration import RunConfiguration, Trust
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 LEAST_PARTICIPANTS = 3
@@ -51,8 +51,8 @@ class Agreement:
         n_min: the least number of participants of a round.
         cross_check: whether survivors sign the survivor set before any share is released.
         noise: what privacy rests on in this federation's runs: each label's own noise, or all labels' together.
-        honest: with shared noise, how many honest labels in every sum it counts on. Fewer honest ones than that, and
-            the guarantee is weaker than it says. 1 where noise is local.
+        min_honest: with distributed noise, the number of honest labels in every sum that the guarantee assumes. With
+            fewer, it is weaker than it says. 1 where noise is local.
     """
 
     federation: str
@@ -61,7 +61,7 @@ class Agreement:
     n_min: int = LEAST_PARTICIPANTS
     cross_check: bool = True
     noise: Trust = Trust.LOCAL
-    honest: int = 1
+    min_honest: int = 1
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -79,18 +79,21 @@ class Agreement:
             )
 
         least = threshold(self.n_min)
-        if self.noise is Trust.LOCAL and self.honest != 1:
-            raise ConfigurationError(f"honest = {self.honest} is for shared noise; local noise counts on nobody else.")
-        if not 1 <= self.honest <= least:
+        if self.noise is Trust.LOCAL and self.min_honest != 1:
             raise ConfigurationError(
-                f"honest = {self.honest}, but a round of {self.n_min} labels (n_min) may end with {least} in its sum.",
-                hint="Lower honest, or raise n_min.",
+                f"min_honest = {self.min_honest} is for distributed noise; local noise counts on nobody else."
+            )
+        if not 1 <= self.min_honest <= least:
+            raise ConfigurationError(
+                f"min_honest = {self.min_honest}, but a round of {self.n_min} labels (n_min) may end with {least} in "
+                "its sum.",
+                hint="Lower min_honest, or raise n_min.",
             )
 
-    def covers(self, config: TrainingConfig) -> bool:
+    def covers(self, config: RunConfiguration) -> bool:
         """Whether a private run rests on what the federation has agreed that privacy rests on."""
-        honest = config.shared.honest if config.shared else 1
-        return config.trust is self.noise and honest == self.honest
+        min_honest = config.distributed.min_honest if config.distributed else 1
+        return config.trust is self.noise and min_honest == self.min_honest
 
     @property
     def digest(self) -> bytes:
@@ -127,7 +130,7 @@ class Agreement:
             "n_min": self.n_min,
             "cross_check": self.cross_check,
             "noise": self.noise.value,
-            "honest": self.honest,
+            "min_honest": self.min_honest,
             "members": {member.name: member.public_key.hex() for member in self.members},
         }
 
@@ -148,7 +151,7 @@ class Agreement:
             "n_min": int,
             "cross_check": bool,
             "noise": str,
-            "honest": int,
+            "min_honest": int,
             "members": dict,
         }
         for field in sorted(set(values) | set(expected)):
@@ -163,7 +166,7 @@ class Agreement:
             n_min=values["n_min"],
             cross_check=values["cross_check"],
             noise=_trust(values["noise"], name),
-            honest=values["honest"],
+            min_honest=values["min_honest"],
         )
 
 

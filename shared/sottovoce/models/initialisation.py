@@ -24,7 +24,7 @@ from sottovoce.files import write_bytes
 from sottovoce.models import discovery
 from sottovoce.models.interfaces import Family
 from sottovoce.models.parameters import initial, join, shapes_of
-from sottovoce.run.configuration import NONE, PUBLIC, TrainingConfig
+from sottovoce.run.configuration import NONE, PUBLIC, RunConfiguration
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
@@ -70,7 +70,7 @@ def placed(init: str | None) -> str | None:
     return init if init in (None, PUBLIC, NONE) else str(Path(init).resolve())
 
 
-def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray[np.float32]:
+def first_parameters(config: RunConfiguration, init: str | None = None) -> NDArray[np.float32]:
     """A run's first global parameters, `[P]`.
 
     Args:
@@ -93,7 +93,7 @@ def first_parameters(config: TrainingConfig, init: str | None = None) -> NDArray
     return start.adapted(family, spec, config.classes)
 
 
-def named(config: TrainingConfig, init: str | None = None) -> str:
+def named(config: RunConfiguration, init: str | None = None) -> str:
     """What a release says of its run's start: `public`, `none`, or the digest (SHA-256, hex) of another release.
 
     Arguments and errors are those of `first_parameters`.
@@ -171,12 +171,12 @@ def read_public(path: Path) -> Start:
     return Start(arrays, tuple(json.loads(metadata[CLASSES])), metadata[FEATURES])
 
 
-def _of_release(folder: Path, config: TrainingConfig) -> Start:
+def _of_release(folder: Path, config: RunConfiguration) -> Start:
     checked = _checked(folder, config)
     return Start(dict(checked.tensors), checked.manifest.classes, checked.manifest.features.digest)
 
 
-def _checked(folder: Path, config: TrainingConfig) -> "Checked":
+def _checked(folder: Path, config: RunConfiguration) -> "Checked":
     from sottovoce.release.check import check
 
     if not folder.is_dir():

@@ -21,8 +21,8 @@ def trainable(model: "nn.Module") -> "dict[str, nn.Parameter]":
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Defaults of a family that suit it, as fields of `TrainingConfig`; a run may override each."""
+class TrainingRecipe:
+    """Defaults of a family that suit it, as fields of `RunConfiguration`; a run may override each."""
 
     rounds: int
     local_steps: int
@@ -37,7 +37,7 @@ class Recipe:
     server_learning_rate: float
     sample_rate: float = 1.0
     """The agreed rate of each unit in a round, where noise is shared."""
-    trained: tuple[str, ...] = ()
+    trainable: tuple[str, ...] = ()
     """Beginnings of the names of the parameters that a run moves; none of them for all."""
 
 
@@ -80,16 +80,16 @@ class Family(Protocol):
     task: str
     name: str
     view: View
-    shared_noise: bool = True
+    distributed_noise: bool = True
     """Whether labels may share their noise. A family that does more with a step than add it up refuses."""
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
         ...
 
-    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+    def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """`recipe` for a run that goes on from parameters that know such data, public ones or a release's."""
-        return self.recipe(private=private, shared=shared)
+        return self.recipe(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
         """The model with its first parameters, drawn from torch's global generator (the caller seeds it).

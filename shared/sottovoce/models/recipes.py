@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sottovoce.models.interfaces import Recipe
+from sottovoce.models.interfaces import TrainingRecipe
 
 STYLES = "style."
 """How names of the parameters begin that hold what a style is."""
@@ -10,7 +10,7 @@ STYLES = "style."
 
 def local_noise(
     *, private: bool, steps: int, learning_rate: float, private_learning_rate: float, momentum: float = 0.9
-) -> Recipe:
+) -> TrainingRecipe:
     """A label's own steps: with privacy few and large batches without momentum, since noise is added once a step.
 
     Args:
@@ -20,7 +20,7 @@ def local_noise(
         private_learning_rate: with it.
         momentum: without privacy.
     """
-    return Recipe(
+    return TrainingRecipe(
         rounds=20,
         local_steps=2 if private else steps,
         batch_size=96 if private else 16,
@@ -35,9 +35,9 @@ def local_noise(
     )
 
 
-def shared_noise() -> Recipe:
+def distributed_noise() -> TrainingRecipe:
     """One step of all labels a round, which Adam at the coordinator scales."""
-    return Recipe(
+    return TrainingRecipe(
         rounds=40,
         local_steps=1,
         batch_size=500,
@@ -52,13 +52,13 @@ def shared_noise() -> Recipe:
     )
 
 
-def styles_alone(*, private: bool, shared: bool) -> Recipe:
+def styles_alone(*, private: bool, distributed: bool) -> TrainingRecipe:
     """Only what styles are to a network moves: so few numbers that they are learned through the noise."""
-    if shared:
+    if distributed:
         # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
         recipe = replace(
-            shared_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
+            distributed_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
         )
     else:
         recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=3.0)
-    return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trained=(STYLES,))
+    return replace(recipe, max_grad_norm=0.1, update_clip=1.0, trainable=(STYLES,))

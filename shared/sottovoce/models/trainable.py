@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import discovery, interfaces, parameters
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 
 @lru_cache(maxsize=4)  # asked for in every round
-def trained(config: TrainingConfig) -> NDArray[np.bool_]:
+def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
     """Which of the flat vector's numbers a run moves, bool `[P]`, read-only; the others stay as the run begins.
 
     Raises:
@@ -21,8 +21,8 @@ def trained(config: TrainingConfig) -> NDArray[np.bool_]:
     family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
     model = parameters.fresh(family, spec, len(config.classes), seed=0)
     shapes, private = parameters.shapes(model), family.private_parameters(model).keys()
-    found = parameters.chosen(shapes, config.trained)
-    parameters.limit(model, config.trained)
+    found = parameters.chosen(shapes, config.trainable)
+    parameters.limit(model, config.trainable)
     moved = interfaces.trainable(model).keys()
     for part, what in ((private, "audio moves"), (shapes.keys() - private, "follows what audio moves")):
         if part and not part & moved:

@@ -11,10 +11,10 @@ from scipy.special import log_ndtr, ndtr
 from sottovoce.errors import ConfigurationError, PrivacyError
 from sottovoce.privacy.accountant import check_delta, epsilon_rdp
 from sottovoce.privacy.accountant import epsilon as epsilon_of
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.run.configuration import Balance, TrainingConfig
+from sottovoce.run.configuration import Balance, RunConfiguration
 
 AIM = 0.995
 """The share of the ceiling that the search aims at, so that what it finds lies below and within 1 %."""
@@ -29,21 +29,21 @@ CLASS_RATE_CAP = 2.0
 
 
 def plan_for(
-    config: TrainingConfig,
+    config: RunConfiguration,
     units: int,
     *,
-    grid: SumGrid | None = None,
+    mechanism: DistributedDiscreteGaussian | None = None,
     epsilon: float | None = None,
     delta: float | None = None,
 ) -> PrivacyPlan:
     """The plan with the least noise under which `units` units may be trained on as `config` says.
 
-    Shared noise is as the run says, the same for all labels: then the plan says what it costs, within the ceiling.
+    Distributed noise is as the run says, the same for all labels: then the plan says what it costs, within the ceiling.
 
     Args:
         config: the run's configuration.
         units: how many units (tracks or artists) the label trains on; of the unit `label`, how many labels there are.
-        grid: of the run, where noise is shared.
+        mechanism: of the run, where noise is distributed.
         epsilon: a lower ceiling than the run's, by the label's policy.
         delta: a lower δ than the run's, likewise.
 
@@ -58,16 +58,16 @@ def plan_for(
     ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
     delta = min(config.delta, 1.0 if delta is None else delta)
     check_delta(delta, units)
-    shared = config.shared
-    if (shared is None) != (grid is None):
-        raise ConfigurationError("A plan needs the run's grid where noise is shared, and only there.")
-    base_rate = shared.sample_rate if shared else min(1.0, config.batch_size / units)
+    distributed = config.distributed
+    if (distributed is None) != (mechanism is None):
+        raise ConfigurationError("A plan needs the run's mechanism where noise is distributed, and only there.")
+    base_rate = distributed.sample_rate if distributed else min(1.0, config.batch_size / units)
     sample_rate, others, histogram_noise = _beside(config, base_rate, ceiling, delta)
-    if shared and grid:
-        noise_multiplier = shared.noise_multiplier
-        spent = epsilon_of((*others, grid.event(shared.honest, sample_rate, config.steps)), delta)
+    if distributed and mechanism:
+        noise_multiplier = distributed.noise_multiplier
+        spent = epsilon_of((*others, mechanism.event(distributed.min_honest, sample_rate, config.steps)), delta)
         if spent > ceiling:
-            raise PrivacyError(f"The run's shared noise costs ε = {spent:.4g}, above the ceiling of {ceiling:g}.")
+            raise PrivacyError(f"The run's distributed noise costs ε = {spent:.4g}, above the ceiling of {ceiling:g}.")
     else:
         noise_multiplier, spent = _least_noise(sample_rate, config.steps, others, ceiling, delta)
     return PrivacyPlan(
@@ -82,8 +82,8 @@ def plan_for(
         epsilon=spent,
         delta=delta,
         epsilon_ceiling=ceiling,
-        honest=shared.honest if shared else 1,
-        grid=grid,
+        min_honest=distributed.min_honest if distributed else 1,
+        mechanism=mechanism,
     )
 
 
@@ -95,11 +95,11 @@ def with_more_noise(plan: PrivacyPlan, least: float) -> PrivacyPlan:
     return replace(noisier, epsilon=epsilon_of(noisier.events(), plan.delta))
 
 
-def with_least_noise(config: TrainingConfig, parameters: int, labels: int) -> TrainingConfig:
-    """A run with the least shared noise that keeps its (ε, δ); nothing of any catalogue enters.
+def with_least_noise(config: RunConfiguration, parameters: int, labels: int) -> RunConfiguration:
+    """A run with the least distributed noise that keeps its (ε, δ); nothing of any catalogue enters.
 
     Args:
-        config: with shared noise, whose multiplier is replaced.
+        config: with distributed noise, whose multiplier is replaced.
         parameters: P, of the model.
         labels: of the federation.
 
@@ -107,21 +107,21 @@ def with_least_noise(config: TrainingConfig, parameters: int, labels: int) -> Tr
         ConfigurationError: noise is not shared, or no grid fits the ring.
         PrivacyError: no noise keeps the promise.
     """
-    if config.shared is None:
-        raise ConfigurationError("Only shared noise is a figure of the run: else each label plans its own.")
-    rate, others, _ = _beside(config, config.shared.sample_rate, config.epsilon, config.delta)
+    if config.distributed is None:
+        raise ConfigurationError("Only distributed noise is a figure of the run: else each label plans its own.")
+    rate, others, _ = _beside(config, config.distributed.sample_rate, config.epsilon, config.delta)
     noise_multiplier, _ = _least_noise(rate, config.steps, others, config.epsilon, config.delta)
     while True:
-        changed = config.changed(shared=replace(config.shared, noise_multiplier=noise_multiplier))
-        grid = SumGrid.of(changed, parameters, labels)
-        event = grid.event(config.shared.honest, rate, config.steps)
+        changed = config.changed(distributed=replace(config.distributed, noise_multiplier=noise_multiplier))
+        mechanism = DistributedDiscreteGaussian.of(changed, parameters, labels)
+        event = mechanism.event(config.distributed.min_honest, rate, config.steps)
         if epsilon_of((*others, event), config.delta) <= config.epsilon:
             return changed
         noise_multiplier *= 1 + PRECISION  # the proof for integers gives a little of their variance away
 
 
 def _beside(
-    config: TrainingConfig, base_rate: float, ceiling: float, delta: float
+    config: RunConfiguration, base_rate: float, ceiling: float, delta: float
 ) -> tuple[float, tuple[Event, ...], float | None]:
     """The rate that is accounted for, what else is, and the noise of the class histogram, if there is one."""
     sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate

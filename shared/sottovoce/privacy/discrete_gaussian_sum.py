@@ -46,11 +46,11 @@ def closeness(event: Event) -> float:
         raise UnknownPrivacyEvent(
             f"There is no accounting for discrete noise of variance {event.variance:g}; it must be {LEAST_VARIANCE:g}."
         )
-    added = sum(_factor(event.variance * k / (k + 1)) for k in range(1, event.honest))
+    added = sum(_factor(event.variance * k / (k + 1)) for k in range(1, event.min_honest))
     return event.steps * event.dimension * (added + 2 * _factor(SMOOTHING))
 
 
 def continuous(event: DiscreteGaussianSum) -> PoissonGaussian:
     """The steps of continuous noise that this event may be accounted for as, up to `closeness`."""
-    total = event.honest * event.variance
+    total = event.min_honest * event.variance
     return PoissonGaussian(event.sample_rate, event.noise_multiplier * math.sqrt(1 - SMOOTHING / total), event.steps)

@@ -1,4 +1,4 @@
-"""The integers that shared noise is added in: how a unit's clipped gradient becomes whole numbers, and how much fits.
+"""The distributed discrete Gaussian mechanism: clipped gradients become integers that labels add noise to and sum.
 
 After the distributed discrete Gaussian mechanism (Kairouz, Liu & Steinke, ICML 2021, arXiv 2102.06387), with a unit
 (track, artist or label) where that paper has a client: each unit's vector is clipped, rotated, scaled and rounded *by
@@ -19,7 +19,7 @@ from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.events import DiscreteGaussianSum
 from sottovoce.protocol.prg import CHUNK_BYTES, Keystream
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 FINE = 1.001
 """A grid is fine where rounding lets no norm grow by more than this factor; a finer one would win nothing."""
@@ -39,16 +39,16 @@ _BLOCK = 1 << 20  # numbers that are rotated and rounded at once
 
 
 @dataclass(frozen=True)
-class SumGrid:
-    """The grid of one run, the same for all labels and rounds.
+class DistributedDiscreteGaussian:
+    """The mechanism's parameters for one run, the same for all labels and rounds.
 
     Args:
         parameters: coordinates of a unit's vector.
         scale: integers that make up one clip.
         norm_squared: the largest squared L2 norm of a unit's rounded vector, its count included.
-        coefficients: of the rounds that a report is made of, from the newest back; (1,) unless units take turns.
-        energy: by how much, squared, they and a unit's turns in the run raise its norm over all rounds; else 1.
-        rows: rounds that are accounted for as one sum: all of them where units take turns; else 1.
+        coefficients: of the rounds that a report is made of, from the newest back; (1,) unless the run is banded.
+        energy: squared factor by which they and a unit's participations raise its norm over all rounds; else 1.
+        rows: rounds that are accounted for as one sum: all of them where the run is banded; else 1.
         variance: of one label's noise on each coordinate.
         sum_bound: largest magnitude of a coordinate of a label's own sum; it is cut there, before noise.
         quantile: which quantile of norms the clip follows, counted in one more coordinate; or None.
@@ -65,32 +65,32 @@ class SumGrid:
     quantile: float | None
 
     @classmethod
-    def of(cls, config: TrainingConfig, parameters: int, labels: int) -> "SumGrid":
+    def of(cls, config: RunConfiguration, parameters: int, labels: int) -> "DistributedDiscreteGaussian":
         """The finest grid that is of use and fits the run's ring.
 
         Args:
-            config: with shared noise.
+            config: with distributed noise.
             parameters: P, of the model.
             labels: of the federation: as many vectors may be summed.
 
         Raises:
             ConfigurationError: noise is not shared, or no grid that is fine enough fits the ring.
         """
-        shared = config.shared
-        if shared is None:
+        distributed = config.distributed
+        if distributed is None:
             raise ConfigurationError("A run whose labels do not share their noise has no grid of integers.")
         room = ((1 << (config.ring_bits - 1)) - 1) // labels
         matrix, energy, rows = BandedToeplitz((1,)), 1, 1
-        if (stream := shared.stream) is not None:
-            matrix, rows = BandedToeplitz(stream.coefficients), config.rounds
-            energy = matrix.sensitivity_squared(-(-config.rounds // stream.period), stream.period)
+        if (banded := distributed.banded) is not None:
+            matrix, rows = BandedToeplitz(banded.coefficients), config.rounds
+            energy = matrix.sensitivity_squared(-(-config.rounds // banded.min_separation), banded.min_separation)
         scale = FINEST
         while scale and _growth(scale // 2, parameters) <= FINE:
             scale //= 2
         while scale and _growth(scale, parameters) <= COARSE:
-            count = max(_count_values(scale, shared.clip_quantile), key=abs) if shared.clip_quantile else 0
+            count = max(_count_values(scale, distributed.clip_quantile), key=abs) if distributed.clip_quantile else 0
             norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
-            variance = shared.noise_multiplier**2 * norm_squared * energy / shared.honest
+            variance = distributed.noise_multiplier**2 * norm_squared * energy / distributed.min_honest
             free = room - math.ceil(REACH * math.sqrt(variance))
             sum_bound = free // matrix.growth
             if sum_bound >= LEAST_CLIPS * scale:
@@ -103,12 +103,12 @@ class SumGrid:
                     rows,
                     variance,
                     sum_bound,
-                    shared.clip_quantile,
+                    distributed.clip_quantile,
                 )
             scale //= 2
         raise ConfigurationError(
-            f"The sums of {labels} labels, with noise {shared.noise_multiplier:.3g} times the clip, do not fit a ring "
-            f"of {config.ring_bits} bits.",
+            f"The sums of {labels} labels, with noise {distributed.noise_multiplier:.3g} times the clip, do not fit a "
+            f"ring of {config.ring_bits} bits.",
             hint="Use a larger ring_bits (32), less noise, or fewer rounds.",
         )
 
@@ -117,13 +117,13 @@ class SumGrid:
         """Numbers that a label reports: the parameters', and one for the count where the clip follows a quantile."""
         return self.parameters + (self.quantile is not None)
 
-    def event(self, honest: int, sample_rate: float, steps: int) -> DiscreteGaussianSum:
+    def event(self, min_honest: int, sample_rate: float, steps: int) -> DiscreteGaussianSum:
         """What so many sums, with the noise of so many honest labels in each, do to a unit sampled at this rate."""
         return DiscreteGaussianSum(
             sample_rate=sample_rate,
             variance=self.variance,
             norm_squared=self.norm_squared * self.energy,
-            honest=honest,
+            min_honest=min_honest,
             dimension=self.dimension * self.rows,
             steps=steps,
         )

@@ -6,7 +6,7 @@ Each is the claim of one mechanism under add-or-remove-one-unit. A new mechanism
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from typing import Any
 
 from sottovoce.errors import UnknownPrivacyEvent
@@ -64,7 +64,7 @@ class Gaussian:
 
 @dataclass(frozen=True, order=True)
 class DiscreteGaussianSum:
-    """Sums of integer vectors, to which each of `honest` labels adds independent discrete Gaussian noise N_Z(0, v).
+    """Sums of integer vectors, to which each of `min_honest` labels adds independent discrete Gaussian noise N_Z(0, v).
 
     Units are sampled independently, and one unit changes the sum by an integer vector of bounded L2 norm. Whatever
     else is added to the sum (other labels' noise, wrapping around a ring) is post-processing.
@@ -73,7 +73,7 @@ class DiscreteGaussianSum:
         sample_rate: the largest probability q with which any unit is sampled, in (0, 1].
         variance: v, of each honest label's noise on each coordinate.
         norm_squared: the largest squared L2 norm of what one unit adds.
-        honest: how many labels' noise is counted on.
+        min_honest: the number of labels whose noise is counted on.
         dimension: coordinates of a sum.
         steps: how many sums.
     """
@@ -81,12 +81,12 @@ class DiscreteGaussianSum:
     sample_rate: float
     variance: float
     norm_squared: int
-    honest: int
+    min_honest: int
     dimension: int
     steps: int
 
     def __post_init__(self) -> None:
-        for name in ("norm_squared", "honest", "dimension"):
+        for name in ("norm_squared", "min_honest", "dimension"):
             value = getattr(self, name)
             _expect(type(value) is int and value >= 1, f"{name}={value} to be a whole number >= 1")
         _expect(math.isfinite(self.variance) and self.variance > 0, f"variance={self.variance} > 0 and finite")
@@ -96,7 +96,7 @@ class DiscreteGaussianSum:
     @property
     def noise_multiplier(self) -> float:
         """Standard deviation of the honest labels' noise together, over the largest norm."""
-        return math.sqrt(self.honest * self.variance / self.norm_squared)
+        return math.sqrt(self.min_honest * self.variance / self.norm_squared)
 
 
 @dataclass(frozen=True, order=True)
@@ -117,7 +117,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 def to_json(event: Event) -> dict[str, Any]:
     """A plain JSON object, which `from_json` reads back to an equal value."""
-    return {"kind": _NAMES[type(event)]} | {field.name: getattr(event, field.name) for field in fields(event)}
+    return {"kind": _NAMES[type(event)]} | {_json_name(field): getattr(event, field.name) for field in fields(event)}
 
 
 def from_json(value: object) -> Event:
@@ -130,10 +130,15 @@ def from_json(value: object) -> Event:
     if kind is None or not isinstance(value, dict):
         raise UnknownPrivacyEvent("There is no accounting for a privacy event of an unknown kind.")
     given = {name: item for name, item in value.items() if name != "kind"}
-    expected = {field.name: field.type for field in fields(kind)}
+    expected = {_json_name(field): field.type for field in fields(kind)}
     if {name: type(item) for name, item in given.items()} != expected:
         raise UnknownPrivacyEvent("A privacy event has other fields than those of its kind.")
-    return kind(**given)
+    return kind(**{field.name: given[_json_name(field)] for field in fields(kind)})
+
+
+def _json_name(field: Field[Any]) -> str:
+    """Ledgers say `honest`, by which their rows are chained."""
+    return "min_honest" if field.name == "min_honest" else field.name
 
 
 def _times(event: Event) -> int:

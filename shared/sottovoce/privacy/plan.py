@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from sottovoce.errors import PrivacyError
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
 from sottovoce.run.configuration import Trust, Unit
 
@@ -26,8 +26,8 @@ class PrivacyPlan:
         delta: δ.
         epsilon_ceiling: what it was allowed to cost; unlike `epsilon`, it may be told, since it says nothing of the
             number of units.
-        honest: of shared noise, how many honest labels it is counted on; 1 where the label adds all of it.
-        grid: the integers that shared noise is added in; None where the label adds all of it.
+        min_honest: the number of honest labels that distributed noise assumes; 1 where the label adds all of it.
+        mechanism: the distributed discrete Gaussian; None where the label adds all noise itself.
     """
 
     unit: Unit
@@ -41,8 +41,8 @@ class PrivacyPlan:
     epsilon: float
     delta: float
     epsilon_ceiling: float
-    honest: int = 1
-    grid: SumGrid | None = None
+    min_honest: int = 1
+    mechanism: DistributedDiscreteGaussian | None = None
 
     def __post_init__(self) -> None:
         self._expect("base_rate", 0 < self.base_rate <= self.sample_rate, "in (0, sample_rate]")
@@ -53,9 +53,15 @@ class PrivacyPlan:
         self._expect("steps", self.steps >= 1, ">= 1")
         self._expect("histogram_noise", self.histogram_noise is None or self.histogram_noise > 0, "None or > 0")
         self._expect(
-            "grid", (self.grid is not None) == (self.trust is Trust.SHARED), "with shared noise, and only then"
+            "mechanism",
+            (self.mechanism is not None) == (self.trust is Trust.DISTRIBUTED),
+            "with distributed noise, and only then",
         )
-        self._expect("honest", self.honest >= 1 and (self.grid is not None or self.honest == 1), ">= 1, and 1 alone")
+        self._expect(
+            "min_honest",
+            self.min_honest >= 1 and (self.mechanism is not None or self.min_honest == 1),
+            ">= 1, and 1 alone",
+        )
         self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
         self._expect("epsilon", 0 <= self.epsilon <= self.epsilon_ceiling, "within its ceiling")
 
@@ -75,8 +81,8 @@ class PrivacyPlan:
         """
         taken = self.steps if steps is None else steps
         training: Event = PoissonGaussian(self.sample_rate, self.noise_multiplier, taken)
-        if self.grid is not None:
-            training = self.grid.event(self.honest, self.sample_rate, taken)
+        if self.mechanism is not None:
+            training = self.mechanism.event(self.min_honest, self.sample_rate, taken)
         if self.histogram_noise is None or not histogram:
             return (training,)
         return (Gaussian(self.histogram_noise), training)

@@ -46,7 +46,7 @@ from sottovoce.protocol.violations import (
     WrongShares,
     WrongVector,
 )
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Aggregator:
         return self._announcement
 
     @property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The run's configuration."""
         return self._config
 

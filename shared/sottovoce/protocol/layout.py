@@ -1,7 +1,7 @@
 """What lies where in the vector that is summed: the update's coordinates, then the counters, then how many clipped.
 
 One formula keeps sums from wrapping: whatever a label may put into an element takes `value_bits` bits, and
-`value_bits + ⌈log2 n⌉ ≤ b`. Of shared noise, coordinates are whole numbers of either sign, of magnitude below
+`value_bits + ⌈log2 n⌉ ≤ b`. Of distributed noise, coordinates are whole numbers of either sign, of magnitude below
 `value_bits − 1` bits (`sottovoce.privacy.distributed_gaussian` sees to that); they are not rounded or clipped here.
 """
 
@@ -17,7 +17,7 @@ from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.quantise import Quantiser, norm_of, reach_of
 from sottovoce.protocol.ring import Ring, RingArray
 from sottovoce.protocol.violations import ImplausibleSum
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 COUNTER_BITS = 40
 LEAST_QUANTISER_BITS = 8  # a coarser grid adds more noise than a run can want
@@ -47,12 +47,12 @@ class VectorLayout:
     """The vector of a round, the same for all its participants.
 
     Args:
-        parameters: coordinates of the update (or whole numbers of shared noise); 0 in an evaluate round.
+        parameters: coordinates of the update (or whole numbers of distributed noise); 0 in an evaluate round.
         counters: whole-number sums that ride along; each label adds 0 … 2^40 − 1 to each.
         ring_bits: b: 16, 24 or 32.
         participants: n, of the round.
         update_clip: L2 bound of a label's update, and of the mean.
-        whole: whether coordinates are whole numbers, with shared noise in them.
+        whole: whether coordinates are whole numbers, with distributed noise in them.
 
     Raises:
         ConfigurationError: a sum of n labels could wrap, or the grid would be coarser than 8 bits.
@@ -83,7 +83,7 @@ class VectorLayout:
 
     @classmethod
     def for_round(
-        cls, config: TrainingConfig, kind: Kind, parameters: int, counters: int, participants: int
+        cls, config: RunConfiguration, kind: Kind, parameters: int, counters: int, participants: int
     ) -> "VectorLayout":
         """The layout of one round of a run; `parameters` is how many numbers a label reports beside the counters."""
         return cls(
@@ -92,7 +92,7 @@ class VectorLayout:
             ring_bits=config.ring_bits,
             participants=participants,
             update_clip=config.update_clip,
-            whole=config.shared is not None,
+            whole=config.distributed is not None,
         )
 
     @cached_property

@@ -47,7 +47,7 @@ from sottovoce.protocol.violations import (
     WrongParameters,
     WrongRun,
 )
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Participant:
         agreement: Agreement,
         key: RunKey,
         advert: Advert,
-        config: TrainingConfig,
+        config: RunConfiguration,
         newest_round: int,
         progress: Progress,
     ) -> None:
@@ -151,7 +151,7 @@ class Participant:
         return self._advert
 
     @property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The run's configuration, as it was announced and signed."""
         return self._config
 
@@ -292,7 +292,7 @@ class Participant:
         """
         saved = Saved.from_bytes(data)
         try:
-            config, progress = TrainingConfig.from_bytes(saved.config), saved.progress
+            config, progress = RunConfiguration.from_bytes(saved.config), saved.progress
         except (ConfigurationError, Malformed) as error:
             raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:

@@ -35,6 +35,8 @@ RANGES = {
     "n_mels": (1, 4_096),
 }
 """Within these a feature spec costs memory in proportion to its use; a stranger's may say anything."""
+JSON_NAMES = {"min_honest": "honest"}
+"""Fields that the schema names differently."""
 WHERE = "the release's manifest"
 
 
@@ -70,7 +72,7 @@ class Privacy:
         unit: what is protected, at the label that it belongs to.
         neighbours: the neighbouring relation.
         trust: what the guarantee rests on.
-        honest: how many honest labels in every sum it counts on; 1, the label itself, where noise is local.
+        min_honest: the number of honest labels in every sum that it assumes (`honest` in JSON); 1 where noise is local.
         accountant: what the labels computed their ε with.
         noise: where the noise came from; `none` means that the model was trained without privacy.
         promises: by ε and δ, how many labels promised it; empty without privacy.
@@ -79,14 +81,14 @@ class Privacy:
     unit: Unit
     neighbours: str
     trust: Trust
-    honest: int
+    min_honest: int
     accountant: str
     noise: Noise
     promises: tuple[Promise, ...]
 
     def __post_init__(self) -> None:
         _expect("neighbours", _is_text(self.neighbours))
-        _expect("honest", self.honest >= 1 and (self.trust is Trust.SHARED or self.honest == 1))
+        _expect("honest", self.min_honest >= 1 and (self.trust is Trust.DISTRIBUTED or self.min_honest == 1))
         _expect("accountant", _is_text(self.accountant))
         _expect("promises", (self.noise is Noise.NONE) == (not self.promises))
 
@@ -122,7 +124,7 @@ class Manifest:
         privacy: what was promised to them.
         agreement: digest (SHA-256, hex) of the federation's agreement.
         run: id (hex) of the training run.
-        configuration: digest (SHA-256, hex) of the run's `TrainingConfig`.
+        configuration: digest (SHA-256, hex) of the run's `RunConfiguration`.
         created: UTC, such as 2025-01-31T12:00:00Z.
         software: versions, by the name of the distribution.
         files: of each other file, its size and digest.
@@ -178,7 +180,7 @@ class Manifest:
 def _plain(value: Any) -> Any:
     """A dataclass as dicts, in the order of its fields."""
     if hasattr(value, "__dataclass_fields__"):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {JSON_NAMES.get(field.name, field.name): _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

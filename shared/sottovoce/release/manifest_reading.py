@@ -75,7 +75,7 @@ def _privacy(value: Any) -> Privacy:
         unit=_choice(Unit, part.take("unit", str), "unit"),
         neighbours=part.take("neighbours", str),
         trust=_choice(Trust, part.take("trust", str), "trust"),
-        honest=part.take("honest", int),
+        min_honest=part.take("honest", int),
         accountant=part.take("accountant", str),
         noise=_choice(Noise, part.take("noise", str), "noise"),
         promises=tuple(_promise(item) for item in part.take("promises", list)),

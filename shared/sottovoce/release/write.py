@@ -39,7 +39,7 @@ from sottovoce.release.manifest import (
     Promise,
 )
 from sottovoce.release.signatures import Role, Signature, encode
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 SOFTWARE = ("sottovoce", "torch", "torchaudio", "opacus", "dp-accounting", "flwr", "numpy")
 
@@ -59,7 +59,7 @@ class Provenance:
         seeded: whether a seed stood in for the operating system's entropy, as only a simulation may.
     """
 
-    config: TrainingConfig
+    config: RunConfiguration
     spec: FeatureSpec
     agreement: Agreement
     run: bytes
@@ -170,7 +170,7 @@ def _privacy(provenance: Provenance) -> Privacy:
         unit=config.unit,
         neighbours=NEIGHBOURS,
         trust=config.trust,
-        honest=config.shared.honest if config.shared else 1,
+        min_honest=config.distributed.min_honest if config.distributed else 1,
         accountant=ACCOUNTANT,
         noise=noise if config.private else Noise.NONE,
         promises=tuple(

@@ -30,12 +30,17 @@ class Balance(StrEnum):
 class Trust(StrEnum):
     """What the privacy guarantee rests on.
 
-    LOCAL: on nobody but the label itself, which adds all of the noise. SHARED: on the masks, and on so many honest
-    labels in a round's sum as the agreement says, since each adds only its part.
+    LOCAL: on nobody but the label itself, which adds all of the noise. DISTRIBUTED: on the masks, and on a minimum
+    number of honest labels in a round's sum, since each adds only its part (the distributed discrete Gaussian).
     """
 
     LOCAL = "local"
-    SHARED = "shared"
+    DISTRIBUTED = "distributed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Trust | None":
+        """Older ledgers, releases and policies say `shared`."""
+        return cls.DISTRIBUTED if value == "distributed" else None
 
 
 PUBLIC, NONE = "public", "none"
@@ -63,61 +68,67 @@ def _floats(value: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Stream:
+class BandedFactorisation:
     """Units take part in a fixed order, without sampling, under correlated noise (DP-FTRL).
 
     Args:
-        period: rounds from one turn of a unit to its next.
-        coefficients: of the rounds that a report is made of, from its own back, whole numbers, at most `period` of
+        min_separation: rounds from one participation of a unit to its next.
+        coefficients: of the rounds that a report is made of, from its own back, whole numbers, at most
+            `min_separation` of
             them; (1,) is independent noise. See `sottovoce.privacy.banded_factorisation`.
     """
 
-    period: int
+    min_separation: int
     coefficients: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _expect(self, "period", self.period >= 1, ">= 1")
-        _expect(self, "coefficients", 1 <= len(self.coefficients) <= self.period, "to be at most as many as the period")
+        _expect(self, "min_separation", self.min_separation >= 1, ">= 1")
+        _expect(
+            self,
+            "coefficients",
+            1 <= len(self.coefficients) <= self.min_separation,
+            "to be at most as many as the period",
+        )
         _expect(self, "coefficients", 1 <= self.coefficients[0] <= LARGEST_COEFFICIENT, "to begin with a positive one")
         within = all(abs(value) <= LARGEST_COEFFICIENT for value in self.coefficients)
         _expect(self, "coefficients", within, f"within ±{LARGEST_COEFFICIENT}")
 
 
 @dataclass(frozen=True)
-class SharedNoise:
+class DistributedNoise:
     """How the labels of a run make one noise together; see `sottovoce.privacy.distributed_gaussian`.
 
     One accounted step a round.
 
     Args:
-        honest: how many honest labels in a sum the guarantee counts on; their noise together is the planned one.
+        min_honest: the number of honest labels in a sum that the guarantee assumes; their noise adds up to z.
         noise_multiplier: z: the standard deviation of their noise over what one unit can change a sum by.
         sample_rate: the agreed rate at which each unit is sampled in a round; 1 takes all.
         clip_quantile: the clip follows this quantile of the units' gradient norms; None keeps it where it is.
-        stream: units take turns instead of being sampled, or None.
+        banded: banded matrix factorisation instead of sampling, or None.
     """
 
-    honest: int
+    min_honest: int
     noise_multiplier: float
     sample_rate: float
     clip_quantile: float | None = None
-    stream: Stream | None = None
+    banded: BandedFactorisation | None = None
 
     def __post_init__(self) -> None:
         _floats(self)
-        _expect(self, "honest", self.honest >= 1, ">= 1")
+        _expect(self, "min_honest", self.min_honest >= 1, ">= 1")
         multiplier = self.noise_multiplier
         _expect(self, "noise_multiplier", math.isfinite(multiplier) and multiplier > 0, "> 0 and finite")
         _expect(self, "sample_rate", 0 < self.sample_rate <= 1, "in (0, 1]")
         if self.clip_quantile is not None:
             _expect(self, "clip_quantile", 0 < self.clip_quantile < 1, "in (0, 1)")
-        if self.stream is not None:
-            _expect(self, "sample_rate", self.sample_rate == 1, "to be 1 where units take turns")
-            _expect(self, "clip_quantile", self.clip_quantile is None, "to be unset where units take turns")
+        if self.banded is not None:
+            _expect(self, "sample_rate", self.sample_rate == 1, "to be 1 with a minimum separation")
+            _expect(self, "clip_quantile", self.clip_quantile is None, "to be unset with a minimum separation")
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class RunConfiguration:
     """A run, in full. Labels train by it; its digest is signed in every advert, so it cannot change afterwards.
 
     Args:
@@ -128,7 +139,7 @@ class TrainingConfig:
         rounds: aggregations planned.
         local_steps: optimiser steps a label takes a round; each is one accounted step.
         batch_size: expected number of units (tracks or artists) in a label's Poisson batch; a label with fewer takes
-            all. With shared noise, the number that the sum over all labels is divided by.
+            all. With distributed noise, the number that the sum over all labels is divided by.
         learning_rate: of the label's optimiser.
         momentum: of the label's optimiser (SGD), reset each round.
         max_grad_norm: L2 clip of one unit's gradient.
@@ -145,8 +156,8 @@ class TrainingConfig:
         server_learning_rate: of the server's optimiser.
         holdout: share of each label's tracks that is kept for evaluation.
         seed: of the global model's first parameters; and, in a simulation only, of every draw.
-        trained: beginnings of the names of the parameters that the run moves; none of them for all. The others stay as
-            the run begins, and are no part of what labels send.
+        trainable: prefixes of the names of the parameters that the run trains; empty for all. The others stay as the
+            run begins, and are no part of what labels send.
     """
 
     task: str
@@ -163,7 +174,7 @@ class TrainingConfig:
     epsilon: float
     delta: float
     unit: Unit
-    shared: SharedNoise | None
+    distributed: DistributedNoise | None
     balance: Balance
     segments_per_track: int
     update_clip: float
@@ -172,7 +183,7 @@ class TrainingConfig:
     server_learning_rate: float
     holdout: float
     seed: int
-    trained: tuple[str, ...] = ()
+    trainable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _floats(self)
@@ -188,7 +199,12 @@ class TrainingConfig:
         _expect(self, "holdout", 0 < self.holdout < 1, "in (0, 1)")
         _expect(self, "ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
         _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
-        _expect(self, "trained", all(self.trained) and len(set(self.trained)) == len(self.trained), "different names")
+        _expect(
+            self,
+            "trainable",
+            all(self.trainable) and len(set(self.trainable)) == len(self.trainable),
+            "different names",
+        )
         if len(self.classes) > MOST_CLASSES:
             raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
         if self.rounds * self.local_steps > MOST_STEPS:
@@ -200,28 +216,28 @@ class TrainingConfig:
 
     def _check_noise(self) -> None:
         """Refuse combinations of noise, unit and balance that nobody has a proof for."""
-        if self.shared is None:
+        if self.distributed is None:
             if self.unit is Unit.LABEL:
                 raise ConfigurationError(
-                    "The unit 'label' needs shared noise: a label that adds all noise itself drowns its whole update.",
-                    hint="Use noise 'shared', or the unit track or artist.",
+                    "The unit 'label' needs distributed noise: a label's own noise would drown its whole update.",
+                    hint="Use noise 'distributed', or the unit track or artist.",
                 )
             return
         if not self.private:
             raise ConfigurationError("A run without privacy has no noise to share.")
         if self.unit is Unit.LABEL:
             _expect(self, "balance", self.balance is Balance.NONE, "to be none where the unit is a whole label")
-            if self.shared.sample_rate != 1 or self.shared.stream is not None:
+            if self.distributed.sample_rate != 1 or self.distributed.banded is not None:
                 raise ConfigurationError("Where the unit is a whole label, every label takes part in every round.")
         else:
-            _expect(self, "local_steps", self.local_steps == 1, "to be 1 with shared noise, which covers one step")
-        if self.shared.stream is not None:
-            _expect(self, "balance", self.balance is not Balance.SAMPLING, "not to be sampling where units take turns")
+            _expect(self, "local_steps", self.local_steps == 1, "to be 1 with distributed noise, which covers one step")
+        if self.distributed.banded is not None:
+            _expect(self, "balance", self.balance is not Balance.SAMPLING, "not sampling with a minimum separation")
 
     @property
     def trust(self) -> Trust:
         """What the guarantee rests on."""
-        return Trust.LOCAL if self.shared is None else Trust.SHARED
+        return Trust.LOCAL if self.distributed is None else Trust.DISTRIBUTED
 
     @property
     def steps_per_round(self) -> int:
@@ -230,8 +246,8 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Accounted steps of the whole run. Where units take turns, all rounds together are one."""
-        if self.shared is not None and self.shared.stream is not None:
+        """Accounted steps of the whole run. Under banded matrix factorisation, all rounds together are one."""
+        if self.distributed is not None and self.distributed.banded is not None:
             return 1
         return self.rounds * self.steps_per_round
 
@@ -245,7 +261,7 @@ class TrainingConfig:
         return canonical_json(self)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "TrainingConfig":
+    def from_bytes(cls, data: bytes) -> "RunConfiguration":
         """Read a configuration from another party.
 
         Raises:
@@ -255,10 +271,10 @@ class TrainingConfig:
             values = json.loads(data)
         except ValueError:
             raise ConfigurationError("A training configuration is not JSON.") from None
-        parsed: TrainingConfig = _parsed(cls, values)
+        parsed: RunConfiguration = _parsed(cls, values)
         return parsed
 
-    def changed(self, **changes: Any) -> "TrainingConfig":
+    def changed(self, **changes: Any) -> "RunConfiguration":
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
 

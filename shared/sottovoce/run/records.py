@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.protocol.violations import WrongParameters
-from sottovoce.run.configuration import CLIPS, TrainingConfig
+from sottovoce.run.configuration import CLIPS, RunConfiguration
 
 RECORD = "sottovoce"
 FRAME = "frame"
@@ -34,12 +34,12 @@ def parameters_digest(parameters: NDArray[np.float32]) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(parameters, dtype="<f4").data).digest()
 
 
-def clip_follows(config: TrainingConfig) -> bool:
+def clip_follows(config: RunConfiguration) -> bool:
     """Whether the clip is the coordinator's to adapt, so that it rides along with the parameters, as their last."""
-    return config.shared is not None and config.shared.clip_quantile is not None
+    return config.distributed is not None and config.distributed.clip_quantile is not None
 
 
-def split_clip(vector: NDArray[np.float32], config: TrainingConfig) -> tuple[NDArray[np.float32], float]:
+def split_clip(vector: NDArray[np.float32], config: RunConfiguration) -> tuple[NDArray[np.float32], float]:
     """What came along, as the model's parameters and the round's clip.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sottovoce.commands.output import notes, say
 from sottovoce.errors import ConfigurationError
 from sottovoce.run.configuration import Balance, Trust, Unit
 
@@ -29,23 +30,35 @@ def simulate(
     drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
     no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
     noise: Annotated[
-        str, typer.Option(help="local: each label adds its own. shared: all make one. With --sweep: local,shared.")
+        str,
+        typer.Option(help="local (each label's own) or distributed (over all labels); both for a --sweep."),
     ] = "local",
-    honest: Annotated[
-        int | None, typer.Option(min=1, help="Shared noise: honest labels it counts on.", show_default=False)
+    min_honest: Annotated[
+        int | None,
+        typer.Option(
+            "--min-honest", "--honest", min=1, help="Distributed noise: honest labels it assumes.", show_default=False
+        ),
     ] = None,
     sample_rate: Annotated[
-        float | None, typer.Option(help="Shared noise: rate of each unit in a round.", show_default=False)
+        float | None, typer.Option(help="Distributed noise: rate of each unit in a round.", show_default=False)
     ] = None,
     clip_quantile: Annotated[
-        float | None, typer.Option(help="Shared noise: the clip follows this quantile of norms.", show_default=False)
+        float | None,
+        typer.Option(help="Distributed noise: quantile of gradient norms that the clip follows.", show_default=False),
     ] = None,
-    period: Annotated[
+    min_separation: Annotated[
         int | None,
-        typer.Option(min=1, help="Shared noise: units take turns, so many rounds apart (DP-FTRL).", show_default=False),
+        typer.Option(
+            "--min-separation",
+            "--period",
+            min=1,
+            help="Distributed noise: rounds between two uses of a track (DP-FTRL, banded).",
+            show_default=False,
+        ),
     ] = None,
     bands: Annotated[
-        int | None, typer.Option(min=1, help="Of turns: rounds whose noise is correlated.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="With --min-separation: rounds that share correlated noise.", show_default=False),
     ] = None,
     init: Annotated[
         str | None,
@@ -76,9 +89,9 @@ def simulate(
 
     sottovoce simulate --catalogues pool/ --clients 20 --partition dirichlet:0.5
 
-    sottovoce simulate --catalogues music/ --noise shared --epsilon 2
+    sottovoce simulate --catalogues music/ --noise distributed --epsilon 2
 
-    sottovoce simulate --catalogues pool/ --clients 5 --sweep epsilon=1,2,4,8,16 --noise local,shared --out runs/grid
+    sottovoce simulate --catalogues pool/ --clients 5 --sweep epsilon=1,2,4,8 --noise local,distributed --out runs/grid
 
     sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
     """
@@ -107,11 +120,11 @@ def simulate(
         private=not no_dp,
         drop_out=drop_out,
         ring_bits=ring_bits,
-        noise=Trust.SHARED if Trust.SHARED in noises else Trust.LOCAL,
-        honest=honest,
+        noise=Trust.DISTRIBUTED if Trust.DISTRIBUTED in noises else Trust.LOCAL,
+        min_honest=min_honest,
         sample_rate=sample_rate,
         clip_quantile=clip_quantile,
-        period=period,
+        min_separation=min_separation,
         bands=bands,
         init=init,
         seed=seed,
@@ -136,6 +149,13 @@ def simulate(
 
 
 def _noises(text: str) -> list[Trust]:
+    if "distributed" in text.split(","):
+        say(
+            notes(),
+            "Note",
+            "--noise shared is now --noise distributed; the old name goes with the next version.",
+            "bold",
+        )
     try:
         return [Trust(name) for name in text.split(",")]
     except ValueError:

@@ -20,7 +20,7 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import RingArray
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_simulations.engine.label_dropouts import Moment
 
 M = TypeVar("M", bound=Message)
@@ -36,9 +36,9 @@ def carried(message: M) -> M:
     return arrived
 
 
-def plain_config(ring_bits: int) -> TrainingConfig:
+def plain_config(ring_bits: int) -> RunConfiguration:
     """A small run without anything special, in the given ring."""
-    return TrainingConfig(
+    return RunConfiguration(
         task="style",
         family="svm",
         classes=("polka", "waltz"),
@@ -53,7 +53,7 @@ def plain_config(ring_bits: int) -> TrainingConfig:
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        shared=None,
+        distributed=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

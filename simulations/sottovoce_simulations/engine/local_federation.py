@@ -72,7 +72,7 @@ class Federation:
             members,
             n_min=experiment.least_participants(labels),
             noise=experiment.noise,
-            honest=experiment.honest_of(labels),
+            min_honest=experiment.min_honest_of(labels),
         )
         for home in homes:
             agreement.write(home.agreement_file)

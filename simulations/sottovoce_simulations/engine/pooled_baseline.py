@@ -14,18 +14,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from sottovoce.run.configuration import TrainingConfig, Trust, Unit
+from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_simulations.engine.experiment import SHARED_ONLY, Experiment
+from sottovoce_simulations.engine.experiment import DISTRIBUTED_ONLY, Experiment
 from sottovoce_simulations.report.write_report import RUN_FILE
 
 LINEAR = {"linearsvc__C": (0.0003, 0.001, 0.003, 0.01, 0.1, 1)}
 Table = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-def prepared(experiment: Experiment, out: Path) -> tuple[TrainingConfig, list[Prepared]]:
+def prepared(experiment: Experiment, out: Path) -> tuple[RunConfiguration, list[Prepared]]:
     """A finished simulation's configuration for `svm` with local noise, and both sides of every label's hold-out in it.
 
     Args:
@@ -34,9 +34,9 @@ def prepared(experiment: Experiment, out: Path) -> tuple[TrainingConfig, list[Pr
     """
     classes = tuple(json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["configuration"]["classes"])
     homes = sorted((out / "labels").iterdir())
-    local: dict[str, Any] = {"noise": Trust.LOCAL, **dict.fromkeys(SHARED_ONLY)}
+    local: dict[str, Any] = {"noise": Trust.LOCAL, **dict.fromkeys(DISTRIBUTED_ONLY)}
     plain = replace(experiment, family="svm", rounds=None, unit=Unit.TRACK, **local)
-    config = plain.training(classes, len(homes))
+    config = plain.run_configuration(classes, len(homes))
     return config, [prepare(LabelHome.open(home), config) for home in homes]
 
 

@@ -14,7 +14,7 @@ from sottovoce.files import folder_aside
 from sottovoce.models import discovery
 from sottovoce.models.initialisation import default_init, first_parameters, named
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.catalogue import Track
 from sottovoce_client.data.feature_cache import FeatureCache
 from sottovoce_client.data.preparation import usable_tracks
@@ -114,7 +114,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     federation = Federation.create(workplace / "labels", catalogues, features, experiment)
     with clock.timing("features"):
         classes = _styles(federation, experiment, FeatureCache(features), watcher, cpus)
-    config = experiment.training(classes, len(federation.homes))
+    config = experiment.run_configuration(classes, len(federation.homes))
     start = named(config, experiment.init)  # a release may be another one when the run is over
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
@@ -145,7 +145,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
 
 
 def _train(
-    experiment: Experiment, federation: Federation, config: TrainingConfig, watcher: Watcher, cpus: int | None
+    experiment: Experiment, federation: Federation, config: RunConfiguration, watcher: Watcher, cpus: int | None
 ) -> Outcome:
     """The run itself, under Flower's simulation engine."""
     outcomes: list[Outcome] = []
@@ -192,7 +192,7 @@ def _cache(catalogues: Path, workplace: Path) -> Path:
         return workplace / "cache"
 
 
-def _described(experiment: Experiment, config: TrainingConfig) -> dict[str, Any]:
+def _described(experiment: Experiment, config: RunConfiguration) -> dict[str, Any]:
     asked = {
         "clients": experiment.clients,
         "partition": str(experiment.scheme),

@@ -21,7 +21,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_text
 from sottovoce.run.configuration import Trust
 from sottovoce_simulations.engine import pooled_baseline
-from sottovoce_simulations.engine.experiment import SHARED_ONLY, Experiment
+from sottovoce_simulations.engine.experiment import DISTRIBUTED_ONLY, Experiment
 from sottovoce_simulations.engine.owned_folders import Progress, in_parallel
 from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.report import plots
@@ -73,7 +73,7 @@ class Sweep:
         return cls(axis, values, tuple(dict.fromkeys(noises)), tuple(range(first_seed, first_seed + seeds)))
 
     def experiments(self, base: Experiment) -> list[Experiment]:
-        """All cells. What is for shared noise alone is left out where noise is local.
+        """All cells. What is for distributed noise alone is left out where noise is local.
 
         Raises:
             ConfigurationError: a value is out of range.
@@ -82,7 +82,7 @@ class Sweep:
         for noise, value, seed in itertools.product(self.noises, self.values, self.seeds):
             changes: dict[str, Any] = {"noise": noise, self.axis: value, "seed": seed}
             if noise is Trust.LOCAL:
-                changes |= dict.fromkeys(SHARED_ONLY)
+                changes |= dict.fromkeys(DISTRIBUTED_ONLY)
             cells.append(replace(base, **changes))
         return cells
 

@@ -94,7 +94,7 @@ def epsilon_per_label(spent: Mapping[str, float], ceiling: float, delta: float, 
 def sweep(result: Mapping[str, Any], path: Path) -> None:
     """Macro-F1 against the swept value, one curve a noise with its confidence intervals, and the pooled line."""
     figure, axes = _axes("Macro-F1 on held-out tracks", 7, 4.2)
-    for noise, color in (("local", SECOND), ("shared", ACCENT)):
+    for noise, color in (("local", SECOND), ("distributed", ACCENT)):
         rows = [row for row in result["rows"] if row["noise"] == noise]
         if not rows:
             continue

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sottovoce.models.trainable import trained
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.models.trainable import trainable_mask
+from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.metrics import SHOWN
 from sottovoce_server.rounds.history import Outcome, RunHistory
 from sottovoce_simulations.engine.local_federation import Federation
@@ -34,7 +34,7 @@ def rows(history: RunHistory) -> list[dict[str, Any]]:
 
 
 def figures(
-    federation: Federation, config: TrainingConfig, outcome: Outcome, seconds: dict[str, float], release: Path
+    federation: Federation, config: RunConfiguration, outcome: Outcome, seconds: dict[str, float], release: Path
 ) -> dict[str, Any]:
     """What `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
     history = outcome.history
@@ -50,7 +50,7 @@ def figures(
         "clients": len(history.promises),
         "dropped": sum(record.dropped for record in history.rounds),
         "parameters": int(outcome.parameters.size),
-        "trained": int(trained(config).sum()),
+        "trained": int(trainable_mask(config).sum()),
         "bytes_up_per_client_per_round": float(np.mean(sent)),
         "seconds": seconds,
         "release": str(release),

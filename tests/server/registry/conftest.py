@@ -13,7 +13,7 @@ from sottovoce.release import write as writing
 from sottovoce.release.check import FILES
 from sottovoce.release.seen_versions import Seen
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, TrainingConfig, Unit
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_server.registry import tokens
 from sottovoce_server.registry.api import make_app
 from sottovoce_server.registry.database import Database
@@ -46,7 +46,7 @@ def agreement(coordinator, labels):
 def make_release(coordinator, agreement, tmp_path_factory):
     """Write a small release that was made so many hours after the start of 2026; its folder."""
     spec = default_spec()
-    config = TrainingConfig(
+    config = RunConfiguration(
         task="style",
         family="svm",
         classes=("fugue", "reel"),
@@ -61,7 +61,7 @@ def make_release(coordinator, agreement, tmp_path_factory):
         epsilon=8.0,
         delta=1e-5,
         unit=Unit.TRACK,
-        shared=None,
+        distributed=None,
         balance=Balance.NONE,
         segments_per_track=1,
         update_clip=1.0,

@@ -7,13 +7,13 @@ from sottovoce.models import discovery, parameters
 from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
 from sottovoce.models.initialisation import default_init, first_parameters, shipped
-from sottovoce.run.configure import configured
+from sottovoce.run.configure import configure_run
 
 pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
 
 
 def started(name):
-    config = configured(task="editor", family=name, classes=("reel", "tango"), labels=5, seed=1)
+    config = configure_run(task="editor", family=name, classes=("reel", "tango"), labels=5, seed=1)
     family, spec = discovery.family("editor", name), discovery.spec_of("editor", name)
     return family, spec, parameters.model_of(family, spec, 2, first_parameters(config))
 
@@ -25,8 +25,8 @@ def test_a_start_is_shipped_and_is_small(name):
 
 def test_a_run_from_it_takes_smaller_steps_than_one_from_nothing(name):
     family = discovery.family("editor", name)
-    assert family.started(private=False).learning_rate < family.recipe(private=False).learning_rate
-    assert family.started(private=True) == family.recipe(private=True)
+    assert family.fine_tuning_recipe(private=False).learning_rate < family.recipe(private=False).learning_rate
+    assert family.fine_tuning_recipe(private=True) == family.recipe(private=True)
 
 
 def test_it_fills_gaps_as_interpolation_does(name):

@@ -7,7 +7,7 @@ from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.models.generator.gan import DISCRIMINATOR
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
-from sottovoce.run.configure import configured
+from sottovoce.run.configure import configure_run
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.unit_gradients import UnitGradients
@@ -36,7 +36,9 @@ def dataset_of(spec):
 
 @pytest.fixture
 def config(spec):
-    made = configured(task="generator", family="gan", classes=("a", "b", "c"), labels=5, rounds=1, init="none", seed=1)
+    made = configure_run(
+        task="generator", family="gan", classes=("a", "b", "c"), labels=5, rounds=1, init="none", seed=1
+    )
     return made.changed(feature_spec=spec.digest, batch_size=12, local_steps=1, max_grad_norm=1e-6, learning_rate=1.0)
 
 
@@ -121,7 +123,7 @@ def test_a_step_after_the_step_needs_no_audio_and_leaves_the_discriminator_alone
 
 def test_where_styles_alone_are_trained_the_generators_follow_without_audio(spec, vector_of, dataset_of, config, plan):
     """As in a run that starts from what is known."""
-    some = config.changed(trained=GAN.started(private=True).trained)
+    some = config.changed(trainable=GAN.fine_tuning_recipe(private=True).trainable)
     updates = [
         train(GAN, vector_of(GAN), dataset, some, plan, Randomness.for_simulation(7))
         for dataset in (dataset_of(0), dataset_of(1, 3.0))
@@ -146,4 +148,4 @@ def test_noise_falls_on_the_discriminator_alone(spec, vector_of, dataset_of, con
 
 def test_labels_cannot_share_its_noise():
     with pytest.raises(ConfigurationError, match="'gan' cannot share noise"):
-        configured(task="generator", family="gan", classes=("a", "b"), labels=5, honest=3)
+        configure_run(task="generator", family="gan", classes=("a", "b"), labels=5, min_honest=3)

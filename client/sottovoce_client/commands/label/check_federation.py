@@ -95,7 +95,7 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
         forbidden.append("training without privacy")
     if policy.least_noise_multiplier:
         forbidden.append(f"noise below {policy.least_noise_multiplier:g} times what a unit can change")
-    if Trust.SHARED not in policy.trust:
+    if Trust.DISTRIBUTED not in policy.trust:
         forbidden.append("guarantees that rest on other labels' noise")
     return Findings(tuple(obstacles), allowed, tuple(forbidden), styles, epsilon)
 

@@ -13,8 +13,8 @@ from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models.editor._conditioning import observe, restored
 from sottovoce.models.editor._corruption import corrupted
 from sottovoce.models.editor._noise import Levels
-from sottovoce.models.interfaces import Editor, Recipe
-from sottovoce.models.recipes import local_noise, shared_noise
+from sottovoce.models.interfaces import Editor, TrainingRecipe
+from sottovoce.models.recipes import distributed_noise, local_noise
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -50,16 +50,16 @@ class SpectralEditor(Editor):
     learning_rate = 0.5
     """Without privacy, with momentum."""
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """With privacy large batches, since noise is added once a step."""
-        if shared:
-            return shared_noise()
+        if distributed:
+            return distributed_noise()
         return local_noise(private=private, steps=16, learning_rate=self.learning_rate, private_learning_rate=0.1)
 
-    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+    def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Small steps, for what the start knows."""
-        recipe = self.recipe(private=private, shared=shared)
-        return recipe if private or shared else replace(recipe, learning_rate=STARTED)
+        recipe = self.recipe(private=private, distributed=distributed)
+        return recipe if private or distributed else replace(recipe, learning_rate=STARTED)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.

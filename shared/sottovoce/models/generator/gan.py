@@ -16,7 +16,7 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.generator._codec import CODED, WIDEST, Codec, codec_for
 from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
 from sottovoce.models.generator._style_embedding import STYLE, one_hot
-from sottovoce.models.interfaces import Generator, Recipe, trainable
+from sottovoce.models.interfaces import Generator, TrainingRecipe, trainable
 from sottovoce.models.recipes import local_noise
 from sottovoce.randomness import Randomness
 
@@ -101,19 +101,19 @@ class Gan(Generator):
     task = "generator"
     name = "gan"
     view = View.SPECTROGRAM
-    shared_noise = False
+    distributed_noise = False
     """A label's own discriminator has its noise only where the label adds all of it."""
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Small steps: neither network must outrun the other."""
-        del shared
+        del distributed
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0, momentum=0.0)
 
-    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+    def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Only what styles are to the networks moves: of the discriminator by audio, of the generator after it."""
-        del shared
+        del distributed
         recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=1.0, momentum=0.0)
-        return replace(recipe, trained=(f"{DISCRIMINATOR}style.", "generator.style."))
+        return replace(recipe, trainable=(f"{DISCRIMINATOR}style.", "generator.style."))
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """Both networks for spectrograms of the codec's bands; any number of frames from one moment on will do.

@@ -16,8 +16,8 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.generator import _codec, _outline, _scheduled_sampling
 from sottovoce.models.generator._codec import CODED, CONTEXT, GROUP, NUMBERS, Codec, codec_for
 from sottovoce.models.generator._style_embedding import STYLE, UNSTYLED, one_hot
-from sottovoce.models.interfaces import Generator, Recipe
-from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
+from sottovoce.models.interfaces import Generator, TrainingRecipe
+from sottovoce.models.recipes import distributed_noise, local_noise, styles_alone
 
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
 HEADS, KEY = 2, 48
@@ -258,11 +258,11 @@ class Rnn(Generator):
     name = "rnn"
     view = View.SPECTROGRAM
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Small steps, and with privacy few large batches: the start is good, and noise moves every number away."""
-        if shared:
+        if distributed:
             return replace(
-                shared_noise(),
+                distributed_noise(),
                 rounds=20,
                 learning_rate=0.03,
                 update_clip=20.0,
@@ -271,9 +271,9 @@ class Rnn(Generator):
             )
         return local_noise(private=private, steps=8, learning_rate=0.05, private_learning_rate=0.03)
 
-    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+    def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
-        return styles_alone(private=private, shared=shared)
+        return styles_alone(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one group on will do.

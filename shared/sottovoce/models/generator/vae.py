@@ -18,8 +18,8 @@ from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import CODED, codec_for
 from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
 from sottovoce.models.generator._style_embedding import STYLE, UNSTYLED, one_hot
-from sottovoce.models.interfaces import Generator, Recipe
-from sottovoce.models.recipes import local_noise, shared_noise, styles_alone
+from sottovoce.models.interfaces import Generator, TrainingRecipe
+from sottovoce.models.recipes import distributed_noise, local_noise, styles_alone
 
 CHANNELS = 192
 WHOLE, MOMENT = 16, 32
@@ -142,15 +142,15 @@ class Vae(Generator):
     name = "vae"
     view = View.SPECTROGRAM
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """As for the other families: with privacy large batches, since noise is added once a step."""
-        if shared:
-            return shared_noise()
+        if distributed:
+            return distributed_noise()
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0)
 
-    def started(self, *, private: bool, shared: bool = False) -> Recipe:
+    def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """Only what styles are to the network moves."""
-        return styles_alone(private=private, shared=shared)
+        return styles_alone(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
         """The network for spectrograms of the codec's bands; any number of frames from one moment on will do.

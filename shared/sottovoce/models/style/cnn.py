@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.augmentation import spec_augment
-from sottovoce.models.interfaces import Classifier, Recipe
+from sottovoce.models.interfaces import Classifier, TrainingRecipe
 
 CHANNELS = (16, 32, 32)
 GROUPS = 4
@@ -53,10 +53,10 @@ class Cnn(Classifier):
     name = "cnn"
     view = View.LOG_MEL
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """With privacy, large batches and a small clip: at a given ε they carry the most signal."""
-        if shared:  # at a given ε few large steps win: everybody takes part in each
-            return Recipe(
+        if distributed:  # at a given ε few large steps win: everybody takes part in each
+            return TrainingRecipe(
                 rounds=60,
                 local_steps=1,
                 batch_size=1000,
@@ -69,7 +69,7 @@ class Cnn(Classifier):
                 server_optimizer="fedadam",
                 server_learning_rate=0.02,
             )
-        return Recipe(
+        return TrainingRecipe(
             rounds=30,
             local_steps=4 if private else 16,
             batch_size=480 if private else 64,

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.models.interfaces import Classifier, Recipe
+from sottovoce.models.interfaces import Classifier, TrainingRecipe
 
 SHARPNESS = 4.0
 """Turns margins into probabilities. Of 1 to 12, it gave the true styles of synthetic tracks the largest likelihood."""
@@ -40,13 +40,13 @@ class Svm(Classifier):
     name = "svm"
     view = View.SUMMARY
 
-    def recipe(self, *, private: bool, shared: bool = False) -> Recipe:
+    def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
         """A clip well below the gradients' size: what counts is their direction, and noise grows with the clip.
 
         All of a track's segments make its one gradient, up to a number that bounds the work on a long track.
         """
-        if shared:  # at a given ε few large steps win: everybody takes part in each
-            return Recipe(
+        if distributed:  # at a given ε few large steps win: everybody takes part in each
+            return TrainingRecipe(
                 rounds=60,
                 local_steps=1,
                 batch_size=1000,
@@ -59,7 +59,7 @@ class Svm(Classifier):
                 server_optimizer="fedadam",
                 server_learning_rate=0.1,
             )
-        return Recipe(
+        return TrainingRecipe(
             rounds=30,
             local_steps=5,
             batch_size=480 if private else 120,

@@ -15,10 +15,10 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import with_least_noise
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Announcement
-from sottovoce.run.configuration import Balance, SharedNoise, Stream, Trust, Unit
+from sottovoce.run.configuration import Balance, BandedFactorisation, DistributedNoise, Trust, Unit
 from sottovoce.run.records import Action
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.rounds import local_round
@@ -32,14 +32,14 @@ LABELS, HONEST = 5, 3
 
 @pytest.fixture
 def agreement(agreement):
-    return replace(agreement, n_min=LABELS, noise=Trust.SHARED, honest=HONEST)
+    return replace(agreement, n_min=LABELS, noise=Trust.DISTRIBUTED, min_honest=HONEST)
 
 
 @pytest.fixture
 def labels(federation, agreement):
     for home in federation.homes:
         agreement.write(home.agreement_file)
-        home.policy_file.write_text('trust = ["shared"]\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n')
+        home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n')
     return [Label(home) for home in federation.homes]
 
 
@@ -49,11 +49,11 @@ def parameters(config):
 
 
 @pytest.fixture
-def shared(configured, parameters):
-    def make(*, honest=HONEST, sample_rate=1.0, clip_quantile=None, stream=None, **changes):
-        noise = SharedNoise(honest, 1.0, sample_rate, clip_quantile, stream)
+def distributed(configured, parameters):
+    def make(*, min_honest=HONEST, sample_rate=1.0, clip_quantile=None, banded=None, **changes):
+        noise = DistributedNoise(min_honest, 1.0, sample_rate, clip_quantile, banded)
         values = {"local_steps": 1, "batch_size": 240, "server_optimizer": "fedavgm", "learning_rate": 40.0}
-        return with_least_noise(configured(shared=noise, **{**values, **changes}), parameters, LABELS)
+        return with_least_noise(configured(distributed=noise, **{**values, **changes}), parameters, LABELS)
 
     return make
 
@@ -84,33 +84,33 @@ def spent(label, delta=1e-5):
         return ledger.epsilon(delta)
 
 
-def test_labels_learn_together(grid, agreement, shared):
-    outcome = train(grid, agreement, shared(rounds=8, epsilon=50.0))
+def test_labels_learn_together(grid, agreement, distributed):
+    outcome = train(grid, agreement, distributed(rounds=8, epsilon=50.0))
     assert all(record.survivors == tuple(f"label-{n}" for n in range(1, 6)) for record in outcome.history.rounds)
     assert outcome.history.metrics[8]["accuracy"] > 0.9 > outcome.history.metrics[0]["accuracy"]
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["nobody drops out", "as many as may"])
 def test_the_sum_carries_the_noise_that_was_told_and_no_more(
-    grid, agreement, shared, parameters, sums, monkeypatch, lost
+    grid, agreement, distributed, parameters, sums, monkeypatch, lost
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
-    config = shared(rounds=3)
+    config = distributed(rounds=3)
     monkeypatch.setattr(local_round, "clipped_sum", lambda inputs, signs: np.zeros(parameters, np.int64))
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2",)[:lost]
     train(grid, agreement, config)
-    told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
+    told = DistributedDiscreteGaussian.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
     for survivors, decoded in sums[: config.rounds]:
         assert survivors == LABELS - lost
         assert is_variance(decoded.integers, survivors * told.variance)
         for wrong in (2 / 3, 3 / 2):
             assert not is_variance(decoded.integers, wrong * survivors * told.variance)
         # What the accountant counts on is part of it.
-        assert survivors >= told.honest
+        assert survivors >= told.min_honest
 
 
 @pytest.mark.parametrize("bug", ["no noise at one label", "divided by the number of labels"])
-def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, sums, monkeypatch, bug):
+def test_too_little_noise_would_be_noticed(grid, agreement, distributed, parameters, sums, monkeypatch, bug):
     monkeypatch.setattr(local_round, "clipped_sum", lambda inputs, signs: np.zeros(parameters, np.int64))
     right = local_round.add_noise
     calls = []
@@ -122,15 +122,15 @@ def test_too_little_noise_would_be_noticed(grid, agreement, shared, parameters, 
         return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
 
     monkeypatch.setattr(local_round, "add_noise", wrong)
-    config = shared(rounds=4)  # so many values that the test misses a fifth of the noise less than once in 10⁹
+    config = distributed(rounds=4)  # so many values that the test misses a fifth of the noise less than once in 10⁹
     train(grid, agreement, config)
-    told = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
+    told = DistributedDiscreteGaussian.of(config, parameters, LABELS).event(HONEST, 1.0, 1)
     values = np.concatenate([decoded.integers for _, decoded in sums[: config.rounds]])
     assert not is_variance(values, LABELS * told.variance)
 
 
-def test_every_label_pays_the_same_and_what_was_promised(grid, agreement, shared, labels):
-    config = shared(rounds=4)
+def test_every_label_pays_the_same_and_what_was_promised(grid, agreement, distributed, labels):
+    config = distributed(rounds=4)
     outcome = train(grid, agreement, config)
     figures = {spent(label) for label in labels}
     assert len(figures) == 1
@@ -138,78 +138,80 @@ def test_every_label_pays_the_same_and_what_was_promised(grid, agreement, shared
     assert {promise.epsilon for promise in outcome.history.promises} == {config.epsilon}
 
 
-def test_a_run_costs_what_pooled_training_with_the_same_noise_costs(shared, parameters):
+def test_a_run_costs_what_pooled_training_with_the_same_noise_costs(distributed, parameters):
     """Nothing of any catalogue, and not the number of labels, is in the price: one budget over all."""
-    config = shared(rounds=4)
-    event = SumGrid.of(config, parameters, LABELS).event(HONEST, 1.0, 4)
-    assert event.noise_multiplier == pytest.approx(config.shared.noise_multiplier)
+    config = distributed(rounds=4)
+    event = DistributedDiscreteGaussian.of(config, parameters, LABELS).event(HONEST, 1.0, 4)
+    assert event.noise_multiplier == pytest.approx(config.distributed.noise_multiplier)
     assert epsilon([event], config.delta) == pytest.approx(config.epsilon, rel=0.02)
 
 
 @pytest.mark.parametrize("balance", [Balance.LOSS, Balance.SAMPLING])
-def test_balancing_classes_is_accounted_for_within_the_same_ceiling(grid, agreement, shared, labels, balance):
-    config = shared(rounds=2, balance=balance, sample_rate=0.3)
+def test_balancing_classes_is_accounted_for_within_the_same_ceiling(grid, agreement, distributed, labels, balance):
+    config = distributed(rounds=2, balance=balance, sample_rate=0.3)
     train(grid, agreement, config)
     for label in labels:
         assert 0.9 * config.epsilon < spent(label) <= config.epsilon
 
 
-def test_a_round_whose_survivors_could_carry_too_little_is_aborted(grid, agreement, shared, labels):
+def test_a_round_whose_survivors_could_carry_too_little_is_aborted(grid, agreement, distributed, labels):
     """Four of five are needed; with three there is no sum, and what was charged stays charged."""
-    config = shared(rounds=2)
+    config = distributed(rounds=2)
     grid.lose = lambda label, action: action == Action.TRAIN.value and label in ("label-2", "label-3")
     with pytest.raises(RoundAborted, match="Every round"):
         train(grid, agreement, config)
     assert all(spent(label) > 0 for label in labels)
 
 
-def test_a_label_does_not_answer_a_round_that_could_end_with_less_noise(grid, agreement, shared, labels, federation):
+def test_a_label_does_not_answer_a_round_that_could_end_with_less_noise(
+    grid, agreement, distributed, labels, federation
+):
     """The label's own check, should n_min not have been enough."""
     careless = replace(agreement, n_min=4)
     for home in federation.homes:
         careless.write(home.agreement_file)
     grid.labels = [Label(home) for home in federation.homes]
-    config = shared(rounds=1)
-    object.__setattr__(careless, "honest", HONEST)
+    config = distributed(rounds=1)
+    object.__setattr__(careless, "min_honest", HONEST)
     grid.lose = lambda label, action: action == Action.ANNOUNCE.value and label == "label-5"
     outcome = train(grid, careless, config)  # four participants: threshold 3, still as many as are counted on
     assert outcome.history.rounds[0].survivors == tuple(f"label-{n}" for n in range(1, 5))
 
 
-def test_a_run_on_other_terms_than_agreed_is_declined(grid, agreement, shared, configured):
-    for config in (shared(honest=2), configured(epsilon=8.0)):
+def test_a_run_on_other_terms_than_agreed_is_declined(grid, agreement, distributed, configured):
+    for config in (distributed(min_honest=2), configured(epsilon=8.0)):
         with pytest.raises(RoundAborted) as caught:
             train(grid, agreement, config)
         assert RefusalReason.AGREEMENT.explained in caught.value.hint
 
 
-def test_a_label_that_trusts_nobody_declines(grid, agreement, shared, labels):
+def test_a_label_that_trusts_nobody_declines(grid, agreement, distributed, labels):
     home = labels[0].home
     home.policy_file.write_text('trust = ["local"]\n')
     grid.labels[0] = Label(home)
     with pytest.raises(RoundAborted) as caught:
-        train(grid, agreement, shared())
+        train(grid, agreement, distributed())
     assert caught.value.hint == f"label-1 declined: {RefusalReason.TRUST.explained}"
     assert spent(labels[0]) == 0
 
 
-def test_a_label_with_a_lower_ceiling_declines(grid, agreement, shared, labels):
+def test_a_label_with_a_lower_ceiling_declines(grid, agreement, distributed, labels):
     """It cannot add noise of its own to all labels' sum."""
     home = labels[0].home
-    home.policy_file.write_text('trust = ["shared"]\nepsilon_per_run = 4.0\n')
+    home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 4.0\n')
     grid.labels[0] = Label(home)
     with pytest.raises(RoundAborted) as caught:
-        train(grid, agreement, shared(epsilon=8.0))
+        train(grid, agreement, distributed(epsilon=8.0))
     assert caught.value.hint == f"label-1 declined: {RefusalReason.PRIVACY.explained}"
 
 
-def test_whole_labels_can_be_the_unit(grid, agreement, shared, labels, sums):
-    config = shared(
+def test_whole_labels_can_be_the_unit(grid, agreement, distributed, labels, sums):
+    config = distributed(
         unit=Unit.LABEL, rounds=2, local_steps=3, batch_size=30, max_grad_norm=1.0, epsilon=50.0, delta=1e-3
     )
     for label in labels:
         label.home.policy_file.write_text(
-            'trust = ["shared"]\ndelta_max = 1e-3\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n'
+            'trust = ["distributed"]\ndelta_max = 1e-3\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n'
         )
     grid.labels = [Label(label.home) for label in labels]
     outcome = train(grid, agreement, config)
@@ -220,8 +222,8 @@ def test_whole_labels_can_be_the_unit(grid, agreement, shared, labels, sums):
         assert 0.9 * config.epsilon < ledger.epsilon(1e-3) <= config.epsilon
 
 
-def test_units_take_turns_and_are_charged_for_all_of_them_at_once(grid, agreement, shared, labels):
-    config = shared(rounds=6, stream=Stream(3, (64, 32, 20)), epsilon=50.0)
+def test_units_take_turns_and_are_charged_for_all_of_them_at_once(grid, agreement, distributed, labels):
+    config = distributed(rounds=6, banded=BandedFactorisation(3, (64, 32, 20)), epsilon=50.0)
     outcome = train(grid, agreement, config)
     assert not any(record.aborted for record in outcome.history.rounds)
     for label in labels:
@@ -231,7 +233,7 @@ def test_units_take_turns_and_are_charged_for_all_of_them_at_once(grid, agreemen
             assert 0.95 * config.epsilon < ledger.epsilon(config.delta) <= config.epsilon
 
 
-def test_the_clip_follows_its_quantile(grid, agreement, shared, monkeypatch):
+def test_the_clip_follows_its_quantile(grid, agreement, distributed, monkeypatch):
     clips = []
     update = SumDecoder.update
 
@@ -244,21 +246,21 @@ def test_the_clip_follows_its_quantile(grid, agreement, shared, monkeypatch):
     train(
         grid,
         agreement,
-        shared(rounds=8, clip_quantile=0.5, max_grad_norm=50.0, epsilon=50.0, server_learning_rate=1e-3),
+        distributed(rounds=8, clip_quantile=0.5, max_grad_norm=50.0, epsilon=50.0, server_learning_rate=1e-3),
     )
     assert clips[0] == 50.0
     assert clips[-1] < 50 * math.exp(-0.3 * 0.4 * 6)
     assert all(later < earlier for earlier, later in itertools.pairwise(clips))
 
 
-def test_a_lost_clip_is_refused(grid, agreement, shared):
+def test_a_lost_clip_is_refused(grid, agreement, distributed):
     def tamper(label, message):
         if "clip" in message.content.array_records.get("arrays", {}):
             del message.content.array_records["arrays"]["clip"]
 
     grid.tamper = tamper
     with pytest.raises(RoundAborted, match="Every round"):
-        train(grid, agreement, shared(rounds=1, clip_quantile=0.5))
+        train(grid, agreement, distributed(rounds=1, clip_quantile=0.5))
 
 
 @pytest.mark.parametrize(
@@ -268,37 +270,43 @@ def test_a_lost_clip_is_refused(grid, agreement, shared):
         ({"local_steps": 2}, "Expected local_steps=2 to be 1"),
         ({"unit": Unit.LABEL, "balance": Balance.LOSS}, "Expected balance=loss to be none"),
         ({"unit": Unit.LABEL, "sample_rate": 0.5}, "every label takes part in every round"),
-        ({"stream": Stream(3, (1,)), "balance": Balance.SAMPLING}, "Expected balance=sampling not to be"),
-        ({"stream": Stream(3, (1,)), "sample_rate": 0.5}, "Expected sample_rate=0.5 to be 1"),
-        ({"stream": Stream(3, (1,)), "clip_quantile": 0.5}, "Expected clip_quantile=0.5 to be unset"),
+        ({"banded": BandedFactorisation(3, (1,)), "balance": Balance.SAMPLING}, "Expected balance=sampling not to be"),
+        ({"banded": BandedFactorisation(3, (1,)), "sample_rate": 0.5}, "Expected sample_rate=0.5 to be 1"),
+        ({"banded": BandedFactorisation(3, (1,)), "clip_quantile": 0.5}, "Expected clip_quantile=0.5 to be unset"),
     ],
 )
-def test_combinations_without_a_proof_are_refused(shared, changes, message):
+def test_combinations_without_a_proof_are_refused(distributed, changes, message):
     with pytest.raises(ConfigurationError, match=message):
-        shared(**changes)
+        distributed(**changes)
 
 
 def test_a_label_as_the_unit_needs_shared_noise(configured):
-    with pytest.raises(ConfigurationError, match="needs shared noise"):
+    with pytest.raises(ConfigurationError, match="needs distributed noise"):
         configured(unit=Unit.LABEL)
 
 
-@pytest.mark.parametrize("honest", [0, 5])
-def test_an_agreement_cannot_count_on_more_labels_than_survive(agreement, honest):
-    with pytest.raises(ConfigurationError, match=f"honest = {honest}"):
-        replace(agreement, honest=honest)
+@pytest.mark.parametrize("min_honest", [0, 5])
+def test_an_agreement_cannot_count_on_more_labels_than_survive(agreement, min_honest):
+    with pytest.raises(ConfigurationError, match=f"min_honest = {min_honest}"):
+        replace(agreement, min_honest=min_honest)
 
 
 def test_local_noise_counts_on_nobody(agreement):
-    with pytest.raises(ConfigurationError, match="honest = 3 is for shared noise"):
+    with pytest.raises(ConfigurationError, match="min_honest = 3 is for distributed noise"):
         replace(agreement, noise=Trust.LOCAL)
 
 
 @pytest.mark.parametrize("kind", ["banded", "clip that follows"])
-def test_a_coordinator_that_crashed_decodes_on_as_if_it_had_not(grid, agreement, shared, monkeypatch, tmp_path, kind):
+def test_a_coordinator_that_crashed_decodes_on_as_if_it_had_not(
+    grid, agreement, distributed, monkeypatch, tmp_path, kind
+):
     """What later sums hold of earlier ones, and the clip, are in the checkpoint of the run."""
-    more = {"stream": Stream(4, (4, 2, 1)), "sample_rate": 1.0} if kind == "banded" else {"clip_quantile": 0.5}
-    config = shared(rounds=4, epsilon=50.0, **more)
+    more = (
+        {"banded": BandedFactorisation(4, (4, 2, 1)), "sample_rate": 1.0}
+        if kind == "banded"
+        else {"clip_quantile": 0.5}
+    )
+    config = distributed(rounds=4, epsilon=50.0, **more)
     announcement = Announcement.of(agreement, config)
     decode, inputs = SumDecoder.update, []
 
@@ -326,7 +334,7 @@ def test_a_coordinator_that_crashed_decodes_on_as_if_it_had_not(grid, agreement,
 
     # One decoder that sees the same sums without a break ends in the same state.
     parameters = initial(discovery.family("style", "svm"), default_spec(), len(config.classes), config.seed).size
-    whole = SumDecoder(config, SumGrid.of(config, parameters, LABELS), announcement.run)
+    whole = SumDecoder(config, DistributedDiscreteGaussian.of(config, parameters, LABELS), announcement.run)
     for total, number, survivors in inputs:
         decode(whole, total, number, survivors)
     after, _ = keeper.load()

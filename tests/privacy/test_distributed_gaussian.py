@@ -12,11 +12,11 @@ from scipy.stats import kstest
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy import distributed_gaussian as grid_module
-from sottovoce.privacy.distributed_gaussian import REACH, SumGrid
+from sottovoce.privacy.distributed_gaussian import REACH, DistributedDiscreteGaussian
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import SharedNoise, Stream
+from sottovoce.run.configuration import BandedFactorisation, DistributedNoise
 
 SIZES = st.integers(1, 3000)
 SHAPES = st.sampled_from(["dense", "one", "flat"])
@@ -25,8 +25,8 @@ SHAPES = st.sampled_from(["dense", "one", "flat"])
 @pytest.fixture
 def shared_config(config):
     def make(ring_bits=32, rounds=20, **changes):
-        shared = SharedNoise(**{"honest": 3, "noise_multiplier": 2.0, "sample_rate": 0.5, **changes})
-        return config.changed(shared=shared, local_steps=1, ring_bits=ring_bits, rounds=rounds)
+        distributed = DistributedNoise(**{"min_honest": 3, "noise_multiplier": 2.0, "sample_rate": 0.5, **changes})
+        return config.changed(distributed=distributed, local_steps=1, ring_bits=ring_bits, rounds=rounds)
 
     return make
 
@@ -37,7 +37,7 @@ def a_grid(parameters=100, scale=256, **changes):
         "parameters": parameters, "scale": scale, "norm_squared": bound, "coefficients": (1,), "energy": 1, "rows": 1,
         "variance": 100.0, "sum_bound": 10**9, "quantile": None,
     }  # fmt: skip
-    return SumGrid(**{**values, **changes})
+    return DistributedDiscreteGaussian(**{**values, **changes})
 
 
 def unit_vectors(random, rows, parameters):
@@ -54,84 +54,86 @@ def unit_vectors(random, rows, parameters):
 )
 def test_rounding_never_breaks_the_clip(parameters, scale, seed, shape):
     random = np.random.default_rng(seed)
-    grid = a_grid(parameters, scale)
+    mechanism = a_grid(parameters, scale)
     vector = unit_vectors(random, 1, parameters)
     if shape == "one":
         vector = np.eye(1, parameters, int(random.integers(parameters)), dtype=np.float32)
     if shape == "flat":
         vector = np.full((1, parameters), 1 / math.sqrt(parameters), np.float32)
-    rounded = grid.integers(vector, grid.signs(b"run", 1), Randomness.for_simulation(seed))
-    assert int((rounded.astype(object) ** 2).sum()) <= grid.norm_squared
+    rounded = mechanism.integers(vector, mechanism.signs(b"run", 1), Randomness.for_simulation(seed))
+    assert int((rounded.astype(object) ** 2).sum()) <= mechanism.norm_squared
 
 
 @pytest.mark.parametrize("scale", [4, 64, 4096])
 def test_a_longer_vector_than_a_clip_stays_within_the_bound_too(scale):
     """Nobody makes one; if somebody did, it would be shortened, not let through."""
-    grid = a_grid(50, scale)
+    mechanism = a_grid(50, scale)
     for length in (1.1, 3.0, 1e6, np.inf, np.nan):
         vector = np.full((1, 50), length / math.sqrt(50), np.float32)
-        rounded = grid.integers(vector, grid.signs(b"run", 1), Randomness.for_simulation(1))
-        assert int((rounded**2).sum()) <= grid.norm_squared
+        rounded = mechanism.integers(vector, mechanism.signs(b"run", 1), Randomness.for_simulation(1))
+        assert int((rounded**2).sum()) <= mechanism.norm_squared
 
 
 def test_a_unit_adds_to_a_sum_what_it_would_add_alone():
     """Sums of many rows are sums of rounded rows: nothing is rounded after adding up."""
-    grid, random = a_grid(300, 64), np.random.default_rng(1)
-    rows, signs = unit_vectors(random, 40, 300), grid.signs(b"run", 1)
-    together = grid.integers(rows, signs, Randomness.for_simulation(5))
+    mechanism, random = a_grid(300, 64), np.random.default_rng(1)
+    rows, signs = unit_vectors(random, 40, 300), mechanism.signs(b"run", 1)
+    together = mechanism.integers(rows, signs, Randomness.for_simulation(5))
     source = Randomness.for_simulation(5)
-    assert np.array_equal(together, grid.integers(rows[:1], signs, source) + grid.integers(rows[1:], signs, source))
+    assert np.array_equal(
+        together, mechanism.integers(rows[:1], signs, source) + mechanism.integers(rows[1:], signs, source)
+    )
 
 
 def test_blocks_do_not_change_a_sum(monkeypatch):
-    grid, rows = a_grid(300, 4096), unit_vectors(np.random.default_rng(1), 40, 300)
-    signs = grid.signs(b"run", 1)
-    whole = grid.integers(rows, signs, Randomness.for_simulation(5))
+    mechanism, rows = a_grid(300, 4096), unit_vectors(np.random.default_rng(1), 40, 300)
+    signs = mechanism.signs(b"run", 1)
+    whole = mechanism.integers(rows, signs, Randomness.for_simulation(5))
     monkeypatch.setattr(grid_module, "_BLOCK", 700)
-    assert np.array_equal(whole, grid.integers(rows, signs, Randomness.for_simulation(5)))
+    assert np.array_equal(whole, mechanism.integers(rows, signs, Randomness.for_simulation(5)))
 
 
 def test_rounding_is_right_on_average():
-    grid, vector = a_grid(7, 8), unit_vectors(np.random.default_rng(0), 1, 7)
-    signs = grid.signs(b"run", 1)
+    mechanism, vector = a_grid(7, 8), unit_vectors(np.random.default_rng(0), 1, 7)
+    signs = mechanism.signs(b"run", 1)
     many = np.repeat(vector, 40_000, axis=0)
-    mean = grid.integers(many, signs, Randomness.for_simulation(1)) / len(many)
-    back = grid.vector(mean, signs)
+    mean = mechanism.integers(many, signs, Randomness.for_simulation(1)) / len(many)
+    back = mechanism.vector(mean, signs)
     assert back == pytest.approx(vector[0], abs=4 * 0.5 / 8 / math.sqrt(len(many)) + 1e-3)
 
 
 @settings(deadline=None, max_examples=50)
 @given(SIZES, st.integers(0, 2**32))
 def test_what_goes_onto_the_grid_comes_back(parameters, seed):
-    grid, rows = a_grid(parameters, 1 << 16), unit_vectors(np.random.default_rng(seed), 3, parameters)
-    signs = grid.signs(b"run", 3)
-    back = grid.vector(grid.integers(rows, signs, Randomness.for_simulation(seed)).astype(float), signs)
+    mechanism, rows = a_grid(parameters, 1 << 16), unit_vectors(np.random.default_rng(seed), 3, parameters)
+    signs = mechanism.signs(b"run", 3)
+    back = mechanism.vector(mechanism.integers(rows, signs, Randomness.for_simulation(seed)).astype(float), signs)
     assert back == pytest.approx(rows.sum(axis=0), abs=1e-3)
 
 
 def test_rotation_spreads_what_is_concentrated():
-    grid = a_grid(4096, 1 << 16)
+    mechanism = a_grid(4096, 1 << 16)
     vector = np.zeros((1, 4096), np.float32)
     vector[0, :16] = 0.25
-    spread = np.abs(grid.integers(vector, grid.signs(b"run", 1), Randomness.for_simulation(1)))
-    assert spread.max() < 8 * grid.scale / 64
+    spread = np.abs(mechanism.integers(vector, mechanism.signs(b"run", 1), Randomness.for_simulation(1)))
+    assert spread.max() < 8 * mechanism.scale / 64
 
 
 def test_a_rotation_is_of_one_run_and_round():
-    grid = a_grid(500)
-    assert np.array_equal(grid.signs(b"run", 1), grid.signs(b"run", 1))
-    assert set(np.unique(grid.signs(b"run", 1))) == {-1, 1}
-    assert 150 < (grid.signs(b"run", 1) == grid.signs(b"run", 2)).sum() < 350
-    assert 150 < (grid.signs(b"run", 1) == grid.signs(b"nur", 1)).sum() < 350
-    mixed = replace(grid, coefficients=(4, 2))
+    mechanism = a_grid(500)
+    assert np.array_equal(mechanism.signs(b"run", 1), mechanism.signs(b"run", 1))
+    assert set(np.unique(mechanism.signs(b"run", 1))) == {-1, 1}
+    assert 150 < (mechanism.signs(b"run", 1) == mechanism.signs(b"run", 2)).sum() < 350
+    assert 150 < (mechanism.signs(b"run", 1) == mechanism.signs(b"nur", 1)).sum() < 350
+    mixed = replace(mechanism, coefficients=(4, 2))
     assert np.array_equal(mixed.signs(b"run", 1), mixed.signs(b"run", 2))
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(-(2**40), 2**40), st.integers(-(2**24), 2**24), st.integers(1, 2**30))
 def test_cutting_moves_no_two_sums_apart(value, step, bound):
-    grid = a_grid(1, sum_bound=bound)
-    difference = int(grid.cut(np.array([value + step]))[0] - grid.cut(np.array([value]))[0])
+    mechanism = a_grid(1, sum_bound=bound)
+    difference = int(mechanism.cut(np.array([value + step]))[0] - mechanism.cut(np.array([value]))[0])
     assert 0 <= difference * (1 if step >= 0 else -1) <= abs(step)
 
 
@@ -146,13 +148,13 @@ def test_what_is_cut_is_within_the_bound_and_what_is_within_it_stays(values, bou
 def test_labels_whose_sums_are_beyond_all_bounds_wrap_no_ring(shared_config, sign):
     """Without the cut, five labels' sums of 2³⁰ come back with another sign."""
     config, labels = shared_config(), 5
-    grid = SumGrid.of(config, 100, labels)
+    mechanism = DistributedDiscreteGaussian.of(config, 100, labels)
     layout = VectorLayout.for_round(config, Kind.TRAIN, 100, 0, labels)
-    vector = layout.encode(grid.cut(np.full(100, sign << 30)), np.empty(0, np.int64))
+    vector = layout.encode(mechanism.cut(np.full(100, sign << 30)), np.empty(0, np.int64))
     total = layout.ring.zeros(layout.elements)
     for _ in range(labels):
         total += vector
-    assert (layout.decode(total, labels).integers == sign * labels * grid.sum_bound).all()
+    assert (layout.decode(total, labels).integers == sign * labels * mechanism.sum_bound).all()
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -161,29 +163,31 @@ def test_labels_whose_sums_are_beyond_all_bounds_wrap_no_ring(shared_config, sig
     labels=st.integers(3, 300),
     parameters=st.integers(1, 200_000),
     noise=st.floats(0.3, 300),
-    honest=st.integers(1, 3),
+    min_honest=st.integers(1, 3),
     quantile=st.sampled_from([None, 0.5]),
-    stream=st.sampled_from([None, Stream(5, (64, 32, 24)), Stream(20, tuple(range(64, 44, -1)))]),
+    banded=st.sampled_from(
+        [None, BandedFactorisation(5, (64, 32, 24)), BandedFactorisation(20, tuple(range(64, 44, -1)))]
+    ),
 )
-def test_no_allowed_setting_wraps(shared_config, ring, labels, parameters, noise, honest, quantile, stream):
+def test_no_allowed_setting_wraps(shared_config, ring, labels, parameters, noise, min_honest, quantile, banded):
     """At once: every label's sum at its bound, and every label's noise REACH deviations off, the same way."""
     config = shared_config(
         ring_bits=ring,
         noise_multiplier=noise,
-        honest=honest,
+        min_honest=min_honest,
         sample_rate=1.0,
-        clip_quantile=None if stream else quantile,
-        stream=stream,
+        clip_quantile=None if banded else quantile,
+        banded=banded,
     )
     with suppress(ConfigurationError):  # which settings are refused is tested below
-        assert_never_wraps(SumGrid.of(config, parameters, labels), config, labels)
+        assert_never_wraps(DistributedDiscreteGaussian.of(config, parameters, labels), config, labels)
 
 
-def assert_never_wraps(grid, config, labels):
+def assert_never_wraps(mechanism, config, labels):
     ring = config.ring_bits
-    row = grid.sum_bound * sum(map(abs, grid.coefficients)) + math.ceil(REACH * math.sqrt(grid.variance))
+    row = mechanism.sum_bound * sum(map(abs, mechanism.coefficients)) + math.ceil(REACH * math.sqrt(mechanism.variance))
     assert labels * row < 2 ** (ring - 1)
-    assert grid.sum_bound >= 8 * grid.scale
+    assert mechanism.sum_bound >= 8 * mechanism.scale
     layout = VectorLayout.for_round(config, Kind.TRAIN, 2, 0, labels)
     for sign in (1, -1):
         vector = layout.encode(np.array([sign * row, 0]), np.empty(0, np.int64))
@@ -196,12 +200,12 @@ def assert_never_wraps(grid, config, labels):
 
 def test_a_setting_that_could_wrap_is_refused_with_a_way_out(shared_config):
     with pytest.raises(ConfigurationError, match="do not fit a ring of 16 bits") as caught:
-        SumGrid.of(shared_config(ring_bits=16, noise_multiplier=50.0), 3000, 20)
+        DistributedDiscreteGaussian.of(shared_config(ring_bits=16, noise_multiplier=50.0), 3000, 20)
     assert "ring_bits" in caught.value.hint
 
 
 def test_a_larger_ring_gives_the_finer_grid(shared_config):
-    coarse, fine = (SumGrid.of(shared_config(ring_bits=bits), 3000, 5) for bits in (16, 32))
+    coarse, fine = (DistributedDiscreteGaussian.of(shared_config(ring_bits=bits), 3000, 5) for bits in (16, 32))
     assert coarse.scale < fine.scale
     assert math.sqrt(coarse.norm_squared) / coarse.scale <= 1.1
     assert math.sqrt(fine.norm_squared) / fine.scale <= 1.001
@@ -209,32 +213,32 @@ def test_a_larger_ring_gives_the_finer_grid(shared_config):
 
 def test_the_event_says_what_the_noise_is(shared_config):
     config = shared_config()
-    grid = SumGrid.of(config, 1000, 5)
-    event = grid.event(3, 0.5, 7)
+    mechanism = DistributedDiscreteGaussian.of(config, 1000, 5)
+    event = mechanism.event(3, 0.5, 7)
     assert event.noise_multiplier == pytest.approx(2.0)
     assert (event.dimension, event.steps, event.sample_rate) == (1000, 7, 0.5)
 
 
 def test_turns_are_one_event_over_all_rounds(shared_config):
-    config = shared_config(sample_rate=1.0, stream=Stream(8, (64, 30, 20)), rounds=20)
-    grid = SumGrid.of(config, 1000, 5)
-    event = grid.event(3, 1.0, 1)
-    assert grid.energy == 3 * (64**2 + 30**2 + 20**2)  # a unit's turns: rounds 1, 9, 17
+    config = shared_config(sample_rate=1.0, banded=BandedFactorisation(8, (64, 30, 20)), rounds=20)
+    mechanism = DistributedDiscreteGaussian.of(config, 1000, 5)
+    event = mechanism.event(3, 1.0, 1)
+    assert mechanism.energy == 3 * (64**2 + 30**2 + 20**2)  # a unit takes part in rounds 1, 9, 17
     assert event.noise_multiplier == pytest.approx(2.0)
     assert event.dimension == 20 * 1000
 
 
 def test_the_count_is_zero_on_average_at_its_quantile(shared_config):
-    grid = SumGrid.of(shared_config(clip_quantile=0.75), 1000, 5)
+    mechanism = DistributedDiscreteGaussian.of(shared_config(clip_quantile=0.75), 1000, 5)
     norms = np.linspace(0, 1, 1001).astype(np.float32)
-    assert abs(grid.excess(grid.count_of(norms, 0.75))) < 4  # of 1001
-    assert grid.excess(grid.count_of(norms, 1.0)) == pytest.approx(250, abs=1)
-    assert grid.excess(grid.count_of(norms, 0.5)) == pytest.approx(-250, abs=1)
-    assert grid.dimension == 1001
+    assert abs(mechanism.excess(mechanism.count_of(norms, 0.75))) < 4  # of 1001
+    assert mechanism.excess(mechanism.count_of(norms, 1.0)) == pytest.approx(250, abs=1)
+    assert mechanism.excess(mechanism.count_of(norms, 0.5)) == pytest.approx(-250, abs=1)
+    assert mechanism.dimension == 1001
 
 
 def test_the_count_is_part_of_the_norm(shared_config):
-    plain, counting = (SumGrid.of(shared_config(clip_quantile=q), 1000, 5) for q in (None, 0.5))
+    plain, counting = (DistributedDiscreteGaussian.of(shared_config(clip_quantile=q), 1000, 5) for q in (None, 0.5))
     values = grid_module._count_values(counting.scale, 0.5)
     assert counting.norm_squared == plain.norm_squared + max(value**2 for value in values)
 

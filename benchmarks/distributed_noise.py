@@ -1,10 +1,10 @@
-"""What shared noise buys: 3,000 tracks in all, over 5, 20 and 100 labels, beside pooling them with and without privacy.
+"""What distributed noise buys: 3,000 tracks in all, over 5, 20 and 100 labels, beside pooling, with and without DP.
 
 Synthetic tracks, and rendered scores (extra `repertoire`). For each number of labels a real `--sweep` over ε = 1 and 8,
 with three seeds (one among 100); the pooled linear SVM without privacy; and a *central* run: the pooled tracks in one
 place, their clipped gradients added up in floating point, Gaussian noise of the σ that the labels' sum carries, and the
 same Adam. The central run shares no code with grid, ring, masks and server, so that what those cost would show.
-`python -m benchmarks shared`; `SOTTOVOCE_SHARED` names a folder to keep results in, and to go on from.
+`python -m benchmarks distributed_noise`; `SOTTOVOCE_DISTRIBUTED_NOISE` names a folder to resume from.
 """
 
 import json
@@ -24,9 +24,9 @@ from benchmarks.quality import SYNTHESIS_SEED, one
 from benchmarks.repertoire import rendered
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial, model_of
-from sottovoce.privacy.distributed_gaussian import SumGrid
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import TrainingConfig, Trust
+from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.training.dp_sgd import batches
 from sottovoce_client.training.evaluation import measure
@@ -51,7 +51,7 @@ BETAS, TAU = (0.9, 0.99), 1e-3  # of Flower's FedAdam
 def run() -> dict[str, Any]:
     """For each data set and number of labels: rows of the sweep, the yardsticks, and the cost of a round."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(os.environ.get("SOTTOVOCE_SHARED", temporary))
+        folder = Path(os.environ.get("SOTTOVOCE_DISTRIBUTED_NOISE", temporary))
         pools = dict(_pools(folder))
         figures = {name: _svm_runs(pool, folder / name) for name, pool in pools.items()}
         for name, pool in pools.items():
@@ -68,13 +68,13 @@ def _pools(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _svm_runs(pool: Path, folder: Path) -> dict[str, Any]:
-    base = Experiment(pool, Scheme.parse("iid"), noise=Trust.SHARED)
+    base = Experiment(pool, Scheme.parse("iid"), noise=Trust.DISTRIBUTED)
     return {f"svm, {labels} labels": _svm(base, labels, folder) for labels in LABELS}
 
 
 def _networks(pool: Path, folder: Path) -> dict[str, Any]:
-    base = Experiment(pool, Scheme.parse("iid"), noise=Trust.SHARED, clients=LABELS[0])
-    wanted = Sweep("epsilon", EPSILONS, (Trust.SHARED,), SEEDS[LABELS[0]][:1])
+    base = Experiment(pool, Scheme.parse("iid"), noise=Trust.DISTRIBUTED, clients=LABELS[0])
+    wanted = Sweep("epsilon", EPSILONS, (Trust.DISTRIBUTED,), SEEDS[LABELS[0]][:1])
     return {
         f"{family}, {LABELS[0]} labels": _of(sweep(replace(base, family=family), wanted, folder / family))
         for family in NETWORKS
@@ -83,7 +83,7 @@ def _networks(pool: Path, folder: Path) -> dict[str, Any]:
 
 def _svm(base: Experiment, labels: int, folder: Path) -> dict[str, Any]:
     base = replace(base, clients=labels)
-    noises = (Trust.SHARED, Trust.LOCAL) if labels == LABELS[0] else (Trust.SHARED,)
+    noises = (Trust.DISTRIBUTED, Trust.LOCAL) if labels == LABELS[0] else (Trust.DISTRIBUTED,)
     out = folder / f"svm-{labels}"
     figures = _of(sweep(base, Sweep("epsilon", EPSILONS, noises, SEEDS[labels]), out))
     cells = [json.loads((cell / RUN_FILE).read_text(encoding="utf-8")) for cell in (out / "cells").iterdir()]
@@ -104,7 +104,7 @@ def _of(swept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _noise(cell: dict[str, Any]) -> Trust:
-    return Trust.SHARED if cell["configuration"]["shared"] else Trust.LOCAL
+    return Trust.DISTRIBUTED if cell["configuration"]["distributed"] else Trust.LOCAL
 
 
 def _cost(cells: list[dict[str, Any]]) -> dict[str, float]:
@@ -134,14 +134,14 @@ def _central(experiment: Experiment, out: Path) -> float:
     )
     plain, sides = pooled_baseline.prepared(experiment, cell)
     labels = len(sides)
-    config = experiment.training(plain.classes, labels)
-    if config.shared is None or config.shared.sample_rate < 1:
+    config = experiment.run_configuration(plain.classes, labels)
+    if config.distributed is None or config.distributed.sample_rate < 1:
         raise SystemExit("The central run takes every track in every round, as the recipe of svm does.")
     family = discovery.family(config.task, config.family)
     train, held_out = one([side.train for side in sides]), one(pooled_baseline.held_out(sides))
     parameters = initial(family, train.spec, len(config.classes), config.seed)
-    grid = SumGrid.of(config, parameters.size, labels)
-    std = float(np.sqrt(labels * grid.variance)) / grid.scale * config.max_grad_norm
+    mechanism = DistributedDiscreteGaussian.of(config, parameters.size, labels)
+    std = float(np.sqrt(labels * mechanism.variance)) / mechanism.scale * config.max_grad_norm
     randomness = Randomness.for_simulation(10_000 + (experiment.seed or 0))
     first, second = np.zeros(parameters.size), np.zeros(parameters.size)
     for number in range(1, config.rounds + 1):
@@ -158,7 +158,7 @@ def _central(experiment: Experiment, out: Path) -> float:
 
 
 def _clipped_sum(
-    config: TrainingConfig, parameters: NDArray[np.float32], data: TrackDataset, randomness: Randomness
+    config: RunConfiguration, parameters: NDArray[np.float32], data: TrackDataset, randomness: Randomness
 ) -> NDArray[np.float32]:
     family = discovery.family(config.task, config.family)
     model = model_of(family, data.spec, len(config.classes), parameters)
