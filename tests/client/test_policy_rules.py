@@ -122,3 +122,9 @@ def test_the_unit_label_covers_all(config, agreement):
     whole = config.changed(distributed=distributed, unit=Unit.LABEL)
     policy = Policy(trust=frozenset({Trust.DISTRIBUTED}), least_unit=Unit.ARTIST)
     assert policy.check(whole, agreement, parameters=10) is None
+
+
+def test_the_former_name_of_distributed_noise_is_still_understood(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('trust = ["local", "shared"]\n')
+    assert Policy.from_toml(file).trust == {Trust.LOCAL, Trust.DISTRIBUTED}

@@ -119,7 +119,11 @@ def test_too_little_noise_would_be_noticed(grid, agreement, distributed, paramet
         calls.append(1)
         if bug == "no noise at one label":
             return rows[-1] if len(calls) % LABELS == 0 else right(rows, plan, randomness)
-        return right(rows, replace(plan, grid=replace(plan.grid, variance=plan.grid.variance / HONEST)), randomness)
+        return right(
+            rows,
+            replace(plan, mechanism=replace(plan.mechanism, variance=plan.mechanism.variance / HONEST)),
+            randomness,
+        )
 
     monkeypatch.setattr(local_round, "add_noise", wrong)
     config = distributed(rounds=4)  # so many values that the test misses a fifth of the noise less than once in 10⁹
@@ -270,7 +274,7 @@ def test_a_lost_clip_is_refused(grid, agreement, distributed):
         ({"local_steps": 2}, "Expected local_steps=2 to be 1"),
         ({"unit": Unit.LABEL, "balance": Balance.LOSS}, "Expected balance=loss to be none"),
         ({"unit": Unit.LABEL, "sample_rate": 0.5}, "every label takes part in every round"),
-        ({"banded": BandedFactorisation(3, (1,)), "balance": Balance.SAMPLING}, "Expected balance=sampling not to be"),
+        ({"banded": BandedFactorisation(3, (1,)), "balance": Balance.SAMPLING}, "Expected balance=sampling not"),
         ({"banded": BandedFactorisation(3, (1,)), "sample_rate": 0.5}, "Expected sample_rate=0.5 to be 1"),
         ({"banded": BandedFactorisation(3, (1,)), "clip_quantile": 0.5}, "Expected clip_quantile=0.5 to be unset"),
     ],

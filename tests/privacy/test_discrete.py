@@ -111,6 +111,7 @@ def test_it_composes_with_other_events():
 def test_it_is_kept_and_added_up_like_the_others():
     event = an_event(steps=3)
     assert from_json(to_json(event)) == event
+    assert to_json(event)["honest"] == event.min_honest  # as ledgers have it, whose rows are chained
     assert merged([event, an_event(steps=4)]) == (an_event(steps=7),)
     assert within([event], [an_event(steps=3)])
     assert not within([event], [an_event(steps=2)])

@@ -39,7 +39,7 @@ def ran(monkeypatch):
 
     monkeypatch.setattr(sweep_module, "simulate", simulate)
     monkeypatch.setattr(sweep_module, "in_parallel", serially)
-    monkeypatch.setattr(sweep_module.pooled, "linear", lambda experiment, out: 0.9)
+    monkeypatch.setattr(sweep_module.pooled_baseline, "linear", lambda experiment, out: 0.9)
     return cells
 
 
