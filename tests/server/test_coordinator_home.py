@@ -10,6 +10,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
+from sottovoce.run.configuration import Trust
 from sottovoce_server.home.certificates import covers
 from sottovoce_server.home.coordinator_home import ServerHome
 
@@ -126,3 +127,10 @@ def test_another_address_gets_another_certificate_and_the_same_one_keeps_it(home
 def test_a_folder_without_a_home_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="no coordinator's home"):
         ServerHome.open(tmp_path)
+
+
+def test_settings_by_their_former_names_are_read(home):
+    text = home.settings_file.read_text()
+    home.settings_file.write_text(text.replace("min_honest = 1", "honest = 2").replace('"local"', '"shared"'))
+    agreement = home.sign().agreement
+    assert (agreement.noise, agreement.min_honest) == (Trust.DISTRIBUTED, 2)

@@ -280,8 +280,8 @@ class ServerHome:
             values = tomllib.loads(self.settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"The coordinator's {name} cannot be read: {error}.") from None
-        if "min_honest" in values:  # its name in earlier versions
-            values["min_honest"] = values.pop("min_honest")
+        if "honest" in values:  # its name in earlier versions
+            values["min_honest"] = values.pop("honest")
         for field in sorted(set(values) | set(_SETTINGS)):
             if field not in _SETTINGS:
                 raise ConfigurationError(f"The coordinator's {name} has an unknown field '{field}'.")

@@ -138,7 +138,7 @@ def from_json(value: object) -> Event:
 
 def _json_name(field: Field[Any]) -> str:
     """Ledgers say `honest`, by which their rows are chained."""
-    return "min_honest" if field.name == "min_honest" else field.name
+    return "honest" if field.name == "min_honest" else field.name
 
 
 def _times(event: Event) -> int:

@@ -40,7 +40,7 @@ class Trust(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Trust | None":
         """Older ledgers, releases and policies say `shared`."""
-        return cls.DISTRIBUTED if value == "distributed" else None
+        return cls.DISTRIBUTED if value == "shared" else None
 
 
 PUBLIC, NONE = "public", "none"

@@ -149,7 +149,7 @@ def simulate(
 
 
 def _noises(text: str) -> list[Trust]:
-    if "distributed" in text.split(","):
+    if "shared" in text.split(","):
         say(
             notes(),
             "Note",
