@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scipy.optimize import brentq
 
-from sottovoce.privacy.accountant import GRID, TOLERANCE, epsilon, epsilon_rdp
+from sottovoce.privacy.accountant import GRID, GRID_STEPS, epsilon, epsilon_rdp
 from sottovoce.privacy.calibration import CLASS_RATE_CAP, HISTOGRAM_SHARE, gaussian_delta, plan_for, with_least_noise
 from sottovoce.privacy.class_balance import LARGEST_WEIGHT
 from sottovoce.protocol.topology import most_corrupt, threshold
@@ -60,7 +60,7 @@ def test_what_whole_labels_pay_is_what_comes_out(config):
 
 
 def test_constants_are_as_written():
-    assert (CLASS_RATE_CAP, LARGEST_WEIGHT, HISTOGRAM_SHARE, GRID, TOLERANCE) == (2, 10, 0.04, 3e-4, 0.01)
+    assert (CLASS_RATE_CAP, LARGEST_WEIGHT, HISTOGRAM_SHARE, GRID, GRID_STEPS) == (2, 10, 0.04, 3e-4, 30_000)
     text = PAGE.read_text(encoding="utf-8")
-    for words in ("min(1, 2B/n)", "at most 10 times", "4 % of the budget", "3·10⁻⁴ of ε", "more than 1 % above"):
+    for words in ("min(1, 2B/n)", "at most 10 times", "4 % of the budget", "3·10⁻⁴ of ε", "above 30,000"):
         assert words in " ".join(text.split())
