@@ -44,13 +44,11 @@ Audio = NDArray[np.float32]
 
 def noisy(audio: Audio, decibels: float) -> Audio:
     noise = np.random.default_rng(1).standard_normal(len(audio))
-    found: Audio = (audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)).astype(np.float32)
-    return found
+    return (audio + noise * np.sqrt(np.mean(audio**2)) * 10 ** (-decibels / 20)).astype(np.float32)
 
 
 def through(audio: Audio, rate: int) -> Audio:
-    found: Audio = librosa.resample(librosa.resample(audio, orig_sr=RATE, target_sr=rate), orig_sr=rate, target_sr=RATE)
-    return found
+    return librosa.resample(librosa.resample(audio, orig_sr=RATE, target_sr=rate), orig_sr=rate, target_sr=RATE)
 
 
 def through_vocoder(audio: Audio, blur: int) -> Audio:
@@ -58,8 +56,7 @@ def through_vocoder(audio: Audio, blur: int) -> Audio:
     spec = default_spec(View.SPECTROGRAM)
     levels = spectrogram.decibels(torch.from_numpy(audio)[None], spec)
     levels = torch.nn.functional.avg_pool2d(levels, blur, 1, blur // 2)[0]
-    found: Audio = GriffinLim(spec).audio(levels, torch.Generator().manual_seed(1)).numpy()
-    return found
+    return GriffinLim(spec).audio(levels, torch.Generator().manual_seed(1)).numpy()
 
 
 KINDS: dict[str, Callable[[Audio], Audio]] = {

@@ -177,13 +177,11 @@ def _numbers(pairs: Sequence[tuple[Any, str]], styles: tuple[str, ...]) -> NDArr
 def _opened(path: Path) -> NDArray[np.float32]:
     spec = default_spec()
     samples = read(path, spec.sample_rate)[: round(SECONDS * spec.sample_rate)]
-    found: NDArray[np.float32] = samples.numpy()
-    return found
+    return samples.numpy()
 
 
 def _embedded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = extract(torch.from_numpy(audio), default_spec()).summary.mean(axis=0)
-    return found
+    return extract(torch.from_numpy(audio), default_spec()).summary.mean(axis=0)
 
 
 def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str, Any]:

@@ -114,8 +114,7 @@ def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
     """Audio `[samples]` of one rate at another, in Hz."""
     if rate == wanted:
         return audio
-    found: Tensor = _resampler(rate, wanted)(audio)
-    return found
+    return _resampler(rate, wanted)(audio)
 
 
 @lru_cache(maxsize=16)

@@ -94,7 +94,7 @@ def _described(checked: "Checked") -> dict[str, Any]:
     signers = [
         {"role": each.role.value, "name": each.name, "public_key": each.public_key.hex()} for each in checked.signatures
     ]
-    manifest: dict[str, Any] = json.loads(checked.manifest.to_bytes())
+    manifest = json.loads(checked.manifest.to_bytes())
     return {**manifest, "signatures": signers, "vouched": checked.vouched}
 
 

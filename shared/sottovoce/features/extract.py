@@ -140,8 +140,7 @@ def _spectrogram(segments: Tensor, spec: FeatureSpec, constants: Constants | Non
     levels = spectrogram.decibels(segments, spec)
     if isinstance(constants, SpectrogramNormalisation):
         levels = constants.spectrogram(levels)
-    halves: NDArray[np.float16] = levels.to(torch.float16).numpy()
-    return halves
+    return levels.to(torch.float16).numpy()
 
 
 @contextmanager

@@ -97,8 +97,7 @@ def _autocorrelation(envelope: Tensor) -> Tensor:
     spectrum = torch.fft.rfft(centred, 2 * frames)
     products = torch.fft.irfft(spectrum.abs().square(), 2 * frames)[:, :frames]
     products = products / (frames - torch.arange(frames)).clamp(min=frames // 8 + 1)
-    normalised: Tensor = products / (products[:, :1] + 1e-3)
-    return normalised
+    return products / (products[:, :1] + 1e-3)
 
 
 @lru_cache(maxsize=8)

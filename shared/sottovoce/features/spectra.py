@@ -71,7 +71,7 @@ def level(audio: Tensor, spec: FeatureSpec) -> Tensor:
 
 def _gain(audio: Tensor, loudness: float) -> float:
     rms = float(audio.double().square().mean().sqrt())
-    gain: float = 10 ** (loudness / 20) / max(rms, math.sqrt(FLOOR))
+    gain = 10 ** (loudness / 20) / max(rms, math.sqrt(FLOOR))
     return min(gain, _PEAK / max(float(audio.abs().max()), FLOOR))
 
 

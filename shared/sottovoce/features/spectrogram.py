@@ -38,7 +38,7 @@ def mel_bank(spec: FeatureSpec) -> Tensor:
     from torchaudio.functional import melscale_fbanks
 
     bins = spec.n_fft // 2 + 1
-    bank: Tensor = melscale_fbanks(bins, spec.f_min, spec.f_max, spec.n_mels, spec.sample_rate, mel_scale="slaney")
+    bank = melscale_fbanks(bins, spec.f_min, spec.f_max, spec.n_mels, spec.sample_rate, mel_scale="slaney")
     return bank.T.contiguous()
 
 

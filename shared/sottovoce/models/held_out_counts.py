@@ -41,5 +41,4 @@ class Counted:
 
     def mean(self, steps: ArrayLike, tracks: ArrayLike) -> NDArray[np.float64]:
         """The mean figure of so many tracks whose steps add up to so many; `least` of none."""
-        found: NDArray[np.float64] = self.least + self.step * np.asarray(steps, np.float64) / np.maximum(tracks, 1)
-        return found
+        return self.least + self.step * np.asarray(steps, np.float64) / np.maximum(tracks, 1)

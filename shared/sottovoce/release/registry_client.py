@@ -107,8 +107,7 @@ class RegistryClient:
             Refused: the registry says no.
             RegistryError: it cannot be reached, or sends more.
         """
-        data: bytes = self._retried(lambda: self._once("GET", path, limit))
-        return data
+        return self._retried(lambda: self._once("GET", path, limit))
 
     def send(self, path: str, file: Path, progress: Progress = lambda *_: None) -> None:
         """Upload a file.

@@ -65,8 +65,7 @@ def generate(
     generator = torch.Generator().manual_seed(_seed(seed, index))
     levels = _drawn(release, style, frames, generator, temperature, audition, progress)
     audio = long_audio(vocoder_of(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
-    found: NDArray[np.float32] = _finished(_sound(audio[:samples]), spec.sample_rate).numpy()
-    return found
+    return _finished(_sound(audio[:samples]), spec.sample_rate).numpy()
 
 
 def _drawn(

@@ -51,8 +51,7 @@ class EditorTask(Task):
         counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
         counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track[:, 0]))
         whole = ERROR.steps_of(of_track[:, 1:]).sum(dim=0)
-        flat: NDArray[np.int64] = torch.cat([counted.flatten(), whole]).numpy()
-        return flat
+        return torch.cat([counted.flatten(), whole]).numpy()
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, `loss_by_style` (None for a style that no label holds out), and `ERRORS`."""

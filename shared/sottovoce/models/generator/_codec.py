@@ -64,8 +64,7 @@ class Residual(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """The same shape."""
         normed = functional.gelu(self.norm(maps.transpose(1, 2)).transpose(1, 2))
-        found: Tensor = maps + self.narrow(functional.gelu(self.wide(functional.pad(normed, self.beside))))
-        return found
+        return maps + self.narrow(functional.gelu(self.wide(functional.pad(normed, self.beside))))
 
 
 class Corrector(nn.Module):
@@ -86,8 +85,7 @@ class Corrector(nn.Module):
         hidden = self.groups(self.told(values.transpose(1, 2))).transpose(1, 2)
         frames = self.frames(hidden).reshape(len(hidden), -1, FINE)
         frames = frames + functional.gelu(self.smooth(functional.gelu(frames).transpose(1, 2)).transpose(1, 2))
-        found: Tensor = self.bands(functional.gelu(frames)).transpose(1, 2)
-        return found
+        return self.bands(functional.gelu(frames)).transpose(1, 2)
 
 
 @dataclass(frozen=True)

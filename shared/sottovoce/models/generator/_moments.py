@@ -46,8 +46,7 @@ class Stack(nn.Module):
         hidden = self.inputs(moments)
         if self.told is not None:
             hidden = hidden + self.told(told)[:, None]
-        found: Tensor = self.outputs(functional.gelu(self.blocks(hidden.transpose(1, 2)).transpose(1, 2)))
-        return found
+        return self.outputs(functional.gelu(self.blocks(hidden.transpose(1, 2)).transpose(1, 2)))
 
 
 def heard(codec: Codec, features: Tensor) -> Tensor:

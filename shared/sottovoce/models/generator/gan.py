@@ -86,13 +86,11 @@ class Adversarial(nn.Module):
         """Music of these styles, `[batch, moments, SIZE]`."""
         noise = _noise(len(targets), moments, generator)
         whole = torch.randn(len(targets), WHOLE, generator=generator)
-        found: Tensor = self.generator(noise, whole, one_hot(targets, self.classes))
-        return found
+        return self.generator(noise, whole, one_hot(targets, self.classes))
 
     def forward(self, moments: Tensor, targets: Tensor) -> Tensor:
         """The discriminator's scores."""
-        scores: Tensor = self.discriminator(moments, one_hot(targets, self.classes))
-        return scores
+        return self.discriminator(moments, one_hot(targets, self.classes))
 
 
 class Gan(Generator):

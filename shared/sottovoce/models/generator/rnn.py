@@ -118,15 +118,14 @@ class Sequential(nn.Module):
 
     def _mean(self, turn: int, known: Tensor, values: Tensor) -> Tensor:
         """A linear prediction of the numbers of one turn, `[…, numbers]`."""
-        found: Tensor = self.linear[turn](torch.cat([values[..., : sum(self.drawn[:turn])], known], dim=-1))
-        return found
+        return self.linear[turn](torch.cat([values[..., : sum(self.drawn[:turn])], known], dim=-1))
 
     def _parts(self, turn: int, hidden: Tensor, missed: Tensor) -> Tensor:
         """What the network says of the numbers of one turn, `[…, numbers, 3 · distributions]`."""
         if turn:
             earlier = missed[..., : sum(self.drawn[:turn])]
             hidden = hidden + self.before[turn - 1](torch.cat([earlier, earlier.abs()], dim=-1))
-        found: Tensor = cast(nn.ModuleList, self.words[CODED])[turn](functional.gelu(hidden))
+        found = cast(nn.ModuleList, self.words[CODED])[turn](functional.gelu(hidden))
         return found.view(*found.shape[:-1], self.drawn[turn], -1)
 
     @staticmethod
@@ -247,8 +246,7 @@ def _recalled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     later = torch.ones(steps, groups, dtype=torch.bool).triu(groups - steps + 1)
     scores = scores.masked_fill(later, -torch.inf)
     weights = functional.pad(scores, (1, 0)).softmax(dim=3)[..., 1:]
-    found: Tensor = weights @ values[:, None]
-    return found
+    return weights @ values[:, None]
 
 
 class Rnn(Generator):
@@ -299,8 +297,7 @@ class Rnn(Generator):
                 drawn = network.redrawn(numbers[own], outline[own], styles[own], _scheduled_sampling.chooser(generator))
                 past[own] = _scheduled_sampling.own(numbers[own], drawn, generator)
         groups, sketches = model(past, styles, numbers, outline)
-        found: Tensor = groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
-        return found
+        return groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
 
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0

@@ -39,8 +39,7 @@ class GeneratorTask(Task):
         counted = torch.zeros(2, classes, dtype=torch.int64)
         counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
         counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track))
-        flat: NDArray[np.int64] = counted.flatten().numpy()
-        return flat
+        return counted.flatten().numpy()
 
     def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, and `loss_by_style`; None for a style that no label holds out."""

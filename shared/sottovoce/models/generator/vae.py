@@ -115,8 +115,7 @@ class Autoencoder(nn.Module):
         means, scales = self.said(drawn, told)
         errors = 0.5 * ((values - means) * torch.exp(-scales)).square() + scales + 0.5 * math.log(2 * math.pi)
         divergence = moment.divergence(self.coming(drawn, told)).sum(dim=1) + whole.divergence(self.expected(styles))
-        losses: Tensor = errors.mean(dim=(1, 2)) + divergence / values[0].numel()
-        return losses
+        return errors.mean(dim=(1, 2)) + divergence / values[0].numel()
 
     def restyled(self, values: Tensor, styles: Tensor) -> Tensor:
         """What is said of music, and what would be of music as surprising in another style: `[2, moments, SIZE]`.
@@ -168,8 +167,7 @@ class Vae(Generator):
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
         noise = torch.randn(len(values), WHOLE, generator=generator)
-        losses: Tensor = model(values, styles, noise, torch.randn(*values.shape[:2], MOMENT, generator=generator))
-        return losses
+        return model(values, styles, noise, torch.randn(*values.shape[:2], MOMENT, generator=generator))
 
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0

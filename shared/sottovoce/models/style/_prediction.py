@@ -1,7 +1,5 @@
 """From segments to a whole track's classes."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ CHUNK = 256
 def outputs(model: nn.Module, features: Tensor) -> Tensor:
     """A model's outputs `[segments, classes]` for features `[segments, *shape of the family's view]`."""
     with torch.inference_mode():
-        parts: Iterator[Tensor] = (model(part.to(torch.float32)) for part in torch.split(features, CHUNK))
+        parts = (model(part.to(torch.float32)) for part in torch.split(features, CHUNK))
         return torch.cat(list(parts))
 
 
@@ -36,5 +34,4 @@ def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.flo
     if len(features) == 0:
         raise AudioError("The track is shorter than one segment.", reason=RejectReason.TOO_SHORT)
     found = family.probabilities(outputs(model, torch.from_numpy(features))).mean(dim=0)
-    averaged: NDArray[np.float32] = found.numpy()
-    return averaged
+    return found.numpy()

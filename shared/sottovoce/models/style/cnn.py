@@ -42,8 +42,7 @@ class Convolutional(nn.Module):
         """Scores `[batch, classes]` of log-mel segments `[batch, n_mels, frames]`."""
         maps = self.body(features[:, None])
         pooled = torch.cat([maps.mean(dim=3), maps.amax(dim=3)], dim=1)
-        scores: Tensor = self.head(pooled.flatten(1))
-        return scores
+        return self.head(pooled.flatten(1))
 
 
 class Cnn(Classifier):

@@ -27,8 +27,7 @@ class Recurrent(nn.Module):
         """Scores `[batch, classes]` of log-mel segments `[batch, n_mels, frames]`."""
         maps = self.front(features[:, None])
         states, _ = self.gru(maps.flatten(1, 2).transpose(1, 2))
-        scores: Tensor = self.head(states.mean(dim=1))
-        return scores
+        return self.head(states.mean(dim=1))
 
 
 class Rnn(Cnn):

@@ -29,8 +29,7 @@ class Linear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores `[batch, classes]` of summary vectors `[batch, inputs]`."""
-        scores: Tensor = self.linear(functional.pad(functional.normalize(features, dim=1), (0, 1), value=CONSTANT))
-        return scores
+        return self.linear(functional.pad(functional.normalize(features, dim=1), (0, 1), value=CONSTANT))
 
 
 class Svm(Classifier):

@@ -48,7 +48,7 @@ class Analysis:
 
     def audio(self, spectrum: Tensor, samples: int) -> Tensor:
         """The way back, `[channels, samples]`."""
-        found: Tensor = torch.istft(
+        found = torch.istft(
             spectrum, self.length, self.hop, window=window(self.length), length=max(samples, self.length)
         )
         return found[:, :samples]
@@ -75,8 +75,7 @@ class Analysis:
     def loudness(self, mean_square: float) -> float:
         """The factor that brings audio of this power to the spec's loudness."""
         rms = max(mean_square**0.5, QUIETEST_RMS)
-        factor: float = 10 ** (self._loudness / 20) / rms
-        return factor
+        return 10 ** (self._loudness / 20) / rms
 
 
 @lru_cache(maxsize=8)

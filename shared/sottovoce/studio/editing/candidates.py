@@ -189,8 +189,7 @@ def _of_bands(places: Places, frames: Tensor, width: int) -> Tensor:
     nearest, chosen = around.topk(min(BAND_PLACES, around.shape[1]), dim=1, largest=False)
     begins = places.begins[chosen][:, :, None]
     heard = places.levels[:, bands[:, None, None], begins + FINE * frames] ** (1 / COMPRESSION)
-    found: Tensor = (heard * _weights(nearest, BLUNT)[:, :, None]).sum(dim=2)
-    return found
+    return (heard * _weights(nearest, BLUNT)[:, :, None]).sum(dim=2)
 
 
 def _weights(distances: Tensor, sharpness: float) -> Tensor:

@@ -69,5 +69,5 @@ class Compressor:
         level = 20 * np.log10(np.maximum(np.abs(steps).max(axis=1), _QUIETEST))
         over = level - self._threshold
         bent = np.clip(over + KNEE_DB / 2, 0, KNEE_DB) ** 2 / (2 * KNEE_DB)
-        beyond: NDArray[np.float64] = np.where(over > KNEE_DB / 2, over, bent)
+        beyond = np.where(over > KNEE_DB / 2, over, bent)
         return beyond * (1 - 1 / self._ratio)

@@ -130,7 +130,7 @@ class Places:
         family = cast(Editor, self._release.family)
         with torch.inference_mode():
             found = family.restore(self._release.model, values, missing, torch.zeros(len(pairs), dtype=torch.bool))
-        errors: Tensor = (found - values).square().mean(dim=1)[missing].reshape(len(pairs), -1).mean(dim=1).sqrt()
+        errors = (found - values).square().mean(dim=1)[missing].reshape(len(pairs), -1).mean(dim=1).sqrt()
         return errors.clamp(min=TINY)
 
 

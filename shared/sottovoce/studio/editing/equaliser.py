@@ -79,5 +79,4 @@ def _section(band: Band, sample_rate: int) -> NDArray[np.float64]:
     alpha, root = np.sin(omega) / (2 * band.q), 10 ** (band.gain / 40)
     middle = -2 * np.cos(omega)
     section = np.array([1 + alpha * root, middle, 1 - alpha * root, 1 + alpha / root, middle, 1 - alpha / root])
-    normalised: NDArray[np.float64] = section / section[3]
-    return normalised
+    return section / section[3]

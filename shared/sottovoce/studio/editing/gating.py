@@ -43,14 +43,13 @@ class Mixture(nn.Module):
         hidden = functional.gelu(self.near(logs(guesses)) + self.aside(aside))
         said = self.said(functional.gelu(self.hidden(hidden)))
         weights = torch.softmax(said[:, :GUESSES], dim=1)
-        found: Tensor = (weights * guesses[:, :, 1:-1, 1:-1]).sum(dim=1)
+        found = (weights * guesses[:, :, 1:-1, 1:-1]).sum(dim=1)
         return found * torch.exp(LOUDEST * torch.tanh(said[:, GUESSES]))
 
 
 def mixed(model: Mixture, known: Evidence) -> Tensor:
     """Magnitudes of bands, `[channels, bands, missing]`."""
-    found: Tensor = model(padded(known.guesses), known.aside) * known.scale
-    return found
+    return model(padded(known.guesses), known.aside) * known.scale
 
 
 def padded(guesses: Tensor) -> Tensor:

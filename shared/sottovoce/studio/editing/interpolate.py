@@ -46,8 +46,7 @@ class InterpolatingRepairer(Repairer):
         weight = np.arange(1, len(touched) + 1) / (len(touched) + 1)
         targets = ends[0][..., None] * (1 - weight) + ends[1][..., None] * weight
         filled = _phased(transform, known, gap, touched, targets)
-        found: NDArray[np.float64] = filled.T
-        return found
+        return filled.T
 
 
 def _padded(side: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -58,8 +57,7 @@ def _touched(transform: ShortTimeFFT, length: int, gap: slice) -> NDArray[np.int
     """Indices of the frames that reach into the gap."""
     places = np.arange(transform.p_min, transform.p_max(length)) * transform.hop
     half = transform.m_num // 2
-    inside: NDArray[np.int64] = np.flatnonzero((places + half > gap.start) & (places - half < gap.stop))
-    return inside
+    return np.flatnonzero((places + half > gap.start) & (places - half < gap.stop))
 
 
 def _phased(

@@ -129,5 +129,4 @@ def _fade_seconds(seconds: float) -> float:
 def _rise(position: int, count: int, length: int) -> NDArray[np.float64]:
     """Factors `[count, 1]` at this place of a rise of so many frames; 1 after it."""
     share = np.clip((np.arange(position, position + count) + 0.5) / length, 0, 1)
-    rise: NDArray[np.float64] = (0.5 - 0.5 * np.cos(np.pi * share))[:, None]
-    return rise
+    return (0.5 - 0.5 * np.cos(np.pi * share))[:, None]

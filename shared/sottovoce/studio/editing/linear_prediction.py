@@ -49,8 +49,7 @@ def extrapolate(known: Samples, frames: int) -> Samples:
         return np.zeros(frames)
     predictor = burg(known, order)
     state = lfiltic([1.0], predictor, known[::-1][:order])
-    extended: Samples = lfilter([1.0], predictor, np.zeros(frames), zi=state)[0]
-    return extended
+    return lfilter([1.0], predictor, np.zeros(frames), zi=state)[0]
 
 
 def burg(known: Samples, order: int) -> Samples:

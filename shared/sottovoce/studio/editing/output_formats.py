@@ -86,5 +86,4 @@ def from_float(samples: NDArray[np.float64], subtype: str) -> NDArray[Any]:
         return np.clip(samples, -1.0, 1.0)
     steps = 2 ** (BITS[subtype] - 1)
     rounded = np.clip(np.rint(samples * steps), -steps, steps - 1).astype(np.int64)
-    frames: NDArray[np.int32] = np.asarray(rounded << (32 - BITS[subtype]), dtype=np.int32)
-    return frames
+    return np.asarray(rounded << (32 - BITS[subtype]), dtype=np.int32)

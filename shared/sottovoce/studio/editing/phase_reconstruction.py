@@ -57,8 +57,7 @@ class SpectralRepairer(Repairer):
         peak = np.abs(known).max()
         filled = np.clip(found.numpy().astype(np.float64) / factor, -2 * peak, 2 * peak)
         weight = _seams(frames, round(SEAM_SECONDS * sample_rate), len(before) > 0, len(after) > 0)
-        mended: NDArray[np.float64] = (weight * filled + (1 - weight) * predicted).T
-        return mended
+        return (weight * filled + (1 - weight) * predicted).T
 
 
 def phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
@@ -107,8 +106,7 @@ def touched(gap: slice, frames: int, analysis: Analysis) -> Tensor:
     energy = torch.cat([torch.zeros(1), energy / energy[-1]])
     starts = torch.arange(frames) * analysis.hop - analysis.length // 2
     ends = [(edge - starts).clamp(0, analysis.length) for edge in (gap.start, gap.stop)]
-    found: Tensor = energy[ends[1]] - energy[ends[0]] > TOUCHED
-    return found
+    return energy[ends[1]] - energy[ends[0]] > TOUCHED
 
 
 def _seams(frames: int, width: int, from_left: bool, from_right: bool) -> NDArray[np.float64]:

@@ -66,5 +66,4 @@ class Restyle(SpectralEffect):
         nothing = torch.zeros(len(styles), WHOLE), torch.zeros(*same.shape[:2], MOMENT)
         own = int(network(same, styles, *nothing).argmin())
         described, other = sounded(network.codec, network.restyled(moments, styles[[own, self._style]])).chunk(2)
-        difference: Tensor = EMPHASIS * (other - described)
-        return difference
+        return EMPHASIS * (other - described)

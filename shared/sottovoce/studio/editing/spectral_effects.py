@@ -77,8 +77,7 @@ class SpectralEffect(ABC):
             decibels = self._amount * self._constants.std[:, None] * self.gains(values)
             factors = 10 ** (analysis.bins(decibels.clamp(-LARGEST_CUT, LARGEST_CUT)) / 20)
             found = analysis.audio(spectrum * factors, len(piece))
-        changed: NDArray[np.float64] = found.numpy().T.astype(np.float64) / factor
-        return changed
+        return found.numpy().T.astype(np.float64) / factor
 
 
 class Denoise(SpectralEffect):

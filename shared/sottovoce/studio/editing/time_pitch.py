@@ -77,8 +77,7 @@ class TimePitch:
         # What is shorter than the library's window would come back empty.
         missing = max(0, round(_SHORTEST_SECONDS * sample_rate) - len(window))
         padded = np.pad(window, ((0, missing), (0, 0)))
-        changed: Block = stretch.process(np.ascontiguousarray(padded.T, dtype=np.float32)).T.astype(np.float64)
-        return changed
+        return stretch.process(np.ascontiguousarray(padded.T, dtype=np.float32)).T.astype(np.float64)
 
 
 def _library() -> Any:

@@ -46,8 +46,7 @@ class Inversion:
 
     def spread(self, mel: Tensor) -> Tensor:
         """Linear magnitudes `[bins, frames]`, each a mean of the bands that a bin lies in; 0 outside all of them."""
-        found: Tensor = (self._transposed @ mel) / self._widths.clamp(min=_TINY)
-        return found
+        return (self._transposed @ mel) / self._widths.clamp(min=_TINY)
 
     def magnitudes(self, mel: Tensor) -> Tensor:
         """Linear magnitudes `[bins, frames]` whose mel bands are closest to `mel`, `[n_mels, frames]`.

@@ -60,8 +60,7 @@ class Network(nn.Module):
             spread: the same by `Inversion.spread`.
         """
         base, hidden = self.seen(inverted, spread)
-        found: Tensor = base + unpatched(self.said(hidden), self.bins)[:, 0]
-        return found
+        return base + unpatched(self.said(hidden), self.bins)[:, 0]
 
     def seen(self, inverted: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms before they are corrected, `[batch, bins, frames]`, and what corrects them.
@@ -82,8 +81,7 @@ class _Block(nn.Module):
         self.around = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=(apart, 1), dilation=(apart, 1))
 
     def forward(self, values: Tensor) -> Tensor:
-        found: Tensor = self.around(functional.relu(values)).add_(values)
-        return found
+        return self.around(functional.relu(values)).add_(values)
 
 
 def _patched(values: Tensor, patches: int) -> Tensor:

@@ -137,14 +137,12 @@ def pilot_scores(levels: NDArray[np.float64], signs: Pattern) -> NDArray[np.floa
 def _cells(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """The levels of all cells for each place where a period may start: `[FRAMES, CHIPS * BANDS]`."""
     starts = np.arange(FRAMES)[:, None] + FRAMES_PER_CHIP // 2 + FRAMES_PER_CHIP * np.arange(CHIPS)
-    cells: NDArray[np.float64] = levels[starts % FRAMES].reshape(FRAMES, -1)
-    return cells
+    return levels[starts % FRAMES].reshape(FRAMES, -1)
 
 
 def _scores(cells: NDArray[np.float64], signs: NDArray[np.int8]) -> NDArray[np.float64]:
     """How far `[places, cells]` lean to the signs, in standard deviations of signs that know nothing of them."""
-    result: NDArray[np.float64] = (cells @ signs) / np.sqrt((cells**2).sum(axis=1) + 1e-12)
-    return result
+    return (cells @ signs) / np.sqrt((cells**2).sum(axis=1) + 1e-12)
 
 
 def periods(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
@@ -178,8 +176,7 @@ def _whitened(power: NDArray[np.float64], usable: int) -> NDArray[np.float64]:
     from scipy.ndimage import uniform_filter1d
 
     def smoothed(values: NDArray[np.float64], length: int, axis: int) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = uniform_filter1d(values, length, axis=axis, mode="nearest")
-        return result
+        return uniform_filter1d(values, length, axis=axis, mode="nearest")
 
     levels = np.zeros((len(power), BANDS))
     power = power[:, : usable * BINS_PER_BAND]

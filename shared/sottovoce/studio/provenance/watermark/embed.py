@@ -140,5 +140,4 @@ def _change(audio: NDArray[np.float64], frame: int, signs: NDArray[np.int8], ste
 def _fade(position: NDArray[np.int64], first: int, last: int, length: int) -> NDArray[np.float64]:
     """A raised cosine from zero at both ends of a region."""
     inside = np.minimum(position - first + 0.5, last - position - 0.5) / max(1, length)
-    result: NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * np.clip(inside, 0, 1))
-    return result
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip(inside, 0, 1))

@@ -20,8 +20,7 @@ def resampled(samples: NDArray[np.float64], rate: int, wanted: int) -> NDArray[n
     if rate == wanted:
         return samples
     common = gcd(rate, wanted)
-    result: NDArray[np.float64] = resample_poly(samples, wanted // common, rate // common, axis=-1)
-    return result
+    return resample_poly(samples, wanted // common, rate // common, axis=-1)
 
 
 def window() -> NDArray[np.float64]:
@@ -49,8 +48,7 @@ def overlapped(changes: NDArray[np.complex128], length: int) -> NDArray[np.float
         total[:, here] += pieces[:, frame]
         weight[here] += squared
     half = WINDOW // 2
-    result: NDArray[np.float64] = total[:, half : half + length] / np.maximum(weight[half : half + length], 0.1)
-    return result
+    return total[:, half : half + length] / np.maximum(weight[half : half + length], 0.1)
 
 
 def windows(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[tuple[NDArray[np.floating], int, int, int]]:

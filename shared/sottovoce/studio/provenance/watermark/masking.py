@@ -17,8 +17,7 @@ _FLAT_DB = -60.0
 
 def bark(frequency: NDArray[np.floating]) -> NDArray[np.float64]:
     """Critical-band rate of frequencies in Hz (Zwicker and Terhardt, 1980)."""
-    rate: NDArray[np.float64] = 13 * np.arctan(0.00076 * frequency) + 3.5 * np.arctan((frequency / 7500) ** 2)
-    return rate
+    return 13 * np.arctan(0.00076 * frequency) + 3.5 * np.arctan((frequency / 7500) ** 2)
 
 
 @cache
@@ -32,8 +31,7 @@ def _spreading(bands: int) -> NDArray[np.float64]:
     distance = np.arange(bands)[:, None] - np.arange(bands)[None, :] + 0.474
     decibels = 15.81 + 7.5 * distance - 17.5 * np.sqrt(1 + distance**2)
     linear = 10 ** (decibels / 10)
-    result: NDArray[np.float64] = linear / linear.sum(axis=1, keepdims=True)
-    return result
+    return linear / linear.sum(axis=1, keepdims=True)
 
 
 def thresholds(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -> NDArray[np.float64]:
@@ -44,15 +42,13 @@ def thresholds(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW)
     flatness = 10 * (np.log10(power + _TINY).mean(axis=-1) - np.log10(power.mean(axis=-1) + _TINY))
     tonality = np.clip(flatness / _FLAT_DB, 0, 1)[..., None]
     offset = tonality * (14.5 + np.arange(bands)) + (1 - tonality) * 5.5
-    result: NDArray[np.float64] = (energy @ _spreading(bands).T) * 10 ** (-offset / 10)
-    return result
+    return (energy @ _spreading(bands).T) * 10 ** (-offset / 10)
 
 
 def in_bands(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -> NDArray[np.float64]:
     """Energy in each critical band, `[..., bands]`, of a power spectrum `[..., bins]`."""
     starts = np.searchsorted(bands_of(rate, size), np.arange(bands_of(rate, size)[-1] + 1))
-    result: NDArray[np.float64] = np.add.reduceat(power, starts, axis=-1)
-    return result
+    return np.add.reduceat(power, starts, axis=-1)
 
 
 def largest_change(power: NDArray[np.float64], step_db: float) -> NDArray[np.float64]:
@@ -61,5 +57,4 @@ def largest_change(power: NDArray[np.float64], step_db: float) -> NDArray[np.flo
     No level moves by more than `step_db`, however much its surroundings would hide.
     """
     allowed = np.sqrt(thresholds(power) / (in_bands(power) + _TINY))
-    result: NDArray[np.float64] = np.minimum(allowed, 10 ** (step_db / 20) - 1)[..., bands_of(RATE, WINDOW)]
-    return result
+    return np.minimum(allowed, 10 ** (step_db / 20) - 1)[..., bands_of(RATE, WINDOW)]

@@ -20,8 +20,7 @@ CODED_BITS = (PAYLOAD_BYTES + _CHECK_BYTES) * _WORD
 def _rows() -> NDArray[np.int8]:
     from scipy.linalg import hadamard
 
-    rows: NDArray[np.int8] = hadamard(_WORD, dtype=np.int8)
-    return rows
+    return hadamard(_WORD, dtype=np.int8)
 
 
 def encode(payload: bytes) -> NDArray[np.int8]:
@@ -30,8 +29,7 @@ def encode(payload: bytes) -> NDArray[np.int8]:
         raise ValueError(f"Expected a payload of {PAYLOAD_BYTES} bytes, not {len(payload)}.")
     data = np.frombuffer(payload + _check(payload), dtype=np.uint8)
     words = _rows()[data & 0x7F] * np.where(data & 0x80, -1, 1)[:, None]
-    signs: NDArray[np.int8] = words.reshape(-1).astype(np.int8)
-    return signs
+    return words.reshape(-1).astype(np.int8)
 
 
 def decode(soft: NDArray[np.floating]) -> bytes | None:
