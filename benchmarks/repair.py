@@ -24,7 +24,7 @@ from sottovoce.features.normalisation import SpectrogramNormalisation, shipped
 from sottovoce.features.spec import View
 from sottovoce.features.spectrogram import FLOOR, magnitudes
 from sottovoce.studio.editing.analysis import Analysis
-from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.exemplar import ExemplarRepairer
 from sottovoce.studio.editing.interpolate import InterpolatingRepairer
 from sottovoce.studio.editing.repairer import LpcRepairer, Repairer
 from sottovoce_simulations.scores.repertoire import held_out
@@ -37,7 +37,7 @@ QUIET = 1e-3  # RMS of a gap that is not worth mending
 CLASSICAL: Mapping[str, Repairer] = {
     "interpolate": InterpolatingRepairer(),
     "lpc": LpcRepairer(),
-    "similar": SimilarRepairer(),
+    "similar": ExemplarRepairer(),
 }
 
 Samples = NDArray[np.float64]

@@ -270,9 +270,9 @@ def _repairer(method: str, release: "Release | None") -> "Chooser":
 
 
 def _similar() -> "Repairer":
-    from sottovoce.studio.editing.exemplar import SimilarRepairer
+    from sottovoce.studio.editing.exemplar import ExemplarRepairer
 
-    return SimilarRepairer()
+    return ExemplarRepairer()
 
 
 def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from sottovoce.errors import CatalogueError
 from sottovoce.files import write_bytes
 from sottovoce.studio.editing import candidates, gating
-from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.exemplar import ExemplarRepairer
 from sottovoce.studio.editing.gating import Mixture
 from sottovoce.studio.editing.phase_reconstruction import touched
 from sottovoce.studio.editing.repairer import LpcRepairer
@@ -104,7 +104,7 @@ def gather(paths: Sequence[Path], seed: int = 0) -> Gaps:
 def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) -> Iterator[Gaps]:
     """A gap of a track's first channel, or none where it is too short or too quiet."""
     audio, rate = soundfile.read(path, always_2d=True)
-    repairer = SimilarRepairer()
+    repairer = ExemplarRepairer()
     frames = round(float(np.exp(rng.uniform(*np.log(SECONDS)))) * rate)
     beside = round(BESIDE_SECONDS * rate)
     if len(audio) <= 2 * beside + frames:

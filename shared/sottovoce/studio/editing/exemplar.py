@@ -25,7 +25,7 @@ LONGEST_SECONDS = 1.5
 """Of gaps that the network is asked about: it learned on none so long."""
 
 
-class SimilarRepairer(SpectralRepairer):
+class ExemplarRepairer(SpectralRepairer):
     """Every channel by the same places, so that they stay together."""
 
     name = "similar"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.audio.overlap_add import cross_fade, linear
 from sottovoce.errors import ConfigurationError
 from sottovoce.release.load import Release
 from sottovoce.studio.editing.continuations import Places
@@ -95,8 +96,7 @@ def _from_places(track: Samples, sample_rate: int, places: Places) -> Iterator[S
             known = np.concatenate([track[max(0, left - context) : left], ahead])
             ahead = np.concatenate([ahead, LpcRepairer().fill(known, known[:0], join - len(ahead), sample_rate)])
         new = track[begin:until].copy()
-        rise = ((np.arange(join) + 0.5) / join)[:, None]
-        new[:join] = rise * new[:join] + (1 - rise) * ahead
+        new[:join] = cross_fade(ahead, new[:join], linear(join))
         yield new
 
 

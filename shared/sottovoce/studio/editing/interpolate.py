@@ -4,12 +4,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
+from threadpoolctl import threadpool_limits
 
+from sottovoce.audio.overlap_add import cross_fade, raised_cosine
+from sottovoce.studio.editing import linear_prediction
 from sottovoce.studio.editing.repairer import Repairer
 
 WINDOW_SECONDS = 0.046
 OVERLAP = 4
 ITERATIONS = 32
+SEAM_SECONDS = 0.002
+"""At each end of a gap, over which linear prediction joins it to its surroundings: phases alone leave a step."""
 _TINY = 1e-9
 
 
@@ -46,7 +51,21 @@ class InterpolatingRepairer(Repairer):
         weight = np.arange(1, len(touched) + 1) / (len(touched) + 1)
         targets = ends[0][..., None] * (1 - weight) + ends[1][..., None] * weight
         filled = _phased(transform, known, gap, touched, targets)
-        return filled.T
+        seam = min(round(SEAM_SECONDS * sample_rate), frames // 2)
+        return _joined(filled.T, before, after, seam)
+
+
+def _joined(
+    filled: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64], seam: int
+) -> NDArray[np.float64]:
+    """What fills a gap `[frames, channels]`, faded in from what linear prediction expects on each side."""
+    rise = raised_cosine(seam)
+    for inner, side in ((filled, before), (filled[::-1], after[::-1])):
+        if len(side):
+            with threadpool_limits(1):
+                expected = [linear_prediction.extrapolate(channel, seam) for channel in side.T]
+            inner[:seam] = cross_fade(np.stack(expected, axis=1), inner[:seam], rise)
+    return filled
 
 
 def _padded(side: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve_toeplitz
 from scipy.signal import lfilter, lfiltic
 
+from sottovoce.audio.overlap_add import cross_fade
+
 Samples = NDArray[np.float64]
 
 ITERATIONS = 4
@@ -77,8 +79,8 @@ def _extrapolated(before: Samples, after: Samples, frames: int) -> Samples:
     if ahead is None or back is None:
         only = ahead if back is None else back
         return np.zeros(frames) if only is None else only
-    weight = np.cos(np.pi / 2 * (np.arange(frames) + 0.5) / frames) ** 2
-    return weight * ahead + (1 - weight) * back
+    fall = np.cos(np.pi / 2 * (np.arange(frames) + 0.5) / frames) ** 2
+    return cross_fade(ahead, back, 1 - fall, fall)
 
 
 def _janssen(before: Samples, after: Samples, start: Samples) -> Samples:

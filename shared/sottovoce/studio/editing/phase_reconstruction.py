@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.audio.overlap_add import cross_fade, raised_cosine
 from sottovoce.studio.editing.analysis import Analysis
 from sottovoce.studio.editing.repairer import LpcRepairer, Repairer
 
@@ -57,7 +58,7 @@ class SpectralRepairer(Repairer):
         peak = np.abs(known).max()
         filled = np.clip(found.numpy().astype(np.float64) / factor, -2 * peak, 2 * peak)
         weight = _seams(frames, round(SEAM_SECONDS * sample_rate), len(before) > 0, len(after) > 0)
-        return (weight * filled + (1 - weight) * predicted).T
+        return cross_fade(predicted.T, filled.T, weight)
 
 
 def phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
@@ -113,7 +114,7 @@ def _seams(frames: int, width: int, from_left: bool, from_right: bool) -> NDArra
     """How much of the model's audio there is at each sample of a gap, `[frames]`: nothing at its ends."""
     width = min(width, frames // 2)
     weight = np.ones(frames)
-    rise = np.sin(np.pi / 2 * (np.arange(width) + 0.5) / max(width, 1)) ** 2
+    rise = raised_cosine(width)
     if from_left:
         weight[:width] *= rise
     if from_right:

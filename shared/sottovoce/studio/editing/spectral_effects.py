@@ -1,7 +1,6 @@
 """Effects by a release that change how loud each band is at each time and keep the phases, such as taking noise off."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.audio.overlap_add import linear, overlap_add
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.interfaces import Editor
@@ -48,19 +48,15 @@ class SpectralEffect(ABC):
         """See `Effect.process`."""
         analysis = Analysis(self._release.manifest.features, self._constants, sample_rate)
         size, fade = FRAMES * analysis.hop, OVERLAP * analysis.hop
-        heard = _Heard()
-        tail: NDArray[np.float64] | None = None
-        for piece, last in _pieces(blocks, size, size - fade):
-            heard.add(piece if tail is None else piece[fade:])
-            changed = self._changed(piece, analysis, heard.mean_square)
-            if tail is not None:
-                rise = ((np.arange(len(tail)) + 0.5) / len(tail))[:, None]
-                changed[: len(tail)] = rise * changed[: len(tail)] + (1 - rise) * tail
-            if last:
-                yield changed
-                return
-            yield changed[: size - fade]
-            tail = changed[size - fade :]
+        yield from overlap_add(self._pieces(blocks, analysis, size, fade), linear(fade))
+
+    def _pieces(self, blocks: Blocks, analysis: Analysis, size: int, fade: int) -> Blocks:
+        """Pieces of `size` frames, changed, of which neighbours share `fade` frames."""
+        energy, count = 0.0, 0
+        for number, piece in enumerate(_overlapping(blocks, size, size - fade)):
+            new = piece[fade:] if number else piece
+            energy, count = energy + float(np.square(new).sum()), count + new.size
+            yield self._changed(piece, analysis, energy / max(count, 1))
 
     @abstractmethod
     def gains(self, values: Tensor) -> Tensor:
@@ -107,28 +103,13 @@ class Denoise(SpectralEffect):
         return (clean - values).clamp(max=0)
 
 
-class _Heard:
-    """How loud the stream has been so far."""
-
-    def __init__(self) -> None:
-        self._energy, self._count = 0.0, 0
-
-    def add(self, piece: NDArray[np.float64]) -> None:
-        self._energy += float(np.square(piece).sum())
-        self._count += piece.size
-
-    @property
-    def mean_square(self) -> float:
-        return self._energy / max(self._count, 1)
-
-
-def _pieces(blocks: Blocks, size: int, advance: int) -> Iterator[tuple[NDArray[np.float64], bool]]:
-    """Pieces of `size` frames, each `advance` after the one before, and whether it is the last (and maybe shorter)."""
+def _overlapping(blocks: Blocks, size: int, advance: int) -> Blocks:
+    """Pieces of `size` frames, each `advance` frames after the one before; the last may be shorter."""
     held: NDArray[np.float64] | None = None
     for block in blocks:
         held = block if held is None else np.concatenate([held, block])
         while len(held) > size:
-            yield held[:size], False
+            yield held[:size]
             held = held[advance:]
     if held is not None and len(held):
-        yield held, True
+        yield held

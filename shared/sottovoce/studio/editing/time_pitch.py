@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.audio.overlap_add import cross_fade
 from sottovoce.errors import ConfigurationError
 from sottovoce.studio.editing.effect import Blocks
 
@@ -115,9 +116,8 @@ class _Seams:
             before = self._pending[start - self._place :][: self._fade]
             near = window[self._middle - self._search : self._middle + self._search + self._fade]
             shift = best_fit(before, near) - self._search
-            rise = np.linspace(0, 1, self._fade)[:, None]
             after = window[self._middle + shift :]
-            joined = before * (1 - rise) + after[: self._fade] * rise
+            joined = cross_fade(before, after[: self._fade], np.linspace(0, 1, self._fade))
             yield self._pending[self._done - self._place : start - self._place]
             yield joined
             self._done = start + self._fade

@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sottovoce.audio.overlap_add import overlap_add
+
 Progress = Callable[[int, int], None]
 """Told how many frames of how many are done."""
 
@@ -44,18 +46,19 @@ def long_audio(
         progress: told after each part.
     """
     frames = levels.shape[1]
-    found = torch.empty((frames - 1) * vocoder.hop_length)
-    fade = (OVERLAP_FRAMES - 1) * vocoder.hop_length
-    rise = torch.sin(0.5 * torch.pi * torch.linspace(0, 1, fade))
-    for start, stop in _parts(frames):
-        part = vocoder.audio(levels[:, start:stop], generator)
-        begin = start * vocoder.hop_length
-        if start:
-            part[:fade] *= rise
-            part[:fade] += found[begin : begin + fade] * rise.flip(0)
-        found[begin : begin + len(part)] = part
-        progress(stop, frames)
-    return found
+    audio = torch.empty((frames - 1) * vocoder.hop_length)
+    rise = torch.sin(0.5 * torch.pi * torch.linspace(0, 1, (OVERLAP_FRAMES - 1) * vocoder.hop_length))
+
+    def parts() -> Iterator[Tensor]:
+        for start, stop in _parts(frames):
+            yield vocoder.audio(levels[:, start:stop], generator)
+            progress(stop, frames)
+
+    done = 0
+    for block in overlap_add(parts(), rise, rise.flip(0)):
+        audio[done : done + len(block)] = block
+        done += len(block)
+    return audio
 
 
 def _parts(frames: int) -> Iterator[tuple[int, int]]:

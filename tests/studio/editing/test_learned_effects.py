@@ -43,6 +43,25 @@ def test_gains_arrive_as_asked_without_a_step_between_pieces(loaded, music):
     assert np.abs(found - samples * 10 ** (3 / 20)).max() < 1e-3
 
 
+class Alternating(SpectralEffect):
+    """Every other piece 6 dB louder."""
+
+    pieces = 0
+
+    def gains(self, values):
+        self.pieces += 1
+        return (6.0 * (self.pieces % 2) / self._constants.std)[:, None].expand_as(values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_that_are_changed_otherwise_meet_without_a_click(loaded, unperiodic, assert_no_click, seed):
+    samples, hop = unperiodic(12, 22050, 2, seed), 512
+    starts = np.arange((FRAMES - OVERLAP) * hop, len(samples) - FRAMES * hop, (FRAMES - OVERLAP) * hop)
+    assert len(starts) >= 2
+    for effect in (Alternating(loaded("editor", "rnn"), 1.0), Denoise(loaded("editor", "rnn"))):
+        assert_no_click(streamed(effect, samples), [*starts, *starts + OVERLAP * hop])
+
+
 @pytest.mark.parametrize("block", [1, 777, 10**6])
 def test_how_the_stream_is_cut_makes_no_difference(release, music, block):
     samples = music(5, 8000)[:: 1 if block > 1 else 40]

@@ -5,6 +5,9 @@ import pytest
 import soundfile
 
 from sottovoce.studio.editing import linear_prediction
+from sottovoce.studio.editing.exemplar import ExemplarRepairer
+from sottovoce.studio.editing.interpolate import InterpolatingRepairer
+from sottovoce.studio.editing.repairer import LpcRepairer
 
 
 def snr(wanted, found):
@@ -16,6 +19,15 @@ def test_a_chord_is_continued_through_a_gap(chord, frames):
     wave = chord(2, 44_100)[:, 0] + 1e-4 * np.random.default_rng(0).standard_normal(88_200)
     found = linear_prediction.fill(wave[:30_000], wave[30_000 + frames :], frames)
     assert snr(wave[30_000 : 30_000 + frames], found) > 15
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("frames", [700, 4000])
+@pytest.mark.parametrize("method", [LpcRepairer, ExemplarRepairer, InterpolatingRepairer])
+def test_both_ends_of_a_gap_join_the_surroundings(unperiodic, assert_no_click, method, frames, seed):
+    audio, start, stop = unperiodic(3, 22_050, 2, seed), 30_000, 30_000 + frames
+    audio[start:stop] = method().fill(audio[:start], audio[stop:], frames, 22_050)
+    assert_no_click(audio, [start, stop])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What every vocoder does."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,7 +49,15 @@ def test_equal_seeds_give_equal_audio_and_leave_torchs_generator_alone(vocoder, 
     assert not torch.equal(one, other)
 
 
-def test_the_parts_of_long_audio_meet_without_a_click_or_a_dip(vocoder):
+def test_the_parts_of_long_audio_meet_without_a_click(vocoder, unperiodic, assert_no_click):
+    seconds = (CHUNK_FRAMES + 100) * HOP / RATE
+    audio = torch.from_numpy(unperiodic(seconds, RATE)[:, 0].astype(np.float32))
+    levels = spectrogram.decibels(audio[None], SPEC)[0]
+    start, fade = (CHUNK_FRAMES - OVERLAP_FRAMES) * HOP, (OVERLAP_FRAMES - 1) * HOP
+    assert_no_click(long_audio(vocoder, levels, torch.Generator().manual_seed(0)).numpy(), [start, start + fade])
+
+
+def test_the_parts_of_long_audio_meet_without_a_dip(vocoder):
     seconds = (2 * CHUNK_FRAMES + 100) * HOP / RATE
     times = torch.arange(round(seconds * RATE)) / RATE
     audio = 0.3 * torch.sin(2 * torch.pi * 330 * times) + 0.2 * torch.sin(2 * torch.pi * 495 * times)
@@ -59,9 +68,6 @@ def test_the_parts_of_long_audio_meet_without_a_click_or_a_dip(vocoder):
     )
     assert len(told) > 1
     assert told[-1] == (levels.shape[1], levels.shape[1])
-    # A click is a step between neighbours that no wave of these pitches makes.
-    steepest = float(audio.diff().abs().max())
-    assert float(found[RATE // 10 : -RATE // 10].diff().abs().max()) < 2.5 * steepest
     level = found[: len(found) // 1024 * 1024].view(-1, 1024).square().mean(dim=1).sqrt()[20:-20]
     seam = (CHUNK_FRAMES - OVERLAP_FRAMES) * HOP // 1024 - 20
     around = level[seam - 5 : seam + OVERLAP_FRAMES * HOP // 1024 + 5]

@@ -7,7 +7,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.studio.editing.compressor import Compressor
 from sottovoce.studio.editing.equaliser import Band, Equaliser
 from sottovoce.studio.editing.levels import FadeIn, FadeOut, Gain, Trim
-from sottovoce.studio.editing.time_pitch import WINDOW_SECONDS, TimePitch
+from sottovoce.studio.editing.time_pitch import FADE_SECONDS, OVERLAP_SECONDS, WINDOW_SECONDS, TimePitch
 
 RATE = 22_050
 
@@ -128,6 +128,14 @@ def test_long_audio_is_stretched_without_a_seam():
     loudness = np.sqrt(np.mean(inner[: len(inner) // 800 * 800].reshape(-1, 800) ** 2, axis=1))
     assert loudness.max() - loudness.min() < 0.01
     assert np.abs(np.diff(inner, 2)).max() < 1.1 * 0.5 * (2 * np.pi * 440 / 8_000) ** 2  # of the tone itself
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_windows_of_a_stretch_meet_without_a_click(unperiodic, assert_no_click, seed):
+    rate, factor = 8_000, 1.1
+    changed = run(TimePitch(factor), unperiodic(2.2 * WINDOW_SECONDS, rate, 2, seed), rate=rate)
+    starts = [round(n * WINDOW_SECONDS * rate * factor) + round(OVERLAP_SECONDS * rate * factor / 2) for n in (1, 2)]
+    assert_no_click(changed, [*starts, *(start + round(FADE_SECONDS * rate) for start in starts)])
 
 
 def test_stretched_events_stay_in_their_places():

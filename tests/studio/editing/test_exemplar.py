@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sottovoce.studio.editing import candidates, exemplar, gating
-from sottovoce.studio.editing.exemplar import SimilarRepairer
+from sottovoce.studio.editing.exemplar import ExemplarRepairer
 from sottovoce.studio.editing.interpolate import InterpolatingRepairer
 from sottovoce.studio.editing.phase_reconstruction import ends, touched
 from sottovoce.studio.editing.repairer import LpcRepairer
@@ -23,7 +23,7 @@ def beats(count, seed=0):
 
 
 def mended(audio, start, frames, method=None):
-    repairer = method or SimilarRepairer()
+    repairer = method or ExemplarRepairer()
     return repairer.fill(audio[:start], audio[start + frames :], frames, RATE)
 
 
@@ -56,7 +56,7 @@ def test_a_beat_that_is_missing_comes_back():
 
 def known(audio, gap):
     """What is looked at of `[samples]`: magnitudes, which frames are missing, and the places that are like them."""
-    analysis = SimilarRepairer().analysis(RATE)
+    analysis = ExemplarRepairer().analysis(RATE)
     heard = torch.from_numpy(audio[None]).float()
     magnitudes = analysis.spectrum(heard).abs()
     missing = touched(gap, magnitudes.shape[2], analysis)
