@@ -24,7 +24,7 @@ demo: $(STAMP) ## five labels train a style model together; ends with a signed r
 
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(STAMP) ## the documentation as a site in site/; a broken link or reference fails
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build  # not --quiet: that also silences what strict mode counts
 
 check: docs ## the documentation, format, lint and types
 	$(BIN)/ruff format --check .

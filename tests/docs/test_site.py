@@ -38,13 +38,24 @@ def test_every_decision_has_a_page(site):
     assert {path.stem for path in (site / "decisions").glob("0*.html")} == decisions
 
 
+def built(folder, text):
+    (folder / "index.md").write_text(f"# A page\n\n{text}\n", encoding="utf-8")
+    build(load_config(str(ROOT / "mkdocs.yml"), docs_dir=str(folder), nav=None, site_dir=str(folder.parent / "out")))
+
+
 @pytest.mark.parametrize(
     "wrong", ["[a](nowhere.md)", "[a](index.md#nowhere)", "::: sottovoce.nowhere", "[a][sottovoce.no]"]
 )
 def test_a_broken_link_or_reference_fails(tmp_path, wrong):
-    (tmp_path / "index.md").write_text(f"# A page\n\n{wrong}\n", encoding="utf-8")
-    config = load_config(
-        str(ROOT / "mkdocs.yml"), docs_dir=str(tmp_path), nav=None, site_dir=str(tmp_path.parent / "out")
-    )
     with pytest.raises(Abort):
-        build(config)
+        built(tmp_path, wrong)
+
+
+def test_a_sound_link_and_reference_do_not_fail(tmp_path):
+    built(tmp_path, "[a](index.md#a-page)\n\n::: sottovoce.errors")
+
+
+def test_make_builds_the_site_with_its_warnings():
+    """`mkdocs --quiet` hides warnings from strict mode, so that a broken link passes."""
+    recipe = re.search(r"^docs: \$.*\n\t(.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert re.search(r"mkdocs build(?: +#.*)?$", recipe)
