@@ -33,7 +33,13 @@ HEAVY = {
 }
 LEVELS = ([], ["classify"], ["evaluate"], ["release"], ["release", "show"], ["release", "verify"])
 REMOTE = (["release", "list"], ["release", "pull"], ["release", "publish"])
-SERVICE = (["serve"], ["registry"], ["registry", "token"], ["registry", "token", "create"], ["registry", "audit"])
+SERVICE = (
+    ["registry"],
+    ["registry", "serve"],
+    ["registry", "token"],
+    ["registry", "token", "create"],
+    ["registry", "audit"],
+)
 FOREIGN = (["catalogue"], ["catalogue", "scan"], ["simulate"], ["synthesise"], *SERVICE)
 
 
@@ -112,6 +118,14 @@ print(json.dumps(sorted(name.partition(".")[0] for name in sys.modules)))
 def test_the_sides_bring_their_commands(sottovoce):
     text = sottovoce("--help").stdout
     assert all(name in text for name in ("catalogue", "simulate", "synthesise", "classify", "evaluate", "release"))
+
+
+def test_help_groups_the_commands_by_who_uses_them(sottovoce):
+    text = sottovoce("--help").stdout
+    found = [text.index(word) for word in (" Label ", " catalogue ", " Coordinator ", " registry ", " Researcher ")]
+    assert found == sorted(found)
+    assert all(name in text for panel in program.PANELS.values() for name in panel)
+    assert " serve " not in text  # the old name of `registry serve`
 
 
 def test_version(sottovoce):

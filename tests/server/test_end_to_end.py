@@ -261,7 +261,7 @@ def published_and_pulled(processes: Processes, root: Path, release: Path, key: P
     data, token = root / "registry", root / "publish.token"
     processes.run("registry", "token", "create", "coordinator", "--scope", "publish", "--data", data, "--out", token)
     certificate = ("--tls-cert", root / "server" / "server.pem", "--tls-key", root / "server" / "server.key")
-    registry = processes.start("registry", "serve", "--data", data, "--key", key, "--port", 0, *certificate)
+    registry = processes.start("registry", "registry", "serve", "--data", data, "--key", key, "--port", 0, *certificate)
     log = root / "registry.log"
     eventually(lambda: "Serving: " in log.read_text() or registry.poll() is not None, "the registry serves")
     assert registry.poll() is None, log.read_text()

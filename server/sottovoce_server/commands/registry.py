@@ -1,4 +1,4 @@
-"""`sottovoce registry`: its operator's commands, which work on the database whether the service runs or not."""
+"""`sottovoce registry`: runs the service and administers it; the other commands work whether it runs or not."""
 
 import os
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption
 from sottovoce.errors import ConfigurationError
 from sottovoce_server.commands.registry_options import DATA, DatabaseOption, DataOption, opened
+from sottovoce_server.commands.registry_serve import serve_registry
 
 if TYPE_CHECKING:
     from sottovoce_server.registry.schema import Event, Model, Token
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
 DAY = 24 * 3600
 
 registry = typer.Typer(
-    help="Say who may publish to and download from a registry, and see who did.",
-    epilog="Examples:\n\n  sottovoce registry token create studio --scope read\n\n"
+    help="Run a registry of releases; decide who may publish and download, and see who did.",
+    epilog="Examples:\n\n  sottovoce registry serve --key federation.toml\n\n"
+    "  sottovoce registry token create studio --scope read\n\n"
     "  sottovoce registry visibility isles-style-svm public\n\n  sottovoce registry audit",
     no_args_is_help=True,
 )
 token = typer.Typer(
-    help="Give out, list and revoke access tokens.",
+    help="Create, list and revoke access tokens.",
     epilog="Examples:\n\n  sottovoce registry token create coordinator --scope publish\n\n"
     "  sottovoce registry token list\n\n  sottovoce registry token revoke 0123456789abcdef",
     no_args_is_help=True,
 )
+registry.command("serve")(serve_registry)
 registry.add_typer(token, name="token")
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.", show_default=False)]
@@ -38,28 +41,33 @@ ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's 
 
 @token.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, for people.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the owner, for people to read.", show_default=False)
+    ],
     scopes: Annotated[
-        list[str], typer.Option("--scope", metavar="SCOPE", help="read, publish or cosign; repeat it for more.")
+        list[str], typer.Option("--scope", metavar="SCOPE", help="read, publish or cosign; repeat for more.")
     ],
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
             metavar="NAME",
-            help="Limit it to this model, which may be private; repeat it for more. Without it: all but private ones.",
+            help="Limit the token to this model, which may be private; repeat for more. Default: all models that are not "
+            "private.",
             show_default=False,
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it ends.")] = 90,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the token expires.")] = 90,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write it to a new file, for its owner only.", show_default=False),
+        typer.Option(
+            "--out", metavar="FILE", help="Write the token to a new file that only you can read.", show_default=False
+        ),
     ] = None,
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Make an access token. It is shown this once: the registry keeps only a digest.
+    """Create an access token. It is shown only once: the registry stores a digest.
 
     Examples:
 
@@ -85,7 +93,7 @@ def create(
 
 @token.command("list")
 def list_tokens(as_json: JsonOption = False, data: DataOption = DATA, database_url: DatabaseOption = None) -> None:
-    """List the tokens that were given out, without their secrets.
+    """List all tokens, without their secrets.
 
     Example:
 
@@ -112,7 +120,7 @@ def revoke(
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
 ) -> None:
-    """End a token now.
+    """Revoke a token at once.
 
     Example:
 
@@ -157,7 +165,7 @@ def visibility(
         str,
         typer.Argument(
             metavar="LEVEL",
-            help="public: anybody; token: any token that is not limited to other models; private: tokens that name it.",
+            help="public: everyone; token: every token not limited to other models; private: only tokens that name it.",
             show_default=False,
         ),
     ],
@@ -186,7 +194,7 @@ def withdraw(
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Hand out a release no more. Its version stays taken, and who has it keeps it.
+    """Withdraw a release: it can no longer be downloaded. Its version stays taken; existing copies remain valid.
 
     Example:
 
@@ -197,7 +205,7 @@ def withdraw(
 
     reference = Reference.parse(release)
     if reference.version is None:
-        raise ConfigurationError("Say which version is withdrawn.", hint="NAME@VERSION")
+        raise ConfigurationError("No version was given.", hint="Give NAME@VERSION.")
     with opened(data, database_url).session() as session:
         listing.withdraw(session, reference.name, reference.version)
         audit_log.record(session, audit_log.Action.WITHDRAW, audit_log.OPERATOR, str(reference))
@@ -206,7 +214,7 @@ def withdraw(
 
 @registry.command()
 def audit(
-    limit: Annotated[int, typer.Option(min=1, help="How many lines, the latest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Number of latest entries to show.")] = 100,
     as_json: JsonOption = False,
     data: DataOption = DATA,
     database_url: DatabaseOption = None,

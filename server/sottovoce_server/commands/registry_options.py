@@ -20,8 +20,8 @@ DatabaseOption = Annotated[
         envvar="SOTTOVOCE_DATABASE_URL",
         show_envvar=True,
         show_default=False,
-        help="PostgreSQL instead of SQLite in the folder. Others see a command line: a password belongs into the "
-        "environment.",
+        help="PostgreSQL database to use instead of SQLite in the folder. Other users can see a command line: pass a "
+        "password in the environment variable.",
     ),
 ]
 

@@ -1,9 +1,10 @@
-"""`sottovoce serve`: the registry as a service."""
+"""`sottovoce registry serve`: the registry as a service."""
 
 import ipaddress
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,22 +17,23 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 GRACE_SECONDS = 10
+"""Time that running transfers have to finish after Ctrl-C, in seconds."""
 
 
-def serve(
+def serve_registry(
     keys: Annotated[
         list[str],
         typer.Option(
             "--key",
             metavar="KEY",
-            help="A coordinator's public key, whose releases may be published: 64 hexadecimal digits, a file that "
-            "holds them, or the federation's agreement, whose labels may then co-sign. Repeat it for more.",
+            help="Public key of a coordinator whose releases may be published: 64 hexadecimal digits, a file that "
+            "holds them, or the federation's agreement, which also lets its labels co-sign. Repeat for more.",
         ),
     ],
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0: any free one.")] = 8470,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes any free one.")] = 8470,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM).", show_default=False)
     ] = None,
@@ -39,35 +41,54 @@ def serve(
         Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).", show_default=False)
     ] = None,
     plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Listen without TLS beyond this machine: a proxy adds it.")
+        bool, typer.Option("--plain-http", help="Listen without TLS on a public address, behind a proxy that adds TLS.")
     ] = False,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="The proxy whose word on callers' addresses counts.", show_default=False),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of the proxy that is trusted to report callers' addresses.",
+            show_default=False,
+        ),
     ] = None,
     largest_file: Annotated[
         int, typer.Option("--largest-file", metavar="MIB", min=1, help="Largest file of a release, in MiB.")
     ] = 1024,
     rate_limit: Annotated[
-        int, typer.Option("--rate-limit", metavar="N", min=1, help="Requests a minute that one caller may make.")
+        int, typer.Option("--rate-limit", metavar="N", min=1, help="Requests per minute allowed to one caller.")
     ] = 600,
 ) -> None:
-    """Run a registry: a service to publish releases to and to download them from.
+    """Run the registry service, which releases are published to and downloaded from.
 
-    Only releases that a pinned coordinator signed get in, checked as a consumer would check them. A new model is
-    private. Tokens and visibility are given out with `sottovoce registry`; /docs describes the HTTP interface. Ctrl-C
-    ends it after the transfers under way, or after ten seconds.
+    It accepts only releases signed by a pinned coordinator, and checks them as a consumer would. New models are
+    private; grant access with `sottovoce registry token` and `visibility`. /docs describes the HTTP interface. Ctrl-C
+    stops it once running transfers are finished, or after ten seconds.
 
     Examples:
 
-      sottovoce serve --key federation.toml
+      sottovoce registry serve --key federation.toml
 
-      sottovoce serve --key federation.toml --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+      sottovoce registry serve --key federation.toml --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
 
-      sottovoce serve --key federation.toml --data /var/lib/sottovoce/registry --port 8470
+      sottovoce registry serve --key federation.toml --data /var/lib/sottovoce/registry --port 8470
     """
     _expect_tls(host, tls_cert, tls_key, plain_http)
     _run(_settings(keys, largest_file * MIB, rate_limit), data, database_url, host, port, (tls_cert, tls_key), proxy)
+
+
+@wraps(serve_registry)
+def _serve_by_old_name(**options: Any) -> None:
+    say(
+        notes(),
+        "Note",
+        "`sottovoce serve` is now `sottovoce registry serve`. The next version drops the old name.",
+        "bold yellow",
+    )
+    serve_registry(**options)
+
+
+serve = typer.Typer()
+serve.command("serve", hidden=True)(_serve_by_old_name)
 
 
 def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings":
@@ -81,14 +102,14 @@ def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings"
 
 def _expect_tls(host: str, cert: Path | None, key: Path | None, plain_http: bool) -> None:
     if (cert is None) != (key is None):
-        raise ConfigurationError("--tls-cert and --tls-key go together.")
+        raise ConfigurationError("--tls-cert and --tls-key go together: give both.")
     for path in (cert, key):
         if path is not None and not path.is_file():
             raise ConfigurationError(f"There is no file '{shown(path)}'.")
     if cert is None and not plain_http and not _is_loopback(host):
         raise ConfigurationError(
             f"Without TLS, tokens sent to {host} could be read on the way.",
-            hint="Give --tls-cert and --tls-key; or --plain-http, where a proxy in front speaks TLS.",
+            hint="Give --tls-cert and --tls-key, or --plain-http behind a proxy that adds TLS.",
         )
 
 

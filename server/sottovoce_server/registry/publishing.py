@@ -170,7 +170,7 @@ class Publishing:
         if agreement is None:
             raise ReleaseError(
                 "This registry does not know the members of the release's federation, so nobody can co-sign.",
-                hint="Its operator gives the agreement: sottovoce serve --key federation.toml.",
+                hint="Its operator gives the agreement: sottovoce registry serve --key federation.toml.",
             )
         more = [each for each in decode(data) if each.role is Role.LABEL]
         entries = {each.name: each.sha256 for each in release.files}

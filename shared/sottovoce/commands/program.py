@@ -26,6 +26,13 @@ COMPLETION = ("install_completion", "show_completion")  # typer adds these to ev
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PATIENCE_SECONDS = 2.0  # for threads to end by themselves after Ctrl-C
 BUG = 70  # EX_SOFTWARE of sysexits.h
+PANELS = {
+    "Label": ("label", "catalogue"),
+    "Coordinator": ("server", "registry"),
+    "Researcher": ("simulate", "synthesise"),
+    "Musician, or anyone with a release": ("classify", "generate", "edit", "inspect", "evaluate", "release"),
+}
+"""Commands by who uses them, in the order of the help; a command that is not named here stands above them."""
 
 
 class Program(TyperGroup):
@@ -36,13 +43,19 @@ class Program(TyperGroup):
         set_help(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, the sides' first, since a catalogue comes before a release."""
-        return [*_entry_points(), *super().list_commands(ctx)]
+        """All names, grouped by who uses them."""
+        names = [*_entry_points(), *super().list_commands(ctx)]
+        order = [name for panel in PANELS.values() for name in panel]
+        return sorted(names, key=lambda name: order.index(name) if name in order else -1)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, or None."""
         point = _entry_points().get(cmd_name)
-        return super().get_command(ctx, cmd_name) if point is None else _loaded(point)
+        command = super().get_command(ctx, cmd_name) if point is None else _loaded(point)
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        if command is not None and panel is not None:
+            command.rich_help_panel = panel  # type: ignore[attr-defined]
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run what was asked for; every failure ends in a message and an exit code of its own."""

@@ -58,10 +58,23 @@ def sottovoce(tmp_path):
 
 
 class Service:
-    """`sottovoce serve` as a process."""
+    """`sottovoce registry serve` as a process."""
 
     def __init__(self, data, key, *options, port=0):
-        command = [sys.executable, "-m", "sottovoce", "serve", "--data", data, "--key", key, "--port", port, *options]
+        command = [
+            sys.executable,
+            "-m",
+            "sottovoce",
+            "registry",
+            "serve",
+            "--data",
+            data,
+            "--key",
+            key,
+            "--port",
+            port,
+            *options,
+        ]
         self.process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         assert line.startswith("Serving: "), line + self.process.stderr.read()
@@ -135,7 +148,7 @@ def test_a_token_in_a_file_is_its_owners(sottovoce, publish_token, tmp_path):
         (["visibility", "nothing", "public"], "no such model"),
         (["visibility", "nothing", "open"], "no visibility 'open'"),
         (["withdraw", REFERENCE], "no such release"),
-        (["withdraw", NAME], "which version"),
+        (["withdraw", NAME], "No version was given"),
         (["withdraw", "../x"], "names no release"),
         (["models", "--database-url", "mysql://root:hunter2@x/y"], "none that the registry knows"),
         (["models", "--database-url", "postgresql://u:hunter2@127.0.0.1:1/y"], "cannot be used"),
@@ -160,7 +173,7 @@ def test_what_an_operator_gets_wrong(sottovoce, arguments, message):
 )
 @pytest.mark.slow
 def test_what_a_service_does_not_start_with(options, message, tmp_path):
-    command = [sys.executable, "-m", "sottovoce", "serve", "--data", str(tmp_path / "registry"), *options]
+    command = [sys.executable, "-m", "sottovoce", "registry", "serve", "--data", str(tmp_path / "registry"), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert message in done.stderr
@@ -302,6 +315,15 @@ def certificate(tmp_path):
     return tmp_path / "cert.pem", tmp_path / "tls.pem"
 
 
+def test_the_old_name_of_the_service_still_works_and_names_the_new_one():
+    command = [sys.executable, "-m", "sottovoce", "serve", "--key", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "`sottovoce serve` is now `sottovoce registry serve`" in done.stderr
+    assert "neither a key" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.slow
 def test_tls(sottovoce, start, publish_token, certificate, release):
     cert, key = certificate
@@ -318,7 +340,7 @@ def test_tls(sottovoce, start, publish_token, certificate, release):
 @pytest.mark.slow
 def test_a_port_that_is_taken(start, tmp_path):
     service = start()
-    command = [sys.executable, "-m", "sottovoce", "serve", "--key", "ab" * 32, "--port", str(service.port)]
+    command = [sys.executable, "-m", "sottovoce", "registry", "serve", "--key", "ab" * 32, "--port", str(service.port)]
     environment = os.environ | {"SOTTOVOCE_REGISTRY": str(tmp_path / "another")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
