@@ -52,8 +52,8 @@ def create(
         typer.Option(
             "--model",
             metavar="NAME",
-            help="Limit the token to this model, which may be private; repeat for more. Default: all models that are not "
-            "private.",
+            help="Limit the token to this model, which may be private; repeat for more. Default: all but private "
+            "models.",
             show_default=False,
         ),
     ] = None,
