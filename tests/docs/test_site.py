@@ -40,7 +40,11 @@ def test_every_decision_has_a_page(site):
 
 def built(folder, text):
     (folder / "index.md").write_text(f"# A page\n\n{text}\n", encoding="utf-8")
-    build(load_config(str(ROOT / "mkdocs.yml"), docs_dir=str(folder), nav=None, site_dir=str(folder.parent / "out")))
+    build(
+        load_config(
+            str(ROOT / "mkdocs.yml"), docs_dir=str(folder), nav=["index.md"], site_dir=str(folder.parent / "out")
+        )
+    )
 
 
 @pytest.mark.parametrize(
