@@ -38,6 +38,11 @@ def test_every_decision_has_a_page(site):
     assert {path.stem for path in (site / "decisions").glob("0*.html")} == decisions
 
 
+def test_every_decision_is_listed():
+    listed = re.findall(r"\]\((0[\w-]+\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8"))
+    assert listed == sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
+
+
 def built(folder, text):
     (folder / "index.md").write_text(f"# A page\n\n{text}\n", encoding="utf-8")
     build(
