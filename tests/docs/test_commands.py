@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from sottovoce.cli import app
+from sottovoce.commands.edit import METHODS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -72,3 +73,8 @@ def test_the_page_on_deployment_names_every_file_beside_it():
     page = (DOCS / "deploy.md").read_text(encoding="utf-8")
     for file in (DOCS / "deploy").iterdir():
         assert f"(deploy/{file.name})" in page
+
+
+def test_every_method_of_filling_gaps_is_described():
+    section = (DOCS / "editing.md").read_text(encoding="utf-8").partition("## Gaps")[2].partition("\n## ")[0]
+    assert {"auto", *re.findall(r"^- `(\w+)`:", section, re.MULTILINE)} == set(METHODS)
