@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-catalogue = typer.Typer(no_args_is_help=True, help="What a label's folder of audio holds.")
+catalogue = typer.Typer(no_args_is_help=True, help="Inspect a folder of audio as a label would use it.")
 
 
 @catalogue.callback()
 def _group() -> None:
-    """What a label's folder of audio holds."""
+    """Inspect a folder of audio as a label would use it."""
 
 
 EXAMPLES = """
@@ -27,14 +27,14 @@ Examples:
 @catalogue.command(epilog=EXAMPLES)
 def scan(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of STYLE/…/track, or any folder with a catalogue.csv.")
+        Path, typer.Argument(metavar="DIR", help="Folder laid out as STYLE/…/track, or with a catalogue.csv.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     purpose: Annotated[
         list[str] | None,
         typer.Option(
-            help="Open only what may serve this purpose: style, generator or editor. May be given several times; "
-            "by default any of them.",
+            help="Open only tracks that allow this purpose: style, generator or editor. Repeat for more. "
+            "Default: any of them.",
             show_default=False,
         ),
     ] = None,
@@ -47,18 +47,18 @@ def scan(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+        int | None, typer.Option(min=1, help="Files read in parallel. Default: one per core.", show_default=False)
     ] = None,
     index: Annotated[
         Path | None,
         typer.Option(
-            help="The file that remembers this scan for the next; Default: one in your cache folder.",
+            help="Index file that speeds up the next scan. Default: in your cache folder.",
             show_default=False,
         ),
     ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Name every file; by default the first few.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="List every file, not only the first few.")] = False,
 ) -> None:
-    """Say what a catalogue holds, what of it cannot be used and why.
+    """Show what a catalogue contains, which files cannot be used, and why.
 
     DIR holds WAV, FLAC, OGG, Opus or MP3 as STYLE/…/track, or in any way with a catalogue.csv (path, style, and
     optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2

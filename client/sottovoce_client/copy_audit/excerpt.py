@@ -80,5 +80,4 @@ def _columns(chroma: NDArray[np.uint8], start: float, stretch: float, columns: i
     before = places.astype(np.int64)
     after = np.minimum(before + 1, len(chroma) - 1)
     weight = (places - before)[:, None].astype(np.float32)
-    found: NDArray[np.float32] = (1 - weight) * chroma[before] + weight * chroma[after]
-    return found
+    return np.asarray((1 - weight) * chroma[before] + weight * chroma[after], dtype=np.float32)

@@ -127,7 +127,4 @@ def _pairs(
 
 
 def _code(bands: NDArray[np.int64], intervals: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = (
-        (bands << (_TIME_BITS + _INTERVAL_BITS)) | ((intervals + WIDEST + 1) << _TIME_BITS) | gaps
-    )
-    return found
+    return np.asarray((bands << (_TIME_BITS + _INTERVAL_BITS)) | ((intervals + WIDEST + 1) << _TIME_BITS) | gaps)

@@ -56,5 +56,4 @@ def _embedded(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row with mean 0 and length 1, `[rows, numbers]`; silence stays 0, far from everything."""
     centred = rows - rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    found: NDArray[np.float32] = centred / np.maximum(lengths, _TINY)
-    return found
+    return np.asarray(centred / np.maximum(lengths, _TINY), dtype=np.float32)

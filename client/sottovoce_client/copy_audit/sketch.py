@@ -88,8 +88,7 @@ def _standing_out(audio: Tensor) -> Tensor:
     magnitudes = _bank() @ spectrum.abs()
     levels = 20 * torch.log10(magnitudes / magnitudes.max().clamp(min=1e-9) + _QUIET)
     around = functional.avg_pool1d(levels.T, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False).T
-    found: Tensor = (levels - around).clamp(min=0)
-    return found
+    return functional.relu(levels - around)
 
 
 def _peaks(levels: Tensor) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -121,8 +120,7 @@ def _chroma(levels: Tensor) -> NDArray[np.uint8]:
     semitones = levels.view(SEMITONES, FINE, -1).amax(dim=1)
     weights = torch.hann_window(2 * POOL + 1, periodic=False)[1:-1]
     pooled = functional.conv1d(semitones[:, None], (weights / weights.sum())[None, None], stride=POOL, padding=POOL - 1)
-    found: NDArray[np.uint8] = (LEVELS * pooled[:, 0].T).round().clamp(0, 255).to(torch.uint8).numpy()
-    return found
+    return np.asarray((LEVELS * pooled[:, 0].T).round().clamp(0, 255).to(torch.uint8))
 
 
 @lru_cache(maxsize=1)

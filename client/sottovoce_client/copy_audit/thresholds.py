@@ -43,13 +43,11 @@ class Bounds:
 
     def closeness(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far beyond each bound each excerpt is, 1 at it: as `scores`, `[len(TESTS), excerpts]`."""
-        found: NDArray[np.float64] = np.array(self.scores)[:, None] / np.maximum(scores, _LEAST_SCORE)
-        return found
+        return np.asarray(np.array(self.scores)[:, None] / np.maximum(scores, _LEAST_SCORE), dtype=np.float64)
 
     def exceeded(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which excerpts are copies, by one test or the other, `[excerpts]`."""
-        found: NDArray[np.bool_] = self.closeness(scores).max(axis=0) > 1
-        return found
+        return np.asarray(self.closeness(scores).max(axis=0) > 1)
 
 
 def bounds(

@@ -1,4 +1,4 @@
-"""What a label measures of a global model on the tracks that it holds out."""
+"""Evaluation of a global model on the label's held-out tracks."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.data.dataset import TrackDataset
 
 TRACKS_AT_ONCE = 32
+"""Size of an evaluation batch, in tracks."""
 LARGEST_COUNTER = 2**COUNTER_BITS - 1
+"""Largest value of a counter; larger ones are saturated."""
 
 
 def measure(
@@ -28,6 +30,5 @@ def measure(
     counters = np.zeros(len(task.counters(classes)), dtype=np.int64)
     for batch in dataset.all_batches(TRACKS_AT_ONCE):
         counters += task.measure(family, model, batch, classes)
-    # The ring has room for so much of each counter; more held-out tracks than that would fail every round.
-    saturated: NDArray[np.int64] = np.minimum(counters, LARGEST_COUNTER)
-    return saturated
+    # The ring holds counters up to this; a larger one would fail every round.
+    return np.minimum(counters, LARGEST_COUNTER)

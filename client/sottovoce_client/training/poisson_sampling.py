@@ -41,8 +41,7 @@ class UnitSampler:
         """Track indices of one step, at most one a unit; may be empty."""
         units = np.flatnonzero(randomness.bernoulli(self.rates))
         within = randomness.integers(self.sizes[units], len(units))
-        tracks: NDArray[np.int64] = self.order[self.starts[units] + within]
-        return tracks
+        return self.order.take(self.starts[units] + within)
 
 
 def unit_rates(

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from opacus.grad_sample import GradSampleHooks
@@ -160,5 +161,4 @@ def _factors(norms: Tensor, clip: float) -> Tensor:
 
 
 def _grad_sample(value: nn.Parameter) -> Tensor:
-    found: Tensor = value.grad_sample  # type: ignore[attr-defined]
-    return found
+    return cast("Tensor", value.grad_sample)  # type: ignore[attr-defined]

@@ -20,14 +20,14 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 server = typer.Typer(
-    help="Run a federation: enrol labels, train with them, publish the model.",
+    help="Run a federation: enrol labels, train a model with them, publish it.",
     epilog="Examples:\n\n  sottovoce server init isles --address isles.example:9092\n\n"
     "  sottovoce server enrol enrolment.json\n\n  sottovoce server sign\n\n  sottovoce server start\n\n"
     "  sottovoce server train --classes blues,waltz",
     no_args_is_help=True,
 )
 journal = typer.Typer(
-    help="Look at what the coordinator did, and whether the record of it was edited.",
+    help="Show what the coordinator did, and check that the journal was not edited.",
     epilog="Examples:\n\n  sottovoce server journal show\n\n  sottovoce server journal verify",
     no_args_is_help=True,
 )
@@ -43,10 +43,10 @@ def _home(given: Path | None) -> "ServerHome":
 @server.command(epilog="Example:\n\n  sottovoce server init isles --address isles.example:9092")
 def init(
     federation: Annotated[str, typer.Argument(help="The federation's name.", show_default=False)],
-    address: Annotated[str, typer.Option(help="HOST:PORT that labels reach this machine by.", show_default=False)],
+    address: Annotated[str, typer.Option(help="HOST:PORT at which labels reach this machine.", show_default=False)],
     home: HomeOption = None,
 ) -> None:
-    """Make a coordinator's home.
+    """Create a coordinator's home.
 
     It holds a signing key, a certificate authority of its own, and a federation.toml to fill in. Nothing that exists is
     overwritten.
@@ -61,10 +61,12 @@ def init(
 
 @server.command(epilog="Example:\n\n  sottovoce server enrol enrolment.json")
 def enrol(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What labels handed over.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Enrolment files that the labels sent.", show_default=False)
+    ],
     home: HomeOption = None,
 ) -> None:
-    """Take labels into the federation.
+    """Enrol labels in the federation.
 
     Each hands over the enrolment.json that `sottovoce label init` wrote. They count once the agreement is signed again.
     """
@@ -93,7 +95,7 @@ def sign(home: HomeOption = None) -> None:
 @server.command(epilog="Example:\n\n  sottovoce server start")
 def start(
     home: HomeOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen at. Default: all of this machine.")] = "0.0.0.0",  # noqa: S104
+    host: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "0.0.0.0",  # noqa: S104
 ) -> None:
     """Run Flower's SuperLink until it is stopped (Ctrl-C).
 
@@ -127,9 +129,9 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the release.")] = None,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for labels to connect.")] = 300.0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a label has for one answer.")] = 3600.0,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that broke off.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Submit the run, and do not wait for its end.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a label's answer.")] = 3600.0,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume an interrupted run.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit the run without waiting for its end.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -212,10 +214,10 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @server.command(epilog="Example:\n\n  sottovoce server stop 3fa1")
 def stop(
-    run: Annotated[str, typer.Argument(help="The run's id, or the beginning of it.", show_default=False)],
+    run: Annotated[str, typer.Argument(help="The run's id, or its first characters.", show_default=False)],
     home: HomeOption = None,
 ) -> None:
-    """Stop a run. What it has kept stays, so that it can go on later (train --resume)."""
+    """Stop a run. Its checkpoint is kept, so `train --resume` can continue it."""
     from sottovoce.errors import ConfigurationError
     from sottovoce_server.flower.control import connected
     from sottovoce_server.home.runs import RunFolder
@@ -237,7 +239,7 @@ def stop(
     epilog="Examples:\n\n  sottovoce server journal verify\n\n  sottovoce server journal verify --head 5d0c…"
 )
 def verify(
-    head: Annotated[str | None, typer.Option(help="A digest that was the newest once, noted elsewhere.")] = None,
+    head: Annotated[str | None, typer.Option(help="Digest of an earlier newest line, noted elsewhere.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Check that no line of the journal was changed, inserted or removed.
@@ -252,7 +254,7 @@ def verify(
 
 @journal.command(epilog="Example:\n\n  sottovoce server journal show --json")
 def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Print the journal, after checking it."""
+    """Check the journal and print it."""
     entries = _home(home).journal().verify()
     if as_json:
         print_json([vars(entry) for entry in entries])

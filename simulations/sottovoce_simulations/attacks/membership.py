@@ -94,8 +94,7 @@ def track_losses(
             chosen = probabilities.gather(1, targets[:, None]).clamp(min=torch.finfo(torch.float64).tiny)
             each = -chosen.log().view(-1, segments)
             losses.append((each * batch.mask).sum(dim=1) / batch.mask.sum(dim=1))
-    found: NDArray[np.float64] = torch.cat(losses).numpy()
-    return found
+    return np.asarray(torch.cat(losses))
 
 
 def attack(

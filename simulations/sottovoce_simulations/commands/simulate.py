@@ -16,7 +16,9 @@ from sottovoce.run.configuration import Balance, Trust, Unit
 def simulate(
     catalogues: Annotated[
         Path | None,
-        typer.Option(help="One folder a label, or with --clients one pool to split. Default: synthetic music."),
+        typer.Option(
+            help="Folder with one folder per label or, with --clients, one pool to split. Default: synthetic."
+        ),
     ] = None,
     task: Annotated[str, typer.Option(help="What is learnt: style, generator, …")] = "style",
     family: Annotated[str, typer.Option(help="Kind of model, of those of the task.")] = "svm",
@@ -25,10 +27,10 @@ def simulate(
     delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
     unit: Annotated[Unit, typer.Option(help="Unit of privacy.")] = Unit.TRACK,
     balance: Annotated[Balance, typer.Option(help="How class imbalance is met.")] = Balance.NONE,
-    clients: Annotated[int | None, typer.Option(min=3, help="Split one pool into so many labels.")] = None,
-    partition: Annotated[str, typer.Option(help="How: dirichlet:ALPHA, iid or as-is.")] = "",
-    drop_out: Annotated[float, typer.Option(help="Probability that a label vanishes in a round.")] = 0.0,
-    no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without privacy, to see what it costs.")] = False,
+    clients: Annotated[int | None, typer.Option(min=3, help="Split one pool into N labels.")] = None,
+    partition: Annotated[str, typer.Option(help="How to split the pool: dirichlet:ALPHA, iid or as-is.")] = "",
+    drop_out: Annotated[float, typer.Option(help="Probability that a label drops out of a round.")] = 0.0,
+    no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without differential privacy, as a baseline.")] = False,
     noise: Annotated[
         str,
         typer.Option(help="local (each label's own) or distributed (over all labels); both for a --sweep."),
@@ -65,21 +67,23 @@ def simulate(
         typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
     ] = None,
     ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Repeat an experiment. Keys are random all the same.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed; equal seeds repeat a simulation. Keys stay random.")
+    ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Of a sweep: simulations of each cell.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="With --sweep: simulations per cell.")] = 3,
     cpus: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.", show_default=False)] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for results; an interrupted sweep goes on in it. Default: runs/TIME-FAMILY."),
+        typer.Option(help="Folder for results; an interrupted sweep resumes there. Default: runs/TIME-FAMILY."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as one JSON object.")] = False,
 ) -> None:
     """Train a model over many labels on this machine, with the code that labels and coordinator run.
 
-    Leaves run.json, metrics.csv, plots, report.html and a signed release in the folder OUT.
+    Writes run.json, metrics.csv, plots, report.html and a signed release to OUT.
 
     Examples:
 

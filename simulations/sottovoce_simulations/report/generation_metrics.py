@@ -51,8 +51,7 @@ class Judge:
         return list(recall_score(classes, self._heard(vectors), labels=counts, average=None, zero_division=0).tolist())
 
     def _heard(self, vectors: Vectors) -> Classes:
-        found: Classes = self._model.predict(vectors)
-        return found
+        return np.asarray(self._model.predict(vectors))
 
     @cached_property
     def _model(self) -> Pipeline:
@@ -90,8 +89,7 @@ class Space:
 
     def placed(self, vectors: Vectors) -> Vectors:
         """Embeddings `[tracks, D]` in the space, `[tracks, directions]`."""
-        found: Vectors = self.scale.transform((vectors - self.mean) / self.std)
-        return found
+        return np.asarray(self.scale.transform((vectors - self.mean) / self.std))
 
     def kernel_distance(self, one: Vectors, other: Vectors) -> float:
         """Squared maximum mean discrepancy of two sets of embeddings with a Gaussian kernel.
@@ -122,5 +120,4 @@ class Space:
         return float(np.mean([distances.mean() for distances in of_style if len(distances)]))
 
     def _kernel(self, one: Vectors, other: Vectors) -> Vectors:
-        found: Vectors = np.exp(-cdist(one, other, "sqeuclidean") / (2 * self.bandwidth**2))
-        return found
+        return np.asarray(np.exp(-cdist(one, other, "sqeuclidean") / (2 * self.bandwidth**2)))

@@ -66,8 +66,7 @@ def play(strokes: Sequence[Stroke], *, program: int, seconds: float, rate: int) 
         else:
             synth.noteoff(channel, key)
     blocks.append(_stereo(synth.generate_simple(samples - position)))
-    mono: NDArray[np.float32] = np.concatenate(blocks).mean(axis=1)
-    return mono
+    return np.asarray(np.concatenate(blocks).mean(axis=1))
 
 
 def _stereo(buffer: memoryview) -> NDArray[np.float32]:

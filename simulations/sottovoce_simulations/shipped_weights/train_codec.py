@@ -132,8 +132,8 @@ def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = No
     left = (features - made) * weight.sqrt()
     changes = left.diff(dim=2).square().mean() + left.diff(dim=1).square().mean()
     unlike = (_loudness(levels) - _loudness(constants.decibels(made))) / LOUDNESS_UNIT
-    found: Tensor = (left.square().mean() + CHANGE_WEIGHT * changes) / weight.mean()
-    return found + LOUDNESS_WEIGHT * unlike.square().mean()
+    outline = (left.square().mean() + CHANGE_WEIGHT * changes) / weight.mean()
+    return outline + LOUDNESS_WEIGHT * unlike.square().mean()
 
 
 def _loudness(levels: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
-"""`sottovoce label …`: what a label's engineer types. Heavy imports wait inside the commands."""
+"""`sottovoce label …`: the commands of a label's engineer. Each imports what is heavy only when it runs."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-label = typer.Typer(no_args_is_help=True, help="Run a label: its home, its catalogues, its policy, its ledger.")
+label = typer.Typer(
+    no_args_is_help=True, help="Run a label: home, catalogues, policy, ledger, and taking part in a federation."
+)
 
 HomeOption = Annotated[
     Path | None,
@@ -23,8 +24,8 @@ PassphraseOption = Annotated[
     typer.Option(
         "--passphrase-file",
         metavar="FILE",
-        help="A file, readable by you only, whose first line is the passphrase of the label's keys. "
-        "SOTTOVOCE_PASSPHRASE does the same.",
+        help="File, readable only by you, whose first line is the passphrase of the label's keys. "
+        "Alternative: SOTTOVOCE_PASSPHRASE.",
         show_default=False,
     ),
 ]
@@ -33,7 +34,7 @@ FederationArgument = Annotated[Path, typer.Argument(metavar="FEDERATION.TOML", h
 
 @label.callback()
 def _group() -> None:
-    """Run a label: its home, its catalogues, its policy, its ledger."""
+    """Run a label: home, catalogues, policy, ledger, and taking part in a federation."""
 
 
 INIT = """
@@ -50,7 +51,7 @@ def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The label's name: a-z, 0-9, '.', '_' and '-'.")],
     home: HomeOption = None,
     encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Encrypt the private keys; asks for a passphrase unless one is given.")
+        bool, typer.Option("--encrypt", help="Encrypt the private keys; prompts for a passphrase unless one is given.")
     ] = False,
     passphrase_file: PassphraseOption = None,
     out: Annotated[
@@ -59,9 +60,9 @@ def init(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a label's home: keys, a policy with safe defaults, an empty ledger.
+    """Create a label's home: keys, a policy with safe defaults, an empty ledger.
 
-    Nothing existing is overwritten. The public part, enrolment.json, goes to the coordinator; it holds no secret.
+    Nothing is overwritten. Send the public part, enrolment.json, to the coordinator; it contains no secret.
     """
     from sottovoce_client.commands.label.init import make_home
 
@@ -82,21 +83,21 @@ def catalogue(
     directories: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DIR]…", help="Folders of STYLE/…/track, or any with a catalogue.csv.", show_default=False
+            metavar="[DIR]…", help="Folders laid out as STYLE/…/track, or with a catalogue.csv.", show_default=False
         ),
     ] = None,
     home: HomeOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+        int | None, typer.Option(min=1, help="Files read in parallel. Default: one per core.", show_default=False)
     ] = None,
-    features: Annotated[bool, typer.Option(help="Compute features ahead of time, so that no run waits for it.")] = True,
-    show_all: Annotated[bool, typer.Option("--all", help="Name every file; by default the first few.")] = False,
+    features: Annotated[bool, typer.Option(help="Compute features now, so that no run waits for them.")] = True,
+    show_all: Annotated[bool, typer.Option("--all", help="List every file, not only the first few.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Register folders of audio, scan them, and compute the features of what may be used.
+    """Register folders of audio, scan them, and compute the features of all usable tracks.
 
-    Registered folders stay registered. Only what has changed since the last time is opened, and what may serve no
-    purpose that the policy allows is not opened at all.
+    Folders stay registered. A later scan opens only files that changed, and never a file that the policy allows for no
+    purpose.
     """
     from sottovoce_client.commands.label.register_catalogue import register_and_scan
 
@@ -114,9 +115,9 @@ Examples:
 
 @label.command(epilog=CHECK)
 def check(federation: FederationArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Say what a federation would be allowed to do here, and what the policy forbids. Changes nothing.
+    """Show what a federation may do here and what the policy forbids, without changing anything.
 
-    It ends with exit code 2 where this label cannot take part.
+    The exit code is 2 if this label cannot take part.
     """
     from sottovoce_client.commands.label.check_federation import check_federation
 
@@ -134,18 +135,10 @@ Examples:
 
 @label.command(epilog=STATUS)
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Say what this label takes part in, what it declined, and what it has spent."""
+    """Show which runs this label takes part in, what it declined, and what it has spent."""
     from sottovoce_client.commands.label.status import show_status
 
     show_status(home, as_json=as_json)
-
-
-class Format(StrEnum):
-    """How a ledger is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 LEDGER = """
@@ -161,9 +154,9 @@ Examples:
 def ledger(
     home: HomeOption = None,
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line a run, for a spreadsheet.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per run.")] = False,
 ) -> None:
-    """Print what each run has spent, what was refused and why, and what is left of the lifetime's ε."""
+    """Print what each run has spent, what was refused and why, and how much lifetime ε is left."""
     from sottovoce_client.commands.label.status import show_ledger
 
     show_ledger(home, as_json=as_json, as_csv=as_csv)
@@ -180,13 +173,13 @@ Examples:
 
 @label.command(epilog=CLOSE)
 def close(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or enough of its beginning.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
     home: HomeOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Give a run up: what it never charged is free again, what it charged stays spent.
+    """Close a run: free the ε that it reserved and never charged; what it charged stays spent.
 
-    For runs that the coordinator has given up. The label answers no further message of the run.
+    Use it for runs that the coordinator has abandoned. The label answers no further message of the run.
     """
     from sottovoce_client.commands.label.close import close_run
 
@@ -210,17 +203,17 @@ def join(
         Path | None,
         typer.Argument(
             metavar="[FEDERATION.TOML]",
-            help="The signed agreement. Default: the one that was joined before.",
+            help="The signed agreement. Default: the one joined before.",
             show_default=False,
         ),
     ] = None,
     home: HomeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Join a federation, and stay: answer its runs by this label's policy until Ctrl-C.
+    """Join a federation and answer its runs, within this label's policy, until Ctrl-C.
 
-    The agreement's signature is verified and the agreement pinned in the home. The connection to the coordinator is
-    encrypted (TLS) and authenticated both ways. It comes back by itself when either side was gone.
+    The agreement's signature is verified and the agreement pinned in the home. The connection to the coordinator uses
+    TLS, is authenticated both ways, and is restored automatically after an interruption.
     """
     from sottovoce_client.commands.label.join import join_federation
 
@@ -240,10 +233,10 @@ def cosign(
     home: HomeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Add this label's signature to a release that agrees with its own books.
+    """Co-sign a release if it agrees with this label's own records.
 
-    A label that has joined does so by itself when the coordinator asks, unless its policy says otherwise. A release
-    that makes music is signed by this command only, and after the copy audit (`label audit`).
+    A joined label co-signs automatically when the coordinator asks, unless its policy forbids it. A generator's or
+    editor's release is signed only by this command, after the copy audit (`label audit`).
     """
     from sottovoce_client.commands.label.cosign import cosign_release
 
@@ -266,17 +259,17 @@ def audit(
     release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The folder of a generator's release.")],
     home: HomeOption = None,
     matches: Annotated[
-        bool, typer.Option("--matches", help="Name the tracks that samples are too close to. Do not pass this on.")
+        bool, typer.Option("--matches", help="Name the tracks that samples are too close to. Keep this output private.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Files read at a time. Default: one a core.", show_default=False)
+        int | None, typer.Option(min=1, help="Files read in parallel. Default: one per core.", show_default=False)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out whether a generator has learnt this label's music by heart.
+    """Test whether a generator has memorised this label's music.
 
-    New samples of it are compared with every track that this label trains on, by two tests. Nothing of it leaves the
-    label. It ends with exit code 3 where something was copied.
+    Two tests compare new samples with every track that this label trains on. Nothing leaves the label. The exit code
+    is 3 if something was copied.
     """
     from sottovoce_client.commands.label.audit import audit_release
 

@@ -1,0 +1,18 @@
+"""What the certificates that Sottovoce makes share, whoever makes them."""
+
+from cryptography import x509
+
+
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """The usages of an authority's key, which signs certificates, or of any other key, which signs data."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
