@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment check docs format bench repertoire clean
+.PHONY: help setup demo test test-deployment mutants check docs format bench repertoire clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -39,6 +39,10 @@ test: check ## check, then the fast tests, then the slow ones
 
 test-deployment: $(STAMP) ## whole federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment
+
+mutants: export OMP_NUM_THREADS := 1
+mutants: $(STAMP) ## plant small faults in the core and see that a test fails: MINUTES=30, goes on where it stopped
+	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes $(MINUTES))
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
