@@ -29,6 +29,7 @@ import tomli_w
 from benchmarks.fedavg import ORDER
 from sottovoce.models.trainable import trainable_mask as moved
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_client.flower import supernode
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_server.flower.control import SuperLinkGone, connected
@@ -120,7 +121,9 @@ def masked(root: Path, home: ServerHome) -> dict[str, float]:
 
 def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, float]]:
     """The same of FedAvg's rounds, without and with its own evaluation."""
-    config = configure_run(task="style", family="svm", classes=STYLES, labels=len(LABELS), rounds=ROUNDS, private=False)
+    config = configure_run(
+        RunRequest(task="style", family="svm", rounds=ROUNDS, private=False), classes=STYLES, labels=len(LABELS)
+    )
     values = {"config": config.to_bytes().decode(), "labels": len(LABELS), "parameters": moved(config).size}
     order.write_text(json.dumps(values), encoding="utf-8")
     nodes = [_plain_node(root, LabelHome.open(root / name), home) for name in LABELS]

@@ -114,8 +114,9 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
 def public(family: str) -> Release:
     """The start that is shipped, in the shape of a release."""
     from sottovoce.run.configure import configure_run
+    from sottovoce.run.request import RunRequest
 
-    config = configure_run(task="editor", family=family, classes=("music", "speech"), labels=LABELS, seed=1)
+    config = configure_run(RunRequest(task="editor", family=family, seed=1), classes=("music", "speech"), labels=LABELS)
     kind = discovery.family("editor", family)
     model = parameters.model_of(kind, SPEC, len(config.classes), first_parameters(config))
     manifest = SimpleNamespace(task="editor", family=family, features=SPEC, classes=config.classes)

@@ -18,6 +18,7 @@ from sottovoce.models.parameters import initial
 from sottovoce.release.load import load
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_client.catalogue import holdout, scan
 from sottovoce_client.copy_audit import samples
 from sottovoce_client.data.preparation import usable_tracks
@@ -107,7 +108,7 @@ def coordinator():
 
 @pytest.fixture(scope="session")
 def config():
-    announced = configure_run(task="generator", family="rnn", classes=STYLES, labels=3, rounds=2, seed=0)
+    announced = configure_run(RunRequest(task="generator", family="rnn", rounds=2, seed=0), classes=STYLES, labels=3)
     return announced.changed(local_steps=1, batch_size=8, update_clip=1.0, ring_bits=32)
 
 

@@ -9,6 +9,7 @@ from sottovoce.models.initialisation import Start, default_init, first_parameter
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_simulations.scores.repertoire import LEARNED
 from sottovoce_simulations.synthesis.styles import STYLES
 
@@ -17,7 +18,7 @@ FAMILIES = [(task, family) for task in ("generator", "style") for family in disc
 
 
 def config_of(task, family, classes):
-    return configure_run(task=task, family=family, classes=classes, labels=5, seed=3)
+    return configure_run(RunRequest(task=task, family=family, seed=3), classes=classes, labels=5)
 
 
 def model_of(task, family, classes, vector):
@@ -141,7 +142,9 @@ STYLED = {
 @pytest.mark.parametrize("private", [False, True])
 def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(family, init, private):
     config = configure_run(
-        task="generator", family=family, classes=("blues", "polka"), labels=5, private=private, init=init, seed=1
+        RunRequest(task="generator", family=family, private=private, init=init, seed=1),
+        classes=("blues", "polka"),
+        labels=5,
     )
     parts = () if init == "none" else STYLED[family]
     assert config.trainable == parts
@@ -152,7 +155,7 @@ def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(
 
 
 def test_what_a_run_trains_is_named_by_different_names():
-    config = configure_run(task="style", family="svm", classes=("blues", "polka"), labels=5, seed=1)
+    config = configure_run(RunRequest(task="style", family="svm", seed=1), classes=("blues", "polka"), labels=5)
     for names in (("linear", "linear"), ("",)):
         with pytest.raises(ConfigurationError, match="trainable"):
             config.changed(trainable=names)

@@ -12,11 +12,12 @@ from sottovoce.release.check import check
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 
 
 @pytest.fixture
 def config():
-    return configure_run(task="style", family="svm", classes=("reel", "tango"), labels=3, seed=1)
+    return configure_run(RunRequest(task="style", family="svm", seed=1), classes=("reel", "tango"), labels=3)
 
 
 def test_by_default_where_nothing_is_shipped_nothing_is_named(config):
@@ -24,7 +25,7 @@ def test_by_default_where_nothing_is_shipped_nothing_is_named(config):
 
 
 def test_what_is_shipped_is_named_public():
-    config = configure_run(task="generator", family="vae", classes=("reel", "tango"), labels=3, seed=1)
+    config = configure_run(RunRequest(task="generator", family="vae", seed=1), classes=("reel", "tango"), labels=3)
     assert named(config) == named(config, "public") == "public"
 
 
@@ -36,7 +37,7 @@ def test_another_release_is_named_by_its_digest(config, publish):
 def test_what_is_no_release_of_this_model_is_not_named(config, publish, tmp_path):
     with pytest.raises(ConfigurationError, match="no start"):
         named(config, str(tmp_path / "nowhere"))
-    other = configure_run(task="style", family="cnn", classes=("reel", "tango"), labels=3, seed=1)
+    other = configure_run(RunRequest(task="style", family="cnn", seed=1), classes=("reel", "tango"), labels=3)
     with pytest.raises(ConfigurationError, match="cannot start from"):
         named(other, str(publish()))
 

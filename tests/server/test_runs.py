@@ -11,13 +11,14 @@ import pytest
 from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_server.home.runs import Order, RunFolder
 from sottovoce_server.rounds import submission
 
 
 @pytest.fixture
 def announcement():
-    config = configure_run(task="style", family="svm", classes=("blues", "waltz"), labels=3)
+    config = configure_run(RunRequest(task="style", family="svm"), classes=("blues", "waltz"), labels=3)
 
     def make():
         return Announcement(os.urandom(16), bytes(32), config.digest, config.to_bytes())

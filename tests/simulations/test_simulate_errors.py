@@ -25,7 +25,7 @@ def silence(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("drop_out", 1.0, "drop-out"), ("drop_out", -0.1, "drop-out"), ("seed", -1, "seed")],
+    [("drop_out", 1.0, "drop_out=1.0"), ("drop_out", -0.1, "drop_out=-0.1"), ("seed", -1, "seed")],
 )
 def test_an_experiment_is_checked_at_birth(tmp_path, option, value, said):
     with pytest.raises(ConfigurationError, match=said):

@@ -1,12 +1,14 @@
 """`sottovoce server`: the commands of a coordinator. What is heavy is imported inside them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sottovoce.commands.output import counted, notes, print_json, results, say
-from sottovoce.run.configuration import Balance, Unit
+from sottovoce.commands.run_options import takes_run_options
+from sottovoce.run.request import RunRequest
 
 if TYPE_CHECKING:
     from sottovoce_server.home.coordinator_home import ServerHome
@@ -17,6 +19,8 @@ HomeOption = Annotated[
         "--home", help="The coordinator's home. Default: $SOTTOVOCE_SERVER_HOME, else the user's data folder."
     ),
 ]
+AGREED = ("ring_bits", "min_honest", "sample_rate", "clip_quantile", "min_separation", "bands", "seed")
+"""Names of a run's knobs that are not the coordinator's to choose: the agreement or the family decides."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 server = typer.Typer(
@@ -113,20 +117,10 @@ def start(
     "  sottovoce server train --classes blues,techno --family cnn --rounds 30 --epsilon 4\n\n"
     "  sottovoce server train --resume 3fa1"
 )
+@takes_run_options(without=AGREED)
 def train(
+    request: RunRequest,
     classes: Annotated[str, typer.Option(help="The agreed styles, separated by commas.")] = "",
-    task: Annotated[str, typer.Option(help="What is learnt.")] = "style",
-    family: Annotated[str, typer.Option(help="The kind of model.")] = "svm",
-    rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: the family's own.")] = None,
-    epsilon: Annotated[float, typer.Option(help="Ceiling of each label's ε.")] = 8.0,
-    delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
-    unit: Annotated[Unit, typer.Option(help="The unit of privacy.")] = Unit.TRACK,
-    balance: Annotated[Balance, typer.Option(help="How labels meet their class imbalance.")] = Balance.NONE,
-    no_dp: Annotated[bool, typer.Option("--no-dp", help="Without privacy; each label must have allowed it.")] = False,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
-    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the release.")] = None,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for labels to connect.")] = 300.0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a label's answer.")] = 3600.0,
@@ -155,15 +149,7 @@ def train(
                 name=name,
                 patience=patience,
                 timeout=timeout,
-                init=placed(init),
-                task=task,
-                family=family,
-                rounds=rounds,
-                epsilon=epsilon,
-                delta=delta,
-                unit=unit,
-                balance=balance,
-                private=not no_dp,
+                request=replace(request, init=placed(request.init)),
             )
             control.runs()  # before anything is written: does the SuperLink answer?
             folder = RunFolder.create(opened, order)

@@ -16,6 +16,7 @@ from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configuration import Trust
 from sottovoce.run.configure import configure_run
 from sottovoce.run.metrics import shown as shown_figures
+from sottovoce.run.request import RunRequest
 from sottovoce_server.flower.configuration_bundle import build_bundle
 from sottovoce_server.flower.control import Control, SuperLinkGone
 from sottovoce_server.home.coordinator_home import ServerHome
@@ -44,8 +45,7 @@ def ordered(
     name: str | None,
     patience: float,
     timeout: float,
-    init: str | None = None,
-    **asked: Any,
+    request: RunRequest,
 ) -> Order:
     """What the app is told to do for a new run.
 
@@ -55,8 +55,7 @@ def ordered(
         name: of the release, or None for one made of the federation's, the task and the family.
         patience: seconds to wait for labels.
         timeout: seconds of one exchange.
-        init: what the model starts from, as `sottovoce.models.initialisation.first_parameters` takes it.
-        asked: what `sottovoce.run.configure.configure_run` takes besides.
+        request: what else the coordinator asks of the run; whether noise is distributed is the agreement's to say.
 
     Raises:
         ConfigurationError: a run cannot be configured so.
@@ -66,17 +65,12 @@ def ordered(
         raise ConfigurationError(
             "A run needs two or more styles that all labels agree on.", hint="As in: --classes blues,chorale,techno"
         )
-    distributed = agreement.noise is Trust.DISTRIBUTED and asked["private"]
-    config = configure_run(
-        classes=styles,
-        labels=len(agreement.members),
-        min_honest=agreement.min_honest if distributed else None,
-        init=init,
-        **asked,
-    )
+    distributed = agreement.noise is Trust.DISTRIBUTED and request.private
+    agreed = replace(request, min_honest=agreement.min_honest if distributed else None)
+    config = configure_run(agreed, classes=styles, labels=len(agreement.members))
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
-    first_parameters(config, init)  # before anything begins: is there such a start?
-    return Order(Announcement.of(agreement, config), release, patience, timeout, init=init)
+    first_parameters(config, request.init)  # before anything begins: is there such a start?
+    return Order(Announcement.of(agreement, config), release, patience, timeout, init=request.init)
 
 
 def resumed(home: ServerHome, control: Control, run: str, *, patience: float, timeout: float) -> RunFolder:

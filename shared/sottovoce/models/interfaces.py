@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import Optimisation
 
 if TYPE_CHECKING:
     import torch
@@ -20,25 +21,15 @@ def trainable(model: "nn.Module") -> "dict[str, nn.Parameter]":
     return {name: value for name, value in sorted(model.named_parameters()) if value.requires_grad}
 
 
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Defaults of a family that suit it, as fields of `RunConfiguration`; a run may override each."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe(Optimisation):
+    """A family's defaults for a run's knobs; a run may override each.
 
-    rounds: int
-    local_steps: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    max_grad_norm: float
-    segments_per_track: int
-    update_clip: float
-    ring_bits: int
-    server_optimizer: str
-    server_learning_rate: float
+    Args:
+        sample_rate: probability that a round uses a unit, where noise is distributed.
+    """
+
     sample_rate: float = 1.0
-    """The agreed rate of each unit in a round, where noise is shared."""
-    trainable: tuple[str, ...] = ()
-    """Beginnings of the names of the parameters that a run moves; none of them for all."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """One run's whole configuration: what the coordinator announces and every label checks, signs and trains by."""
 
-import json
-import math
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import UnionType
-from typing import Any, get_args
+from typing import Annotated, Any
+
+import msgspec
 
 from sottovoce.canonical import canonical_json, digest
 from sottovoce.errors import ConfigurationError
+from sottovoce.run.knobs import Knob, check
 
 
 class Unit(StrEnum):
@@ -60,35 +60,25 @@ def _expect(owner: object, name: str, holds: bool, wanted: str) -> None:
         raise ConfigurationError(f"Expected {name}={getattr(owner, name)} {wanted}.")
 
 
-def _floats(value: Any) -> None:
-    """Bring whole numbers of a frozen dataclass's float fields to float: 1 and 1.0 must have one digest."""
-    for field in fields(value):
-        if float in (field.type, *get_args(field.type)) and getattr(value, field.name) is not None:
-            object.__setattr__(value, field.name, float(getattr(value, field.name)))
-
-
 @dataclass(frozen=True)
 class BandedFactorisation:
     """Units take part in a fixed order, without sampling, under correlated noise (DP-FTRL).
 
     Args:
-        min_separation: rounds from one participation of a unit to its next.
-        coefficients: of the rounds that a report is made of, from its own back, whole numbers, at most
-            `min_separation` of
+        min_separation: least distance of two rounds that use the same unit.
+        coefficients: weights of the last rounds in a report, newest first: whole numbers, at most `min_separation` of
             them; (1,) is independent noise. See `sottovoce.privacy.banded_factorisation`.
     """
 
-    min_separation: int
+    min_separation: Annotated[
+        int, Knob("Least distance of two rounds that use the same unit.", unit="rounds", range="[1, ∞)")
+    ]
     coefficients: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _expect(self, "min_separation", self.min_separation >= 1, ">= 1")
-        _expect(
-            self,
-            "coefficients",
-            1 <= len(self.coefficients) <= self.min_separation,
-            "to be at most as many as the period",
-        )
+        check(self)
+        few = 1 <= len(self.coefficients) <= self.min_separation
+        _expect(self, "coefficients", few, "to be at most as many as the minimum separation")
         _expect(self, "coefficients", 1 <= self.coefficients[0] <= LARGEST_COEFFICIENT, "to begin with a positive one")
         within = all(abs(value) <= LARGEST_COEFFICIENT for value in self.coefficients)
         _expect(self, "coefficients", within, f"within ±{LARGEST_COEFFICIENT}")
@@ -98,105 +88,119 @@ class BandedFactorisation:
 class DistributedNoise:
     """How the labels of a run make one noise together; see `sottovoce.privacy.distributed_gaussian`.
 
-    One accounted step a round.
-
-    Args:
-        min_honest: the number of honest labels in a sum that the guarantee assumes; their noise adds up to z.
-        noise_multiplier: z: the standard deviation of their noise over what one unit can change a sum by.
-        sample_rate: the agreed rate at which each unit is sampled in a round; 1 takes all.
-        clip_quantile: the clip follows this quantile of the units' gradient norms; None keeps it where it is.
-        banded: banded matrix factorisation instead of sampling, or None.
+    One accounted step a round. `banded` is banded matrix factorisation instead of sampling, or None.
     """
 
-    min_honest: int
-    noise_multiplier: float
-    sample_rate: float
-    clip_quantile: float | None = None
+    min_honest: Annotated[
+        int,
+        Knob(
+            "Least number of honest labels in a round's sum, as distributed noise assumes.",
+            unit="labels",
+            range="[1, ∞)",
+        ),
+    ]
+    noise_multiplier: Annotated[
+        float,
+        Knob(
+            "Standard deviation of these labels' noise together.",
+            unit="what one unit can change a sum by",
+            range="(0, ∞)",
+        ),
+    ]
+    sample_rate: Annotated[
+        float, Knob("Probability that a round uses a unit, with distributed noise.", unit="probability", range="(0, 1]")
+    ]
+    clip_quantile: Annotated[
+        float | None,
+        Knob(
+            "Quantile of the units' gradient norms that the clip follows, with distributed noise.",
+            unit="quantile",
+            range="(0, 1)",
+            unset="the clip is fixed",
+        ),
+    ] = None
     banded: BandedFactorisation | None = None
 
     def __post_init__(self) -> None:
-        _floats(self)
-        _expect(self, "min_honest", self.min_honest >= 1, ">= 1")
-        multiplier = self.noise_multiplier
-        _expect(self, "noise_multiplier", math.isfinite(multiplier) and multiplier > 0, "> 0 and finite")
-        _expect(self, "sample_rate", 0 < self.sample_rate <= 1, "in (0, 1]")
-        if self.clip_quantile is not None:
-            _expect(self, "clip_quantile", 0 < self.clip_quantile < 1, "in (0, 1)")
+        check(self)
         if self.banded is not None:
             _expect(self, "sample_rate", self.sample_rate == 1, "to be 1 with a minimum separation")
             _expect(self, "clip_quantile", self.clip_quantile is None, "to be unset with a minimum separation")
 
 
-@dataclass(frozen=True)
-class RunConfiguration:
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """The knobs that decide how a run learns, for which each family has its own defaults (`TrainingRecipe`)."""
+
+    rounds: Annotated[int, Knob("Aggregations of the whole run.", unit="rounds", range="[1, ∞)")]
+    local_steps: Annotated[int, Knob("Optimiser steps of a label in a round.", unit="steps", range="[1, ∞)")]
+    batch_size: Annotated[
+        int,
+        Knob(
+            "Expected size of a label's Poisson batch; with distributed noise, of all labels' batches together.",
+            unit="units",
+            range="[1, ∞)",
+        ),
+    ]
+    learning_rate: Annotated[float, Knob("Learning rate of the labels' optimiser.", range="(0, ∞)")]
+    momentum: Annotated[float, Knob("Momentum of the labels' optimiser, reset each round.", range="[0, 1)")]
+    max_grad_norm: Annotated[
+        float, Knob("Clip of one unit's gradient.", unit="L2 norm", range=f"[{CLIPS[0]:g}, {CLIPS[1]:g}]")
+    ]
+    segments_per_track: Annotated[
+        int, Knob("Segments that a unit's gradient is taken of.", unit="segments", range="[1, ∞)")
+    ]
+    update_clip: Annotated[float, Knob("Clip of a label's update of one round.", unit="L2 norm", range="(0, ∞)")]
+    ring_bits: Annotated[int, Knob("Size of a masked number: 16, 24 or 32.", unit="bits", range="[16, 32]")]
+    server_optimizer: Annotated[str, Knob("Server optimiser: fedavg, fedavgm, fedadam or fedyogi.")]
+    server_learning_rate: Annotated[float, Knob("Learning rate of the server's optimiser.", range="(0, ∞)")]
+    trainable: Annotated[
+        tuple[str, ...],
+        Knob(
+            "Prefixes of the names of the trainable parameters; the others are neither changed nor sent.", unset="all"
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The knobs that say what is learned and what it may cost the labels."""
+
+    task: Annotated[str, Knob("What is learned: style, generator or editor.")] = "style"
+    family: Annotated[str, Knob("Kind of model, one of the task's.")] = "svm"
+    epsilon: Annotated[float, Knob("Ceiling of each label's privacy loss over the run.", unit="ε", range="(0, ∞)")] = (
+        8.0
+    )
+    delta: Annotated[float, Knob("Failure probability δ of that ceiling.", unit="δ", range="(0, 1)")] = 1e-05
+    unit: Annotated[Unit, Knob("Unit of privacy: track, artist or label.")] = Unit.TRACK
+    balance: Annotated[Balance, Knob("How labels meet their class imbalance: none, loss or sampling.")] = Balance.NONE
+    private: Annotated[
+        bool, Knob("Train without clipping or noise; each label's policy must allow it.", names=(" /--no-dp",))
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfiguration(Optimisation, Terms):
     """A run, in full. Labels train by it; its digest is signed in every advert, so it cannot change afterwards.
 
     Args:
-        task: `style`.
-        family: the kind of model, as registered in `sottovoce.models`.
         classes: the agreed styles, in the order of the model's outputs.
         feature_spec: digest (hex) of the `FeatureSpec` that everybody extracts by.
-        rounds: aggregations planned.
-        local_steps: optimiser steps a label takes a round; each is one accounted step.
-        batch_size: expected number of units (tracks or artists) in a label's Poisson batch; a label with fewer takes
-            all. With distributed noise, the number that the sum over all labels is divided by.
-        learning_rate: of the label's optimiser.
-        momentum: of the label's optimiser (SGD), reset each round.
-        max_grad_norm: L2 clip of one unit's gradient.
-        private: False trains without noise or clipping, and every label must have allowed that.
-        epsilon: ceiling of each label's ε for the whole run; a label's policy may lower it.
-        delta: δ of that ceiling.
-        unit: the unit of privacy.
-        shared: how noise is shared between the labels; None where each adds all of its own (and without privacy).
-        balance: how class imbalance is met.
-        segments_per_track: segments of each sampled unit that enter its (one, clipped) gradient.
-        update_clip: L2 clip of a label's update of one round.
-        ring_bits: size of the ring that updates are masked in: 16, 24 or 32.
-        server_optimizer: `fedavg`, `fedavgm`, `fedadam`, `fedyogi`.
-        server_learning_rate: of the server's optimiser.
-        holdout: share of each label's tracks that is kept for evaluation.
-        seed: of the global model's first parameters; and, in a simulation only, of every draw.
-        trainable: prefixes of the names of the parameters that the run trains; empty for all. The others stay as the
-            run begins, and are no part of what labels send.
+        distributed: how labels make one noise together; None with local noise and without privacy.
     """
 
-    task: str
-    family: str
     classes: tuple[str, ...]
     feature_spec: str
-    rounds: int
-    local_steps: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    max_grad_norm: float
-    private: bool
-    epsilon: float
-    delta: float
-    unit: Unit
     distributed: DistributedNoise | None
-    balance: Balance
-    segments_per_track: int
-    update_clip: float
-    ring_bits: int
-    server_optimizer: str
-    server_learning_rate: float
-    holdout: float
-    seed: int
-    trainable: tuple[str, ...] = ()
+    holdout: Annotated[
+        float, Knob("Share of each label's tracks that is kept for evaluation.", unit="share", range="(0, 1)")
+    ]
+    seed: Annotated[
+        int, Knob("Seed of the model's first parameters; in a simulation, of every draw except keys.", range="[0, ∞)")
+    ]
 
     def __post_init__(self) -> None:
-        _floats(self)
-        for name in ("rounds", "local_steps", "batch_size", "segments_per_track"):
-            _expect(self, name, getattr(self, name) >= 1, ">= 1")
-        for name in ("learning_rate", "max_grad_norm", "epsilon", "update_clip", "server_learning_rate"):
-            value = getattr(self, name)
-            _expect(self, name, math.isfinite(value) and value > 0, "> 0 and finite")
-        least, most = CLIPS
-        _expect(self, "max_grad_norm", least <= self.max_grad_norm <= most, f"in [{least:g}, {most:g}]")
-        _expect(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        _expect(self, "delta", 0 < self.delta < 1, "in (0, 1)")
-        _expect(self, "holdout", 0 < self.holdout < 1, "in (0, 1)")
+        check(self)
         _expect(self, "ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
         _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
         _expect(
@@ -265,47 +269,17 @@ class RunConfiguration:
         """Read a configuration from another party.
 
         Raises:
-            ConfigurationError: it is no JSON object, lacks or adds a field, or a value is of the wrong type or range.
+            ConfigurationError: it is not a configuration's canonical JSON: a field is missing, unknown, given twice, of the
+                wrong type or out of range.
         """
         try:
-            values = json.loads(data)
-        except ValueError:
-            raise ConfigurationError("A training configuration is not JSON.") from None
-        parsed: RunConfiguration = _parsed(cls, values)
-        return parsed
+            read = msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigurationError(f"The run's configuration cannot be read: {error}.") from None
+        if read.to_bytes() != data:
+            raise ConfigurationError("The run's configuration is not in its canonical form.")
+        return read
 
     def changed(self, **changes: Any) -> "RunConfiguration":
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
-
-
-def _parsed(kind: Any, values: object) -> Any:
-    """A dataclass of this module from a JSON object with exactly its fields."""
-    expected = {field.name: field.type for field in fields(kind)}
-    if not isinstance(values, dict) or set(values) != set(expected):
-        raise ConfigurationError("A training configuration lacks a field, or has one too many.")
-    return kind(**{name: _typed(name, expected[name], value) for name, value in values.items()})
-
-
-def _typed(name: str, kind: Any, value: Any) -> Any:
-    """`value` as `kind`, without coercion beyond int to float."""
-    if isinstance(kind, UnionType):  # of something and None
-        return None if value is None else _typed(name, get_args(kind)[0], value)
-    if isinstance(kind, type) and is_dataclass(kind):
-        return _parsed(kind, value)
-    if isinstance(kind, type) and issubclass(kind, StrEnum) and isinstance(value, str):
-        try:
-            return kind(value)
-        except ValueError:
-            raise ConfigurationError(
-                f"Expected {name}={value!r} to be one of {[item.value for item in kind]}."
-            ) from None
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind in (int, str, bool) and type(value) is kind:
-        return value
-    if kind == tuple[int, ...] and isinstance(value, list) and all(type(item) is int for item in value):
-        return tuple(value)
-    if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ConfigurationError(f"Field {name} of a training configuration has the wrong type.")

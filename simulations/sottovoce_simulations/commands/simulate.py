@@ -9,67 +9,28 @@ from typing import Annotated
 import typer
 
 from sottovoce.commands.output import notes, say
+from sottovoce.commands.run_options import takes_run_options
 from sottovoce.errors import ConfigurationError
-from sottovoce.run.configuration import Balance, Trust, Unit
+from sottovoce.run.configuration import Trust
+from sottovoce.run.request import RunRequest
 
 
+@takes_run_options()
 def simulate(
+    request: RunRequest,
     catalogues: Annotated[
         Path | None,
         typer.Option(
             help="Folder with one folder per label or, with --clients, one pool to split. Default: synthetic."
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: style, generator, …")] = "style",
-    family: Annotated[str, typer.Option(help="Kind of model, of those of the task.")] = "svm",
-    rounds: Annotated[int | None, typer.Option(min=1, help="Aggregations. Default: what suits the family.")] = None,
-    epsilon: Annotated[float, typer.Option(help="Each label's ceiling of ε for the run.")] = 8.0,
-    delta: Annotated[float, typer.Option(help="δ of that ceiling.")] = 1e-5,
-    unit: Annotated[Unit, typer.Option(help="Unit of privacy.")] = Unit.TRACK,
-    balance: Annotated[Balance, typer.Option(help="How class imbalance is met.")] = Balance.NONE,
     clients: Annotated[int | None, typer.Option(min=3, help="Split one pool into N labels.")] = None,
     partition: Annotated[str, typer.Option(help="How to split the pool: dirichlet:ALPHA, iid or as-is.")] = "",
     drop_out: Annotated[float, typer.Option(help="Probability that a label drops out of a round.")] = 0.0,
-    no_dp: Annotated[bool, typer.Option("--no-dp", help="Train without differential privacy, as a baseline.")] = False,
     noise: Annotated[
         str,
         typer.Option(help="local (each label's own) or distributed (over all labels); both for a --sweep."),
     ] = "local",
-    min_honest: Annotated[
-        int | None,
-        typer.Option(
-            "--min-honest", "--honest", min=1, help="Distributed noise: honest labels it assumes.", show_default=False
-        ),
-    ] = None,
-    sample_rate: Annotated[
-        float | None, typer.Option(help="Distributed noise: rate of each unit in a round.", show_default=False)
-    ] = None,
-    clip_quantile: Annotated[
-        float | None,
-        typer.Option(help="Distributed noise: quantile of gradient norms that the clip follows.", show_default=False),
-    ] = None,
-    min_separation: Annotated[
-        int | None,
-        typer.Option(
-            "--min-separation",
-            "--period",
-            min=1,
-            help="Distributed noise: rounds between two uses of a track (DP-FTRL, banded).",
-            show_default=False,
-        ),
-    ] = None,
-    bands: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --min-separation: rounds that share correlated noise.", show_default=False),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Start: public, none, or a release's folder. Default: public if there is one."),
-    ] = None,
-    ring_bits: Annotated[int | None, typer.Option(help="Bits of a masked number: 16, 24 or 32.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Random seed; equal seeds repeat a simulation. Keys stay random.")
-    ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
     ] = None,
@@ -114,28 +75,13 @@ def simulate(
         catalogues=console.synthetic() if catalogues is None else catalogues,
         scheme=Scheme.parse(partition or ("iid" if clients else "as-is")),
         clients=clients,
-        task=task,
-        family=family,
-        rounds=rounds,
-        epsilon=epsilon,
-        delta=delta,
-        unit=unit,
-        balance=balance,
-        private=not no_dp,
         drop_out=drop_out,
-        ring_bits=ring_bits,
         noise=Trust.DISTRIBUTED if Trust.DISTRIBUTED in noises else Trust.LOCAL,
-        min_honest=min_honest,
-        sample_rate=sample_rate,
-        clip_quantile=clip_quantile,
-        min_separation=min_separation,
-        bands=bands,
-        init=init,
-        seed=seed,
+        **vars(request),
     )
-    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people here
+    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.family}"  # noqa: DTZ005 - a name for people here
     if sweep is not None:
-        wanted = Sweep.parse(sweep, noises, seeds, seed or 1)
+        wanted = Sweep.parse(sweep, noises, seeds, request.seed or 1)
         with console:
             console.stage("Simulating")
             grid = run_sweep(experiment, wanted, folder, cpus=cpus, progress=console.advance)

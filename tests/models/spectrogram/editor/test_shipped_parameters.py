@@ -8,12 +8,13 @@ from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
 from sottovoce.models.initialisation import default_init, first_parameters, shipped
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 
 pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
 
 
 def started(name):
-    config = configure_run(task="editor", family=name, classes=("reel", "tango"), labels=5, seed=1)
+    config = configure_run(RunRequest(task="editor", family=name, seed=1), classes=("reel", "tango"), labels=5)
     family, spec = discovery.family("editor", name), discovery.spec_of("editor", name)
     return family, spec, parameters.model_of(family, spec, 2, first_parameters(config))
 

@@ -8,6 +8,7 @@ from sottovoce.models.generator.gan import DISCRIMINATOR
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
 from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.unit_gradients import UnitGradients
@@ -37,7 +38,7 @@ def dataset_of(spec):
 @pytest.fixture
 def config(spec):
     made = configure_run(
-        task="generator", family="gan", classes=("a", "b", "c"), labels=5, rounds=1, init="none", seed=1
+        RunRequest(task="generator", family="gan", rounds=1, init="none", seed=1), classes=("a", "b", "c"), labels=5
     )
     return made.changed(feature_spec=spec.digest, batch_size=12, local_steps=1, max_grad_norm=1e-6, learning_rate=1.0)
 
@@ -148,4 +149,4 @@ def test_noise_falls_on_the_discriminator_alone(spec, vector_of, dataset_of, con
 
 def test_labels_cannot_share_its_noise():
     with pytest.raises(ConfigurationError, match="'gan' cannot share noise"):
-        configure_run(task="generator", family="gan", classes=("a", "b"), labels=5, min_honest=3)
+        configure_run(RunRequest(task="generator", family="gan", min_honest=3), classes=("a", "b"), labels=5)
