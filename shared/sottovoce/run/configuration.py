@@ -269,8 +269,8 @@ class RunConfiguration(Optimisation, Terms):
         """Read a configuration from another party.
 
         Raises:
-            ConfigurationError: it is not a configuration's canonical JSON: a field is missing, unknown, given twice, of the
-                wrong type or out of range.
+            ConfigurationError: it is not a configuration's canonical JSON: a field is missing, unknown, given twice,
+                of the wrong type or out of range.
         """
         try:
             read = msgspec.json.decode(data, type=cls)
