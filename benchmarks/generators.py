@@ -41,7 +41,7 @@ from sottovoce.models.generator import _codec
 from sottovoce.models.initialisation import default_init
 from sottovoce.release.load import Release, load
 from sottovoce.run.configuration import Trust
-from sottovoce.studio.best_of import Audition
+from sottovoce.studio.best_of import BestOf
 from sottovoce.studio.generation import generate
 from sottovoce.studio.vocoder import vocoder_of
 from sottovoce.studio.vocoder.interface import long_audio
@@ -190,7 +190,7 @@ def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str
     figures = json.loads((out / "run.json").read_text(encoding="utf-8"))["figures"]
     judge = _trained(material.experiment, "style", "svm", private, out.with_name(f"{out.name}-judge"))
     clips, speed_ = _clips(material, release, None)
-    chosen, speed_chosen = _clips(material, release, Audition(judge))
+    chosen, speed_chosen = _clips(material, release, BestOf(judge))
     for name, some in (("", clips), ("-chosen", chosen)):
         for audio, style in some[:: CLIPS // len(material.styles)]:
             soundfile.write(out / f"{style}{name}.flac", audio, default_spec().sample_rate)
@@ -223,11 +223,11 @@ def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path)
     return load(out / "release")
 
 
-def _clips(material: Material, release: Release, audition: Audition | None) -> tuple[list[Clip], float]:
+def _clips(material: Material, release: Release, best_of: BestOf | None) -> tuple[list[Clip], float]:
     """Of each style the same number, and how many times faster than real time they were made."""
     begun = time.perf_counter()
     clips = [
-        (generate(release, style, SECONDS, seed=1, index=index, audition=audition), style)
+        (generate(release, style, SECONDS, seed=1, index=index, best_of=best_of), style)
         for style in material.styles
         for index in range(CLIPS // len(material.styles))
     ]

@@ -37,7 +37,7 @@ QUIET = 1e-3  # RMS of a gap that is not worth mending
 CLASSICAL: Mapping[str, Repairer] = {
     "interpolate": InterpolatingRepairer(),
     "lpc": LpcRepairer(),
-    "similar": ExemplarRepairer(),
+    "exemplar": ExemplarRepairer(),
 }
 
 Samples = NDArray[np.float64]

@@ -23,8 +23,8 @@ sys.meta_path.insert(0, Absent())
 
 import numpy as np
 import torch
-from sottovoce.editing.request import Learned
-from sottovoce.generate import generate
+from sottovoce.studio.editing.edit_plan import LearnedEffects
+from sottovoce.studio.generation import generate
 from sottovoce.release.load import load
 
 assert not torch.cuda.is_available()
@@ -37,7 +37,7 @@ for folder in sys.argv[1:]:
     elif task == "generator":
         found = generate(release, "reel", 1.0, seed=1)
     else:
-        (effect,) = Learned(1.0, None, None, None).effects(release)
+        (effect,) = LearnedEffects(1.0, None, None, None).effects(release)
         found = np.concatenate(list(effect.process(iter([music[:, None]]), rate)))
     assert np.isfinite(found).all() and found.any(), folder
     print(Path(folder).name)

@@ -84,10 +84,10 @@ def test_it_learns_which_guess_to_believe(tmp_path):
         soundfile.write(paths[-1], audio, RATE)
     soundfile.write(tmp_path / "short.wav", np.ones(RATE), RATE)
     gaps = train_gating.gather([*paths, tmp_path / "short.wav"])
-    assert gaps.candidates.shape == (6, train_gating.PLACES, candidates.GUESSES, 3, 3)
-    assert gaps.aside.shape == (6, train_gating.PLACES, candidates.ASIDE)
+    assert gaps.candidates.shape == (6, train_gating.PLACES, candidates.CANDIDATES, 3, 3)
+    assert gaps.features.shape == (6, train_gating.PLACES, candidates.FEATURES)
     every = torch.arange(6)
-    before = train_gating.held_out(gating.Mixture(), gaps, every)
+    before = train_gating.held_out(gating.GatingNetwork(), gaps, every)
     model = train_gating.fit(gaps, steps=40)
     assert train_gating.held_out(model, gaps, every) < before - 1
     again = train_gating.fit(gaps, steps=40)
@@ -97,9 +97,9 @@ def test_it_learns_which_guess_to_believe(tmp_path):
 def test_places_that_are_drawn_tell_of_all(tmp_path):
     """Sums over them, weighed, are about those over all bands and frames."""
     wanted = torch.rand(256, 12, generator=torch.Generator().manual_seed(0)) ** 4
-    known = candidates.Evidence(
-        wanted.expand(1, candidates.GUESSES, 256, 12).new_full((1, candidates.GUESSES, 256, 14), 0.3),
-        torch.zeros(1, candidates.ASIDE, 256, 12),
+    known = candidates.Candidates(
+        wanted.expand(1, candidates.CANDIDATES, 256, 12).new_full((1, candidates.CANDIDATES, 256, 14), 0.3),
+        torch.zeros(1, candidates.FEATURES, 256, 12),
         torch.ones(1, 1, 1),
     )
     drawn = train_gating._drawn(known, wanted, torch.Generator().manual_seed(1))

@@ -10,7 +10,7 @@ from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import default_spec
 from sottovoce.features.normalisation import shipped
 from sottovoce.features.spec import View
-from sottovoce.studio.best_of import Audition
+from sottovoce.studio.best_of import BestOf
 from sottovoce.studio.generation import generate
 
 SPEC = default_spec(View.SPECTROGRAM)
@@ -68,10 +68,10 @@ def band_frequency(row):
 @pytest.mark.parametrize("row", range(len(TONES)))
 def test_the_one_that_the_judge_prefers_goes_on(row):
     family, heard = Tones(), []
-    audition = Audition(judge(row, heard), candidates=len(TONES))
-    audio = generate(release(family), "tango", 14.0, seed=1, audition=audition)
+    best_of = BestOf(judge(row, heard), candidates=len(TONES))
+    audio = generate(release(family), "tango", 14.0, seed=1, best_of=best_of)
     assert family.asked == [len(TONES)]
-    assert heard == pytest.approx([audition.seconds] * len(TONES), abs=0.1)
+    assert heard == pytest.approx([best_of.seconds] * len(TONES), abs=0.1)
     assert len(audio) == round(14.0 * SPEC.sample_rate)
     for part in np.array_split(audio, 4):
         assert loudest(part) == pytest.approx(band_frequency(row), rel=0.03)
@@ -85,20 +85,20 @@ def test_of_those_that_are_about_as_clear_the_first_goes_on(probabilities, row):
     said = iter(probabilities)
     deaf = judge(0, [])
     deaf.probabilities_of = lambda audio, rate: np.array([0.0, next(said)])
-    audio = generate(release(Tones()), "tango", 1.0, seed=1, audition=Audition(deaf, candidates=len(TONES)))
+    audio = generate(release(Tones()), "tango", 1.0, seed=1, best_of=BestOf(deaf, candidates=len(TONES)))
     assert loudest(audio) == pytest.approx(band_frequency(row), rel=0.03)
 
 
 def test_a_judge_that_says_nothing_is_told():
     silent = judge(0, [])
     silent.probabilities_of = lambda audio, rate: np.full(2, np.nan)
-    with pytest.raises(ReleaseError, match="says nothing"):
-        generate(release(Tones()), "tango", 1.0, seed=1, audition=Audition(silent, candidates=2))
+    with pytest.raises(ReleaseError, match="not finite"):
+        generate(release(Tones()), "tango", 1.0, seed=1, best_of=BestOf(silent, candidates=2))
 
 
 def test_a_piece_shorter_than_what_is_heard_is_still_judged_and_cut():
     heard = []
-    audio = generate(release(Tones()), "tango", 0.5, seed=1, audition=Audition(judge(2, heard), candidates=3))
+    audio = generate(release(Tones()), "tango", 0.5, seed=1, best_of=BestOf(judge(2, heard), candidates=3))
     assert len(heard) == 3
     assert len(audio) == round(0.5 * SPEC.sample_rate)
 
@@ -112,5 +112,5 @@ def test_without_a_judge_one_is_drawn():
 def test_a_style_that_only_the_generator_knows_is_refused_before_anything_is_drawn():
     family = Tones()
     with pytest.raises(ConfigurationError, match="no style 'reel'"):
-        generate(release(family), "reel", 0.5, seed=1, audition=Audition(judge(0, []), candidates=3))
+        generate(release(family), "reel", 0.5, seed=1, best_of=BestOf(judge(0, []), candidates=3))
     assert family.asked == []

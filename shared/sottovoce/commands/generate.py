@@ -13,7 +13,7 @@ from sottovoce.commands.output import bar, beside, notes, print_json, results, s
 from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import expect_writable
-from sottovoce.studio.best_of import CANDIDATES, MOST_CANDIDATES, Audition
+from sottovoce.studio.best_of import CANDIDATES, MOST_CANDIDATES, BestOf
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -55,7 +55,7 @@ class Asked:
     seconds: float
     seed: int
     temperature: float
-    audition: Audition | None
+    best_of: BestOf | None
 
 
 def generate(
@@ -102,9 +102,9 @@ def generate(
     container_of(output)
     places = _places(output, count, force)
     model = opened(release, key, task="generator")
-    audition = _audition(judge, candidates, key)
+    best_of = _best_of(judge, candidates, key)
     seed = secrets.randbits(31) if seed is None else seed
-    asked = Asked(style, seconds, seed, temperature, audition)
+    asked = Asked(style, seconds, seed, temperature, best_of)
     made = []
     for index, place in enumerate(places):
         with bar(place.name) as progress:
@@ -132,12 +132,12 @@ def _places(output: Path, count: int, force: bool) -> list[Path]:
     return places
 
 
-def _audition(judge: Path | None, candidates: int | None, key: str | None) -> Audition | None:
+def _best_of(judge: Path | None, candidates: int | None, key: str | None) -> BestOf | None:
     if judge is None:
         if candidates is not None:
             raise ConfigurationError("--candidates needs a --judge.", hint="A release of the task 'style' chooses.")
         return None
-    return Audition(opened(judge, key), candidates or CANDIDATES)
+    return BestOf(opened(judge, key), candidates or CANDIDATES)
 
 
 def _made(
@@ -152,7 +152,7 @@ def _made(
         seed=asked.seed,
         index=index,
         temperature=asked.temperature,
-        audition=asked.audition,
+        best_of=asked.best_of,
         progress=progress,
     )
     rate = model.manifest.features.sample_rate
@@ -178,9 +178,9 @@ def _made(
 
 
 def _judged(asked: Asked) -> dict[str, Any]:
-    if asked.audition is None:
+    if asked.best_of is None:
         return {}
-    return {"judge": asked.audition.judge.digest, "candidates": asked.audition.candidates}
+    return {"judge": asked.best_of.judge.digest, "candidates": asked.best_of.candidates}
 
 
 def _written(model: "Release", asked: Asked, place: Path, samples: Any, index: int) -> "Written":

@@ -1,8 +1,8 @@
-"""Of several beginnings of a piece, one goes on that a model of styles takes most clearly for the style asked for.
+"""Best-of-n sampling: a style classifier judges the beginnings of several candidates, and one of them is continued.
 
-Choosing among what a generator draws by a model of another kind, as Ramesh et al. do ("Zero-Shot Text-to-Image
-Generation", 2021): the judge hears audio, and so what the generator cannot know of its own faults. It is a release as
-well, so that labels may train it together and its privacy is accounted for like any other's.
+Reranking samples with a model of another kind follows Ramesh et al. ("Zero-Shot Text-to-Image Generation", 2021). The
+judge classifies audio, so it notices faults that the generator cannot. It is a release too: labels can train it
+together, and its privacy is accounted for.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from sottovoce.features.spec import FeatureSpec
     from sottovoce.release.load import Release
 
-SECONDS = 10.0
-"""Of each beginning that is heard, at least: what a judge learned from may be longer."""
-CANDIDATES = 8
-MOST_CANDIDATES = 64
-AS_CLEAR = 0.9
-"""Of the clearest one's probability: beginnings that reach it are of the style as well, and the first of them is taken.
-The clearest are the most alike: of generated clips about as many are recognised so, and they differ more."""
+JUDGED_SECONDS = 10.0
+"""Shortest beginning that is judged, in seconds; a judge trained on longer segments gets those."""
+CANDIDATES, MOST_CANDIDATES = 8, 64
+"""Default and largest number of candidates."""
+ACCEPTED_SHARE = 0.9
+"""Fraction of the best candidate's probability; the first candidate that reaches it is chosen. Always taking the best
+one makes pieces more alike and is recognised about as often."""
 ITERATIONS = 8
-"""Of Griffin-Lim for what only the judge hears, a quarter of the usual ones: it chose the same in seven of nine styles,
-and as well in the others."""
+"""Griffin-Lim iterations before judging, a quarter of the default: the choice was the same in seven of nine styles, and
+as good in the others."""
 
 
 @dataclass(frozen=True)
-class Audition:
-    """Who judges, and among how many.
+class BestOf:
+    """A judge and the number of candidates.
 
     Args:
         judge: a release of the task `style`.
-        candidates: beginnings that are drawn.
+        candidates: how many are sampled.
 
     Raises:
-        ReleaseError: the judge's task is another one.
+        ReleaseError: the judge is a release of another task.
     """
 
     judge: "Release"
@@ -49,15 +49,15 @@ class Audition:
 
     @property
     def seconds(self) -> float:
-        """How much of each is heard."""
+        """Seconds of each candidate that are judged."""
         spec = self.judge.manifest.features
-        return max(SECONDS, spec.segment_samples / spec.sample_rate)
+        return max(JUDGED_SECONDS, spec.segment_samples / spec.sample_rate)
 
     def expect_style(self, style: str) -> None:
-        """Refuse a style that the judge cannot tell from others.
+        """Refuse a style that the judge does not know.
 
         Raises:
-            ConfigurationError: it does not know it.
+            ConfigurationError: the judge was not trained on it.
         """
         classes = self.judge.manifest.classes
         if style not in classes:
@@ -65,16 +65,16 @@ class Audition:
                 f"The judge knows no style '{style}'.", hint=f"Its release knows {', '.join(classes)}."
             )
 
-    def best(self, levels: "Sequence[Tensor]", spec: "FeatureSpec", style: str) -> int:
-        """The number of the first beginning that is about as clearly of a style as the clearest one.
+    def choose(self, levels: "Sequence[Tensor]", spec: "FeatureSpec", style: str) -> int:
+        """Index of the first candidate whose probability of the style is close to the highest.
 
         Args:
-            levels: of each in dB, `[n_mels, frames]`, at least `seconds` long.
-            spec: what the levels are computed by.
-            style: asked for.
+            levels: of each candidate in dB, `[n_mels, frames]`, at least `seconds` long.
+            spec: feature spec of the levels.
+            style: the requested style.
 
         Raises:
-            ReleaseError: the judge gives no probabilities.
+            ReleaseError: the judge's probabilities are not finite.
         """
         import numpy as np
         import torch
@@ -84,9 +84,15 @@ class Audition:
         vocoder = GriffinLim(spec, ITERATIONS)
         number = self.judge.manifest.classes.index(style)
         phases = torch.Generator().manual_seed(0)
-        heard = [self.judge.probabilities_of(vocoder.audio(each, phases), spec.sample_rate)[number] for each in levels]
-        if not np.isfinite(heard).all():
+        probabilities = [
+            self.judge.probabilities_of(vocoder.audio(each, phases), spec.sample_rate)[number] for each in levels
+        ]
+        if not np.isfinite(probabilities).all():
             raise ReleaseError(
-                "The judge says nothing of what it hears.", hint="Its training diverged: use another one."
+                "The judge's probabilities are not finite.", hint="Its training diverged: use another judge."
             )
-        return next(place for place, probability in enumerate(heard) if probability >= AS_CLEAR * max(heard))
+        return next(
+            place
+            for place, probability in enumerate(probabilities)
+            if probability >= ACCEPTED_SHARE * max(probabilities)
+        )

@@ -1,4 +1,4 @@
-"""New music by a release: spectrogram piece by piece, then audio."""
+"""Generates music with a release: first a spectrogram, piece by piece, then audio."""
 
 import hashlib
 import math
@@ -14,16 +14,17 @@ from sottovoce.errors import ConfigurationError, no_sound
 from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.interfaces import Generator
 from sottovoce.release.load import Release
-from sottovoce.studio.best_of import Audition
+from sottovoce.studio.best_of import BestOf
 from sottovoce.studio.vocoder import vocoder_of
 from sottovoce.studio.vocoder.interface import long_audio
 
 FADE_SECONDS = 0.01
-"""At both ends, where music that goes on is cut."""
+"""Length of the fade at each end, in seconds: generated music starts and ends abruptly."""
 PEAK = 0.99
+"""Largest magnitude of a sample; louder audio is scaled down."""
 
 Progress = Callable[[int, int], None]
-"""Told how many frames of how many are done; each frame counts once when it is drawn and once when it is audio."""
+"""Called with frames done and in total; a frame counts once when it is sampled and once when it is audio."""
 
 
 def generate(
@@ -34,24 +35,24 @@ def generate(
     seed: int,
     index: int = 0,
     temperature: float = 1.0,
-    audition: Audition | None = None,
+    best_of: BestOf | None = None,
     progress: Progress = lambda _, __: None,
 ) -> NDArray[np.float32]:
-    """Music of a style, `[samples]` at the rate of the release's feature spec, full scale 1.
+    """Generate music of a style: `[samples]` at the rate of the release's feature spec, full scale 1.
 
     Args:
         release: of the task `generator`.
         style: one of its classes.
-        seconds: how long.
+        seconds: length of the music.
         seed: equal seeds give equal music, on the same machine and versions.
-        index: which of several pieces of one seed.
-        temperature: 1 draws as trained; less keeps to what is likelier.
-        audition: chooses among several beginnings; without one, the first is taken as it comes.
-        progress: of the work.
+        index: number of the piece; a seed gives as many different ones as are asked for.
+        temperature: 1 samples as trained; lower values prefer likely continuations.
+        best_of: chooses among several candidates; None generates one.
+        progress: see `Progress`.
 
     Raises:
-        ReleaseError: the release generates nothing, or what is no sound.
-        ConfigurationError: it, or the audition's judge, knows no such style.
+        ReleaseError: the release is no generator, or its output is not finite.
+        ConfigurationError: the release or the judge does not know the style.
     """
     release.expect_task("generator")
     classes = release.manifest.classes
@@ -60,52 +61,52 @@ def generate(
     spec = release.manifest.features
     samples = round(seconds * spec.sample_rate)
     frames = max(2, math.ceil(samples / spec.hop_length) + 1)
-    if audition is not None:
-        audition.expect_style(style)
+    if best_of is not None:
+        best_of.expect_style(style)
     generator = torch.Generator().manual_seed(_seed(seed, index))
-    levels = _drawn(release, style, frames, generator, temperature, audition, progress)
+    levels = _spectrogram(release, style, frames, generator, temperature, best_of, progress)
     audio = long_audio(vocoder_of(spec), levels, generator, lambda part, _: progress(frames + part, 2 * frames))
-    return _finished(_sound(audio[:samples]), spec.sample_rate).numpy()
+    return _faded_and_limited(_finite(audio[:samples]), spec.sample_rate).numpy()
 
 
-def _drawn(
+def _spectrogram(
     release: Release,
     style: str,
     frames: int,
     generator: torch.Generator,
     temperature: float,
-    audition: Audition | None,
+    best_of: BestOf | None,
     progress: Progress,
 ) -> Tensor:
     """Levels in dB, `[n_mels, frames]`."""
     family, spec = cast(Generator, release.family), release.manifest.features
     constants = cast(SpectrogramNormalisation, release.constants)  # as every release of this task has
-    count = audition.candidates if audition else 1
-    heard = math.ceil(audition.seconds * spec.sample_rate / spec.hop_length) + 1 if audition else 0
+    count = best_of.candidates if best_of else 1
+    judged = math.ceil(best_of.seconds * spec.sample_rate / spec.hop_length) + 1 if best_of else 0
     targets = torch.full((count,), release.manifest.classes.index(style))
     parts: list[Tensor] = []
     drawn, chosen = 0, slice(count)
     for piece in family.sample(release.model, targets, generator, temperature=temperature):
-        parts.append(_sound(constants.decibels(piece[chosen])))
+        parts.append(_finite(constants.decibels(piece[chosen])))
         drawn += piece.shape[2]
         progress(min(drawn, frames), 2 * frames)
-        if audition and 0 < heard <= drawn:
-            beginnings = torch.cat(parts, dim=2)
-            best = audition.best(list(beginnings[:, :, :heard]), spec, style)
-            parts, chosen, heard = [beginnings[best : best + 1]], slice(best, best + 1), 0
-        if drawn >= frames and not heard:
+        if best_of and 0 < judged <= drawn:
+            candidates = torch.cat(parts, dim=2)
+            best = best_of.choose(list(candidates[:, :, :judged]), spec, style)
+            parts, chosen, judged = [candidates[best : best + 1]], slice(best, best + 1), 0
+        if drawn >= frames and not judged:
             break
     return torch.cat(parts, dim=2)[0, :, :frames]
 
 
-def _sound(numbers: Tensor) -> Tensor:
+def _finite(numbers: Tensor) -> Tensor:
     if not numbers.isfinite().all():
         raise no_sound()
     return numbers
 
 
-def _finished(audio: Tensor, sample_rate: int) -> Tensor:
-    """Faded at both ends, and no louder than full scale."""
+def _faded_and_limited(audio: Tensor, sample_rate: int) -> Tensor:
+    """Audio faded at both ends and scaled to at most `PEAK`."""
     width = min(round(FADE_SECONDS * sample_rate), len(audio) // 2)
     rise = torch.linspace(0, 1, width)
     audio[:width] *= rise
@@ -115,5 +116,5 @@ def _finished(audio: Tensor, sample_rate: int) -> Tensor:
 
 
 def _seed(seed: int, index: int) -> int:
-    """One seed for each piece: the first of several is the one that is made alone."""
+    """The seed of one piece; the first of several equals a single one."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8]) >> 1

@@ -22,15 +22,15 @@ from sottovoce.errors import CatalogueError
 from sottovoce.files import write_bytes
 from sottovoce.studio.editing import candidates, gating
 from sottovoce.studio.editing.exemplar import ExemplarRepairer
-from sottovoce.studio.editing.gating import Mixture
-from sottovoce.studio.editing.phase_reconstruction import touched
+from sottovoce.studio.editing.gating import GatingNetwork
+from sottovoce.studio.editing.phase_reconstruction import missing_frames
 from sottovoce.studio.editing.repairer import LpcRepairer
 from sottovoce_simulations.scores.repertoire import learnable
 from sottovoce_simulations.shipped_weights.pretrain import public_audio, scheduled
 
 SECONDS = (0.05, 0.7)
 """Of gaps: drawn evenly on a logarithmic scale."""
-BESIDE_SECONDS = 1.0
+CONTEXT_SECONDS = 1.0
 """At least, from a gap to both ends of a track."""
 QUIET = 1e-3
 """RMS of a gap that is not worth mending."""
@@ -46,7 +46,7 @@ BEST = 1e-3
 """Error over energy below which a gap is good enough."""
 HELD_OUT = 10
 """Every so manyth gap is measured and not learned."""
-TOLD_EVERY = 200
+LOG_EVERY = 200
 
 _log = logging.getLogger(__name__)
 
@@ -56,14 +56,14 @@ class Gaps:
     """Some bands and frames of each gap; magnitudes over the gap's scale, in half precision.
 
     Args:
-        candidates: and those beside them, `[gaps, places, GUESSES, 3, 3]`.
-        aside: `[gaps, places, ASIDE]`.
+        candidates: and those beside them, `[gaps, places, CANDIDATES, 3, 3]`.
+        features: `[gaps, places, FEATURES]`.
         wanted: what there was, `[gaps, places]`.
         weights: by which a sum over these places estimates that over all, `[gaps, places]`, in single precision.
     """
 
     candidates: Tensor
-    aside: Tensor
+    features: Tensor
     wanted: Tensor
     weights: Tensor
 
@@ -94,7 +94,7 @@ def gather(paths: Sequence[Path], seed: int = 0) -> Gaps:
     found: list[Gaps] = []
     for number, path in enumerate(paths):
         found += list(_gap_of(path, rng, generator))
-        if number % TOLD_EVERY == 0:
+        if number % LOG_EVERY == 0:
             _log.info("%d of %d tracks", number, len(paths))
     if not found:
         raise CatalogueError("There is no audio to learn from.")
@@ -106,7 +106,7 @@ def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) ->
     audio, rate = soundfile.read(path, always_2d=True)
     repairer = ExemplarRepairer()
     frames = round(float(np.exp(rng.uniform(*np.log(SECONDS)))) * rate)
-    beside = round(BESIDE_SECONDS * rate)
+    beside = round(CONTEXT_SECONDS * rate)
     if len(audio) <= 2 * beside + frames:
         return
     start = int(rng.integers(beside, len(audio) - beside - frames))
@@ -123,9 +123,9 @@ def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) ->
     whole, wanted = (_tensor(some * factor) for some in (mended, true))
     with torch.inference_mode():
         magnitudes = analysis.spectrum(whole).abs()
-        missing = touched(gap, magnitudes.shape[2], analysis)
-        places = candidates.find(candidates.fine(whole, magnitudes, analysis), missing, analysis)
-        known = candidates.evidence(magnitudes, missing, places, analysis)
+        missing = missing_frames(gap, magnitudes.shape[2], analysis)
+        matches = candidates.find_matches(candidates.subframe_levels(whole, magnitudes, analysis), missing, analysis)
+        known = candidates.candidates_for(magnitudes, missing, matches, analysis)
         if known is None:
             return
         there = torch.pow(10.0, analysis.bands(analysis.spectrum(wanted).abs()[:, :, missing]) / 20) / known.scale
@@ -136,27 +136,27 @@ def _tensor(audio: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(audio.T)).float()
 
 
-def _drawn(known: candidates.Evidence, wanted: Tensor, generator: torch.Generator) -> Gaps:
+def _drawn(known: candidates.Candidates, wanted: Tensor, generator: torch.Generator) -> Gaps:
     """Some bands and frames of what is known and was there, `[bands, missing]`."""
-    padded = gating.padded(known.guesses[0])
+    padded = gating.padded(known.magnitudes[0])
     around = padded.unfold(1, 3, 1).unfold(2, 3, 1)  # [guesses, bands, missing, 3, 3]
-    energy = (wanted.square() + known.guesses[0, candidates.RULE, :, 1:-1].square()).flatten()
+    energy = (wanted.square() + known.magnitudes[0, candidates.DEFAULT, :, 1:-1].square()).flatten()
     chances = energy + EVEN * energy.mean() + 1e-9
     chances = chances / chances.sum()
     chosen = torch.multinomial(chances, PLACES, replacement=True, generator=generator)
     return Gaps(
         around.flatten(1, 2)[:, chosen].transpose(0, 1).half(),
-        known.aside[0].flatten(1)[:, chosen].T.half(),
+        known.features[0].flatten(1)[:, chosen].T.half(),
         wanted.flatten()[chosen].half(),
         1 / (PLACES * chances[chosen]),
     )
 
 
-def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> Mixture:
+def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> GatingNetwork:
     """A network that learned on all gaps but every `HELD_OUT`th."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Mixture()
+        model = GatingNetwork()
     numbers = torch.arange(len(gaps.wanted))
     learned, unseen = numbers[numbers % HELD_OUT != 0], numbers[numbers % HELD_OUT == 0]
     generator = torch.Generator().manual_seed(seed)
@@ -164,7 +164,7 @@ def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> Mixture:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
-        if step % TOLD_EVERY == 0:
+        if step % LOG_EVERY == 0:
             _log.info("step %d, held out: %.2f dB", step, -held_out(model, gaps, unseen))
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
         loss = losses(model, gaps.at(chosen, torch.randint(PLACES, (PLACES_A_STEP,), generator=generator))).mean()
@@ -176,15 +176,17 @@ def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> Mixture:
     return model.eval().requires_grad_(False)
 
 
-def losses(model: Mixture, gaps: Gaps) -> Tensor:
+def losses(model: GatingNetwork, gaps: Gaps) -> Tensor:
     """Error over energy, in dB, of each gap."""
-    said = model(gaps.candidates.flatten(0, 1), gaps.aside.flatten(0, 1)[:, :, None, None]).reshape(gaps.wanted.shape)
-    error = (gaps.weights * (said - gaps.wanted).square()).sum(dim=1)
+    estimate = model(gaps.candidates.flatten(0, 1), gaps.features.flatten(0, 1)[:, :, None, None]).reshape(
+        gaps.wanted.shape
+    )
+    error = (gaps.weights * (estimate - gaps.wanted).square()).sum(dim=1)
     energy = (gaps.weights * gaps.wanted.square()).sum(dim=1)
     return 10 * torch.log10(error / energy + BEST)
 
 
-def held_out(model: Mixture, gaps: Gaps, unseen: Tensor) -> float:
+def held_out(model: GatingNetwork, gaps: Gaps, unseen: Tensor) -> float:
     """Mean of `losses` of some gaps."""
     with torch.no_grad():
         return float(torch.cat([losses(model, gaps.at(some)) for some in torch.split(unseen, BATCH)]).mean())

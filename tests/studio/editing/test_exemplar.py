@@ -7,7 +7,7 @@ import torch
 from sottovoce.studio.editing import candidates, exemplar, gating
 from sottovoce.studio.editing.exemplar import ExemplarRepairer
 from sottovoce.studio.editing.interpolate import InterpolatingRepairer
-from sottovoce.studio.editing.phase_reconstruction import ends, touched
+from sottovoce.studio.editing.phase_reconstruction import first_and_last, missing_frames
 from sottovoce.studio.editing.repairer import LpcRepairer
 
 RATE, BEAT = 22_050, 8_820
@@ -59,19 +59,19 @@ def known(audio, gap):
     analysis = ExemplarRepairer().analysis(RATE)
     heard = torch.from_numpy(audio[None]).float()
     magnitudes = analysis.spectrum(heard).abs()
-    missing = touched(gap, magnitudes.shape[2], analysis)
-    places = candidates.find(candidates.fine(heard, magnitudes, analysis), missing, analysis)
-    return magnitudes, missing, places, analysis
+    missing = missing_frames(gap, magnitudes.shape[2], analysis)
+    matches = candidates.find_matches(candidates.subframe_levels(heard, magnitudes, analysis), missing, analysis)
+    return magnitudes, missing, matches, analysis
 
 
 def test_the_likest_place_is_the_same_beat_elsewhere():
     gap = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)
-    _, missing, places, analysis = known(beats(16), gap)
-    weights = places.weights(candidates.PLACES, candidates.SHARPNESS)
+    _, missing, matches, analysis = known(beats(16), gap)
+    weights = matches.weights(candidates.FEW, candidates.SHARPNESS)
     assert float(weights.sum()) == pytest.approx(1)
     assert (weights.diff() <= 0).all()
-    first, last = ends(missing)
-    hops = places.begins[places.chosen] / candidates.FINE - first
+    first, last = first_and_last(missing)
+    hops = matches.starts[matches.chosen] / candidates.SUBFRAMES - first
     # A beat of the other sound is one beat away, one of the same sound two.
     away = float(hops[0]) * analysis.hop % (2 * BEAT)
     assert min(away, 2 * BEAT - away) <= analysis.hop // 4
@@ -79,14 +79,14 @@ def test_the_likest_place_is_the_same_beat_elsewhere():
 
 
 def test_guesses_keep_what_is_known_beside_the_gap():
-    magnitudes, missing, places, analysis = known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410))
-    found = candidates.evidence(magnitudes, missing, places, analysis)
-    first, last = ends(missing)
+    magnitudes, missing, matches, analysis = known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410))
+    found = candidates.candidates_for(magnitudes, missing, matches, analysis)
+    first, last = first_and_last(missing)
     levels = 10 ** (analysis.bands(magnitudes) / 20) / found.scale
-    assert found.guesses.shape == (1, candidates.GUESSES, len(levels[0]), last - first + 3)
-    assert found.aside.shape == (1, candidates.ASIDE, len(levels[0]), last - first + 1)
-    for name in ("line", "line in dB", "linear prediction", "places and line", "many places and line"):
-        guess = found.guesses[:, candidates.NAMES.index(name)]
+    assert found.magnitudes.shape == (1, candidates.CANDIDATES, len(levels[0]), last - first + 3)
+    assert found.features.shape == (1, candidates.FEATURES, len(levels[0]), last - first + 1)
+    for name in ("line", "line in dB", "linear prediction", "matches and line", "many matches and line"):
+        guess = found.magnitudes[:, candidates.NAMES.index(name)]
         assert torch.allclose(guess[:, :, 0], levels[:, :, first - 1], atol=1e-4)
         assert torch.allclose(guess[:, :, -1], levels[:, :, last + 1], atol=1e-4)
 
@@ -96,23 +96,23 @@ def test_nothing_that_is_missing_is_known():
     gap, inner = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410), slice(7 * BEAT - 800, 7 * BEAT + 1_210)
     one, other = beats(16), beats(16)
     other[inner] = 0.05 * np.random.default_rng(1).standard_normal(2_010)
-    found = [candidates.evidence(*known(audio, gap)) for audio in (one, other)]
+    found = [candidates.candidates_for(*known(audio, gap)) for audio in (one, other)]
     within = candidates.NAMES.index("linear prediction")
-    others = [number for number in range(candidates.GUESSES) if number != within]
-    assert torch.allclose(found[0].guesses[:, others], found[1].guesses[:, others], atol=1e-5)
-    assert torch.allclose(found[0].aside, found[1].aside, atol=1e-5)
-    assert not torch.allclose(found[0].guesses[:, within], found[1].guesses[:, within], rtol=0.5)
+    others = [number for number in range(candidates.CANDIDATES) if number != within]
+    assert torch.allclose(found[0].magnitudes[:, others], found[1].magnitudes[:, others], atol=1e-5)
+    assert torch.allclose(found[0].features, found[1].features, atol=1e-5)
+    assert not torch.allclose(found[0].magnitudes[:, within], found[1].magnitudes[:, within], rtol=0.5)
 
 
 def test_before_it_learns_the_network_trusts_the_rule():
-    found = candidates.evidence(*known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)))
-    said = gating.mixed(gating.Mixture().eval(), found) / found.scale
-    weight = 1 / (1 + (candidates.GUESSES - 1) * np.exp(-gating.TRUST))
-    rule = found.guesses[:, candidates.RULE, :, 1:-1]
-    mean = found.guesses[:, :, :, 1:-1].mean(dim=1)
+    found = candidates.candidates_for(*known(beats(16), slice(7 * BEAT - 2_000, 7 * BEAT + 2_410)))
+    estimate = gating.gated(gating.GatingNetwork().eval(), found) / found.scale
+    weight = 1 / (1 + (candidates.CANDIDATES - 1) * np.exp(-gating.INITIAL_LOGIT))
+    rule = found.magnitudes[:, candidates.DEFAULT, :, 1:-1]
+    mean = found.magnitudes[:, :, :, 1:-1].mean(dim=1)
     assert torch.allclose(
-        said,
-        weight * rule + (1 - weight) * (candidates.GUESSES * mean - rule) / (candidates.GUESSES - 1),
+        estimate,
+        weight * rule + (1 - weight) * (candidates.CANDIDATES * mean - rule) / (candidates.CANDIDATES - 1),
         rtol=1e-3,
         atol=1e-5,
     )
@@ -122,11 +122,11 @@ def test_what_is_shipped_beats_the_rule_and_stays_near_the_guesses(monkeypatch):
     audio, start, frames = beats(16)[:, None], 7 * BEAT - 2_000, 4_410
     wanted = audio[start : start + frames]
     learned = mended(audio, start, frames)
-    found = candidates.evidence(*known(audio[:, 0], slice(start, start + frames)))
-    said = gating.mixed(gating.shipped(), found) / found.scale
-    assert (said <= found.guesses[:, :, :, 1:-1].amax(dim=1) * np.exp(gating.LOUDEST) * 1.001).all()
-    assert (said >= found.guesses[:, :, :, 1:-1].amin(dim=1) * np.exp(-gating.LOUDEST) * 0.999).all()
-    monkeypatch.setattr(exemplar, "LONGEST_SECONDS", 0.0)
+    found = candidates.candidates_for(*known(audio[:, 0], slice(start, start + frames)))
+    estimate = gating.gated(gating.shipped(), found) / found.scale
+    assert (estimate <= found.magnitudes[:, :, :, 1:-1].amax(dim=1) * np.exp(gating.LARGEST_GAIN) * 1.001).all()
+    assert (estimate >= found.magnitudes[:, :, :, 1:-1].amin(dim=1) * np.exp(-gating.LARGEST_GAIN) * 0.999).all()
+    monkeypatch.setattr(exemplar, "LONGEST_GATED_SECONDS", 0.0)
     assert error(wanted, learned) < error(wanted, mended(audio, start, frames)) + 0.5
 
 

@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from sottovoce.studio.editing.continuations import LONGEST_SECONDS, SHORTEST_SECONDS, Places
+from sottovoce.studio.editing.continuations import LONGEST_SECONDS, SHORTEST_SECONDS, Continuations
 from sottovoce.studio.editing.extend import JOIN_SECONDS, MEMORY_SECONDS, Extend
 
 RATE = 22050
@@ -48,7 +48,7 @@ def test_what_is_new_is_as_loud_as_the_music(release):
 def test_no_join_clicks(loaded, unperiodic, assert_no_click, seed):
     """Neither at the old end, nor where the music jumps to another place, nor where that cross-fade has ended."""
     samples = unperiodic(12, RATE, channels=2, seed=seed)
-    stretches = islice(Extend(loaded("editor", "rnn"), 33).continued(samples, RATE), 4)
+    stretches = islice(Extend(loaded("editor", "rnn"), 33).continuation(samples, RATE), 4)
     lengths = [len(samples), *map(len, stretches)]
     joins = np.cumsum(lengths[:-1])
     found = extended(loaded("editor", "rnn"), samples, 33)
@@ -72,8 +72,8 @@ def test_only_the_end_is_remembered(release):
 
 def test_stretches_lie_in_the_track_and_follow_each_other(loaded):
     samples = bars(11, 8000) + 0.1 * np.random.default_rng(0).standard_normal((88000, 1))
-    places = Places(samples, 8000, loaded("editor", "rnn"))
-    stretches = list(islice(places.walk(), 30))
+    places = Continuations(samples, 8000, loaded("editor", "rnn"))
+    stretches = list(islice(places.segments(), 30))
     assert stretches[0][0] == len(samples)
     for (_, begin, until), (left, _, _) in pairwise(stretches):
         assert 0 <= begin < until == left <= len(samples)
@@ -82,12 +82,12 @@ def test_stretches_lie_in_the_track_and_follow_each_other(loaded):
 
 def test_a_place_that_was_heard_often_gives_way_to_others(loaded):
     samples = np.random.default_rng(0).standard_normal((12 * 8000, 1))
-    begins = {begin for _, begin, _ in islice(Places(samples, 8000, loaded("editor", "rnn")).walk(), 12)}
+    begins = {begin for _, begin, _ in islice(Continuations(samples, 8000, loaded("editor", "rnn")).segments(), 12)}
     assert len(begins) > 6
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 3.0])
 def test_what_is_too_short_has_no_place(loaded, seconds):
     samples = bars(seconds)
-    assert list(Places(samples, RATE, loaded("editor", "rnn")).walk()) == []
+    assert list(Continuations(samples, RATE, loaded("editor", "rnn")).segments()) == []
     assert np.abs(extended(loaded("editor", "rnn"), samples, 1)[len(samples) :]).max() > 0

@@ -1,4 +1,4 @@
-"""What may have sounded in a gap: several guesses at every band's magnitude, and what tells how far to trust them."""
+"""Candidates for the magnitudes in a gap, and features that tell a network how far to trust each of them."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sottovoce.studio.editing.analysis import Analysis
-from sottovoce.studio.editing.phase_reconstruction import TINY, ends
+from sottovoce.studio.editing.phase_reconstruction import TINY, first_and_last
 
 NAMES = (
     "line",
@@ -15,137 +15,145 @@ NAMES = (
     "left",
     "right",
     "linear prediction",
-    "likest place",
-    "places",
-    "places and line",
-    "many places and line",
-    "bands' places and line",
-    "places of wider bands and line",
+    "best match",
+    "matches",
+    "matches and line",
+    "many matches and line",
+    "matches per band and line",
+    "matches per wide band and line",
 )
-GUESSES = len(NAMES)
-RULE = NAMES.index("places and line")
-"""What is near to the best one of them on most music."""
-BESIDE_SECONDS = 0.25
-"""On each side of a gap and of a place, by which they are compared."""
+CANDIDATES = len(NAMES)
+DEFAULT = NAMES.index("matches and line")
+"""Index of the candidate that is close to the best one on most music."""
+CONTEXT_SECONDS = 0.25
+"""Context on each side of a gap that is compared with other passages, in seconds."""
 EDGE = 4
-"""Frames on each side that are told one by one; what has fewer of them is not for a network."""
-ASIDE = 2 * EDGE + 13
-"""Numbers that tell how far to trust the guesses at a band and frame."""
-FINE = 4
-"""Places to each hop where one may begin."""
-PLACES, MANY = 8, 32
-BAND_PLACES, BAND_WIDTHS = 64, (5, 33)
-"""Places that each band chooses for itself, many of them a quarter of a hop apart; and over how many bands they are
-compared."""
-SHARPNESS, BLUNT = 4.0, 2.0
-"""How much less a place counts that is less alike than the best one: of few places, and of many."""
+"""Frames on each side of a gap that are features of their own; a gap with fewer has no candidates."""
+FEATURES = 2 * EDGE + 13
+"""Number of features at each band and frame."""
+SUBFRAMES = 4
+"""Offsets within a hop at which a matching passage may start."""
+FEW, MANY = 8, 32
+"""Numbers of matches that are averaged."""
+BAND_MATCHES, BAND_WIDTHS = 64, (5, 33)
+"""Number of matches that each band chooses by itself (many lie a quarter of a hop apart), and widths in bands of the
+neighbourhoods that are compared for that."""
+SHARPNESS, SOFT_SHARPNESS = 4.0, 2.0
+"""Decay of a match's weight with its distance over the smallest distance: for few matches, and for many."""
 COMPRESSION = 0.5
-"""Power of the magnitudes that are compared: loud ones would drown the others."""
-NEAR = 12
-"""Frames from a gap at which a difference counts 1/e of what it counts beside it."""
-LEAST = 1e-3
-"""Of the scale: magnitudes far below it are all the same to a network."""
+"""Exponent of magnitudes before they are compared, so that loud bands do not dominate."""
+DISTANCE_DECAY = 12
+"""Frames away from a gap at which a difference weighs 1/e of one beside it."""
+MAGNITUDE_FLOOR = 1e-3
+"""Magnitude, as a fraction of the scale, far below which networks see no difference."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the music is like what is beside a gap.
+class Matches:
+    """Passages of the track whose surroundings resemble those of a gap.
 
     Args:
-        levels: compressed magnitudes of bands at every quarter of a hop, `[channels, bands, FINE · frames]`.
-        begins: quarters of hops at which what is like the gap may begin, `[n]`.
-        distances: of what is beside them from what is beside the gap, `[bands, n]`.
-        chosen: those of `begins` that are likest and at least a hop apart, indices, the likest first, `[places]`.
+        levels: compressed magnitudes of bands at every subframe, `[channels, bands, SUBFRAMES · frames]`.
+        starts: subframes at which a match may start, `[n]`.
+        distances: between the surroundings of each start and those of the gap, `[bands, n]`.
+        chosen: indices into `starts` of the closest ones that lie at least a hop apart, closest first, `[matches]`.
     """
 
     levels: Tensor
-    begins: Tensor
+    starts: Tensor
     distances: Tensor
     chosen: Tensor
 
     def weights(self, count: int, sharpness: float) -> Tensor:
-        """Of so many chosen ones, of sum 1, `[places]`."""
+        """Weights of the `count` closest matches, `[matches]`, which sum to 1."""
         return _weights(self.distances[:, self.chosen[:count]].sum(dim=0), sharpness)
 
     def magnitudes(self, chosen: Tensor, frames: Tensor) -> Tensor:
-        """Of bands at some frames from the first missing one on, `[channels, bands, chosen, frames]`."""
-        return self.levels[:, :, self.begins[chosen][:, None] + FINE * frames] ** (1 / COMPRESSION)
+        """Magnitudes of bands at frames relative to the first missing one, `[channels, bands, chosen, frames]`."""
+        return self.levels[:, :, self.starts[chosen][:, None] + SUBFRAMES * frames] ** (1 / COMPRESSION)
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that is known of a gap.
+class Candidates:
+    """The gating network's input for one gap.
 
     Args:
-        guesses: magnitudes of bands over `scale`, `[channels, GUESSES, bands, missing + 2]`: with the known frame on
-            each side, where guesses are wrong by as much as they are known to be.
-        aside: `[channels, ASIDE, bands, missing]`.
-        scale: `[channels, 1, 1]`.
+        magnitudes: of bands, divided by `scale`, `[channels, CANDIDATES, bands, missing + 2]`: with the known frame on
+            each side, where a candidate's error shows.
+        features: `[channels, FEATURES, bands, missing]`.
+        scale: RMS magnitude around the gap, `[channels, 1, 1]`.
     """
 
-    guesses: Tensor
-    aside: Tensor
+    magnitudes: Tensor
+    features: Tensor
     scale: Tensor
 
 
-def beside(analysis: Analysis) -> int:
-    """Frames on each side by which places are compared."""
-    return math.ceil(BESIDE_SECONDS * analysis.rate / analysis.hop)
+def context_frames(analysis: Analysis) -> int:
+    """Frames on each side of a gap that are compared."""
+    return math.ceil(CONTEXT_SECONDS * analysis.rate / analysis.hop)
 
 
-def find(levels: Tensor, missing: Tensor, analysis: Analysis) -> Places:
-    """The places of `fine` levels whose surroundings are most like those of the missing frames; there may be none."""
-    first, last = ends(missing)
-    total, wide = len(missing), beside(analysis)
+def find_matches(levels: Tensor, missing: Tensor, analysis: Analysis) -> Matches:
+    """Find the passages whose surroundings are most like those of the missing frames; there may be none.
+
+    Args:
+        levels: as `subframe_levels` gives them.
+        missing: which frames are missing, `[frames]`.
+        analysis: of the audio's sample rate.
+    """
+    first, last = first_and_last(missing)
+    total, wide = len(missing), context_frames(analysis)
     offsets = torch.cat(
         [torch.arange(max(-wide, -first), 0), last - first + torch.arange(1, min(wide + 1, total - last))]
     )
     lowest, highest = min(int(offsets.min()), 0), max(int(offsets.max()), last - first)
-    begins = torch.arange(-FINE * lowest, levels.shape[2] - FINE * highest)
-    begins = begins[(begins + FINE * highest < FINE * first) | (begins + FINE * lowest > FINE * last)]
-    distances = torch.zeros(levels.shape[1], len(begins))
+    starts = torch.arange(-SUBFRAMES * lowest, levels.shape[2] - SUBFRAMES * highest)
+    starts = starts[
+        (starts + SUBFRAMES * highest < SUBFRAMES * first) | (starts + SUBFRAMES * lowest > SUBFRAMES * last)
+    ]
+    distances = torch.zeros(levels.shape[1], len(starts))
     for offset in offsets.tolist():
         away = -offset if offset < 0 else offset - (last - first)
-        place = min(FINE * (first + offset), levels.shape[2] - 1)
-        difference = levels[:, :, begins + FINE * offset] - levels[:, :, place, None]
-        distances += math.exp(-away / NEAR) * difference.square().sum(dim=0)
-    whole = distances.sum(dim=0)
+        here = min(SUBFRAMES * (first + offset), levels.shape[2] - 1)
+        difference = levels[:, :, starts + SUBFRAMES * offset] - levels[:, :, here, None]
+        distances += math.exp(-away / DISTANCE_DECAY) * difference.square().sum(dim=0)
     chosen: list[int] = []
-    for number in whole.argsort().tolist():
-        if all(abs(int(begins[number] - begins[other])) >= FINE for other in chosen):
+    for number in distances.sum(dim=0).argsort().tolist():
+        if all(abs(int(starts[number] - starts[other])) >= SUBFRAMES for other in chosen):
             chosen.append(number)
             if len(chosen) == MANY:
                 break
-    return Places(levels, begins, distances, torch.tensor(chosen, dtype=torch.long))
+    return Matches(levels, starts, distances, torch.tensor(chosen, dtype=torch.long))
 
 
-def fine(audio: Tensor, magnitudes: Tensor, analysis: Analysis) -> Tensor:
-    """Compressed magnitudes of bands at every quarter of a hop, `[channels, bands, FINE · frames]`.
+def subframe_levels(audio: Tensor, magnitudes: Tensor, analysis: Analysis) -> Tensor:
+    """Compressed magnitudes of bands at every subframe, `[channels, bands, SUBFRAMES · frames]`.
 
     Args:
         audio: `[channels, samples]`.
         magnitudes: of its spectrum, `[channels, bins, frames]`.
-        analysis: of its rate.
+        analysis: of its sample rate.
     """
-    later = [analysis.spectrum(audio[:, part * analysis.hop // FINE :]).abs() for part in range(1, FINE)]
+    later = [analysis.spectrum(audio[:, part * analysis.hop // SUBFRAMES :]).abs() for part in range(1, SUBFRAMES)]
     steps = [analysis.bands(some) for some in (magnitudes, *later)]
     frames = min(step.shape[2] for step in steps)
     levels = torch.stack([step[:, :, :frames] for step in steps], dim=3).flatten(2)
     return torch.pow(10.0, levels * (COMPRESSION / 20))
 
 
-def evidence(magnitudes: Tensor, missing: Tensor, places: Places, analysis: Analysis) -> Evidence | None:
-    """What is known of the missing frames; None where too little is.
+def candidates_for(magnitudes: Tensor, missing: Tensor, matches: Matches, analysis: Analysis) -> Candidates | None:
+    """All candidates for the missing frames; None if there is no match, or too little context.
 
     Args:
-        magnitudes: `[channels, bins, frames]`; linear prediction's in the gap.
-        missing: which frames, `[frames]`.
-        places: that are like it.
-        analysis: of this rate.
+        magnitudes: `[channels, bins, frames]`, with linear prediction's in the gap.
+        missing: which frames are missing, `[frames]`.
+        matches: of this gap.
+        analysis: of the audio's sample rate.
     """
-    first, last = ends(missing)
-    wide, count = beside(analysis), last - first + 1
-    if not len(places.begins) or first < EDGE or len(missing) - 1 - last < EDGE:
+    first, last = first_and_last(missing)
+    wide, count = context_frames(analysis), last - first + 1
+    if not len(matches.starts) or first < EDGE or len(missing) - 1 - last < EDGE:
         return None
     start = max(0, first - wide)
     near = torch.pow(10.0, analysis.bands(magnitudes[:, :, start : last + 1 + wide]) / 20)
@@ -155,84 +163,88 @@ def evidence(magnitudes: Tensor, missing: Tensor, places: Places, analysis: Anal
     scale = known.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=TINY)
     frames = torch.arange(-1, count + 1)
     share = ((frames + 1) / (count + 1)).float()
-    ahead, back = left[:, :, -1:], right[:, :, :1]
-    heard = places.magnitudes(places.chosen, frames)
-    few = heard[:, :, :PLACES]
-    mean = (few * places.weights(PLACES, SHARPNESS)[:, None]).sum(dim=2)
-    others = [(heard * places.weights(MANY, BLUNT)[:, None]).sum(dim=2)]
-    others += [_of_bands(places, frames, width) for width in BAND_WIDTHS]
-    guesses = [
-        torch.lerp(ahead, back, share),
-        torch.lerp(ahead.log(), back.log(), share).exp(),
-        ahead.expand_as(mean),
-        back.expand_as(mean),
+    before, after = left[:, :, -1:], right[:, :, :1]
+    matching = matches.magnitudes(matches.chosen, frames)
+    few = matching[:, :, :FEW]
+    mean = (few * matches.weights(FEW, SHARPNESS)[:, None]).sum(dim=2)
+    others = [(matching * matches.weights(MANY, SOFT_SHARPNESS)[:, None]).sum(dim=2)]
+    others += [_per_band(matches, frames, width) for width in BAND_WIDTHS]
+    candidates = [
+        torch.lerp(before, after, share),
+        torch.lerp(before.log(), after.log(), share).exp(),
+        before.expand_as(mean),
+        after.expand_as(mean),
         near[:, :, first - 1 : last + 2],
-        heard[:, :, 0],
+        matching[:, :, 0],
         mean,
-        *(_met(some, ahead, back, share) for some in (mean, *others)),
+        *(_anchored(some, before, after, share) for some in (mean, *others)),
     ]
-    found = torch.stack(guesses, dim=1) / scale[:, None]
-    return Evidence(found, _aside(left, right, places, few, count, scale), scale)
+    return Candidates(
+        torch.stack(candidates, dim=1) / scale[:, None], _features(left, right, matches, few, count, scale), scale
+    )
 
 
-def _met(guess: Tensor, ahead: Tensor, back: Tensor, share: Tensor) -> Tensor:
-    """A guess `[channels, bands, missing + 2]` with what it lacks at both ends added on a straight line."""
-    lacking = torch.lerp(ahead - guess[:, :, :1], back - guess[:, :, -1:], share)
-    return (guess + lacking).clamp(min=0)
+def _anchored(candidate: Tensor, before: Tensor, after: Tensor, share: Tensor) -> Tensor:
+    """A candidate `[channels, bands, missing + 2]` made to agree with the known frame on each side.
+
+    Its errors there are interpolated linearly and added.
+    """
+    error = torch.lerp(before - candidate[:, :, :1], after - candidate[:, :, -1:], share)
+    return (candidate + error).clamp(min=0)
 
 
-def _of_bands(places: Places, frames: Tensor, width: int) -> Tensor:
-    """Every band by places that are like the gap in so many bands around it, `[channels, bands, frames]`."""
-    summed = torch.nn.functional.pad(places.distances.cumsum(dim=0), (0, 0, 1, 0))
-    bands = torch.arange(len(places.distances))
+def _per_band(matches: Matches, frames: Tensor, width: int) -> Tensor:
+    """The mean of matches that each band chooses by the `width` bands around it, `[channels, bands, frames]`."""
+    summed = torch.nn.functional.pad(matches.distances.cumsum(dim=0), (0, 0, 1, 0))
+    bands = torch.arange(len(matches.distances))
     around = summed[(bands + width // 2 + 1).clamp(max=len(bands))] - summed[(bands - width // 2).clamp(min=0)]
-    nearest, chosen = around.topk(min(BAND_PLACES, around.shape[1]), dim=1, largest=False)
-    begins = places.begins[chosen][:, :, None]
-    heard = places.levels[:, bands[:, None, None], begins + FINE * frames] ** (1 / COMPRESSION)
-    return (heard * _weights(nearest, BLUNT)[:, :, None]).sum(dim=2)
+    nearest, chosen = around.topk(min(BAND_MATCHES, around.shape[1]), dim=1, largest=False)
+    starts = matches.starts[chosen][:, :, None]
+    matching = matches.levels[:, bands[:, None, None], starts + SUBFRAMES * frames] ** (1 / COMPRESSION)
+    return (matching * _weights(nearest, SOFT_SHARPNESS)[:, :, None]).sum(dim=2)
 
 
 def _weights(distances: Tensor, sharpness: float) -> Tensor:
-    """Of places whose distances `[..., places]` rise, of sum 1."""
+    """Softmax weights of matches, whose distances `[..., matches]` ascend."""
     return torch.softmax(-sharpness * distances / distances[..., :1].clamp(min=TINY), dim=-1)
 
 
-def _aside(left: Tensor, right: Tensor, places: Places, few: Tensor, count: int, scale: Tensor) -> Tensor:
-    """See `Evidence.aside`."""
+def _features(left: Tensor, right: Tensor, matches: Matches, few: Tensor, count: int, scale: Tensor) -> Tensor:
+    """See `Candidates.features`."""
     channels, bands = left.shape[:2]
-    errors, weights = [], places.weights(PLACES, SHARPNESS)
+    errors, weights = [], matches.weights(FEW, SHARPNESS)
     for side, frames in (
         (left, torch.arange(-left.shape[2], 0)),
         (right, count + torch.arange(right.shape[2])),
     ):
-        heard = (places.magnitudes(places.chosen[:PLACES], frames) * weights[:, None]).sum(dim=2)
-        errors.append((heard - side).square().mean(dim=2).sqrt() / scale[:, :, 0])
-    told = [
+        mean = (matches.magnitudes(matches.chosen[:FEW], frames) * weights[:, None]).sum(dim=2)
+        errors.append((mean - side).square().mean(dim=2).sqrt() / scale[:, :, 0])
+    per_band = [
         *(
-            logs(side[:, :, number] / scale[:, :, 0])
+            log_magnitudes(side[:, :, number] / scale[:, :, 0])
             for side in (left[:, :, -EDGE:], right[:, :, :EDGE])
             for number in range(EDGE)
         ),
-        *(logs(side.mean(dim=2) / scale[:, :, 0]) for side in (left, right)),
-        *(logs(side.std(dim=2) / scale[:, :, 0]) for side in (left, right)),
-        *map(logs, errors),
+        *(log_magnitudes(side.mean(dim=2) / scale[:, :, 0]) for side in (left, right)),
+        *(log_magnitudes(side.std(dim=2) / scale[:, :, 0]) for side in (left, right)),
+        *map(log_magnitudes, errors),
     ]
-    whole = places.distances[:, places.chosen[:PLACES]].sum(dim=0)
-    own = torch.cat([left, right], dim=2).sum(dim=(1, 2))[:, None, None]  # of compressed ones, the square
+    whole = matches.distances[:, matches.chosen[:FEW]].sum(dim=0)
+    energy = torch.cat([left, right], dim=2).sum(dim=(1, 2))[:, None, None]  # of compressed magnitudes
     steps = torch.arange(count)
-    spread = logs(few[:, :, :, 1:-1].std(dim=2, correction=0) / scale)
+    spread = log_magnitudes(few[:, :, :, 1:-1].std(dim=2, correction=0) / scale)
     others = [
-        torch.log(whole[0].clamp(min=TINY) / own.clamp(min=TINY)).expand(channels, bands, count) / 3,
+        torch.log(whole[0].clamp(min=TINY) / energy.clamp(min=TINY)).expand(channels, bands, count) / 3,
         torch.log(whole[-1].clamp(min=TINY) / whole[0].clamp(min=TINY)).expand(channels, bands, count),
         torch.full((channels, bands, count), math.log(count / 12)),
         torch.exp(-steps / 4).expand(channels, bands, count),
         torch.exp(-steps.flip(0) / 4).expand(channels, bands, count),
         (torch.arange(bands) / bands)[:, None].expand(channels, bands, count),
     ]
-    flat = torch.stack(told, dim=1)[..., None].expand(channels, len(told), bands, count)
+    flat = torch.stack(per_band, dim=1)[..., None].expand(channels, len(per_band), bands, count)
     return torch.cat([flat, spread[:, None], torch.stack(others, dim=1)], dim=1)
 
 
-def logs(magnitudes: Tensor) -> Tensor:
-    """Magnitudes over the scale as a network takes them."""
-    return torch.log10(magnitudes + LEAST)
+def log_magnitudes(magnitudes: Tensor) -> Tensor:
+    """Logarithms of magnitudes over the scale, as networks take them."""
+    return torch.log10(magnitudes + MAGNITUDE_FLOOR)

@@ -1,4 +1,4 @@
-"""Where music may go on from: places whose past is like the present, and which an editor expects to come next."""
+"""Finds where a track can continue from: passages with a similar past, ranked by how well an editor predicts them."""
 
 import math
 from collections.abc import Iterator
@@ -17,22 +17,22 @@ from sottovoce.studio.editing.analysis import Analysis
 from sottovoce.studio.editing.candidates import COMPRESSION
 from sottovoce.studio.editing.phase_reconstruction import TINY
 
-PAST_SECONDS = 1.0
-"""What sounded this long ago counts 1/e of what sounds now."""
+MEMORY_DECAY_SECONDS = 1.0
+"""Time constant in seconds of the exponential decay with which past frames are compared."""
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 8.0
-"""For which music goes on from a place; it may leave it in between, where another place is like it."""
-APART_SECONDS = 1.0
-"""Between a place and where it is gone on from."""
+"""Shortest and longest segment between two jumps, in seconds."""
+SMALLEST_JUMP_SECONDS = 1.0
+"""Smallest distance of a jump, in seconds."""
 CANDIDATES = 8
-"""Of the likest places, among which the editor chooses."""
-SIDE, SEAM = 64, 4
-"""Frames on each side of a seam that the editor sees, and those of them that it is asked about."""
-WORN = 1.0
-"""By how much a place counts as less like the present after each time that it was heard."""
+"""Number of most similar jumps among which the editor chooses."""
+CONTEXT, SEAM = 64, 4
+"""Frames on each side of a jump that the editor sees, and frames among them that it predicts."""
+REPETITION_PENALTY = 1.0
+"""Relative increase of a passage's dissimilarity after each time it was played."""
 
 
-class Places:
-    """What is known of a track's end.
+class Continuations:
+    """Chooses segments of a track that continue it.
 
     Args:
         audio: `[frames, channels]`, full scale 1, not silent.
@@ -46,18 +46,21 @@ class Places:
         self._release, self._length = release, len(audio)
         factor = self._analysis.loudness(float(np.mean(np.square(audio))))
         with torch.inference_mode():
-            # One channel after the other, so that no more than one is held as a spectrum.
+            # Channel by channel, so that memory holds the spectrum of one only.
             levels = sum(
-                10 ** (self._analysis.bands(self._analysis.spectrum(self._one(audio, number, factor)).abs())[0] / 20)
+                10
+                ** (self._analysis.bands(self._analysis.spectrum(self._channel(audio, number, factor)).abs())[0] / 20)
                 for number in range(audio.shape[1])
             )
             magnitudes = cast(Tensor, levels)[:, : self.known + 1] / audio.shape[1]
             self._levels = self._analysis.normalised(20 * torch.log10(magnitudes[None] + FLOOR))[0]
-            self._unlike = _unlike(magnitudes**COMPRESSION, math.exp(-self.hop / (PAST_SECONDS * sample_rate)))
-        self._heard = torch.zeros(self._unlike.shape[1])
+            self._dissimilarity = _dissimilarity(
+                magnitudes**COMPRESSION, math.exp(-self.hop / (MEMORY_DECAY_SECONDS * sample_rate))
+            )
+        self._plays = torch.zeros(self._dissimilarity.shape[1])
 
     @staticmethod
-    def _one(audio: NDArray[np.float64], number: int, factor: float) -> Tensor:
+    def _channel(audio: NDArray[np.float64], number: int, factor: float) -> Tensor:
         return torch.from_numpy(audio[None, :, number] * factor).to(torch.float32)
 
     @property
@@ -67,26 +70,26 @@ class Places:
 
     @property
     def known(self) -> int:
-        """The last frame whose whole window is known."""
+        """Index of the last frame whose window lies inside the track."""
         return max(0, (self._length - self._analysis.length // 2) // self.hop)
 
-    def walk(self) -> Iterator[tuple[int, int, int]]:
-        """Stretches to play one after the other, without an end.
+    def segments(self) -> Iterator[tuple[int, int, int]]:
+        """Segments to play one after the other, endlessly; none if the track is too short.
 
         Yields:
-            Where the music is left (samples; at first its end), where it goes on, and where that is left again.
-            Nothing if there is no place.
+            The sample at which playback leaves the track (first its end), the sample at which the next segment starts,
+            and the one at which it ends.
         """
-        leaving = self._leaving(self.known, self.known)
+        leaving = self._best_jump(self.known, self.known)
         left = self._length
         while leaving is not None:
             frame, place = leaving
             begin = left + (place - frame) * self.hop
             first = place + self._frames(SHORTEST_SECONDS)
-            leaving = self._leaving(min(first, self.known), min(place + self._frames(LONGEST_SECONDS), self.known))
+            leaving = self._best_jump(min(first, self.known), min(place + self._frames(LONGEST_SECONDS), self.known))
             if leaving is None:
                 return
-            self._heard[place : leaving[0]] += 1
+            self._plays[place : leaving[0]] += 1
             # The end itself lies a little behind the last frame.
             until = self._length if leaving[0] == self.known else leaving[0] * self.hop
             yield left, begin, until
@@ -95,13 +98,15 @@ class Places:
     def _frames(self, seconds: float) -> int:
         return math.ceil(seconds * self._analysis.rate / self.hop)
 
-    def _leaving(self, first: int, last: int) -> tuple[int, int] | None:
-        """The frame in between from which another place is likest, and that place; None if there is none."""
-        apart, ahead = self._frames(APART_SECONDS), self._frames(SHORTEST_SECONDS)
+    def _best_jump(self, first: int, last: int) -> tuple[int, int] | None:
+        """The best jump from a frame between `first` and `last`: that frame and its target; None if there is none."""
+        apart, ahead = self._frames(SMALLEST_JUMP_SECONDS), self._frames(SHORTEST_SECONDS)
         if self.known - ahead < apart:
             return None
         frames, places = torch.arange(first, last + 1), torch.arange(apart, self.known - ahead + 1)
-        unlike = self._unlike[first : last + 1, apart : self.known - ahead + 1] * (1 + WORN * self._heard[places])
+        unlike = self._dissimilarity[first : last + 1, apart : self.known - ahead + 1] * (
+            1 + REPETITION_PENALTY * self._plays[places]
+        )
         unlike = unlike.masked_fill((frames[:, None] - places).abs() < apart, math.inf)
         pairs: list[tuple[int, int]] = []
         left = unlike.clone()
@@ -112,13 +117,13 @@ class Places:
         if not pairs:
             return None
         like = torch.stack([unlike[frame - first, place - apart] for frame, place in pairs])
-        score = like.clamp(min=TINY) * self._unexpected(pairs)
+        score = like.clamp(min=TINY) * self._surprise(pairs)
         return pairs[int(score.argmin())]
 
-    def _unexpected(self, pairs: list[tuple[int, int]]) -> Tensor:
-        """How far the music about a seam is from what the editor would put there, `[pairs]`, above 0."""
+    def _surprise(self, pairs: list[tuple[int, int]]) -> Tensor:
+        """The editor's prediction error around each jump, `[pairs]`, above 0."""
         levels = self._levels
-        wide = min(SIDE, *(min(frame + 1, levels.shape[1] - 1 - place) for frame, place in pairs))
+        wide = min(CONTEXT, *(min(frame + 1, levels.shape[1] - 1 - place) for frame, place in pairs))
         values = torch.stack(
             [
                 torch.cat([levels[:, frame + 1 - wide : frame + 1], levels[:, place + 1 : place + 1 + wide]], dim=1)
@@ -134,12 +139,12 @@ class Places:
         return errors.clamp(min=TINY)
 
 
-def _unlike(levels: Tensor, memory: float) -> Tensor:
-    """How unlike the pasts of two frames are, 0 for the same ones to 1 for those without anything in common.
+def _dissimilarity(levels: Tensor, memory: float) -> Tensor:
+    """Dissimilarity of the pasts of every two frames, from 0 (equal) to 1 (nothing in common), `[frames, frames]`.
 
     Args:
         levels: `[bands, frames]`, not negative.
-        memory: what a frame counts for less than the one after it, a factor.
+        memory: weight of a frame relative to the one after it.
     """
     energy = levels.square().sum(dim=0)
     found = (energy[:, None] + energy - 2 * levels.T @ levels).clamp(min=0)

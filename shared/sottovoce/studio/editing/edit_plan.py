@@ -1,4 +1,4 @@
-"""What was asked for, as a plan: which effects in which order, and what is said of them."""
+"""The effects that a user asked for, in their fixed order, and the parameters recorded in the credentials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _LONGEST = 64
 
 
 @dataclass(frozen=True)
-class Plain:
-    """Effects that need no release, in the order in which they are had.
+class PlainEffects:
+    """Effects that need no release, in the order in which they are applied.
 
     Args:
         trim: start and end, seconds; the end may be infinite.
-        stretch: how many times as long.
+        stretch: tempo factor; 2 doubles the length.
         pitch: semitones up.
         eq: bands of the equaliser.
         compress: threshold (dB) and ratio.
@@ -42,10 +42,10 @@ class Plain:
     fade_out: float | None = None
 
     def effects(self) -> list[Effect]:
-        """Those that were asked for.
+        """The requested effects.
 
         Raises:
-            ConfigurationError: a value makes no sense.
+            ConfigurationError: a value is out of range.
         """
         found: list[Effect] = []
         if self.trim is not None:
@@ -64,8 +64,8 @@ class Plain:
             found.append(FadeOut(self.fade_out))
         return found
 
-    def said(self) -> dict[str, Value]:
-        """The same for the file's credentials, by the options' names."""
+    def parameters(self) -> dict[str, Value]:
+        """Parameters for the file's credentials, by the options' names."""
         values: Mapping[str, Value | None] = {
             "trim": self.trim and f"{self.trim[0]:g}:{self.trim[1]:g}",
             "stretch": self.stretch,
@@ -80,14 +80,14 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """Effects of a release, in the order in which they are had: they come before the plain ones.
+class LearnedEffects:
+    """Effects of a release, in the order in which they are applied, before the plain ones.
 
     Args:
-        denoise: how much of the noise goes, 0 to 1.
-        extend: seconds that are added at the end.
+        denoise: strength of the noise reduction, 0 to 1.
+        extend: seconds to append.
         restyle: a style of the release.
-        amount: of the restyling, 0 to 1.
+        amount: strength of the restyling, 0 to 1.
     """
 
     denoise: float | None = None
@@ -97,14 +97,14 @@ class Learned:
 
     @property
     def task(self) -> str:
-        """Of the release that they need."""
+        """Task of the release that they need."""
         return "editor" if self.restyle is None else "generator"
 
     def effects(self, release: "Release") -> list[Effect]:
-        """Those that were asked for.
+        """The requested effects.
 
         Raises:
-            ConfigurationError: a value makes no sense.
+            ConfigurationError: a value is out of range.
             ReleaseError: the release is of another task or family.
         """
         from sottovoce.studio.editing.extend import Extend
@@ -120,8 +120,8 @@ class Learned:
             found.append(Extend(release, self.extend))
         return found
 
-    def said(self) -> dict[str, Value]:
-        """The same for the file's credentials."""
+    def parameters(self) -> dict[str, Value]:
+        """Parameters for the file's credentials."""
         found: dict[str, Value] = {}
         if self.denoise is not None:
             found["denoise"] = self.denoise
@@ -132,13 +132,13 @@ class Learned:
             found["extend"] = self.extend
         return found
 
-    def made(self, frames: int, rate: int) -> list[tuple[int, int]] | None:
-        """The stretches of audio of so many frames that a release makes; None if it is all of them."""
+    def model_made(self, frames: int, rate: int) -> list[tuple[int, int]] | None:
+        """Stretches of the output that a model made, where the input has `frames` frames; None if all of it."""
         if self.denoise is not None or self.restyle is not None:
             return None
         return [] if self.extend is None else [(frames, frames + round(self.extend * rate))]
 
 
 def operation(names: Sequence[str]) -> str:
-    """One word for what is done: the name of the only thing, or `edit`."""
+    """The operation's name: that of the only effect, or `edit`."""
     return names[0].replace("_", "-") if len(names) == 1 else "edit"

@@ -1,4 +1,4 @@
-"""Goes on where a track ends: from places in it that are like its end, one after the other."""
+"""Continues a track beyond its end with its own passages, joined where they resemble each other."""
 
 import math
 from collections.abc import Iterator
@@ -9,36 +9,37 @@ from numpy.typing import NDArray
 from sottovoce.audio.overlap_add import cross_fade, linear
 from sottovoce.errors import ConfigurationError
 from sottovoce.release.load import Release
-from sottovoce.studio.editing.continuations import Places
+from sottovoce.studio.editing.continuations import Continuations
 from sottovoce.studio.editing.effect import Blocks
 from sottovoce.studio.editing.learned_repair import LearnedRepairer
 from sottovoce.studio.editing.repairer import LpcRepairer
 from sottovoce.studio.editing.time_pitch import best_fit
 
 LONGEST_SECONDS = 600.0
+"""Longest extension, in seconds."""
 MEMORY_SECONDS = 30.0
-"""Of the track's end, in which places are looked for."""
+"""Length of the track's end that passages are taken from, in seconds."""
 JOIN_SECONDS = 0.04
-"""In which the music before a place is faded into the music at it; over as much, both ways, waveforms are aligned."""
+"""Length of a cross-fade at a jump, and search range on each side when waveforms are aligned, in seconds."""
 STEP_SECONDS = 0.5
-"""What is expected at a time where there is no place to go on from."""
+"""Length of each predicted piece when the track is too short to jump in, in seconds."""
 FADE_SECONDS = 0.5
-"""At the new end."""
+"""Length of the fade-out at the new end, in seconds."""
 CONTEXT_SECONDS = 2.0
-"""Of what is before a join, from which it is carried on into it."""
+"""Context from which linear prediction continues the audio into a join, in seconds."""
 
 Samples = NDArray[np.float64]
 
 
 class Extend:
-    """Passes audio through and continues it. The first new sample joins the last old one without a step.
+    """Passes audio through and continues it without a step at the old end.
 
-    What is new is the track's own, put together anew: it goes on from where it sounded like it does at its end, and an
-    editor chooses among the likest places. What is too short to hold such a place (3 s) goes on as it sounds.
+    The continuation consists of the track's own passages: it jumps to where the track sounded as it does at its end,
+    and an editor chooses among the most similar passages. A track too short for that (3 s) is sustained and dies away.
 
     Args:
         release: of the task `editor`.
-        seconds: how much longer the track becomes.
+        seconds: length of the extension.
 
     Raises:
         ReleaseError: the release is of another task.
@@ -70,24 +71,24 @@ class Extend:
             return
         left = round(self._seconds * sample_rate)
         fade = min(left, round(FADE_SECONDS * sample_rate))
-        for new in self.continued(np.concatenate(kept)[-memory:], sample_rate):
+        for new in self.continuation(np.concatenate(kept)[-memory:], sample_rate):
             until_end = left - 1 - np.arange(min(left, len(new)))
             yield new[:left] * np.sin(np.pi / 2 * np.clip(until_end / max(fade, 1), 0, 1))[:, None]
             left -= len(new)
             if left <= 0:
                 return
 
-    def continued(self, track: Samples, sample_rate: int) -> Iterator[Samples]:
-        """What comes after the end of `track`, `[frames, channels]`, without an end."""
+    def continuation(self, track: Samples, sample_rate: int) -> Iterator[Samples]:
+        """Endless pieces that follow `track`, `[frames, channels]`."""
         if track.any():
-            yield from _from_places(track, sample_rate, Places(track, sample_rate, self._release))
-        yield from held(track, sample_rate, LearnedRepairer(self._release))
+            yield from _jumping(track, sample_rate, Continuations(track, sample_rate, self._release))
+        yield from sustained(track, sample_rate, LearnedRepairer(self._release))
 
 
-def _from_places(track: Samples, sample_rate: int, places: Places) -> Iterator[Samples]:
+def _jumping(track: Samples, sample_rate: int, continuations: Continuations) -> Iterator[Samples]:
     join = round(JOIN_SECONDS * sample_rate)
     context = round(CONTEXT_SECONDS * sample_rate)
-    for left, begin, until in places.walk():
+    for left, begin, until in continuations.segments():
         before = track[max(0, left - join) : left]
         near = max(0, begin - len(before) - join)
         begin = near + best_fit(before, track[near : begin + join]) + len(before)
@@ -100,13 +101,13 @@ def _from_places(track: Samples, sample_rate: int, places: Places) -> Iterator[S
         yield new
 
 
-def held(track: Samples, sample_rate: int, repairer: LearnedRepairer) -> Iterator[Samples]:
-    """Again and again, what an editor expects of a gap that nothing follows: what sounds goes on and dies away.
+def sustained(track: Samples, sample_rate: int, repairer: LearnedRepairer) -> Iterator[Samples]:
+    """Endless pieces, each the editor's prediction of a gap at the end: the last sound is sustained and dies away.
 
     Args:
         track: `[frames, channels]`.
         sample_rate: Hz.
-        repairer: by which release.
+        repairer: fills the gaps.
     """
     context, step = round(repairer.context_seconds * sample_rate), round(STEP_SECONDS * sample_rate)
     tail = track[-context:]

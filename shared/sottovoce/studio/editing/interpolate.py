@@ -40,17 +40,17 @@ class InterpolatingRepairer(Repairer):
         left, right = (_padded(side, around) for side in (before[::-1], after))
         known = np.concatenate([left[::-1], np.zeros((frames, before.shape[1])), right]).T
         gap = slice(around, around + frames)
-        touched = _touched(transform, known.shape[1], gap)
+        missing = _touched(transform, known.shape[1], gap)
         magnitudes = np.abs(transform.stft(known))
-        first, last = int(touched[0]) - 1, int(touched[-1]) + 1
-        ends = [magnitudes[..., first], magnitudes[..., last]]
+        first, last = int(missing[0]) - 1, int(missing[-1]) + 1
+        edges = [magnitudes[..., first], magnitudes[..., last]]
         if not len(before):
-            ends[0] = ends[1]
+            edges[0] = edges[1]
         if not len(after):
-            ends[1] = ends[0]
-        weight = np.arange(1, len(touched) + 1) / (len(touched) + 1)
-        targets = ends[0][..., None] * (1 - weight) + ends[1][..., None] * weight
-        filled = _phased(transform, known, gap, touched, targets)
+            edges[1] = edges[0]
+        weight = np.arange(1, len(missing) + 1) / (len(missing) + 1)
+        targets = edges[0][..., None] * (1 - weight) + edges[1][..., None] * weight
+        filled = _phased(transform, known, gap, missing, targets)
         seam = min(round(SEAM_SECONDS * sample_rate), frames // 2)
         return _joined(filled.T, before, after, seam)
 
@@ -83,20 +83,20 @@ def _phased(
     transform: ShortTimeFFT,
     known: NDArray[np.float64],
     gap: slice,
-    touched: NDArray[np.int64],
+    missing: NDArray[np.int64],
     targets: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The gap's samples, `[channels, gap]`."""
     length = known.shape[1]
     spectrum = transform.stft(known)
-    first = int(touched[0])
+    first = int(missing[0])
     before = spectrum[..., max(0, first - 2) : first]
     advance = before[..., -1] * np.conj(before[..., 0])
     steps = advance / np.maximum(np.abs(advance), _TINY)
-    phases = before[..., -1:] * steps[..., None] ** np.arange(1, len(touched) + 1)
+    phases = before[..., -1:] * steps[..., None] ** np.arange(1, len(missing) + 1)
     for _ in range(ITERATIONS):
-        spectrum[..., touched] = targets * phases / np.maximum(np.abs(phases), _TINY)
+        spectrum[..., missing] = targets * phases / np.maximum(np.abs(phases), _TINY)
         known[:, gap] = transform.istft(spectrum, k1=length)[:, gap]
         spectrum = transform.stft(known)
-        phases = spectrum[..., touched]
+        phases = spectrum[..., missing]
     return known[:, gap]

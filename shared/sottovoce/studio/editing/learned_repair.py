@@ -1,4 +1,4 @@
-"""Fills gaps by a release: the model says how loud each band was."""
+"""Fills gaps with the levels of bands that a release's editor estimates."""
 
 from typing import cast
 
@@ -10,21 +10,29 @@ from sottovoce.features.normalisation import SpectrogramNormalisation
 from sottovoce.models.interfaces import Editor
 from sottovoce.release.load import Release
 from sottovoce.studio.editing.analysis import Analysis
-from sottovoce.studio.editing.phase_reconstruction import TINY, SpectralRepairer, ends, partly, phased, shaped, touched
+from sottovoce.studio.editing.phase_reconstruction import (
+    TINY,
+    SpectralRepairer,
+    first_and_last,
+    missing_frames,
+    partly_missing,
+    reconstructed,
+    with_band_levels,
+)
 from sottovoce.studio.editing.repairer import LEARNED
 
 BESIDE = 2
-"""Frames on each side whose magnitudes, bin by bin, the fine structure in the gap is taken from."""
+"""Frames on each side of a gap whose magnitudes are interpolated bin by bin for its fine structure."""
 
 
 class LearnedRepairer(SpectralRepairer):
-    """Levels of bands by an editor. Bins beyond the model's bands are interpolated.
+    """Takes the levels of bands from an editor and interpolates bins outside its bands.
 
     Args:
         release: of the task `editor`.
 
     Raises:
-        ReleaseError: it is of another task.
+        ReleaseError: the release is of another task.
     """
 
     name = LEARNED
@@ -40,7 +48,7 @@ class LearnedRepairer(SpectralRepairer):
         return Analysis(self._release.manifest.features, self._constants, sample_rate)
 
     def levels(self, values: Tensor, missing: Tensor) -> Tensor:
-        """What the missing frames of `[channels, bands, frames]` held, normalised; `missing` is `[frames]`."""
+        """The editor's estimate of `[channels, bands, frames]`, normalised; `missing` is `[frames]`."""
         family, count = cast(Editor, self._release.family), len(values)
         return family.restore(
             self._release.model, values, missing.expand(count, -1), torch.zeros(count, dtype=torch.bool)
@@ -50,24 +58,24 @@ class LearnedRepairer(SpectralRepairer):
         """See `SpectralRepairer.filled`.
 
         Raises:
-            ReleaseError: the release makes numbers that are no sound.
+            ReleaseError: the release's output is not finite.
         """
         spectrum = analysis.spectrum(audio)
-        missing = touched(gap, spectrum.shape[2], analysis)
-        if not partly(missing):
+        missing = missing_frames(gap, spectrum.shape[2], analysis)
+        if not partly_missing(missing):
             return audio[:, gap]
         magnitudes = spectrum.abs()
         wanted = analysis.decibels(self.levels(analysis.normalised(analysis.bands(magnitudes)), missing))
-        targets = shaped(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
-        found = phased(audio, gap, targets, missing, analysis)
+        targets = with_band_levels(_interpolated(magnitudes, missing), wanted[:, :, missing], analysis)
+        found = reconstructed(audio, gap, targets, missing, analysis)
         if not bool(found.isfinite().all()):
             raise no_sound()
         return found
 
 
 def _interpolated(magnitudes: Tensor, missing: Tensor) -> Tensor:
-    """Magnitudes of the missing frames, bin by bin on a straight line (in dB), `[channels, bins, missing]`."""
-    first, last = ends(missing)
+    """Magnitudes of the missing frames, linearly interpolated in dB, `[channels, bins, missing]`."""
+    first, last = first_and_last(missing)
     count = last - first + 1
     sides = [magnitudes[:, :, max(0, first - BESIDE) : first], magnitudes[:, :, last + 1 : last + 1 + BESIDE]]
     left, right = ((side + TINY).log().mean(dim=2, keepdim=True) for side in sides)

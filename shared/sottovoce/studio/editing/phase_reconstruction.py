@@ -1,4 +1,4 @@
-"""What fills a gap by magnitudes: sound whose spectrum has them, and which fits what is on both sides."""
+"""Reconstructs phases for a gap's magnitudes, so that the audio fits what is on both sides."""
 
 from abc import abstractmethod
 
@@ -12,32 +12,32 @@ from sottovoce.studio.editing.analysis import Analysis
 from sottovoce.studio.editing.repairer import LpcRepairer, Repairer
 
 ITERATIONS, SHAPINGS = 30, 3
-TOUCHED = 0.2
-"""Share of a window's energy that falls into the gap, from which on the frame is missing."""
+MISSING_SHARE = 0.2
+"""Share of a window's energy inside the gap above which its frame counts as missing."""
 SEAM_SECONDS = 0.025
-"""From each end of a gap on; the predictor's extrapolation, which joins the surroundings without a step, fades out."""
+"""Length in seconds of the cross-fade at each end of a gap, from linear prediction, which joins without a step."""
 TINY = 1e-7
 
 
 class SpectralRepairer(Repairer):
-    """Magnitudes in a way of its own, phases by iteration (Griffin & Lim, 1984) with all that is known held fixed.
+    """Fills a gap from magnitudes, which subclasses estimate, with phases by iteration (Griffin & Lim, 1984).
 
-    The iteration starts from what linear prediction extrapolates into the gap, so that tones go on in phase. Each
-    channel is mended by itself, at the file's own rate.
+    Known samples stay fixed. The iteration starts from linear prediction, so that tones continue in phase. Each channel
+    is repaired separately, at the file's own sample rate.
     """
 
     @abstractmethod
     def analysis(self, sample_rate: int) -> Analysis:
-        """Windows and bands at a file's rate."""
+        """The analysis at a file's sample rate."""
 
     @abstractmethod
     def filled(self, audio: Tensor, gap: slice, analysis: Analysis) -> Tensor:
-        """The gap's samples, `[channels, gap]`.
+        """Estimate the gap's samples, `[channels, gap]`.
 
         Args:
-            audio: `[channels, samples]`, at the spec's loudness; linear prediction's in the gap.
-            gap: samples.
-            analysis: of this rate.
+            audio: `[channels, samples]`, at the spec's loudness, with linear prediction in the gap.
+            gap: the missing samples.
+            analysis: of the audio's sample rate.
         """
 
     def fill(
@@ -57,12 +57,12 @@ class SpectralRepairer(Repairer):
             found = self.filled(torch.from_numpy(whole).to(torch.float32), gap, analysis)
         peak = np.abs(known).max()
         filled = np.clip(found.numpy().astype(np.float64) / factor, -2 * peak, 2 * peak)
-        weight = _seams(frames, round(SEAM_SECONDS * sample_rate), len(before) > 0, len(after) > 0)
+        weight = _seam_weights(frames, round(SEAM_SECONDS * sample_rate), len(before) > 0, len(after) > 0)
         return cross_fade(predicted.T, filled.T, weight)
 
 
-def phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
-    """The gap's samples whose missing frames come close to the targets `[channels, bins, missing]`."""
+def reconstructed(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
+    """The gap's samples, such that the magnitudes of missing frames approach `targets`, `[channels, bins, missing]`."""
     # What is more than two windows away makes no difference: only whole hops are cut off, so that frames stay in place.
     first = max(0, int(missing.nonzero()[0, 0]) - 2 * analysis.length // analysis.hop)
     start = first * analysis.hop
@@ -78,8 +78,8 @@ def phased(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis
     return near[:, inner]
 
 
-def shaped(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
-    """Fine structure with the bands' levels as they are wanted, in dB; beyond the highest band it stays as it is."""
+def with_band_levels(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
+    """Magnitudes scaled until bands have the wanted levels in dB; bins outside all bands are unchanged."""
     found = fine
     for _ in range(SHAPINGS):
         gains = 10 ** ((wanted - analysis.bands(found)) / 20)
@@ -87,31 +87,31 @@ def shaped(fine: Tensor, wanted: Tensor, analysis: Analysis) -> Tensor:
     return found
 
 
-def partly(missing: Tensor) -> bool:
-    """Whether some of `[frames]` are missing, and not all: only then is there more to know than linear prediction says.
+def partly_missing(missing: Tensor) -> bool:
+    """Whether some frames are missing and some are known; otherwise linear prediction is all there is.
 
-    A drop-out of a few milliseconds takes `TOUCHED` of no window's energy.
+    In a drop-out of a few milliseconds no frame counts as missing.
     """
     return bool(missing.any()) and not bool(missing.all())
 
 
-def ends(missing: Tensor) -> tuple[int, int]:
-    """The first and the last missing frame of `[frames]`."""
+def first_and_last(missing: Tensor) -> tuple[int, int]:
+    """Indices of the first and the last missing frame; `missing` is `[frames]`."""
     places = missing.nonzero()[:, 0]
     return int(places[0]), int(places[-1])
 
 
-def touched(gap: slice, frames: int, analysis: Analysis) -> Tensor:
-    """Which frames have more than `TOUCHED` of their window's energy in the gap, `[frames]`."""
+def missing_frames(gap: slice, frames: int, analysis: Analysis) -> Tensor:
+    """Which frames have more than `MISSING_SHARE` of their window's energy in the gap, bool, `[frames]`."""
     energy = torch.hann_window(analysis.length).square().cumsum(0)
     energy = torch.cat([torch.zeros(1), energy / energy[-1]])
     starts = torch.arange(frames) * analysis.hop - analysis.length // 2
-    ends = [(edge - starts).clamp(0, analysis.length) for edge in (gap.start, gap.stop)]
-    return energy[ends[1]] - energy[ends[0]] > TOUCHED
+    edges = [(edge - starts).clamp(0, analysis.length) for edge in (gap.start, gap.stop)]
+    return energy[edges[1]] - energy[edges[0]] > MISSING_SHARE
 
 
-def _seams(frames: int, width: int, from_left: bool, from_right: bool) -> NDArray[np.float64]:
-    """How much of the model's audio there is at each sample of a gap, `[frames]`: nothing at its ends."""
+def _seam_weights(frames: int, width: int, from_left: bool, from_right: bool) -> NDArray[np.float64]:
+    """Weights of the reconstructed audio over linear prediction, `[frames]`: near 0 at the gap's ends."""
     width = min(width, frames // 2)
     weight = np.ones(frames)
     rise = raised_cosine(width)

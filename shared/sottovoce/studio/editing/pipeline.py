@@ -94,7 +94,7 @@ def edit(
         form = output_formats.output_format(output, file)
         rate, subtype, frames = file.samplerate, file.subtype, file.frames
     expect_short(plan.gaps, rate)
-    learned: list[Effect] = [_Told(progress, frames)]
+    learned: list[Effect] = [_ProgressReport(progress, frames)]
     if plan.repairer and plan.gaps:
         learned.append(Repair(plan.gaps, plan.repairer))
     if plan.learned or plan.plain:
@@ -123,7 +123,7 @@ def edit(
     return Edited(applied, exact, draft.sidecar, score)
 
 
-class _Told:
+class _ProgressReport:
     """Tells how far it is."""
 
     name = "progress"
