@@ -98,8 +98,18 @@ def test_the_policys_folders_bound_what_is_looked_at(as_json, run, label_home, a
     assert [catalogue["root"] for catalogue in found["catalogues"]] == [str(music)]
 
 
+def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, label_home, audio):
+    _, found = as_json("catalogue", *audio)
+    assert Policy.from_toml(label_home.policy_file).declared_tracks == 0
+    as_json("catalogue", "--declare")
+    policy = Policy.from_toml(label_home.policy_file)
+    declared = {name: getattr(policy, name) for name in ("declared_tracks", "declared_artists")}
+    assert declared == found["suggested"]
+    assert policy.declared_tracks in (1, 2, 3)
+
+
 def test_check_says_what_would_be_allowed(run, as_json, audio, invite):
-    as_json("catalogue", *audio)
+    as_json("catalogue", *audio, "--declare")
     code, found = as_json("check", invite())
     assert code == 0
     assert found["can_take_part"] is True

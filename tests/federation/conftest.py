@@ -16,6 +16,7 @@ from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
 from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.flower.client_app import client_app
 from sottovoce_client.rounds import trainer
@@ -132,7 +133,10 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
         return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
 
     monkeypatch.setattr(trainer, "prepare", prepared)
-    return Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
+    made = Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
+    for home in made.homes:
+        declare(home, Suggestion(tracks=60, artists=30))
+    return made
 
 
 @pytest.fixture

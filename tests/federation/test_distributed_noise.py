@@ -39,7 +39,9 @@ def agreement(agreement):
 def labels(federation, agreement):
     for home in federation.homes:
         agreement.write(home.agreement_file)
-        home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\n')
+        home.policy_file.write_text(
+            'trust = ["distributed"]\nepsilon_per_run = 60.0\nepsilon_lifetime = 60.0\ndeclared_tracks = 60\n'
+        )
     return [Label(home) for home in federation.homes]
 
 

@@ -116,10 +116,10 @@ def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, co
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"trained": ("nothing",)}, RefusalReason.CONFIGURATION),
+        ({"trainable": ("nothing",)}, RefusalReason.CONFIGURATION),
         ({"feature_spec": "0" * 64}, RefusalReason.CONFIGURATION),
         ({"family": "transformer"}, RefusalReason.FAMILY),
-        ({"trained": ("linear.",)}, None),
+        ({"trainable": ("linear.",)}, None),
     ],
 )
 def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, changes, reason):

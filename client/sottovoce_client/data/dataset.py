@@ -58,11 +58,9 @@ class TrackDataset:
         tracks = len(self.targets)
         if len(self.offsets) != tracks + 1 or not len(self.unit_of) == len(self.subset_keys) == tracks:
             raise CatalogueError("A data set's offsets, targets and units are of different lengths.")
-        if tracks == 0:
-            raise CatalogueError("There is no track to train on or to measure.")
         if (np.diff(self.offsets) < 1).any() or self.offsets[0] != 0 or self.offsets[-1] != len(self.segments):
             raise CatalogueError("A data set has a track without a segment.")
-        if not np.array_equal(np.unique(self.unit_of), np.arange(self.unit_of.max() + 1)):
+        if not np.array_equal(np.unique(self.unit_of), np.arange(self.units)):
             raise CatalogueError("A data set's units are not numbered from 0 without gaps.")
 
     @classmethod
@@ -105,16 +103,24 @@ class TrackDataset:
         target, unit, key = (np.array(values, dtype=np.int64) for values in (targets, units, subset_keys))
         return cls(segments, offsets, target, unit, key, spec)
 
+    @classmethod
+    def empty(cls, spec: FeatureSpec) -> "TrackDataset":
+        """No track at all: a label that trains on it adds its noise and nothing else."""
+        none = np.empty(0, np.int64)
+        return cls(np.empty((0, 1), np.float32), np.zeros(1, np.int64), none, none, none, spec)
+
     def __len__(self) -> int:
         return len(self.targets)
 
     @property
     def units(self) -> int:
         """Number of privacy units: tracks, or artists."""
-        return int(self.unit_of.max()) + 1
+        return int(self.unit_of.max(initial=-1)) + 1
 
     def unit_classes(self) -> NDArray[np.int64]:
         """The one class that each unit counts for, `[units]`; see `sottovoce.privacy.class_balance.main_class`."""
+        if not len(self):
+            return np.empty(0, np.int64)
         order = np.argsort(self.unit_of, kind="stable")
         groups = np.split(self.targets[order], np.cumsum(np.bincount(self.unit_of))[:-1])
         return np.array([main_class(group) for group in groups], dtype=np.int64)

@@ -62,7 +62,7 @@ def catalogues_of(
             catalogue = error.catalogue
         found.append(catalogue)
     if not any(catalogue.tracks for catalogue in found):
-        raise CatalogueError("Nothing in this label's catalogues can be used.")
+        raise NothingUsable(found[-1])
     return tuple(found)
 
 
@@ -96,17 +96,34 @@ def usable_tracks(
 def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
     """The data sets of a run. Tracks whose style the run does not know take no part.
 
+    In a private run a label without any such track brings an empty data set, so that whether it takes part says nothing
+    of its tracks.
+
     Raises:
-        CatalogueError: nothing in the catalogue can be used, or nothing is left to train on.
+        CatalogueError: the catalogue cannot be read; in a run without privacy also: nothing is left to train on.
     """
-    tracks = [track for track in usable_tracks(home, config.task, workers=1) if track.style in config.classes]
+    try:
+        usable = usable_tracks(home, config.task, workers=1)
+    except NothingUsable:
+        if not config.private:
+            raise
+        usable = ()
+    tracks = [track for track in usable if track.style in config.classes]
     split = holdout(tracks, config.holdout, key=home.split_key_file.read_bytes())
-    # A small catalogue may hold nothing out (whole artists are): such a label trains, and measures nothing.
+    train, held_out = (_dataset(home, side, config) for side in (split.train, split.held_out))
+    if train is None and not config.private:
+        raise CatalogueError("There is no track to train on.")
     spec = discovery.spec_of(config.task, config.family)
-    train = TrackDataset.build(_samples(home, split.train, config), spec)
-    held_out = _samples(home, split.held_out, config)
-    first = next(held_out, None)
-    return Prepared(train, None if first is None else TrackDataset.build(chain([first], held_out), spec))
+    # A small catalogue may hold nothing out (whole artists are): such a label trains, and measures nothing.
+    return Prepared(train or TrackDataset.empty(spec), held_out)
+
+
+def _dataset(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration) -> TrackDataset | None:
+    """The data set of some tracks, or None if none of them has features."""
+    samples = _samples(home, tracks, config)
+    first = next(samples, None)
+    spec = discovery.spec_of(config.task, config.family)
+    return None if first is None else TrackDataset.build(chain([first], samples), spec)
 
 
 def _samples(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration) -> Iterator[Sample]:

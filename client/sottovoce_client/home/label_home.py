@@ -140,6 +140,10 @@ class LabelHome:
         described = {"name": self.name, "catalogues": list(map(str, self.catalogues)), "cache": str(self.cache)}
         write_bytes(self.root / _FILE, canonical_json(described), mode=0o600)
 
+    def write_policy(self, text: str) -> None:
+        """Replace `policy.toml`, whole or not at all."""
+        write_bytes(self.policy_file, text.encode(), mode=0o600)
+
     def identity(self) -> Identity:
         """The label's signing key, opened with the passphrase of the environment where it needs one.
 

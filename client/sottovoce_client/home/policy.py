@@ -38,6 +38,10 @@ class Policy:
         least_participants: labels that a round needs, below which this one does not answer.
         most_rounds: of one run.
         largest_model: parameters.
+        declared_tracks: about how many tracks the label trains on, in two significant digits; 0 declares nothing, and
+            private runs that protect tracks are then declined. Sampling rates and noise follow from it, and never from
+            the exact number, so that neighbouring catalogues have the same ones.
+        declared_artists: about how many artists, likewise, for runs that protect artists.
         trust: what a guarantee may rest on.
         least_noise_multiplier: of what a round's sum is noised with, over what one unit can change it by. A label that
             adds its own noise adds as much; a run whose labels share noise must bring as much.
@@ -60,6 +64,8 @@ class Policy:
     least_participants: int = LEAST_PARTICIPANTS
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
+    declared_tracks: int = 0
+    declared_artists: int = 0
     trust: frozenset[Trust] = frozenset({Trust.LOCAL})
     least_noise_multiplier: float = 0.0
     hours: Hours = ANY_TIME
@@ -76,6 +82,9 @@ class Policy:
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
         for name in ("most_rounds", "largest_model"):
             self._expect(name, getattr(self, name) >= 1, ">= 1")
+        for name in ("declared_tracks", "declared_artists"):
+            value = getattr(self, name)
+            self._expect(name, value >= 0 and value == two_digits(value), ">= 0 and of two significant digits")
         noise = self.least_noise_multiplier
         self._expect("least_noise_multiplier", math.isfinite(noise) and noise >= 0, ">= 0 and finite")
         self._expect("audit_samples", 2 <= self.audit_samples <= 1_000, "from 2 to 1000")
@@ -107,6 +116,10 @@ class Policy:
                 near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]
                 raise ConfigurationError(f"The policy has an unknown key '{name}'.", hint=f"Did you mean '{near}'?")
         return cls(**{name: _typed(name, kinds[name], value) for name, value in values.items()})
+
+    def declared(self, unit: Unit) -> int:
+        """About how many units the label trains on; 0 where that was not declared."""
+        return {Unit.TRACK: self.declared_tracks, Unit.ARTIST: self.declared_artists, Unit.LABEL: 1}[unit]
 
     @property
     def ceilings(self) -> "Ceilings":
@@ -158,6 +171,11 @@ class Policy:
             (RefusalReason.HOURS, self.awake()),
         )
         return next((reason for reason, allowed in rules if not allowed), None)
+
+
+def two_digits(number: int) -> int:
+    """A number with all but its first two digits rounded: 487 becomes 490."""
+    return int(float(f"{number:.2g}"))
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:

@@ -22,6 +22,8 @@ _COMMENTS = {
     "least_participants": "Labels that a round needs, below which this one does not answer; at least 3.",
     "most_rounds": "Rounds of one run.",
     "largest_model": "Parameters of a model.",
+    "declared_tracks": "About how many tracks the label trains on, in two digits (480). Change it by hand, seldom.",
+    "declared_artists": "About how many artists, likewise. 0 declines the private runs that would need it.",
     "trust": 'What a guarantee may rest on: "local" (own noise), "distributed" (noise of all labels, behind masks).',
     "hours": 'When training may run, in local time, such as "22:00-06:00, 12:00-13:30". Empty: any time.',
     "folders": "Folders that catalogues must lie in. Empty: wherever `sottovoce label catalogue` registered them.",

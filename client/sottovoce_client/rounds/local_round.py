@@ -28,7 +28,7 @@ from sottovoce_client.training.evaluation import measure
 from sottovoce_client.training.round_inputs import RoundInputs
 
 LEAST_UNITS = 10
-"""Smallest number of units that a label trains on."""
+"""Smallest declared number of units that a label trains with."""
 
 
 def objection(config: RunConfiguration, agreement: Agreement, policy: Policy) -> RefusalReason | None:
@@ -50,21 +50,27 @@ def objection(config: RunConfiguration, agreement: Agreement, policy: Policy) ->
     return policy.check(config, agreement, parameters=size)
 
 
-def plan_of(config: RunConfiguration, prepared: Prepared, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
+def plan_of(config: RunConfiguration, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
     """The label's privacy plan for a run, within its policy; None in a run without privacy.
 
+    Nothing of the catalogue enters: the number of units is the one that the policy declares.
+
     Raises:
-        CatalogueError: there are too few units.
+        CatalogueError: the policy declares too few units, or none.
         PrivacyError: no noise keeps the promise.
     """
-    if prepared.train.units < LEAST_UNITS:
-        raise CatalogueError(f"Training needs at least {LEAST_UNITS} {config.unit}s, and this label has fewer.")
     if not config.private:
         return None
     labels = len(agreement.members)
+    units = labels if config.unit is Unit.LABEL else policy.declared(config.unit)
+    if config.unit is not Unit.LABEL and units < LEAST_UNITS:
+        raise CatalogueError(
+            f"Training needs {LEAST_UNITS} {config.unit}s or more, and this label's policy declares {units}.",
+            hint=f"Set declared_{config.unit}s in policy.toml to about as many as the label trains on.",
+        )
     plan = plan_for(
         config,
-        labels if config.unit is Unit.LABEL else prepared.train.units,
+        units,
         mechanism=DistributedDiscreteGaussian.of(config, int(trainable_mask(config).sum()), labels)
         if config.distributed
         else None,

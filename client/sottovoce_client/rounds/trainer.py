@@ -54,8 +54,8 @@ class Trainer:
             if opened.states.exists(announcement.run):
                 raise OutOfOrder("This run was announced before.")
             try:
-                prepared = self._data(config)
-                plan = local_round.plan_of(config, prepared, opened.agreement, opened.policy)
+                plan = local_round.plan_of(config, opened.agreement, opened.policy)
+                self._data(config)  # computes features before the first round; its size decides nothing
             except (CatalogueError, ConfigurationError):
                 return self._refusal(announcement, RefusalReason.CATALOGUE)
             except PrivacyError:

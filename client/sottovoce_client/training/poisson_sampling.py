@@ -58,7 +58,7 @@ def unit_rates(
     Raises:
         PrivacyError: a rate would exceed what the plan accounts for, or the run balances without a histogram.
     """
-    base_rate = plan.base_rate if plan else min(1.0, config.batch_size / dataset.units)
+    base_rate = plan.base_rate if plan else min(1.0, config.batch_size / max(1, dataset.units))
     largest = plan.sample_rate if plan else min(1.0, CLASS_RATE_CAP * base_rate)
     rates = np.full(dataset.units, base_rate)
     if config.balance is Balance.SAMPLING:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import tomli_w
 
+from sottovoce.errors import CatalogueError
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.catalogue import Purpose
+from sottovoce_client.data.declaration import Suggestion, declare, suggestion
+from sottovoce_client.data.preparation import catalogues_of
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_simulations.engine.experiment import Experiment
 
 NAME = "simulation"
@@ -64,6 +69,7 @@ class Federation:
                     root / name, name=name, catalogues=[catalogue], cache=cache, split_key=split_key, policy=policy
                 )
             )
+            _declare(homes[-1], experiment)
         members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)
         labels = len(members)
         agreement = Agreement(
@@ -90,6 +96,17 @@ class Federation:
         """Seconds that all labels together spent on a stage, as they noted at home."""
         lines = (json.loads(line) for home in self.homes for line in _lines(home.timings_file))
         return float(sum(line["seconds"] for line in lines if line["stage"] == stage))
+
+
+def _declare(home: LabelHome, experiment: Experiment) -> None:
+    """Declare about as many units as there are, as a label's people would; of a handful the least that trains."""
+    purpose = Purpose(experiment.task)
+    try:
+        catalogues = catalogues_of(home, [purpose])
+    except CatalogueError:
+        catalogues = ()
+    counted = suggestion(home, catalogues, [purpose])
+    declare(home, Suggestion(*(max(LEAST_UNITS, number) for number in counted)))
 
 
 def _named(catalogues: Sequence[Path]) -> dict[str, Path]:

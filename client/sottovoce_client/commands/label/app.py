@@ -75,6 +75,8 @@ Examples:
   sottovoce label catalogue ~/music /srv/archive
 
   sottovoce label catalogue     scan the registered folders again
+
+  sottovoce label catalogue --declare     and say in the policy about how many tracks there are
 """
 
 
@@ -90,6 +92,9 @@ def catalogue(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Files read in parallel. Default: one per core.", show_default=False)
     ] = None,
+    declare: Annotated[
+        bool, typer.Option("--declare", help="Write about how many tracks and artists it trains on into the policy.")
+    ] = False,
     features: Annotated[bool, typer.Option(help="Compute features now, so that no run waits for them.")] = True,
     show_all: Annotated[bool, typer.Option("--all", help="List every file, not only the first few.")] = False,
     as_json: JsonOption = False,
@@ -98,10 +103,21 @@ def catalogue(
 
     Folders stay registered. A later scan opens only files that changed, and never a file that the policy allows for no
     purpose.
+
+    Private runs need to know about how many tracks (or artists) the label trains on, since sampling rates and noise
+    follow from it: --declare writes it into the policy, in two digits. It stays until you change it, seldom.
     """
     from sottovoce_client.commands.label.register_catalogue import register_and_scan
 
-    register_and_scan(directories or [], home, workers=workers, features=features, show_all=show_all, as_json=as_json)
+    register_and_scan(
+        directories or [],
+        home,
+        workers=workers,
+        declared=declare,
+        features=features,
+        show_all=show_all,
+        as_json=as_json,
+    )
 
 
 CHECK = """

@@ -72,6 +72,10 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
     epsilon = min(policy.epsilon_per_run, account.remaining)
     if epsilon == 0:
         obstacles.append("the lifetime budget of ε is spent or promised")
+    if not policy.declared_tracks and policy.least_unit is Unit.TRACK and not policy.allow_non_private:
+        obstacles.append(
+            "the policy does not declare how many tracks the label trains on (sottovoce label catalogue --declare)"
+        )
     usable = sorted(policy.tasks & policy.purposes)
     if not usable or not policy.families:
         obstacles.append("the policy allows no task with a purpose of the same name, or no family")

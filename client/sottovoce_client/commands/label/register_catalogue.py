@@ -23,6 +23,7 @@ def register_and_scan(
     home: Path | None,
     *,
     workers: int | None,
+    declared: bool,
     features: bool,
     show_all: bool,
     as_json: bool,
@@ -44,6 +45,7 @@ def register_and_scan(
             say(notes(), "Left out", f"{shown(folder)} is not in the policy's folders.", "bold yellow")
     purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
     started = perf_counter()
+    from sottovoce_client.data.declaration import declare, suggestion
     from sottovoce_client.data.preparation import catalogues_of, tracks_for
 
     try:
@@ -54,6 +56,9 @@ def register_and_scan(
             show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
         raise
     seconds = perf_counter() - started
+    suggested = suggestion(label, found, purposes)
+    if declared:
+        declare(label, suggested)
     computed = None
     if features:
         from sottovoce_client.data.feature_cache import FeatureCache
@@ -63,6 +68,7 @@ def register_and_scan(
         print_json(
             {
                 "catalogues": [plain(catalogue, seconds=seconds) for catalogue in found],
+                "suggested": {"declared_tracks": suggested.tracks, "declared_artists": suggested.artists},
                 "usable": {purpose.value: len(tracks_for(found, purpose)) for purpose in purposes},
                 "features": None
                 if computed is None
@@ -78,6 +84,11 @@ def register_and_scan(
         if computed.unusable:
             line += f", {len(computed.unusable):,} that cannot be used"
         results().print(f"{line}.")
+    about = f"declared_tracks = {suggested.tracks}, declared_artists = {suggested.artists}"
+    if declared:
+        results().print(f"Declared in policy.toml: {about}.")
+    elif not policy.declared_tracks:
+        say(notes(), "Next", f"declare {about} in policy.toml, or repeat with --declare.", "bold cyan")
 
 
 def _computed(

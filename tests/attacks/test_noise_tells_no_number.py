@@ -1,0 +1,133 @@
+"""Promise: noise does not tell how many units a label has. One track more or less changes no plan, rate or refusal.
+
+The attack: the coordinator invents 200 styles, so that an update has 80,000 coordinates, and measures the variance of
+four rounds' noise. Where q and z followed from the exact number of tracks, it told 100 tracks from 99 every time, at a
+claimed ε of 0.497, with which no attacker can exceed an AUC of 0.622.
+"""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from sottovoce.errors import CatalogueError, ConfigurationError
+from sottovoce.features.extract import default_spec, summary_names
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
+from sottovoce.models.trainable import trainable_mask
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import Balance, RunConfiguration, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.preparation import prepare
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds import local_round
+from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.round_inputs import RoundInputs
+
+STYLES = tuple(f"style {number}" for number in range(200))
+ROUNDS, TRIALS = 4, 20
+ALLOWED = 0.622
+SPREAD = 1 / np.sqrt(6 * TRIALS)
+"""Standard deviation of an AUC of guesses."""
+
+
+@pytest.fixture
+def agreement():
+    members = tuple(Member(f"label-{number}", Identity.generate().public_key) for number in range(5))
+    return Agreement("test", Identity.generate().public_key, members)
+
+
+def a_run(balance: Balance, batch_size: int = 25) -> RunConfiguration:
+    return RunConfiguration(
+        task="style",
+        family="svm",
+        classes=STYLES,
+        feature_spec=discovery.spec_of("style", "svm").digest,
+        rounds=ROUNDS,
+        local_steps=1,
+        batch_size=batch_size,
+        learning_rate=0.1,
+        momentum=0.0,
+        max_grad_norm=1.0,
+        private=True,
+        epsilon=0.5,
+        delta=1e-5,
+        unit=Unit.TRACK,
+        distributed=None,
+        balance=balance,
+        segments_per_track=1,
+        update_clip=1e6,
+        ring_bits=32,
+        server_optimizer="fedavg",
+        server_learning_rate=1.0,
+        holdout=0.2,
+        seed=0,
+    )
+
+
+def tracks(number: int) -> TrackDataset:
+    """The first so many of one fixed catalogue."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(100, 1, len(summary_names(default_spec())))).astype(np.float32)
+    return TrackDataset.build((Sample(features[i], i % len(STYLES)) for i in range(number)), default_spec())
+
+
+def measured_variance(config: RunConfiguration, plan: PrivacyPlan, data: TrackDataset, seed: int) -> float:
+    """What the attacker computes of a run's updates."""
+    randomness, family = Randomness.for_simulation(seed), discovery.family("style", "svm")
+    parameters = np.zeros(trainable_mask(config).size, np.float32)
+    histogram = None
+    if config.balance is not Balance.NONE:
+        histogram = np.asarray(local_round.histogram_of(data, len(STYLES), plan, randomness))
+    rounds = [
+        train(RoundInputs(family, parameters, data, config, plan, randomness, histogram, number))
+        for number in range(1, ROUNDS + 1)
+    ]
+    return float(np.square(np.array(rounds, np.float64)).mean())
+
+
+def auc(config: RunConfiguration, agreement: Agreement, declared: tuple[int, int]) -> float:
+    """Area under the curve of telling 100 tracks from 99 by the variance of a run's updates."""
+    scores = []
+    for number, units in zip((100, 99), declared, strict=True):
+        plan, data = local_round.plan_of(config, agreement, Policy(declared_tracks=units)), tracks(number)
+        scores += [measured_variance(config, plan, data, 1000 * number + trial) for trial in range(TRIALS)]
+    found = roc_auc_score([1] * TRIALS + [0] * TRIALS, scores)
+    return max(found, 1 - found)
+
+
+@pytest.mark.parametrize("balance", [Balance.NONE, Balance.SAMPLING])
+def test_the_updates_of_99_tracks_are_not_told_from_those_of_100(agreement, balance):
+    assert auc(a_run(balance), agreement, (100, 100)) < ALLOWED + 2 * SPREAD
+
+
+def test_with_the_exact_number_for_a_declaration_the_attack_would_succeed(agreement):
+    """The control: this is what a plan from the exact number gave away."""
+    assert auc(a_run(Balance.NONE), agreement, (100, 99)) > 0.99
+
+
+def test_no_style_list_tells_how_many_tracks_there_are(agreement):
+    """Whether a label joins was a threshold on the exact count under a style list of the coordinator's choice."""
+    config, policy = a_run(Balance.SAMPLING), Policy(declared_tracks=100)
+    plan = local_round.plan_of(config, agreement, policy)
+    nothing = TrackDataset.empty(default_spec())
+    assert measured_variance(config, plan, nothing, 1) > 0
+    with pytest.raises(CatalogueError, match="declares 9"):
+        local_round.plan_of(config, agreement, Policy(declared_tracks=9))
+
+
+def test_an_empty_catalogue_is_prepared_for_a_private_run_and_for_no_other(tmp_path):
+    (tmp_path / "music").mkdir()
+    home = LabelHome.create(tmp_path / "home", name="empty", catalogues=[tmp_path / "music"])
+    config = a_run(Balance.NONE)
+    assert len(prepare(home, config).train) == 0
+    with pytest.raises(CatalogueError):
+        prepare(home, config.changed(private=False))
+
+
+@pytest.mark.parametrize("number", [487, 101, -10])
+def test_an_exact_number_cannot_be_declared(number):
+    with pytest.raises(ConfigurationError, match="two significant digits"):
+        Policy(declared_tracks=number)
