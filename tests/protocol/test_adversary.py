@@ -11,6 +11,7 @@ from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAbort
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.protocol import violations
+from sottovoce.protocol.keys import RunKey
 from sottovoce.protocol.messages import (
     Advert,
     Announcement,
@@ -108,6 +109,12 @@ TRICKS = {
     "an unknown label": Trick(violations.UnknownLabel, stranger),
     "a label twice": Trick(
         violations.DuplicateParticipant, lambda table, request: sorted_adverts(request, [request.adverts[2]])
+    ),
+    "a label twice, under two keys": Trick(
+        violations.DuplicateParticipant,
+        lambda table, request: sorted_adverts(
+            request, [signed_again(table, request.adverts[2], public_key=RunKey.generate().public)]
+        ),
     ),
     "a key twice": Trick(
         violations.DuplicateParticipant,

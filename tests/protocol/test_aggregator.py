@@ -8,6 +8,7 @@ import pytest
 
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.federation.identity import Identity
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol import violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import (
@@ -17,13 +18,16 @@ from sottovoce.protocol.messages import (
     CrossCheckSignature,
     Kind,
     Message,
+    Refusal,
     Report,
     Sealed,
     Shares,
     UnmaskRequest,
 )
 from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.round_context import Round
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
+from sottovoce_simulations.engine.label_dropouts import Moment
 
 MakeTable = Callable[..., InMemoryRounds]
 ELEMENTS = 4
@@ -201,6 +205,28 @@ def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
     assert participant.advert == advert
 
 
+def test_refusals_are_checked_like_adverts(make_table: MakeTable) -> None:
+    """Otherwise anybody could keep a label out of the run."""
+    table = InMemoryRounds(4)
+    values = {
+        "run": table.aggregator.announcement.run,
+        "agreement": table.agreement.digest,
+        "label": "label-000",
+        "reason": RefusalReason.PRIVACY,
+    }
+    mine, other = table.identities["label-000"], table.identities["label-001"]
+    for error, changed in (
+        (violations.WrongRun, Refusal.sign(mine, **{**values, "run": bytes(16)})),
+        (violations.WrongAgreement, Refusal.sign(mine, **{**values, "agreement": bytes(32)})),
+        (violations.BadSignature, Refusal.sign(other, **values)),
+        (violations.UnknownLabel, Refusal.sign(mine, **{**values, "label": "label-099"})),
+    ):
+        refused(table, error, changed)
+    assert table.aggregator.refusals == {}
+    table.aggregator.receive(Refusal.sign(mine, **values))
+    assert table.aggregator.refusals == {"label-000": RefusalReason.PRIVACY}
+
+
 def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> None:
     refused(table, violations.Malformed, table.aggregator.announcement)
     refused(table, violations.Malformed, UnmaskRequest(bytes(16), 1, (), (), ()))
@@ -220,6 +246,50 @@ def test_a_round_that_no_label_would_accept_is_not_started(
     with pytest.raises(LocalProtocolError, match=why):
         table.aggregator.start_round(number, Kind.TRAIN, labels, bytes(32), ELEMENTS)
     assert table.aggregator.participants == ()
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_the_number_of_a_round_is_not_used_twice(table: InMemoryRounds, number: int) -> None:
+    table.request(4, ELEMENTS)
+    with pytest.raises(LocalProtocolError, match="does not come after round 4"):
+        table.request(number, ELEMENTS)
+
+
+def test_exactly_64_labels_need_no_cross_check(make_table: MakeTable) -> None:
+    table = make_table(64, cross_check=False)
+    request = table.request(1, ELEMENTS)
+    assert table.participants["label-000"].accept(request, bytes(32)).participants == tuple(table.participants)
+
+
+def test_a_round_is_over_when_its_sum_is_known(table: InMemoryRounds) -> None:
+    table.report(table.request(1, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
+    table.unmask()
+    assert table.aggregator.participants == ()
+    with pytest.raises(LocalProtocolError, match="under way"):
+        table.aggregator.finish()
+
+
+def test_who_signs_too_late_is_out_of_the_round(table: InMemoryRounds) -> None:
+    answers = checks(table)
+    late = answers.pop("label-000")
+    for answer in answers.values():
+        table.aggregator.receive(answer)
+    assert "label-000" not in table.aggregator.close_cross_check()
+    refused(table, violations.OutOfOrder, late)
+
+
+@pytest.mark.parametrize("step", ["reported", "signed"])
+def test_a_round_whose_committee_is_gone_is_aborted_before_anything_is_revealed(step: str) -> None:
+    """Of 100 labels 67 are enough, but of the 64 that hold shares 34 must be among them."""
+    table = InMemoryRounds(100)
+    table.join()
+    request = table.request(1, ELEMENTS)
+    gone = Round(request).topology.holders[:33]
+    vectors = {label: np.ones(ELEMENTS, np.uint32) for label in table.participants}
+    moment = Moment.BEFORE_REPORT if step == "reported" else Moment.BEFORE_CROSS_CHECK
+    table.report(request, vectors, dict.fromkeys(gone, moment))
+    with pytest.raises(RoundAborted, match=f"31 of 100 labels hold shares and {step}"):
+        table.unmask(dict.fromkeys(gone, moment))
 
 
 def test_a_coordinator_serves_its_own_agreement_and_a_true_configuration(table: InMemoryRounds) -> None:

@@ -112,6 +112,66 @@ def test_a_lying_label_moves_the_mean_no_further_than_the_clip() -> None:
     assert norm_of(decoded.update) == pytest.approx(1.0, rel=1e-5)
 
 
+def test_an_update_exactly_as_long_as_the_clip_is_not_clipped() -> None:
+    layout = VectorLayout(4, 0, 32, 3, 1.0)
+    assert layout.decode(layout.encode(np.array([1, 0, 0, 0], np.float32), NONE), 1).clipped == 0
+
+
+def test_the_grid_of_many_parameters_is_as_fine_as_their_spread_allows() -> None:
+    """Were it ±clip whatever their number, a mean over 10,000 parameters would be 6 times coarser."""
+    assert VectorLayout(10_000, 0, 32, 3, 1.0).quantiser.reach == pytest.approx(16 / 100)
+    assert VectorLayout(100, 0, 32, 3, 1.0).quantiser.reach == 1.0
+
+
+def test_a_norm_is_over_all_numbers_whatever_the_chunks() -> None:
+    assert norm_of(np.array([3, 4], np.float32)) == 5.0
+    ones = np.ones(CHUNK + 2, np.float32)
+    assert norm_of(ones) == pytest.approx(np.sqrt(CHUNK + 2))
+
+
+def test_whether_a_sum_with_noise_in_it_was_cut_is_not_told() -> None:
+    """The noise covers the coordinates, and nothing would cover this one bit."""
+    layout = VectorLayout(3, 0, 32, 3, 1.0, True)
+    for size in (0, 1, 2**30):
+        decoded = layout.decode(layout.encode(np.full(3, size, np.int64), NONE), 1)
+        assert decoded.clipped == 0
+        assert decoded.integers is not None
+        assert decoded.integers.tolist() == [size] * 3
+
+
+@pytest.mark.parametrize(
+    ("element", "most"),
+    [(0, 2 * (2**14 - 2)), (1, 2 * (2**14 - 1)), (-1, 2)],
+    ids=["coordinate", "counter", "clipped"],
+)
+def test_the_largest_plausible_sum_is_believed_and_one_more_is_not(element: int, most: int) -> None:
+    layout = VectorLayout(1, 1, 16, 3, 1.0)
+    total = np.zeros(layout.elements, np.uint16)
+    total[element] = most
+    layout.decode(total, 2)
+    total[element] += 1
+    with pytest.raises(ImplausibleSum):
+        layout.decode(total, 2)
+
+
+def test_the_largest_plausible_counter_is_believed_and_one_more_is_not() -> None:
+    layout = VectorLayout(0, 1, 32, 2, 1.0)
+    most = 2 * (2**COUNTER_BITS - 1)
+    for value, plausible in ((most, True), (2 * 2**COUNTER_BITS, False)):
+        limbs = np.array([value % 2**31, value >> 31, 0], np.uint32)
+        if plausible:
+            assert layout.decode(limbs, 2).counters.tolist() == [value]
+        else:
+            with pytest.raises(ImplausibleSum, match="counter"):
+                layout.decode(limbs, 2)
+
+
+def test_a_sum_of_another_length_is_refused() -> None:
+    for elements in (5, 7):
+        with pytest.raises(LocalProtocolError, match="is not one of"):
+            VectorLayout(5, 0, 32, 3, 1.0).decode(np.zeros(elements, np.uint32), 1)
+
+
 @pytest.mark.parametrize("place", [0, 5, -1])
 def test_an_implausible_sum_is_not_believed(place: int) -> None:
     layout = VectorLayout(5, 1, 16, 3, 1.0)
@@ -182,13 +242,14 @@ def test_an_update_that_is_not_finite_is_refused(bad: float) -> None:
         (np.zeros(3, np.float64), [0]),
         (None, [0]),
         (np.zeros(3, np.float32), [0, 0]),
+        (np.zeros(3, np.float32), [0.5]),
         (np.zeros(3, np.float32), [-1]),
         (np.zeros(3, np.float32), [2**40]),
     ],
 )
-def test_what_does_not_fit_the_layout_is_refused(update: NDArray[np.float32] | None, counters: list[int]) -> None:
+def test_what_does_not_fit_the_layout_is_refused(update: NDArray[np.float32] | None, counters: list[float]) -> None:
     with pytest.raises(LocalProtocolError):
-        VectorLayout(3, 1, 32, 3, 1.0).encode(update, np.array(counters, np.int64))
+        VectorLayout(3, 1, 32, 3, 1.0).encode(update, np.array(counters))
 
 
 @pytest.mark.parametrize("survivors", [0, 4])
