@@ -35,7 +35,7 @@ from benchmarks.repair import (
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models import discovery, parameters
 from sottovoce.models.editor._conditioning import observe
-from sottovoce.models.initialisation import default_init, first_parameters
+from sottovoce.models.initialisation import default_init, initial_parameters
 from sottovoce.models.interfaces import Batch
 from sottovoce.release.load import Release, load
 from sottovoce.studio.editing.analysis import Analysis
@@ -118,7 +118,7 @@ def public(family: str) -> Release:
 
     config = configure_run(RunRequest(task="editor", family=family, seed=1), classes=("music", "speech"), labels=LABELS)
     kind = discovery.family("editor", family)
-    model = parameters.model_of(kind, SPEC, len(config.classes), first_parameters(config))
+    model = parameters.model_of(kind, SPEC, len(config.classes), initial_parameters(config))
     manifest = SimpleNamespace(task="editor", family=family, features=SPEC, classes=config.classes)
     return Release(cast(Any, manifest), "", True, kind, model, CONSTANTS)
 

@@ -5,7 +5,7 @@ import torch
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import discovery, initialisation, parameters
 from sottovoce.models.generator._style_embedding import STYLE
-from sottovoce.models.initialisation import Start, default_init, first_parameters, write_public
+from sottovoce.models.initialisation import InitialParameters, default_init, initial_parameters, write_public
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.configure import configure_run
@@ -32,12 +32,12 @@ def shipped(tmp_path, monkeypatch):
     def make(task, family, classes=KNOWN, spec=None):
         initialisation._public.cache_clear()
         config = config_of(task, family, classes)
-        size = first_parameters(config, "none").size
+        size = initial_parameters(config, "none").size
         vector = np.random.default_rng(5).integers(-64, 64, size).astype(np.float32) / 64  # exact in half precision
         shapes = parameters.shapes(model_of(task, family, classes, vector))
         path = tmp_path / f"{task}-{family}.safetensors"
         arrays = parameters.split(vector, shapes)
-        write_public(path, Start(arrays, classes, spec or config.feature_spec))
+        write_public(path, InitialParameters(arrays, classes, spec or config.feature_spec))
         monkeypatch.setattr(initialisation, "shipped", lambda *_: path)
         return vector
 
@@ -48,16 +48,16 @@ def shipped(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("task", "family"), FAMILIES)
 def test_the_same_classes_start_from_what_was_learned(shipped, task, family):
     vector = shipped(task, family)
-    assert np.array_equal(first_parameters(config_of(task, family, KNOWN), "public"), vector)
+    assert np.array_equal(initial_parameters(config_of(task, family, KNOWN), "public"), vector)
     assert default_init(task, family) == "public"
-    assert np.array_equal(first_parameters(config_of(task, family, KNOWN)), vector)
+    assert np.array_equal(initial_parameters(config_of(task, family, KNOWN)), vector)
 
 
 @pytest.mark.parametrize("family", discovery.families("generator"))
 @pytest.mark.parametrize("classes", [("reel", "tango"), ("jig", "reel", "tango"), ("air", "fugue", "reel", "tango")])
 def test_a_known_style_is_made_as_before_whatever_others_there_are(shipped, family, classes):
     before = model_of("generator", family, KNOWN, shipped("generator", family) / 16)
-    after = model_of("generator", family, classes, first_parameters(config_of("generator", family, classes)) / 16)
+    after = model_of("generator", family, classes, initial_parameters(config_of("generator", family, classes)) / 16)
     heard = torch.randn(
         2, discovery.spec_of("generator", family).n_mels, 173, generator=torch.Generator().manual_seed(0)
     )
@@ -74,7 +74,7 @@ def test_an_unknown_style_begins_as_the_mean_of_all(shipped):
     vector = shipped("style", "cnn")
     shapes = parameters.shapes(model_of("style", "cnn", KNOWN, vector))
     learned = parameters.split(vector, shapes)["head.bias"]
-    new = first_parameters(config_of("style", "cnn", ("jig", "tango")))
+    new = initial_parameters(config_of("style", "cnn", ("jig", "tango")))
     found = parameters.split(new, parameters.shapes(model_of("style", "cnn", ("jig", "tango"), new)))["head.bias"]
     assert found == pytest.approx([learned.mean(), learned[2]])
 
@@ -84,7 +84,8 @@ def test_none_is_drawn_by_the_runs_seed(shipped):
     config = config_of("generator", "rnn", KNOWN)
     spec = discovery.spec_of("generator", "rnn")
     assert np.array_equal(
-        first_parameters(config, "none"), parameters.initial(discovery.family("generator", "rnn"), spec, 3, config.seed)
+        initial_parameters(config, "none"),
+        parameters.initial(discovery.family("generator", "rnn"), spec, 3, config.seed),
     )
 
 
@@ -98,28 +99,28 @@ def test_none_is_drawn_by_the_runs_seed(shipped):
 def test_another_model_is_refused(shipped, task, family, shipped_as, match):
     shipped(*shipped_as)
     with pytest.raises(ConfigurationError, match=match):
-        first_parameters(config_of(task, family, KNOWN), "public")
+        initial_parameters(config_of(task, family, KNOWN), "public")
 
 
 def test_features_of_another_spec_are_refused(shipped):
     shipped("generator", "rnn", spec="ab" * 32)
     with pytest.raises(ConfigurationError, match="another spec"):
-        first_parameters(config_of("generator", "rnn", KNOWN), "public")
+        initial_parameters(config_of("generator", "rnn", KNOWN), "public")
 
 
 def test_a_start_that_is_not_there_is_refused(tmp_path):
     config = config_of("style", "svm", KNOWN)
     assert default_init("style", "svm") == "none"
     with pytest.raises(ConfigurationError, match="No parameters learned from public audio"):
-        first_parameters(config, "public")
-    with pytest.raises(ConfigurationError, match="no start"):
-        first_parameters(config, str(tmp_path / "nowhere"))
+        initial_parameters(config, "public")
+    with pytest.raises(ConfigurationError, match="no release"):
+        initial_parameters(config, str(tmp_path / "nowhere"))
 
 
 def test_every_start_that_is_shipped_fits():
     for task, family in FAMILIES:
         if default_init(task, family) == "public":
-            assert np.isfinite(first_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
+            assert np.isfinite(initial_parameters(config_of(task, family, ("blues", "fugue", "waltz")))).all()
 
 
 @pytest.mark.parametrize("family", discovery.families("generator"))
@@ -150,7 +151,7 @@ def test_a_generators_run_that_starts_from_what_is_known_moves_its_styles_alone(
     assert config.trainable == parts
     moved = trainable_mask(config)
     assert moved.sum() == (2 * STYLE * len(parts) if parts else moved.size)
-    assert moved.size == first_parameters(config, init).size
+    assert moved.size == initial_parameters(config, init).size
     assert RunConfiguration.from_bytes(config.to_bytes()) == config
 
 

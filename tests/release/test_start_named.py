@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.commands.release import release as commands
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.models.initialisation import named
+from sottovoce.models.initialisation import init_name
 from sottovoce.release.check import check
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.release.manifest_reading import read_manifest
@@ -21,25 +21,25 @@ def config():
 
 
 def test_by_default_where_nothing_is_shipped_nothing_is_named(config):
-    assert named(config) == named(config, "none") == "none"
+    assert init_name(config) == init_name(config, "none") == "none"
 
 
 def test_what_is_shipped_is_named_public():
     config = configure_run(RunRequest(task="generator", family="vae", seed=1), classes=("reel", "tango"), labels=3)
-    assert named(config) == named(config, "public") == "public"
+    assert init_name(config) == init_name(config, "public") == "public"
 
 
 def test_another_release_is_named_by_its_digest(config, publish):
     folder = publish()
-    assert named(config, str(folder)) == hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+    assert init_name(config, str(folder)) == hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
 
 
 def test_what_is_no_release_of_this_model_is_not_named(config, publish, tmp_path):
-    with pytest.raises(ConfigurationError, match="no start"):
-        named(config, str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigurationError, match="no release"):
+        init_name(config, str(tmp_path / "nowhere"))
     other = configure_run(RunRequest(task="style", family="cnn", seed=1), classes=("reel", "tango"), labels=3)
     with pytest.raises(ConfigurationError, match="cannot start from"):
-        named(other, str(publish()))
+        init_name(other, str(publish()))
 
 
 def test_the_manifest_keeps_it_and_refuses_anything_else(publish, provenance_of):

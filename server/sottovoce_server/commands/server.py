@@ -133,7 +133,7 @@ def train(
 
     Whether noise is local or shared is what the agreement says. The release is signed and put into the run's folder.
     """
-    from sottovoce.models.initialisation import placed
+    from sottovoce.models.initialisation import resolved_init
     from sottovoce_server.flower.control import connected
     from sottovoce_server.home.runs import RunFolder
     from sottovoce_server.rounds.submission import follow, ordered, resumed, submit
@@ -149,7 +149,7 @@ def train(
                 name=name,
                 patience=patience,
                 timeout=timeout,
-                request=replace(request, init=placed(request.init)),
+                request=replace(request, init=resolved_init(request.init)),
             )
             control.runs()  # before anything is written: does the SuperLink answer?
             folder = RunFolder.create(opened, order)

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import RoundAborted, SottovoceError
 from sottovoce.models import discovery
-from sottovoce.models.initialisation import first_parameters, named
+from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import cosign
@@ -67,7 +67,7 @@ class _Run:
         self._await_labels(grid)
         config = announcement.config
         self._note.begin(order)
-        start = named(config, order.init)  # a release may be another one when the run is over
+        start = init_name(config, order.init)  # a release may be another one when the run is over
         outcome = train(
             grid,
             agreement,
@@ -75,7 +75,7 @@ class _Run:
             announcement=announcement,
             keeper=self._folder.keeper,
             resume=order.resume,
-            first=first_parameters(config, order.init),
+            first=initial_parameters(config, order.init),
             on_change=self._note.change,
             timeout=order.timeout,
         )

@@ -36,7 +36,7 @@ class Order:
         patience: seconds to wait for all labels; after that, `n_min` of them are enough.
         timeout: seconds that one exchange may take.
         resume: go on after the checkpoint.
-        init: what the model starts from, as `sottovoce.models.initialisation.first_parameters` takes it.
+        init: what the model starts from, as `sottovoce.models.initialisation.initial_parameters` takes it.
     """
 
     announcement: Announcement

@@ -11,7 +11,7 @@ from sottovoce.commands.output import counted, notes, say
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.models.initialisation import first_parameters
+from sottovoce.models.initialisation import initial_parameters
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configuration import Trust
 from sottovoce.run.configure import configure_run
@@ -69,7 +69,7 @@ def ordered(
     agreed = replace(request, min_honest=agreement.min_honest if distributed else None)
     config = configure_run(agreed, classes=styles, labels=len(agreement.members))
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
-    first_parameters(config, request.init)  # before anything begins: is there such a start?
+    initial_parameters(config, request.init)  # before anything begins: is there such a start?
     return Order(Announcement.of(agreement, config), release, patience, timeout, init=request.init)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Counted:
+class CountedFigure:
     """How one figure of a track is counted: as steps above the least that it can count as.
 
     Args:

@@ -1,7 +1,7 @@
-"""The parameters that a run starts from: drawn, learned from public audio, or those of an earlier release.
+"""A run's initial parameters: random, learned from public audio, or those of an earlier release.
 
-Public audio costs no privacy. A release answers for what it holds by its own promises, or by none, if it was trained
-without privacy: a run's promises are about that run, and its release names the start.
+Public audio costs no privacy. The parameters of an earlier release are covered by that release's own privacy statement,
+if it has one: a run's privacy statement covers that run only, and its release names what it was initialised with.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ FEATURES = "feature_spec"
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialParameters:
     """Parameters of one family for some classes.
 
     Args:
@@ -49,14 +49,14 @@ class Start:
     feature_spec: str
 
     def adapted(self, family: Family, spec: FeatureSpec, classes: Sequence[str]) -> NDArray[np.float32]:
-        """Parameters for other classes, `[P]`; those that are not known begin as the mean of all that are.
+        """The parameters for other classes, `[P]`; a class that they do not know gets the mean of all that they know.
 
         Raises:
             ConfigurationError: the parameters are not those of a model of this family.
         """
         wanted, axes = shapes_of(family, spec, len(classes)), _class_axes(family, spec)
         if not _fits(self, wanted, axes, len(classes)):
-            raise ConfigurationError("What the run shall start from is another kind of model.")
+            raise ConfigurationError("The initial parameters belong to another kind of model.")
         return join({name: _for_classes(self, name, axes.get(name), classes) for name in wanted})
 
 
@@ -65,12 +65,12 @@ def default_init(task: str, family: str) -> str:
     return PUBLIC if shipped(task, family).is_file() else NONE
 
 
-def placed(init: str | None) -> str | None:
-    """A start with its folder in full, for another process."""
+def resolved_init(init: str | None) -> str | None:
+    """The value of `--init` with an absolute path, for another process."""
     return init if init in (None, PUBLIC, NONE) else str(Path(init).resolve())
 
 
-def first_parameters(config: RunConfiguration, init: str | None = None) -> NDArray[np.float32]:
+def initial_parameters(config: RunConfiguration, init: str | None = None) -> NDArray[np.float32]:
     """A run's first global parameters, `[P]`.
 
     Args:
@@ -89,14 +89,14 @@ def first_parameters(config: RunConfiguration, init: str | None = None) -> NDArr
         return drawn
     start = _public(config.task, config.family) if init == PUBLIC else _of_release(Path(init), config)
     if start.feature_spec != config.feature_spec:
-        raise ConfigurationError("What the run shall start from was trained on features of another spec.")
+        raise ConfigurationError("The initial parameters were trained on features of another spec.")
     return start.adapted(family, spec, config.classes)
 
 
-def named(config: RunConfiguration, init: str | None = None) -> str:
-    """What a release says of its run's start: `public`, `none`, or the digest (SHA-256, hex) of another release.
+def init_name(config: RunConfiguration, init: str | None = None) -> str:
+    """How a release names its initial parameters: `public`, `none`, or the SHA-256 (hex) of another release's manifest.
 
-    Arguments and errors are those of `first_parameters`.
+    Arguments and errors are those of `initial_parameters`.
     """
     init = default_init(config.task, config.family) if init is None else init
     if init in (PUBLIC, NONE):
@@ -114,7 +114,9 @@ def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
     }
 
 
-def _fits(start: Start, wanted: Mapping[str, tuple[int, ...]], axes: Mapping[str, int], classes: int) -> bool:
+def _fits(
+    start: InitialParameters, wanted: Mapping[str, tuple[int, ...]], axes: Mapping[str, int], classes: int
+) -> bool:
     """Whether the arrays are those of the wanted model, but for the number of classes."""
     if set(start.arrays) != set(wanted):
         return False
@@ -127,7 +129,7 @@ def _fits(start: Start, wanted: Mapping[str, tuple[int, ...]], axes: Mapping[str
     return True
 
 
-def _for_classes(start: Start, name: str, axis: int | None, classes: Sequence[str]) -> NDArray[np.float32]:
+def _for_classes(start: InitialParameters, name: str, axis: int | None, classes: Sequence[str]) -> NDArray[np.float32]:
     """One array, with the classes of the run in the place of the start's."""
     found = start.arrays[name]
     if axis is None:
@@ -145,15 +147,15 @@ def shipped(task: str, family: str) -> Path:
     return Path(str(files("sottovoce.models"))) / task / f"{family}{SUFFIX}"
 
 
-def write_public(path: Path, start: Start) -> None:
-    """Keep parameters as half-precision numbers: a start need not be exact, and is shipped with every installation."""
+def write_public(path: Path, start: InitialParameters) -> None:
+    """Write parameters in half precision: they are shipped with every installation and need not be exact."""
     arrays = {name: value.astype(np.float16) for name, value in start.arrays.items()}
     metadata = {CLASSES: json.dumps(start.classes), FEATURES: start.feature_spec}
     write_bytes(path, save(arrays, metadata))
 
 
 @cache
-def _public(task: str, family: str) -> Start:
+def _public(task: str, family: str) -> InitialParameters:
     path = shipped(task, family)
     if not path.is_file():
         raise ConfigurationError(
@@ -163,17 +165,17 @@ def _public(task: str, family: str) -> Start:
     return read_public(path)
 
 
-def read_public(path: Path) -> Start:
-    """What `write_public` has kept."""
+def read_public(path: Path) -> InitialParameters:
+    """Read what `write_public` wrote."""
     with safe_open(path, "numpy") as file:
         metadata = file.metadata()
         arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - no dict
-    return Start(arrays, tuple(json.loads(metadata[CLASSES])), metadata[FEATURES])
+    return InitialParameters(arrays, tuple(json.loads(metadata[CLASSES])), metadata[FEATURES])
 
 
-def _of_release(folder: Path, config: RunConfiguration) -> Start:
+def _of_release(folder: Path, config: RunConfiguration) -> InitialParameters:
     checked = _checked(folder, config)
-    return Start(dict(checked.tensors), checked.manifest.classes, checked.manifest.features.digest)
+    return InitialParameters(dict(checked.tensors), checked.manifest.classes, checked.manifest.features.digest)
 
 
 def _checked(folder: Path, config: RunConfiguration) -> "Checked":
@@ -181,7 +183,8 @@ def _checked(folder: Path, config: RunConfiguration) -> "Checked":
 
     if not folder.is_dir():
         raise ConfigurationError(
-            f"There is no start '{folder}'.", hint=f"Choose from {PUBLIC}, {NONE}, or name the folder of a release."
+            f"There is no release '{folder}' to start from.",
+            hint=f"Choose from {PUBLIC}, {NONE}, or name the folder of a release.",
         )
     checked = check(folder)
     manifest = checked.manifest

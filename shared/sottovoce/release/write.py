@@ -55,7 +55,7 @@ class Provenance:
         run: id of the run (16 bytes).
         rounds: aggregations that the model has seen.
         promises: (ε, δ) as each label that joined has promised it; the figures of a run without privacy are ignored.
-        start: what the model started from, as `sottovoce.models.initialisation.named` gives it.
+        start: what the model started from, as `sottovoce.models.initialisation.init_name` gives it.
         seeded: whether a seed stood in for the operating system's entropy, as only a simulation may.
     """
 

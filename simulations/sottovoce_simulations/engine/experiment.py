@@ -6,7 +6,7 @@ from typing import Annotated
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS
-from sottovoce.models.initialisation import first_parameters
+from sottovoce.models.initialisation import initial_parameters
 from sottovoce.protocol.topology import most_corrupt, threshold
 from sottovoce.run.configuration import NONE, RunConfiguration, Trust
 from sottovoce.run.configure import configure_run
@@ -59,7 +59,7 @@ class Experiment(RunRequest):
         """
         config = self.run_configuration(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
         if self.init not in (None, NONE):
-            first_parameters(config, self.init)
+            initial_parameters(config, self.init)
 
     def run_configuration(self, classes: tuple[str, ...], labels: int) -> RunConfiguration:
         """The configuration that the coordinator announces to so many labels.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.files import folder_aside
 from sottovoce.models import discovery
-from sottovoce.models.initialisation import default_init, first_parameters, named
+from sottovoce.models.initialisation import default_init, init_name, initial_parameters
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.catalogue import Track
@@ -115,7 +115,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     with clock.timing("features"):
         classes = _styles(federation, experiment, FeatureCache(features), watcher, cpus)
     config = experiment.run_configuration(classes, len(federation.homes))
-    start = named(config, experiment.init)  # a release may be another one when the run is over
+    start = init_name(config, experiment.init)  # a release may be another one when the run is over
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
     outcome = _train(experiment, federation, config, watcher, cpus)
@@ -149,7 +149,7 @@ def _train(
 ) -> Outcome:
     """The run itself, under Flower's simulation engine."""
     outcomes: list[Outcome] = []
-    first = first_parameters(config, experiment.init)
+    first = initial_parameters(config, experiment.init)
 
     def serve(grid: "Grid") -> None:
         outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history, first=first))

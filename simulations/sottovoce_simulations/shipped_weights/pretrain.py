@@ -24,7 +24,7 @@ from sottovoce.errors import AudioError, CatalogueError
 from sottovoce.features.extract import extract_file
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.models import discovery, interfaces, parameters
-from sottovoce.models.initialisation import Start, read_public, shipped, write_public
+from sottovoce.models.initialisation import InitialParameters, read_public, shipped, write_public
 from sottovoce.models.interfaces import Family
 from sottovoce_simulations.scores.repertoire import LEARNED, learnable, repertoire
 from sottovoce_simulations.synthesis import synthesise
@@ -102,10 +102,10 @@ def pretrain(
     data: tuple[Tensor, Tensor, Tensor, tuple[str, ...]],
     steps: int,
     *,
-    start: Start | None = None,
+    start: InitialParameters | None = None,
     learning_rate: float = LEARNING_RATE,
     silent: Sequence[str] = (),
-) -> Start:
+) -> InitialParameters:
     """A start, after so many steps of Adam on the family's own loss.
 
     Args:
@@ -151,7 +151,7 @@ def pretrain(
             _log.info("step %d, held out %.3f", step, _held_out(family, model, features, targets, unseen))
     _log.info("%d steps, held out %.3f", steps, _held_out(family, model, features, targets, unseen))
     arrays = parameters.split(parameters.flatten(model), parameters.shapes(model))
-    return Start(arrays, styles, spec.digest)
+    return InitialParameters(arrays, styles, spec.digest)
 
 
 def _hasten(model: torch.nn.Module) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._family import Network
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.held_out_counts import Counted
+from sottovoce.models.held_out_counts import CountedFigure
 from sottovoce.models.interfaces import Batch, Editor, Family, Task
 
-LOSS = Counted(least=0.0, most=10.0, step=1e-4)
+LOSS = CountedFigure(least=0.0, most=10.0, step=1e-4)
 """A track's loss."""
-ERROR = Counted(least=0.0, most=50.0, step=0.01)
+ERROR = CountedFigure(least=0.0, most=50.0, step=0.01)
 """A track's errors, in dB."""
 GAP = 13
 """Frames that are mended when it is measured how well: those that a gap of 200 ms touches."""

@@ -1,4 +1,4 @@
-"""What families share that make music moment by moment, as values of the codec: networks, and endless music."""
+"""Shared by families that generate moment by moment in the codec's values: a network and endless sampling."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,42 +21,49 @@ CONTEXT = -(-_codec.CONTEXT // TOGETHER)
 
 
 class Stack(nn.Module):
-    """Residual blocks over moments, told something of the whole clip.
+    """Residual blocks over moments, conditioned on a vector for the whole clip.
 
     Args:
         inputs: size of a moment.
-        told: size of what is told; 0 for nothing.
-        outputs: size of what comes of a moment.
+        conditioning: size of the conditioning vector; 0 for none.
+        outputs: size of an output.
         channels: of the blocks.
         dilations: of each block's convolution, in moments.
-        causal: whether what comes of a moment depends on none after it.
+        causal: whether an output depends on no later moment.
     """
 
     def __init__(
-        self, inputs: int, told: int, outputs: int, *, channels: int, dilations: Sequence[int], causal: bool = False
+        self,
+        inputs: int,
+        conditioning: int,
+        outputs: int,
+        *,
+        channels: int,
+        dilations: Sequence[int],
+        causal: bool = False,
     ) -> None:
         super().__init__()
         self.inputs = nn.Linear(inputs, channels)
-        self.told = nn.Linear(told, channels, bias=False) if told else None
+        self.told = nn.Linear(conditioning, channels, bias=False) if conditioning else None
         self.blocks = nn.Sequential(*[Residual(channels, dilation, causal=causal) for dilation in dilations])
         self.outputs = nn.Linear(channels, outputs)
 
-    def forward(self, moments: Tensor, told: Tensor | None = None) -> Tensor:
-        """`[batch, moments, outputs]` of moments `[batch, moments, inputs]`, and of what is told, `[batch, told]`."""
+    def forward(self, moments: Tensor, conditioning: Tensor | None = None) -> Tensor:
+        """`[batch, moments, outputs]` of `[batch, moments, inputs]`, given a conditioning vector `[batch, conditioning]`."""
         hidden = self.inputs(moments)
         if self.told is not None:
-            hidden = hidden + self.told(told)[:, None]
+            hidden = hidden + self.told(conditioning)[:, None]
         return self.outputs(functional.gelu(self.blocks(hidden.transpose(1, 2)).transpose(1, 2)))
 
 
-def heard(codec: Codec, features: Tensor) -> Tensor:
+def moments_of(codec: Codec, features: Tensor) -> Tensor:
     """Moments `[batch, moments, SIZE]` of spectrograms `[batch, bands, frames]`; a rest does not count."""
     values = codec.measure(features)
     whole = values.shape[1] // TOGETHER
     return values[:, : whole * TOGETHER].reshape(len(values), whole, SIZE)
 
 
-def sounded(codec: Codec, moments: Tensor) -> Tensor:
+def spectrograms_of(codec: Codec, moments: Tensor) -> Tensor:
     """Spectrograms `[batch, bands, FRAMES · moments]` of moments `[batch, moments, SIZE]`."""
     values = moments.clamp(-WIDEST, WIDEST).view(len(moments), -1, NUMBERS)
     return codec.decode(_codec.numbers(values))

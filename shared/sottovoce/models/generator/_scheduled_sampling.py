@@ -1,4 +1,4 @@
-"""What the `rnn` hears of the past in training: not only the truth, so that it goes on well from its own mistakes."""
+"""Scheduled sampling: the `rnn` trains on corrupted and self-sampled histories, so it recovers from its own errors."""
 
 from collections.abc import Callable
 
@@ -7,24 +7,24 @@ from torch import Tensor
 
 from sottovoce.models.generator import _codec
 
-WRONG, LOST = 0.15, 0.05
-"""In training, the most that past numbers are wrong or past groups are not told, so that the network goes on well from
-mistakes of its own."""
-OWN, OWN_GROUPS = 0.7, 4
-"""In training, half of the segments have past groups that the network drew itself, given the true ones before: the most
-of them, and how many together (Mihaylova & Martins, "Scheduled Sampling for Transformers", 2019)."""
+WRONG, DROPPED = 0.15, 0.05
+"""Largest fractions of past numbers that are off by a level and of past groups that are dropped, in training."""
+OWN_DRAWS, OWN_RUN = 0.7, 4
+"""Largest fraction of groups in a history that the network sampled itself, given the true ones before, and length of a
+run of them in groups; half of the segments get such a history (Mihaylova & Martins, "Scheduled Sampling for
+Transformers", 2019)."""
 _LEAST_DRAW = 1e-12
 
 
-def later(values: Tensor) -> Tensor:
-    """What is known before each group, `[batch, steps, NUMBERS]`: 0 before the first one."""
+def shifted(values: Tensor) -> Tensor:
+    """The group before each group, `[batch, steps, NUMBERS]`; 0 before the first one."""
     return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
 
 
-def chooser(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Draws numbers by the logarithms of how likely they are, along the last axis.
+def sampler(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Samples numbers by log-likelihoods along the last axis.
 
-    By Gumbel's trick, which draws something from what is not finite too: no segment may stop a training.
+    The Gumbel trick returns a number even where log-likelihoods are not finite, so no segment stops a training.
     """
 
     def choose(likelihoods: Tensor) -> Tensor:
@@ -34,18 +34,18 @@ def chooser(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     return choose
 
 
-def own(numbers: Tensor, drawn: Tensor, generator: torch.Generator) -> Tensor:
-    """The past with some groups as the network drew them; more in some segments than in others."""
-    rate = OWN * torch.rand((len(numbers), 1, 1), generator=generator)
-    runs = numbers.shape[1] // OWN_GROUPS + 1
-    true = (torch.rand((len(numbers), runs, 1), generator=generator) >= rate).repeat_interleave(OWN_GROUPS, dim=1)
-    return later(_codec.values(torch.where(true[:, : numbers.shape[1]], numbers, drawn)))
+def with_own_draws(numbers: Tensor, drawn: Tensor, generator: torch.Generator) -> Tensor:
+    """A history in which some groups are the network's own samples; the fraction varies between segments."""
+    rate = OWN_DRAWS * torch.rand((len(numbers), 1, 1), generator=generator)
+    runs = numbers.shape[1] // OWN_RUN + 1
+    true = (torch.rand((len(numbers), runs, 1), generator=generator) >= rate).repeat_interleave(OWN_RUN, dim=1)
+    return shifted(_codec.values(torch.where(true[:, : numbers.shape[1]], numbers, drawn)))
 
 
-def spoilt(past: Tensor, generator: torch.Generator) -> Tensor:
-    """The past with some numbers a level beside the true ones and some groups lost, more in some than in others."""
+def corrupted(past: Tensor, generator: torch.Generator) -> Tensor:
+    """A history with some numbers off by one level and some groups dropped; fractions vary between segments."""
     rate = torch.rand((len(past), 1, 1), generator=generator)
     wrong = torch.rand(past.shape, generator=generator) < WRONG * rate
     beside = torch.randint(0, 2, past.shape, generator=generator) * 2 - 1
     past = past + wrong * beside * _codec.STEP
-    return past * (torch.rand((*past.shape[:2], 1), generator=generator) >= LOST * rate)
+    return past * (torch.rand((*past.shape[:2], 1), generator=generator) >= DROPPED * rate)

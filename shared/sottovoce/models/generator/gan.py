@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.generator._codec import CODED, WIDEST, Codec, codec_for
-from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
+from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, moments_of, spectrograms_of
 from sottovoce.models.generator._style_embedding import STYLE, one_hot
 from sottovoce.models.interfaces import Generator, TrainingRecipe, trainable
 from sottovoce.models.recipes import local_noise
 from sottovoce.randomness import Randomness
 
 CHANNELS = 128
-HEARING, MAKING = (1, 2, 4, 8), (1, 2, 4, 8, 1)
+DISCRIMINATOR_DILATIONS, GENERATOR_DILATIONS = (1, 2, 4, 8), (1, 2, 4, 8, 1)
 """Dilations, in moments, of the discriminator's blocks and of the generator's."""
 WHOLE, SLOW, MOMENT = 16, 8, 16
 """Random numbers of a clip, of every `SLOWLY` moments, and of a moment."""
@@ -33,7 +33,7 @@ TINY = 1e-4
 ADVERSARIAL = 0.05
 """Weight of what the discriminator says beside that distance."""
 DISCRIMINATOR = "discriminator."
-STEPS, BATCH, MADE, LEARNING_RATE, LARGEST_NORM = 2, 16, 40, 0.1, 1.0
+STEPS, BATCH, GENERATED_MOMENTS, LEARNING_RATE, LARGEST_NORM = 2, 16, 40, 0.1, 1.0
 """Of the generator, after each of the discriminator's steps, on so many clips of so many moments."""
 
 
@@ -43,34 +43,36 @@ class Discriminator(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.style = nn.Linear(classes, STYLE, bias=False)
-        self.hear = nn.ModuleDict({CODED: Stack(SIZE, STYLE, 2 * CHANNELS, channels=CHANNELS, dilations=HEARING)})
+        self.hear = nn.ModuleDict(
+            {CODED: Stack(SIZE, STYLE, 2 * CHANNELS, channels=CHANNELS, dilations=DISCRIMINATOR_DILATIONS)}
+        )
         self.moment = nn.Linear(CHANNELS, 1)
         self.whole = nn.Sequential(nn.Linear(CHANNELS + STYLE, CHANNELS), nn.GELU(), nn.Linear(CHANNELS, 1))
 
     def forward(self, moments: Tensor, styles: Tensor) -> Tensor:
         """Scores `[batch, 1 + moments]` of moments `[batch, moments, SIZE]` and one-hot styles; the first for all."""
-        told = self.style(styles)
-        found = functional.gelu(self.hear[CODED](moments, told))
+        conditioning = self.style(styles)
+        found = functional.gelu(self.hear[CODED](moments, conditioning))
         moment, whole = torch.split(found, CHANNELS, dim=2)
-        score = self.whole(torch.cat([whole.mean(dim=1), told], dim=1))
+        score = self.whole(torch.cat([whole.mean(dim=1), conditioning], dim=1))
         return torch.cat([score, self.moment(moment)[:, :, 0]], dim=1)
 
 
-class Maker(nn.Module):
+class GeneratorNetwork(nn.Module):
     """Random numbers and a style to music."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.style = nn.Linear(classes, STYLE, bias=False)
-        stack = Stack(MOMENT + SLOW, STYLE + WHOLE, SIZE, channels=CHANNELS, dilations=MAKING)
+        stack = Stack(MOMENT + SLOW, STYLE + WHOLE, SIZE, channels=CHANNELS, dilations=GENERATOR_DILATIONS)
         self.make = nn.ModuleDict({CODED: stack})
         self.level = nn.ModuleDict({CODED: nn.Linear(STYLE + WHOLE, SIZE, bias=False)})
 
     def forward(self, noise: Tensor, whole: Tensor, styles: Tensor) -> Tensor:
         """Moments `[batch, moments, SIZE]` of `noise`, `[batch, moments, MOMENT + SLOW]`, and `[batch, WHOLE]`."""
-        told = torch.cat([self.style(styles), whole], dim=1)
-        made = self.make[CODED](noise, told) + self.level[CODED](told)[:, None]
-        return WIDEST * torch.tanh(made / WIDEST)
+        conditioning = torch.cat([self.style(styles), whole], dim=1)
+        generated = self.make[CODED](noise, conditioning) + self.level[CODED](conditioning)[:, None]
+        return WIDEST * torch.tanh(generated / WIDEST)
 
 
 class Adversarial(nn.Module):
@@ -80,9 +82,9 @@ class Adversarial(nn.Module):
         super().__init__()
         self.codec, self.classes = codec, classes
         self.discriminator = Discriminator(classes)
-        self.generator = Maker(classes)
+        self.generator = GeneratorNetwork(classes)
 
-    def made(self, targets: Tensor, moments: int, generator: torch.Generator) -> Tensor:
+    def generated(self, targets: Tensor, moments: int, generator: torch.Generator) -> Tensor:
         """Music of these styles, `[batch, moments, SIZE]`."""
         noise = _noise(len(targets), moments, generator)
         whole = torch.randn(len(targets), WHOLE, generator=generator)
@@ -124,11 +126,13 @@ class Gan(Generator):
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """The discriminator's loss on each real clip and one made one of the same style, `[batch]`."""
         network = cast(Adversarial, model)
-        real = heard(network.codec, features)
+        real = moments_of(network.codec, features)
         with torch.no_grad():
-            made = network.made(targets, real.shape[1], generator)
+            generated = network.generated(targets, real.shape[1], generator)
         # Two passes, not one over both: Opacus takes each row of a pass for an example, and adds up passes.
-        return _even(functional.relu(1 - model(real, targets))) + _even(functional.relu(1 + model(made, targets)))
+        return _balanced(functional.relu(1 - model(real, targets))) + _balanced(
+            functional.relu(1 + model(generated, targets))
+        )
 
     def private_parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
         """The discriminator's."""
@@ -147,9 +151,9 @@ class Gan(Generator):
         generator = randomness.torch_generator()
         for _ in range(STEPS):
             targets = torch.randint(network.classes, (BATCH,), generator=generator)
-            scores = free(free.made(targets, MADE, generator), targets)
+            scores = free(free.generated(targets, GENERATED_MOMENTS, generator), targets)
             optimizer.zero_grad()
-            torch.autograd.backward(-_even(scores).mean())
+            torch.autograd.backward(-_balanced(scores).mean())
             nn.utils.clip_grad_norm_(wanted, LARGEST_NORM)
             optimizer.step()
         network.generator.load_state_dict(free.generator.state_dict())
@@ -161,10 +165,10 @@ class Gan(Generator):
         distance for parallel speech synthesis", NeurIPS 2020, equation 6), of statistics over windows.
         """
         network = cast(Adversarial, model)
-        real = heard(network.codec, features)
-        one, other = (network.made(targets, real.shape[1], generator) for _ in range(2))
-        distance = _apart(real, one) + _apart(real, other) - _apart(one, other)
-        return (distance - ADVERSARIAL * _even(network(one, targets))).mean()
+        real = moments_of(network.codec, features)
+        one, other = (network.generated(targets, real.shape[1], generator) for _ in range(2))
+        distance = _clip_distance(real, one) + _clip_distance(real, other) - _clip_distance(one, other)
+        return (distance - ADVERSARIAL * _balanced(network(one, targets))).mean()
 
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
@@ -176,8 +180,8 @@ class Gan(Generator):
         noise = _Noise(count, generator)
         return endless(
             lambda moments: temperature * noise.more(moments),
-            lambda latents: sounded(network.codec, network.generator(latents, whole, styles)),
-            sum(MAKING) + CONTEXT,
+            lambda latents: spectrograms_of(network.codec, network.generator(latents, whole, styles)),
+            sum(GENERATOR_DILATIONS) + CONTEXT,
         )
 
 
@@ -203,12 +207,12 @@ def _noise(count: int, moments: int, generator: torch.Generator) -> Tensor:
     return _Noise(count, generator).more(moments)
 
 
-def _even(scores: Tensor) -> Tensor:
+def _balanced(scores: Tensor) -> Tensor:
     """`[batch]`: all together counts as much as the moments."""
     return (scores[:, 0] + scores[:, 1:].mean(dim=1)) / 2
 
 
-def _apart(one: Tensor, other: Tensor) -> Tensor:
+def _clip_distance(one: Tensor, other: Tensor) -> Tensor:
     """How far two clips of moments are from each other, `[batch]`: of means, deviations and changes over windows."""
     windows = [min(window, one.shape[1]) for window in WINDOWS]
     pairs = [(one, other), *((_statistics(one, window), _statistics(other, window)) for window in windows)]

@@ -1,4 +1,4 @@
-"""`rnn`: draws music as a sequence of a codec's numbers, each from a distribution given all before it."""
+"""`rnn`: an autoregressive model that samples a codec's numbers, each given all earlier ones."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +46,8 @@ KEPT = 0.8
 """Of what was there before, in the first linear prediction."""
 
 
-class Sequential(nn.Module):
-    """Distributions of numbers that are drawn one after the other, each given what stands for those before it.
+class LogisticMixture(nn.Module):
+    """Autoregressive distributions of numbers, each given the values of those before it.
 
     Each is a mixture of logistic distributions, cut at the edges between levels (Salimans et al., "PixelCNN++", 2017):
     two about a linear prediction, one about each of some given places, and one about the mean of all. A network, which
@@ -168,22 +168,22 @@ class Memory:
 class Recurrent(nn.Module):
     """A GRU over groups. First comes a clip's outline, then each group given it and the groups before.
 
-    What it is told of numbers that are known is what they stand for, so that near ones are alike to it. It recalls what
-    came where its state was like now (attention, of several heads), so that figures return.
+    Its inputs are the values that numbers stand for, so that close numbers are similar inputs. Attention over earlier
+    states recalls what followed similar moments, so that figures return.
     """
 
     def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
         self.codec, self.classes = codec, classes
         self.style = nn.Linear(classes, STYLE, bias=False)
-        self.sketch = Sequential(STYLE, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, places=0)
+        self.sketch = LogisticMixture(STYLE, SKETCH, [1] * _outline.NUMBERS, _outline.LEVELS, _outline.STEP, places=0)
         self.encode = nn.Linear(NUMBERS, CODE)
-        told = _outline.NUMBERS + STYLE
-        self.gru = DPGRU(CODE + told, HIDDEN, batch_first=True)
+        conditioning = _outline.NUMBERS + STYLE
+        self.gru = DPGRU(CODE + conditioning, HIDDEN, batch_first=True)
         self.key, self.query = (nn.Linear(HIDDEN + CODE, HEADS * KEY) for _ in range(2))
         first = HIDDEN + CODE
-        self.group = Sequential(
-            first + (HEADS + 1) * NUMBERS + told,
+        self.group = LogisticMixture(
+            first + (HEADS + 1) * NUMBERS + conditioning,
             DEPTH,
             DRAWN,
             _codec.LEVELS,
@@ -201,12 +201,12 @@ class Recurrent(nn.Module):
         Args:
             past: values of the group before each, `[batch, steps, NUMBERS]`; 0 before the first one.
             outline: what the outline's numbers stand for, `[batch, numbers]`.
-            styles: as `style` gives them for one-hot rows; 0 where no style is told, `[batch, STYLE]`.
+            styles: as `style` gives them for one-hot rows; 0 where the style is dropped, `[batch, STYLE]`.
             memory: after an earlier call.
         """
-        told = torch.cat([outline, styles], dim=1)[:, None].expand(-1, past.shape[1], -1)
+        conditioning = torch.cat([outline, styles], dim=1)[:, None].expand(-1, past.shape[1], -1)
         code = functional.gelu(self.encode(past))
-        found, state = self.gru(torch.cat([code, told], dim=2), memory.state if memory else None)
+        found, state = self.gru(torch.cat([code, conditioning], dim=2), memory.state if memory else None)
         context = torch.cat([found, code], dim=2)
         queries, keys = (layer(context).unflatten(2, (HEADS, KEY)).transpose(1, 2) for layer in (self.query, self.key))
         # A group's key is what was known before it, and its values are heard one step later.
@@ -215,12 +215,12 @@ class Recurrent(nn.Module):
             keys, values = torch.cat([memory.keys, keys], dim=2), torch.cat([memory.values, past], dim=1)
         recalled = _recalled(queries, keys[:, :, :-1], values[:, 1:])
         places = [past, *recalled.unbind(1)]
-        known = torch.cat([found, code, *places, told], dim=2)
+        known = torch.cat([found, code, *places, conditioning], dim=2)
         return known, torch.stack(places, dim=3), Memory(state, keys, values)
 
     def redrawn(self, numbers: Tensor, outline: Tensor, styles: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Numbers of each group, drawn given the true ones of those before it; arguments as for `forward`, `draw`."""
-        past = _scheduled_sampling.later(_codec.values(numbers))
+        past = _scheduled_sampling.shifted(_codec.values(numbers))
         with torch.no_grad():
             known, places, _ = self.states(past, _outline.values(outline), styles)
             return self.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
@@ -287,15 +287,15 @@ class Rnn(Generator):
         numbers = network.codec.encode(features)
         with torch.no_grad():
             outline = network.codec.outline.encode(features)
-        past = _scheduled_sampling.later(_codec.values(numbers))
+        past = _scheduled_sampling.shifted(_codec.values(numbers))
         styles: Tensor = network.style(one_hot(targets, network.classes))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
             own = torch.rand(len(past), generator=generator) < 0.5
-            past = _scheduled_sampling.spoilt(past, generator)
+            past = _scheduled_sampling.corrupted(past, generator)
             if own.any():
-                drawn = network.redrawn(numbers[own], outline[own], styles[own], _scheduled_sampling.chooser(generator))
-                past[own] = _scheduled_sampling.own(numbers[own], drawn, generator)
+                drawn = network.redrawn(numbers[own], outline[own], styles[own], _scheduled_sampling.sampler(generator))
+                past[own] = _scheduled_sampling.with_own_draws(numbers[own], drawn, generator)
         groups, sketches = model(past, styles, numbers, outline)
         return groups.mean(dim=(1, 2)) + OUTLINE_WEIGHT * sketches.mean(dim=1)
 
@@ -309,19 +309,21 @@ class Rnn(Generator):
         network = cast(Recurrent, model)
         with torch.inference_mode():
             styles = network.style(one_hot(targets, network.classes))
-        # Each piece is followed twice, told its style and not.
-        told = torch.cat([styles, torch.zeros_like(styles)])
+        # Each piece is sampled with and without its style, for guidance.
+        conditioning = torch.cat([styles, torch.zeros_like(styles)])
         chosen = _Chosen(generator, temperature)
         with torch.inference_mode():
-            outline = _outline.values(network.sketch.draw(told, torch.zeros(len(told), _outline.NUMBERS, 0), chosen))
-        past, memory = torch.zeros(len(told), 1, NUMBERS), None
+            outline = _outline.values(
+                network.sketch.draw(conditioning, torch.zeros(len(conditioning), _outline.NUMBERS, 0), chosen)
+            )
+        past, memory = torch.zeros(len(conditioning), 1, NUMBERS), None
         # The decoder hears a few groups on either side of those that it makes.
         drawn = torch.zeros(len(styles), 0, NUMBERS, dtype=torch.long)
         before = 0
         while True:
             with torch.inference_mode():
                 while drawn.shape[1] < before + DRAWN_TOGETHER + CONTEXT:
-                    known, places, memory = network.states(past, outline, told, memory)
+                    known, places, memory = network.states(past, outline, conditioning, memory)
                     numbers = network.group.draw(known[:, 0], places[:, 0], chosen)[:, None]
                     memory = memory.shortened()
                     past = _codec.values(numbers)
@@ -334,16 +336,16 @@ class Rnn(Generator):
 
 
 class _Chosen:
-    """Draws numbers one after the other, by distributions pushed towards the style that is told."""
+    """Samples numbers with classifier-free guidance towards the style."""
 
     def __init__(self, generator: torch.Generator, temperature: float) -> None:
         self._generator, self._temperature = generator, temperature
 
     def __call__(self, likelihoods: Tensor) -> Tensor:
         """Numbers `[2 · count, n]`, the same in both halves, by logarithms of likelihoods `[2 · count, n, levels]`, for
-        which the style is told and then not."""
-        told, untold = likelihoods.chunk(2)
-        return self._one(untold + GUIDANCE * (told - untold)).repeat(2, 1)
+        which the style is given and then not."""
+        conditioning, untold = likelihoods.chunk(2)
+        return self._one(untold + GUIDANCE * (conditioning - untold)).repeat(2, 1)
 
     def _one(self, logits: Tensor) -> Tensor:
         if not logits.isfinite().all():

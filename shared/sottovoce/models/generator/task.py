@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sottovoce.models.held_out_counts import Counted
+from sottovoce.models.held_out_counts import CountedFigure
 from sottovoce.models.interfaces import Batch, Family, Task
 
-LOSS = Counted(least=-2.0, most=10.0, step=1e-4)
+LOSS = CountedFigure(least=-2.0, most=10.0, step=1e-4)
 """A track's loss. A density may be above 1, and its loss below 0."""
 _SEED = 1
 

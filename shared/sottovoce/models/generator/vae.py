@@ -16,7 +16,7 @@ from torch.nn import functional
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import CODED, codec_for
-from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, heard, sounded
+from sottovoce.models.generator._moments import CONTEXT, SIZE, Stack, endless, moments_of, spectrograms_of
 from sottovoce.models.generator._style_embedding import STYLE, UNSTYLED, one_hot
 from sottovoce.models.interfaces import Generator, TrainingRecipe
 from sottovoce.models.recipes import distributed_noise, local_noise, styles_alone
@@ -24,11 +24,11 @@ from sottovoce.models.recipes import distributed_noise, local_noise, styles_alon
 CHANNELS = 192
 WHOLE, MOMENT = 16, 32
 """Latent numbers of a clip, and of a moment."""
-HEARING, SPEAKING = (1, 2, 4), (1, 2, 1)
+ENCODER_DILATIONS, DECODER_DILATIONS = (1, 2, 4), (1, 2, 1)
 """Dilations, in moments, of what describes and of what speaks."""
-EXPECTING = (1, 2, 4, 8, 16)
+PRIOR_DILATIONS = (1, 2, 4, 8, 16)
 """The same of what expects a moment: it recalls 62 moments, 11.5 s."""
-REMEMBERED = 2 * sum(EXPECTING)
+REMEMBERED = 2 * sum(PRIOR_DILATIONS)
 GUIDANCE = 3.0
 """How far what a style expects is pushed away from what is expected of none."""
 SPREAD = 4.0
@@ -51,11 +51,11 @@ class Gaussian(NamedTuple):
         means, spreads = parts.chunk(2, dim=-1)
         return cls(means, SPREAD * torch.tanh(spreads / SPREAD))
 
-    def drawn(self, noise: Tensor) -> Tensor:
+    def sampled(self, noise: Tensor) -> Tensor:
         """By numbers from a standard normal distribution."""
         return self.means + torch.exp(0.5 * self.spreads) * noise
 
-    def moved(self, values: Tensor) -> Tensor:
+    def transferred(self, values: Tensor) -> Tensor:
         """Numbers of the first distribution, where they would lie in each: as many deviations beside its mean."""
         beside = (values - self.means[:1]) * torch.exp(-0.5 * self.spreads[:1])
         return self.means + torch.exp(0.5 * self.spreads) * beside
@@ -73,30 +73,30 @@ class Autoencoder(nn.Module):
     def __init__(self, codec: _codec.Codec, classes: int) -> None:
         super().__init__()
         self.codec, self.classes = codec, classes
-        told = STYLE + WHOLE
+        conditioning = STYLE + WHOLE
         self.style = nn.Linear(classes, STYLE, bias=False)
-        self.hear = Stack(SIZE, 0, 2 * (WHOLE + MOMENT), channels=CHANNELS, dilations=HEARING)
+        self.hear = Stack(SIZE, 0, 2 * (WHOLE + MOMENT), channels=CHANNELS, dilations=ENCODER_DILATIONS)
         self.outline = nn.Linear(STYLE, 2 * WHOLE)
-        self.expect = Stack(MOMENT, told, 2 * MOMENT, channels=CHANNELS, dilations=EXPECTING, causal=True)
-        say = Stack(MOMENT, told, 2 * SIZE, channels=CHANNELS, dilations=SPEAKING)
+        self.expect = Stack(MOMENT, conditioning, 2 * MOMENT, channels=CHANNELS, dilations=PRIOR_DILATIONS, causal=True)
+        say = Stack(MOMENT, conditioning, 2 * SIZE, channels=CHANNELS, dilations=DECODER_DILATIONS)
         self.say = nn.ModuleDict({CODED: say})
 
-    def heard(self, values: Tensor) -> tuple[Gaussian, Gaussian]:
+    def posterior(self, values: Tensor) -> tuple[Gaussian, Gaussian]:
         """What a clip is, `[batch, WHOLE]`, and each moment, `[batch, moments, MOMENT]`."""
         whole, moment = self.hear(values).split([2 * WHOLE, 2 * MOMENT], dim=-1)
         return Gaussian.of(whole.mean(dim=1)), Gaussian.of(moment)
 
-    def expected(self, styles: Tensor) -> Gaussian:
+    def prior(self, styles: Tensor) -> Gaussian:
         """What clips are like, `[batch, WHOLE]`, of a style `[batch, STYLE]`."""
         return Gaussian.of(self.outline(styles))
 
-    def coming(self, moments: Tensor, told: Tensor) -> Gaussian:
+    def moment_prior(self, moments: Tensor, conditioning: Tensor) -> Gaussian:
         """What each moment is expected to be after those before it, `[batch, moments, MOMENT]`."""
-        return Gaussian.of(self.expect(functional.pad(moments, (0, 0, 1, 0))[:, :-1], told))
+        return Gaussian.of(self.expect(functional.pad(moments, (0, 0, 1, 0))[:, :-1], conditioning))
 
-    def said(self, moment: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def reconstruction(self, moment: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """Values and logarithms of their deviations, `[batch, moments, TOGETHER · NUMBERS]` each."""
-        means, scales = self.say[CODED](moment, told).chunk(2, dim=-1)
+        means, scales = self.say[CODED](moment, conditioning).chunk(2, dim=-1)
         low, high = math.log(LEAST), math.log(MOST)
         return means, low + (high - low) * torch.sigmoid(scales)
 
@@ -105,16 +105,18 @@ class Autoencoder(nn.Module):
 
         Args:
             values: `[batch, moments, SIZE]`.
-            styles: as `style` gives them for one-hot rows; 0 where no style is told, `[batch, STYLE]`.
+            styles: as `style` gives them for one-hot rows; 0 where the style is dropped, `[batch, STYLE]`.
             of_whole: `[batch, WHOLE]`.
             of_moments: `[batch, moments, MOMENT]`.
         """
-        whole, moment = self.heard(values)
-        drawn = moment.drawn(of_moments)
-        told = torch.cat([styles, whole.drawn(of_whole)], dim=1)
-        means, scales = self.said(drawn, told)
+        whole, moment = self.posterior(values)
+        sampled = moment.sampled(of_moments)
+        conditioning = torch.cat([styles, whole.sampled(of_whole)], dim=1)
+        means, scales = self.reconstruction(sampled, conditioning)
         errors = 0.5 * ((values - means) * torch.exp(-scales)).square() + scales + 0.5 * math.log(2 * math.pi)
-        divergence = moment.divergence(self.coming(drawn, told)).sum(dim=1) + whole.divergence(self.expected(styles))
+        divergence = moment.divergence(self.moment_prior(sampled, conditioning)).sum(dim=1) + whole.divergence(
+            self.prior(styles)
+        )
         return errors.mean(dim=(1, 2)) + divergence / values[0].numel()
 
     def restyled(self, values: Tensor, styles: Tensor) -> Tensor:
@@ -127,10 +129,10 @@ class Autoencoder(nn.Module):
             values: `[1, moments, SIZE]`.
             styles: its own and the other one, as for `forward`, `[2, STYLE]`.
         """
-        whole, moment = (found.means.expand(2, *found.means.shape[1:]) for found in self.heard(values))
-        outline = self.expected(styles).moved(whole)
-        told = torch.cat([styles, outline], dim=1)
-        means, _ = self.said(self.coming(moment, told).moved(moment), told)
+        whole, moment = (found.means.expand(2, *found.means.shape[1:]) for found in self.posterior(values))
+        outline = self.prior(styles).transferred(whole)
+        conditioning = torch.cat([styles, outline], dim=1)
+        means, _ = self.reconstruction(self.moment_prior(moment, conditioning).transferred(moment), conditioning)
         return means
 
 
@@ -162,7 +164,7 @@ class Vae(Generator):
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Nats for each of the codec's values, `[batch]`: an upper bound on the negative logarithm of their density."""
         network = cast(Autoencoder, model)
-        values = heard(network.codec, features)
+        values = moments_of(network.codec, features)
         styles: Tensor = network.style(one_hot(targets, network.classes))
         if model.training:
             styles = styles * (torch.rand((len(styles), 1), generator=generator) >= UNSTYLED)
@@ -176,30 +178,30 @@ class Vae(Generator):
         network = cast(Autoencoder, model)
         with torch.inference_mode():
             styles = network.style(one_hot(targets, network.classes))
-            outline = network.expected(styles).drawn(
+            outline = network.prior(styles).sampled(
                 temperature * torch.randn((len(styles), WHOLE), generator=generator)
             )
-            told = torch.cat([styles, outline], dim=1)
-            # Each moment is expected twice, told its style and not.
-            both = torch.cat([told, torch.cat([torch.zeros_like(styles), outline], dim=1)])
+            conditioning = torch.cat([styles, outline], dim=1)
+            # Each moment is predicted with and without its style, for guidance.
+            both = torch.cat([conditioning, torch.cat([torch.zeros_like(styles), outline], dim=1)])
         past = torch.zeros(len(styles), 1, MOMENT)
 
         def more(count: int) -> Tensor:
             nonlocal past
             for _ in range(count):
-                coming = Gaussian.of(network.expect(past.repeat(2, 1, 1), both))
-                (one, other), (spread, _) = (part[:, -1].chunk(2) for part in coming)
+                moment_prior = Gaussian.of(network.expect(past.repeat(2, 1, 1), both))
+                (one, other), (spread, _) = (part[:, -1].chunk(2) for part in moment_prior)
                 noise = temperature * torch.randn(one.shape, generator=generator)
-                found = Gaussian(other + GUIDANCE * (one - other), spread).drawn(noise)
+                found = Gaussian(other + GUIDANCE * (one - other), spread).sampled(noise)
                 past = torch.cat([past, found[:, None]], dim=1)[:, -max(count, REMEMBERED) - 1 :]
             rough = ROUGH * temperature * torch.randn(len(past), count, SIZE, generator=generator)
             return torch.cat([past[:, -count:], rough], dim=2)
 
         def decode(latents: Tensor) -> Tensor:
-            means, scales = network.said(latents[:, :, :MOMENT], told)
-            return sounded(network.codec, means + torch.exp(scales) * latents[:, :, MOMENT:])
+            means, scales = network.reconstruction(latents[:, :, :MOMENT], conditioning)
+            return spectrograms_of(network.codec, means + torch.exp(scales) * latents[:, :, MOMENT:])
 
-        return endless(more, decode, sum(SPEAKING) + CONTEXT)
+        return endless(more, decode, sum(DECODER_DILATIONS) + CONTEXT)
 
 
 FAMILY = Vae()

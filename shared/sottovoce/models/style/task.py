@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sottovoce.models.held_out_counts import Counted
+from sottovoce.models.held_out_counts import CountedFigure
 from sottovoce.models.interfaces import Batch, Classifier, Family, Task
 from sottovoce.models.style import _prediction as prediction
 
-LOSS = Counted(least=0.0, most=20.0, step=1e-4)
+LOSS = CountedFigure(least=0.0, most=20.0, step=1e-4)
 """A track's loss."""
 
 

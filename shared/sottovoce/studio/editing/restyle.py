@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.models.generator._moments import FRAMES, heard, sounded
+from sottovoce.models.generator._moments import FRAMES, moments_of, spectrograms_of
 from sottovoce.models.generator._style_embedding import one_hot
 from sottovoce.models.generator.vae import MOMENT, WHOLE, Autoencoder
 from sottovoce.release.load import Release
@@ -56,7 +56,7 @@ class Restyle(SpectralEffect):
         """The difference between the two descriptions, emphasised, for each channel."""
         network, frames = cast(Autoencoder, self._release.model), values.shape[2]
         whole = functional.pad(values, (0, -frames % FRAMES), mode="replicate")
-        found = torch.cat([self._difference(network, heard(network.codec, one[None])) for one in whole])
+        found = torch.cat([self._difference(network, moments_of(network.codec, one[None])) for one in whole])
         return found[:, :, :frames]
 
     def _difference(self, network: Autoencoder, moments: Tensor) -> Tensor:
@@ -65,5 +65,7 @@ class Restyle(SpectralEffect):
         same = moments.expand(len(styles), -1, -1)
         nothing = torch.zeros(len(styles), WHOLE), torch.zeros(*same.shape[:2], MOMENT)
         own = int(network(same, styles, *nothing).argmin())
-        described, other = sounded(network.codec, network.restyled(moments, styles[[own, self._style]])).chunk(2)
+        described, other = spectrograms_of(network.codec, network.restyled(moments, styles[[own, self._style]])).chunk(
+            2
+        )
         return EMPHASIS * (other - described)

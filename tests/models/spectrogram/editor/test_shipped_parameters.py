@@ -6,7 +6,7 @@ import torch
 from sottovoce.models import discovery, parameters
 from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.initialisation import default_init, first_parameters, shipped
+from sottovoce.models.initialisation import default_init, initial_parameters, shipped
 from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("name", ["rnn", "cnn"])
 def started(name):
     config = configure_run(RunRequest(task="editor", family=name, seed=1), classes=("reel", "tango"), labels=5)
     family, spec = discovery.family("editor", name), discovery.spec_of("editor", name)
-    return family, spec, parameters.model_of(family, spec, 2, first_parameters(config))
+    return family, spec, parameters.model_of(family, spec, 2, initial_parameters(config))
 
 
 def test_a_start_is_shipped_and_is_small(name):

@@ -11,6 +11,7 @@ from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.training.dp_sgd import train
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_client.training.unit_gradients import UnitGradients
 
 GAN = discovery.family("generator", "gan")
@@ -91,7 +92,7 @@ def test_the_generator_learns_nothing_that_the_discriminator_did_not_let_through
     audio is; it does move, and all that audio can change in it is a rounding of that millionth."""
     vector = vector_of(GAN)
     updates = [
-        train(GAN, vector, dataset, config, plan, Randomness.for_simulation(7))
+        train(RoundInputs(GAN, vector, dataset, config, plan, Randomness.for_simulation(7)))
         for dataset in (dataset_of(0), dataset_of(1, 3.0))
     ]
     private = kept(spec)
@@ -106,7 +107,7 @@ def test_with_an_open_clip_audio_does_reach_it(spec, vector_of, dataset_of, conf
     wide = config.changed(max_grad_norm=100.0)
     open_plan = PrivacyPlan(**{**vars(plan), "max_grad_norm": 100.0, "noise_multiplier": 1e-9})
     updates = [
-        train(GAN, vector_of(GAN), dataset, wide, open_plan, Randomness.for_simulation(7))
+        train(RoundInputs(GAN, vector_of(GAN), dataset, wide, open_plan, Randomness.for_simulation(7)))
         for dataset in (dataset_of(0), dataset_of(1, 3.0))
     ]
     private = kept(spec)
@@ -126,7 +127,7 @@ def test_where_styles_alone_are_trained_the_generators_follow_without_audio(spec
     """As in a run that starts from what is known."""
     some = config.changed(trainable=GAN.fine_tuning_recipe(private=True).trainable)
     updates = [
-        train(GAN, vector_of(GAN), dataset, some, plan, Randomness.for_simulation(7))
+        train(RoundInputs(GAN, vector_of(GAN), dataset, some, plan, Randomness.for_simulation(7)))
         for dataset in (dataset_of(0), dataset_of(1, 3.0))
     ]
     names = parameters.shapes_of(GAN, spec, CLASSES)
@@ -140,7 +141,7 @@ def test_where_styles_alone_are_trained_the_generators_follow_without_audio(spec
 
 def test_noise_falls_on_the_discriminator_alone(spec, vector_of, dataset_of, config, plan):
     loud = PrivacyPlan(**{**vars(plan), "noise_multiplier": 1e6})
-    update = train(GAN, vector_of(GAN), dataset_of(0), config, loud, Randomness.for_simulation(7))
+    update = train(RoundInputs(GAN, vector_of(GAN), dataset_of(0), config, loud, Randomness.for_simulation(7)))
     private = kept(spec)
     # 1e6 · 1e-6 / 12
     assert np.std(update[private]) == pytest.approx(1 / 12, rel=0.1)

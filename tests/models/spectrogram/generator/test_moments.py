@@ -30,13 +30,13 @@ def autoencoder():
 def test_pieces_are_what_one_decoding_of_everything_gives(context):
     """Each of a decoder whose outputs depend on as many moments on either side as it says."""
     taps = torch.randn(1, 1, 2 * context + 1, generator=torch.Generator().manual_seed(0))
-    drawn = torch.randn(2, 9 * DRAWN_TOGETHER, 1, generator=torch.Generator().manual_seed(1))
+    sampled = torch.randn(2, 9 * DRAWN_TOGETHER, 1, generator=torch.Generator().manual_seed(1))
     taken = 0
 
     def more(count):
         nonlocal taken
         taken += count
-        return drawn[:, taken - count : taken]
+        return sampled[:, taken - count : taken]
 
     def decode(latents):
         found = torch.nn.functional.conv1d(latents.transpose(1, 2), taps, padding=context)
@@ -44,7 +44,7 @@ def test_pieces_are_what_one_decoding_of_everything_gives(context):
 
     pieces = torch.cat(list(islice(endless(more, decode, context), 5)), dim=2)
     assert pieces.shape == (2, 1, 5 * DRAWN_TOGETHER * FRAMES)
-    assert torch.allclose(pieces, decode(drawn)[:, :, : pieces.shape[2]], atol=1e-5)
+    assert torch.allclose(pieces, decode(sampled)[:, :, : pieces.shape[2]], atol=1e-5)
 
 
 def test_there_is_no_seam_between_pieces(family):
@@ -75,8 +75,8 @@ def test_restyled_as_what_it_is_nothing_changes_and_else_something_does():
     styles = torch.randn(2, STYLE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         same, changed = network.restyled(values, styles[[0, 0]]), network.restyled(values, styles)
-        whole, moment = network.heard(values)
-        said, _ = network.said(moment.means, torch.cat([styles[:1], whole.means], dim=1))
+        whole, moment = network.posterior(values)
+        said, _ = network.reconstruction(moment.means, torch.cat([styles[:1], whole.means], dim=1))
     assert same.shape == (2, 20, SIZE)
     assert torch.allclose(same[0], same[1])
     assert torch.allclose(same[0], said[0], atol=1e-4)
@@ -91,6 +91,6 @@ def test_what_comes_later_does_not_change_what_is_expected():
     changed[:, 20:] = 3.0
     told = torch.zeros(1, STYLE + WHOLE)
     with torch.no_grad():
-        before, after = (network.coming(each, told).means for each in (moments, changed))
+        before, after = (network.moment_prior(each, told).means for each in (moments, changed))
     assert torch.equal(before[:, :21], after[:, :21])
     assert not torch.allclose(before[:, 21:], after[:, 21:])

@@ -7,7 +7,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.models import discovery, parameters
 from sottovoce.models.generator import _codec, _outline, _scheduled_sampling
 from sottovoce.models.generator._codec import CONTEXT, GROUP, LEVELS, NUMBERS
-from sottovoce.models.generator._scheduled_sampling import OWN_GROUPS
+from sottovoce.models.generator._scheduled_sampling import OWN_RUN
 from sottovoce.models.generator._style_embedding import STYLE
 from sottovoce.models.generator.rnn import DRAWN, DRAWN_TOGETHER, OUTLINE_WEIGHT
 
@@ -103,8 +103,8 @@ def test_batches_of_any_size_can_be_learned_from(model, spec):
 
 def own_past(model, numbers, outline):
     generator = torch.Generator().manual_seed(1)
-    drawn = model.redrawn(numbers, outline, STYLES, _scheduled_sampling.chooser(generator))
-    return _scheduled_sampling.own(numbers, drawn, generator)
+    drawn = model.redrawn(numbers, outline, STYLES, _scheduled_sampling.sampler(generator))
+    return _scheduled_sampling.with_own_draws(numbers, drawn, generator)
 
 
 def test_the_networks_own_past_is_true_but_for_whole_runs_of_its_draws(model, numbers, outline):
@@ -114,8 +114,8 @@ def test_the_networks_own_past_is_true_but_for_whole_runs_of_its_draws(model, nu
     assert not changed[:, 0].any()
     assert changed.any()
     assert not changed.all(dim=1).any()
-    runs = changed[:, 1:].unfold(1, OWN_GROUPS, OWN_GROUPS)
-    assert ((runs.sum(dim=2) == 0) | (runs.sum(dim=2) == OWN_GROUPS)).all()
+    runs = changed[:, 1:].unfold(1, OWN_RUN, OWN_RUN)
+    assert ((runs.sum(dim=2) == 0) | (runs.sum(dim=2) == OWN_RUN)).all()
     again = own_past(model, numbers, outline)
     assert torch.equal(own, again)
 
