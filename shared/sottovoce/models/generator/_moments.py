@@ -49,7 +49,7 @@ class Stack(nn.Module):
         self.outputs = nn.Linear(channels, outputs)
 
     def forward(self, moments: Tensor, conditioning: Tensor | None = None) -> Tensor:
-        """`[batch, moments, outputs]` of `[batch, moments, inputs]`, given a conditioning vector `[batch, conditioning]`."""
+        """`[batch, moments, outputs]` of `[batch, moments, inputs]`, given `conditioning`, a vector for each clip."""
         hidden = self.inputs(moments)
         if self.told is not None:
             hidden = hidden + self.told(conditioning)[:, None]
