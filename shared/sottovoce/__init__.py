@@ -1,6 +1,23 @@
 """Sottovoce: record labels train music models together without sharing their audio.
 
-This package is what both sides and every user of a model import; it imports neither side.
+This package is what both sides and every user of a model import; it imports neither side. Its face for Python is
+`sottovoce.api`, whose names are here as well: `load`, `edit`, `simulate`, `Model`.
 """
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
+
+from sottovoce.version import __version__
+
+__all__ = ["Classification", "Model", "Simulation", "__version__", "edit", "load", "simulate"]
+
+if TYPE_CHECKING:
+    from sottovoce.api import Classification, Model, Simulation, edit, load, simulate
+
+
+def __getattr__(name: str) -> Any:
+    """Load the face when it is first used, so that a bare import costs nothing."""
+    if name in __all__:
+        from sottovoce import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from sottovoce import __version__
 from sottovoce.commands.classify import classify
 from sottovoce.commands.edit import EXAMPLES as EDIT
 from sottovoce.commands.edit import edit
@@ -15,6 +14,7 @@ from sottovoce.commands.inspect import EXAMPLES as INSPECT
 from sottovoce.commands.inspect import inspect
 from sottovoce.commands.program import Program
 from sottovoce.commands.release import release
+from sottovoce.version import __version__
 
 EXAMPLES = """
 Start here:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -113,3 +115,14 @@ def sottovoce():
         return runner.invoke(app, [str(argument) for argument in arguments], prog_name="sottovoce")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def maker(tmp_path_factory, provenance, coordinator):
+    """A release that generates, untrained."""
+    spec = discovery.spec_of("generator", "rnn")
+    config = provenance.config.changed(task="generator", family="rnn", feature_spec=spec.digest)
+    vector = initial(discovery.family("generator", "rnn"), spec, len(STYLES), 1)
+    folder = tmp_path_factory.mktemp("maker") / "release"
+    write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-maker")
+    return folder

@@ -23,17 +23,6 @@ def own_keys(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-@pytest.fixture(scope="session")
-def maker(tmp_path_factory, provenance, coordinator):
-    """A release that generates, untrained."""
-    spec = discovery.spec_of("generator", "rnn")
-    config = provenance.config.changed(task="generator", family="rnn", feature_spec=spec.digest)
-    vector = initial(discovery.family("generator", "rnn"), spec, len(STYLES), 1)
-    folder = tmp_path_factory.mktemp("maker") / "release"
-    write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-maker")
-    return folder
-
-
 @pytest.fixture
 def made(maker, tmp_path):
     def run(*options, out="song.wav", style="reel", release=maker):

@@ -11,9 +11,10 @@ import click
 import pytest
 import typer
 
-from sottovoce import __version__, errors
+from sottovoce import errors
 from sottovoce.cli import app
 from sottovoce.commands import program
+from sottovoce.version import __version__
 
 HEAVY = {
     "httpx",

@@ -92,12 +92,12 @@ serve.command("serve", hidden=True)(_serve_by_old_name)
 
 
 def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings":
-    from sottovoce.commands.release_options import trusted
     from sottovoce.federation.invitation import read_agreement
+    from sottovoce.release.trusted_key import trusted_key
     from sottovoce_server.registry.settings import Settings, pinned
 
     agreements = tuple(read_agreement(Path(key)) for key in keys if key.endswith(".toml") and Path(key).is_file())
-    return Settings(pinned([trusted(key) for key in keys]), agreements, largest_file, rate_limit)
+    return Settings(pinned([trusted_key(key) for key in keys]), agreements, largest_file, rate_limit)
 
 
 def _expect_tls(host: str, cert: Path | None, key: Path | None, plain_http: bool) -> None:

@@ -6,7 +6,7 @@ import zipfile
 
 import tomli_w
 
-from sottovoce import __version__
+from sottovoce.version import __version__
 
 SERVER_APP = "sottovoce_server.flower.deployed_coordinator:app"
 CLIENT_APP = "sottovoce_client.flower.deployed_label:app"

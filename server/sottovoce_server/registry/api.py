@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
-from sottovoce import __version__
 from sottovoce.release.check import LARGEST_SIGNATURES
 from sottovoce.release.manifest import MANIFEST_FILE
+from sottovoce.version import __version__
 from sottovoce_server.registry import audit_log, listing, schema
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.audit_log import Action

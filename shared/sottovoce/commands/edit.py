@@ -1,7 +1,7 @@
 """`sottovoce edit`: repair or change an audio file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +14,9 @@ from sottovoce.files import expect_writable
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
-    from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects
-    from sottovoce.studio.editing.gaps import Gap
     from sottovoce.studio.editing.pipeline import Edited
-    from sottovoce.studio.editing.repairer import Chooser, Repairer
-    from sottovoce.studio.provenance.origin import Value
+    from sottovoce.studio.editing.request import Request
+    from sottovoce.studio.provenance.signing_key import SigningKey
 
 EXAMPLES = """
 Examples:
@@ -34,12 +32,6 @@ Examples:
   sottovoce edit song.flac --stretch 1.1 --pitch=-2 -o slower.flac
 """
 
-METHODS = ("auto", "lpc", "exemplar", "interpolate", "model")
-MODEL_METHOD = METHODS[-1]
-FORMER_METHODS = {"similar": "exemplar"}
-"""Former names of methods, accepted for one version."""
-LONGEST_LPC = 0.1
-"""Longest gap that `auto` fills by linear prediction, in seconds; longer ones are filled from similar passages."""
 REPAIR, LEARNED, CHANGE = "Repair", "Change with a release", "Change, in this order"
 
 
@@ -56,7 +48,10 @@ def edit(
         bool, typer.Option("--find-gaps", help="List drop-outs; with -o, fill them.", rich_help_panel=REPAIR)
     ] = False,
     method: Annotated[
-        str, typer.Option("--method", metavar="|".join(METHODS), help="How to fill gaps.", rich_help_panel=REPAIR)
+        str,
+        typer.Option(
+            "--method", metavar="METHOD", help="auto, lpc, exemplar, interpolate or model.", rich_help_panel=REPAIR
+        ),
     ] = "auto",
     release: Annotated[
         Path | None,
@@ -129,33 +124,32 @@ def edit(
     from sottovoce.studio.editing import effect_parsing
     from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects
     from sottovoce.studio.editing.gaps import parse as parse_gap
+    from sottovoce.studio.editing.request import Request
 
-    method = FORMER_METHODS.get(method, method)
-    if method not in METHODS:
-        raise ConfigurationError(f"Unknown method '{method}'.", hint=f"Choose from {', '.join(METHODS)}.")
-    plain = PlainEffects(
-        None if trim is None else effect_parsing.stretch_of_time(trim),
-        stretch,
-        pitch,
-        tuple(effect_parsing.band(text) for text in eq or []),
-        None if compress is None else effect_parsing.compression(compress),
-        gain,
-        fade_in,
-        fade_out,
+    request = Request(
+        [parse_gap(text) for text in repairs or []],
+        find,
+        method,
+        LearnedEffects(denoise, extend, restyle, amount),
+        PlainEffects(
+            None if trim is None else effect_parsing.stretch_of_time(trim),
+            stretch,
+            pitch,
+            tuple(effect_parsing.band(text) for text in eq or []),
+            None if compress is None else effect_parsing.compression(compress),
+            gain,
+            fade_in,
+            fade_out,
+        ),
     )
-    learned = LearnedEffects(denoise, extend, restyle, amount)
-    stretches = [parse_gap(text) for text in repairs or []]
-    _expect_a_release(release, learned, method, gaps=bool(stretches or find))
-    if not (stretches or find or plain.parameters() or learned.parameters()):
-        raise ConfigurationError("Nothing to do.", hint="Give --repair START:END, --find-gaps, or an effect.")
+    request.expect_release(given=release is not None)
     try:
         if output is None:
-            answer = _found(source, wants_more=bool(stretches or plain.parameters() or learned.parameters()))
+            answer = _found(source, wants_more=bool(request.repairs or request.effects()))
         else:
             _expect_free(source, output, force)
-            signer = (key, certificate)
-            model = None if release is None else opened_release(release, trusted_key, learned.task)
-            answer = _edited(source, output, stretches, find, method, model, learned, plain, signer)
+            model = None if release is None else opened_release(release, trusted_key, request.learned.task)
+            answer = _edited(source, output, request, model, signing_key(key, certificate))
     except AudioError as error:
         raise AudioError(f"{shown(source)}: {error.message}", reason=error.reason, hint=error.hint) from None
     if as_json:
@@ -184,108 +178,33 @@ def _expect_free(source: Path, output: Path, force: bool) -> None:
 
 
 def _edited(
-    source: Path,
-    output: Path,
-    stretches: list[tuple[float, float]],
-    find: bool,
-    method: str,
-    release: "Release | None",
-    learned: "LearnedEffects",
-    plain: "PlainEffects",
-    signer: tuple[Path | None, Path | None],
+    source: Path, output: Path, request: "Request", release: "Release | None", key: "SigningKey"
 ) -> dict[str, Any]:
-    from sottovoce.studio.editing.dropouts import find_gaps
-    from sottovoce.studio.editing.edit_plan import operation
-    from sottovoce.studio.editing.gaps import in_frames, merge
-    from sottovoce.studio.editing.pipeline import Plan, opened
-    from sottovoce.studio.editing.pipeline import edit as carry_out
-    from sottovoce.studio.editing.repairer import LEARNED as LEARNED_NAME
-    from sottovoce.studio.provenance.origin import Origin
+    from sottovoce.studio.editing.request import carry_out
 
-    with opened(source) as file:
-        rate, frames = file.samplerate, file.frames
-    gaps = in_frames(stretches, rate, frames) if stretches else ()
-    if find:
-        gaps = merge([*gaps, *find_gaps(source)[0]])
-    if not (gaps or plain.parameters() or learned.parameters()):
+    with bar(output.name) as progress:
+        result = carry_out(request, source, output, release=release, key=key, progress=progress)
+    done = result.edited
+    if done is None:
         say(notes(), "Note", f"no gaps to fill; {shown(output)} was not written.", "yellow")
         return {"file": str(source), "output": None, "gaps": []}
-    repairer = _repairer(method, release if learned.task == "editor" else None)
-    parameters = {**learned.parameters(), **plain.parameters()}
-    names = [*(["repair"] if gaps else []), *(name for name in parameters if name != "amount")]
-    methods = [repairer.choose(gap.frames, rate).name for gap in gaps]
-    method = " ".join(sorted(set(methods)))
-    repaired: dict[str, Value] = {"method": method, "gaps": len(gaps)} if gaps else {}
-    filled = [(gap.start, gap.end) for gap, by in zip(gaps, methods, strict=True) if by == LEARNED_NAME]
-    extended = learned.model_made(frames, rate)
-    made = None if extended is None else [*filled, *extended]
-    name, digest = ("", "") if release is None or made == [] else (release.manifest.name[:64], release.digest)
-    plan = Plan(
-        Origin(operation(names), name, digest, parameters={**repaired, **parameters}),
-        gaps,
-        repairer,
-        [] if release is None else learned.effects(release),
-        plain.effects(),
-        made,
-    )
-    with bar(output.name) as progress:
-        done = carry_out(source, output, plan, key=signing_key(*signer), progress=progress)
-    _warn(done, gaps, only_gaps=not parameters)
+    _warn(done, gaps=bool(result.gaps), only_gaps=not request.effects())
     return {
         "file": str(source),
         "output": str(output),
         "sidecar": None if done.sidecar is None else str(done.sidecar),
-        "operations": names,
-        "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps],
-        "method": method or None,
-        "exact_outside": done.exact if gaps else None,
-        "seconds": done.applied.frames / rate,
-        "sample_rate": rate,
+        "operations": list(result.operations),
+        "gaps": [list(gap) for gap in result.gaps],
+        "method": result.method or None,
+        "exact_outside": done.exact if result.gaps else None,
+        "seconds": result.seconds,
+        "sample_rate": result.sample_rate,
         "limited": done.applied.limited,
         "watermark_score": done.watermark,
     }
 
 
-def _expect_a_release(release: Path | None, learned: "LearnedEffects", method: str, *, gaps: bool) -> None:
-    """Check that --release is given where it is needed, and only there.
-
-    Raises:
-        ConfigurationError: it is missing, has nothing to do, or would have to be of two tasks.
-    """
-    asked = learned.parameters()
-    if release is None and (asked or method == MODEL_METHOD):
-        raise ConfigurationError("This needs a release.", hint="Give --release DIR.")
-    if learned.restyle is not None and (len(asked) > 2 or method == MODEL_METHOD):  # itself, and its amount
-        raise ConfigurationError(
-            "--restyle needs a generator's release, the other options an editor's.", hint="Edit in two steps."
-        )
-    if release is not None and not asked and not (gaps and method == MODEL_METHOD):
-        hint = "Leave out --release, or fill gaps with it: --method model." if gaps else "Leave out --release."
-        raise ConfigurationError("No option uses the release.", hint=hint)
-
-
-def _repairer(method: str, release: "Release | None") -> "Chooser":
-    from sottovoce.studio.editing.interpolate import InterpolatingRepairer
-    from sottovoce.studio.editing.repairer import ByLength, LpcRepairer
-
-    if method == "interpolate":
-        return InterpolatingRepairer()
-    if method == "lpc":
-        return LpcRepairer()
-    if method == MODEL_METHOD:
-        from sottovoce.studio.editing.learned_repair import LearnedRepairer
-
-        return LearnedRepairer(cast("Release", release))
-    return _exemplar() if method == "exemplar" else ByLength(LpcRepairer(), _exemplar, LONGEST_LPC)
-
-
-def _exemplar() -> "Repairer":
-    from sottovoce.studio.editing.exemplar import ExemplarRepairer
-
-    return ExemplarRepairer()
-
-
-def _warn(done: "Edited", gaps: "tuple[Gap, ...]", *, only_gaps: bool) -> None:
+def _warn(done: "Edited", *, gaps: bool, only_gaps: bool) -> None:
     if gaps and only_gaps and not done.exact:
         message = f"{done.applied.subtype} cannot store every sample exactly: audio outside the gaps changes too."
         say(notes(), "Note", message, "yellow")

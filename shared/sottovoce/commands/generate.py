@@ -3,7 +3,6 @@
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from sottovoce.studio.best_of import CANDIDATES, MOST_CANDIDATES, BestOf
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
-    from sottovoce.studio.provenance.writer import Written
+    from sottovoce.studio.piece import Asked
 
 EXAMPLES = """
 Examples:
@@ -45,17 +44,6 @@ def _number(value: float) -> float:
     if math.isnan(value):
         raise typer.BadParameter("NaN is no number.")
     return value
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for, of all pieces."""
-
-    style: str
-    seconds: float
-    seed: int
-    temperature: float
-    best_of: BestOf | None
 
 
 def generate(
@@ -97,6 +85,7 @@ def generate(
 
     The files say where they came from (see `sottovoce inspect`): signed credentials, tags and a watermark.
     """
+    from sottovoce.studio.piece import Asked
     from sottovoce.studio.provenance.containers import container_of
 
     container_of(output)
@@ -104,11 +93,10 @@ def generate(
     model = opened(release, key, task="generator")
     best_of = _best_of(judge, candidates, key)
     seed = secrets.randbits(31) if seed is None else seed
-    asked = Asked(style, seconds, seed, temperature, best_of)
     made = []
     for index, place in enumerate(places):
         with bar(place.name) as progress:
-            made.append(_made(model, asked, place, index, progress))
+            made.append(_made(model, Asked(style, seconds, seed, index, temperature, best_of), place, progress))
         if not as_json:
             results().print(shown(place), soft_wrap=True)
     if as_json:
@@ -140,23 +128,11 @@ def _best_of(judge: Path | None, candidates: int | None, key: str | None) -> Bes
     return BestOf(opened(judge, key), candidates or CANDIDATES)
 
 
-def _made(
-    model: "Release", asked: Asked, place: Path, index: int, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
-    from sottovoce.studio.generation import generate as compose
+def _made(model: "Release", asked: "Asked", place: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    from sottovoce.studio.piece import compose
 
-    samples = compose(
-        model,
-        asked.style,
-        asked.seconds,
-        seed=asked.seed,
-        index=index,
-        temperature=asked.temperature,
-        best_of=asked.best_of,
-        progress=progress,
-    )
-    rate = model.manifest.features.sample_rate
-    written = _written(model, asked, place, samples[None], index)
+    piece = compose(model, asked, progress=progress)
+    written = piece.save(place)
     if not written.watermarked:
         say(notes(), "Note", f"{shown(place)} has no watermark: it is too short for one.", "yellow")
     elif not written.score:
@@ -166,40 +142,9 @@ def _made(
     return {
         "file": str(place),
         "sidecar": None if written.sidecar is None else str(written.sidecar),
+        **asked.parameters(),
         "style": asked.style,
-        "seconds": samples.size / rate,
-        "sample_rate": rate,
-        "seed": asked.seed,
-        "index": index,
-        "temperature": asked.temperature,
-        **_judged(asked),
+        "seconds": piece.seconds,
+        "sample_rate": piece.sample_rate,
         "watermark_score": written.score if written.watermarked else None,
     }
-
-
-def _judged(asked: Asked) -> dict[str, Any]:
-    if asked.best_of is None:
-        return {}
-    return {"judge": asked.best_of.judge.digest, "candidates": asked.best_of.candidates}
-
-
-def _written(model: "Release", asked: Asked, place: Path, samples: Any, index: int) -> "Written":
-    """Write a file with its origin: all that a release makes goes through here."""
-    from sottovoce.studio.provenance.origin import GENERATE, Origin
-    from sottovoce.studio.provenance.writer import write_audio
-
-    origin = Origin(
-        GENERATE,
-        model.manifest.name[:64],
-        model.digest,
-        {
-            "style": asked.style.replace("/", "-").replace("\\", "-")[:64],
-            "seconds": float(asked.seconds),
-            "seed": asked.seed,
-            "index": index,
-            "temperature": float(asked.temperature),
-            **_judged(asked),
-        },
-    )
-    title = f"{asked.style} {asked.seed}-{index}"
-    return write_audio(place, samples, model.manifest.features.sample_rate, origin, title=title)

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from sottovoce.commands import release_transfer
 from sottovoce.commands.output import counted, notes, print_json, results, say
-from sottovoce.commands.release_options import JsonOption, KeyOption, located, trusted
+from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ReleaseError
+from sottovoce.release.trusted_key import trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
@@ -42,7 +43,7 @@ def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fals
     from sottovoce.release.check import check
 
     try:
-        checked = check(directory, trusted(key))
+        checked = check(directory, trusted_key(key))
     except ReleaseError as error:
         raise located(error, directory) from None
     if as_json:
@@ -73,7 +74,7 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
             results().print(line)
 
     try:
-        opened = load(directory, trusted(key), say=passed)
+        opened = load(directory, trusted_key(key), say=passed)
     except ReleaseError as error:
         if not as_json:
             raise located(error, directory) from None

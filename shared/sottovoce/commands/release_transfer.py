@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
-from sottovoce.commands.release_options import JsonOption, KeyOption, located, trusted
+from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ConfigurationError, ReleaseError
+from sottovoce.release.trusted_key import trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.release.registry_client import Progress, RegistryClient
@@ -111,7 +112,7 @@ def pull(
     from sottovoce.release.seen_versions import Seen
     from sottovoce.release.versions import Reference
 
-    wanted, pinned = Reference.parse(name), trusted(key)
+    wanted, pinned = Reference.parse(name), trusted_key(key)
     if pinned is None:
         raise ConfigurationError("A key is needed.")
     with _client(source, token_file, authority) as client, _progress("Downloading") as progress:
@@ -169,7 +170,7 @@ def publish(
         raise ConfigurationError(f"There is no visibility '{shown(visibility)}'.", hint=", ".join(VISIBILITIES) + ".")
     with _client(target, token_file, authority) as client, _progress("Uploading") as progress:
         try:
-            done = send(client, directory, trusted(key), visibility=visibility, progress=progress)
+            done = send(client, directory, trusted_key(key), visibility=visibility, progress=progress)
         except ReleaseError as error:
             raise located(error, directory) from None
     if as_json:

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from sottovoce import __version__
 from sottovoce.errors import ConfigurationError, RegistryError
 from sottovoce.release.manifest import FileEntry
+from sottovoce.version import __version__
 
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 30.0

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sottovoce import __version__
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import sha256_file
 from sottovoce.studio.provenance.containers import (
@@ -25,6 +24,7 @@ from sottovoce.studio.provenance.containers import (
 )
 from sottovoce.studio.provenance.origin import SOURCE_TYPES, Origin
 from sottovoce.studio.provenance.signing_key import SigningKey
+from sottovoce.version import __version__
 
 if TYPE_CHECKING:
     import c2pa

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sottovoce import __version__
 from sottovoce.audio.safe_tags import opened
 from sottovoce.studio.provenance.origin import SOURCE_TYPES, Origin
+from sottovoce.version import __version__
 
 SOURCE_TYPE = "DIGITALSOURCETYPE"
 """IPTC's property; ID3 has no frame of its own for it, so that it is a text frame of this name there."""

@@ -1,0 +1,41 @@
+"""The coordinator's key that a consumer trusts, as people name it."""
+
+import re
+from pathlib import Path
+
+from sottovoce.errors import ConfigurationError
+
+KEY = re.compile(r"[0-9a-fA-F]{64}")
+LARGEST_KEY_FILE = 1 << 22
+"""Most that is read of a file that holds a key, bytes."""
+
+
+def trusted_key(key: str | None) -> bytes | None:
+    """The key (32 bytes) that an option names, or None without one.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    if key is None:
+        return None
+    if KEY.fullmatch(key):
+        return bytes.fromhex(key)
+    path = Path(key)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{key!a} is neither a key nor a file that holds one.",
+            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs: the release itself proves none.",
+        )
+    if path.suffix == ".toml":
+        from sottovoce.federation.invitation import read_agreement
+
+        return read_agreement(path).coordinator_key
+    with path.open("rb") as file:
+        text = file.read(LARGEST_KEY_FILE).decode(errors="replace").strip()
+    if not KEY.fullmatch(text):
+        raise ConfigurationError(
+            f"The file {key!a} does not hold a key.",
+            hint="It must hold 64 hexadecimal digits (a public key, never a private one), "
+            "or be the federation's agreement, with a name that ends in .toml.",
+        )
+    return bytes.fromhex(text)

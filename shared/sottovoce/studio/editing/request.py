@@ -1,0 +1,184 @@
+"""One edit as a person asks for it, and how it is carried out: what the command line, Python and services share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.studio.editing.dropouts import find_gaps
+from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects, operation
+from sottovoce.studio.editing.gaps import Gap, in_frames, merge
+from sottovoce.studio.editing.pipeline import Edited, Plan, edit, opened
+from sottovoce.studio.editing.repairer import LEARNED, ByLength, Chooser, LpcRepairer, Repairer
+from sottovoce.studio.provenance.origin import Origin, Value
+from sottovoce.studio.provenance.signing_key import SigningKey
+
+if TYPE_CHECKING:
+    from sottovoce.release.load import Release
+
+METHODS = ("auto", "lpc", "exemplar", "interpolate", "model")
+"""Ways to fill a gap."""
+MODEL_METHOD = METHODS[-1]
+FORMER_METHODS = {"similar": "exemplar"}
+"""Former names of methods, accepted for one version."""
+LONGEST_LPC = 0.1
+"""Longest gap that `auto` fills by linear prediction, in seconds; longer ones are filled from similar passages."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done to a file.
+
+    Args:
+        repairs: stretches to fill, `(start, end)` in seconds.
+        find: whether drop-outs are found and filled as well.
+        method: how gaps are filled, one of `METHODS`.
+        learned: effects that a release has.
+        plain: effects that need none.
+
+    Raises:
+        ConfigurationError: there is nothing to do, or no such method.
+    """
+
+    repairs: Sequence[tuple[float, float]] = ()
+    find: bool = False
+    method: str = METHODS[0]
+    learned: LearnedEffects = field(default_factory=LearnedEffects)
+    plain: PlainEffects = field(default_factory=PlainEffects)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", FORMER_METHODS.get(self.method, self.method))
+        if self.method not in METHODS:
+            raise ConfigurationError(f"Unknown method '{self.method}'.", hint=f"Choose from {', '.join(METHODS)}.")
+        if not (self.repairs or self.find or self.effects()):
+            raise ConfigurationError("Nothing to do.", hint="Give --repair START:END, --find-gaps, or an effect.")
+
+    def effects(self) -> dict[str, Value]:
+        """The effects that were asked for, as the file's credentials name them."""
+        return {**self.learned.parameters(), **self.plain.parameters()}
+
+    def expect_release(self, *, given: bool) -> None:
+        """Refuse a release that has nothing to do, and an effect that needs one and has none.
+
+        Raises:
+            ConfigurationError: it is so.
+        """
+        asked, gaps = self.learned.parameters(), bool(self.repairs or self.find)
+        if not given and (asked or self.method == MODEL_METHOD):
+            raise ConfigurationError("This needs a release.", hint="Give --release DIR.")
+        if self.learned.restyle is not None and (len(asked) > 2 or self.method == MODEL_METHOD):  # itself, its amount
+            message = "--restyle needs a generator's release, the other options an editor's."
+            raise ConfigurationError(message, hint="Edit in two steps.")
+        if given and not asked and not (gaps and self.method == MODEL_METHOD):
+            hint = "Leave out --release, or fill gaps with it: --method model." if gaps else "Leave out --release."
+            raise ConfigurationError("No option uses the release.", hint=hint)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an edit did.
+
+    Args:
+        edited: the written file's facts; None where there was nothing to fill and nothing was written.
+        gaps: that were filled, `(start, end)` in seconds.
+        operations: by their names.
+        method: the methods that filled the gaps, separated by spaces.
+        sample_rate: Hz.
+    """
+
+    edited: Edited | None
+    gaps: tuple[tuple[float, float], ...]
+    operations: tuple[str, ...]
+    method: str
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the written file; 0 where none was written."""
+        return 0.0 if self.edited is None else self.edited.applied.frames / self.sample_rate
+
+
+def carry_out(
+    request: Request,
+    source: Path,
+    output: Path,
+    *,
+    release: "Release | None" = None,
+    key: SigningKey | None = None,
+    progress: Progress = lambda _, __: None,
+) -> Result:
+    """Edit a file into another, which is whole or absent.
+
+    Args:
+        request: what is to be done.
+        source: the file, which is only read.
+        output: the other file; its extension chooses the container.
+        release: of the task that the request's effects need.
+        key: signs the content credentials; None for the user's own key.
+        progress: is told how many frames of the source, of how many, were read.
+
+    Raises:
+        AudioError: the source cannot be used.
+        ConfigurationError: the request, the output or the key cannot be used.
+        ReleaseError: the release is of another task, or makes numbers that are no sound.
+    """
+    request.expect_release(given=release is not None)
+    with opened(source) as file:
+        rate, frames = file.samplerate, file.frames
+    gaps = in_frames(request.repairs, rate, frames) if request.repairs else ()
+    if request.find:
+        gaps = merge([*gaps, *find_gaps(source)[0]])
+    effects = request.effects()
+    names = (*(["repair"] if gaps else []), *(name for name in effects if name != "amount"))
+    if not names:
+        return Result(None, (), (), "", rate)
+    repairer = _repairer(request.method, release if request.learned.task == "editor" else None)
+    methods = [repairer.choose(gap.frames, rate).name for gap in gaps]
+    method = " ".join(sorted(set(methods)))
+    made = _made(request.learned, gaps, methods, frames, rate)
+    name, digest = ("", "") if release is None or made == [] else (release.manifest.name[:64], release.digest)
+    repaired: dict[str, Value] = {"method": method, "gaps": len(gaps)} if gaps else {}
+    plan = Plan(
+        Origin(operation(names), name, digest, parameters={**repaired, **effects}),
+        gaps,
+        repairer,
+        [] if release is None else request.learned.effects(release),
+        request.plain.effects(),
+        made,
+    )
+    edited = edit(source, output, plan, key=key, progress=progress)
+    return Result(edited, tuple((gap.start / rate, gap.end / rate) for gap in gaps), names, method, rate)
+
+
+def _made(
+    learned: LearnedEffects, gaps: Sequence[Gap], methods: Sequence[str], frames: int, rate: int
+) -> list[tuple[int, int]] | None:
+    """Stretches that a release makes, in frames; None if it makes all of the file."""
+    extended = learned.model_made(frames, rate)
+    if extended is None:
+        return None
+    filled = [(gap.start, gap.end) for gap, method in zip(gaps, methods, strict=True) if method == LEARNED]
+    return [*filled, *extended]
+
+
+def _repairer(method: str, release: "Release | None") -> Chooser:
+    if method == "interpolate":
+        from sottovoce.studio.editing.interpolate import InterpolatingRepairer
+
+        return InterpolatingRepairer()
+    if method == "lpc":
+        return LpcRepairer()
+    if method == MODEL_METHOD:
+        from sottovoce.studio.editing.learned_repair import LearnedRepairer
+
+        return LearnedRepairer(cast("Release", release))
+    return _exemplar() if method == "exemplar" else ByLength(LpcRepairer(), _exemplar, LONGEST_LPC)
+
+
+def _exemplar() -> Repairer:
+    from sottovoce.studio.editing.exemplar import ExemplarRepairer
+
+    return ExemplarRepairer()
