@@ -23,6 +23,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter, defaultdict
+from functools import lru_cache
 from itertools import accumulate, chain
 from pathlib import Path
 from types import FrameType, FunctionType
@@ -35,11 +36,11 @@ from operators import Mutant, mutants_of
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RESULTS = ROOT / ".mutants.jsonl"
 MOST_SURVIVORS = 0.05
-TESTS = 10.0
+TESTS = 30.0
 """Time that the tests of a mutant may take, the quickest first, in seconds: what only others notice has survived."""
 MEMORY = 8 << 30
 """Address space that a mutant may take beyond what is in use, in bytes."""
-QUIET = ["-s", "--import-mode=importlib", "-o", "addopts="]
+QUIET = ["-s", "--import-mode=importlib", "-o", "addopts=", "-m", "not slow and not deployment"]
 QUIET += [f"-pno:{plugin}" for plugin in ("terminal", "timeout", "xdist", "cacheprovider", "faulthandler")]
 
 
@@ -62,6 +63,8 @@ class Mutants:
         self.known = {line["key"]: line["result"] for line in map(json.loads, lines)}
         self.results: dict[str, str] = {}
         """By "module | mutant": killed, survived, not run."""
+        self.calls: dict[str, set[tuple[str, int]]] = {}
+        self.seconds: dict[str, float] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         for module in self.targets:  # some are imported only when they are used
@@ -73,17 +76,18 @@ class Mutants:
             if isinstance(each, FunctionType) and each.__code__.co_filename in modules:
                 code = each.__code__
                 self.live[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(each)
-        self.calls, self.seconds = self.first_run(session.items)
+        self.caches = [each for each in gc.get_objects() if isinstance(each, type(lru_cache(digest)))]
         for module, tests in self.targets.items():
             files = [ROOT / test for test in tests]
             items = [item for item in session.items if item.path in files or set(item.path.parents) & set(files)]
-            self.run(module, sorted(items, key=lambda item: self.seconds[item.nodeid]))
+            self.run(module, items)
         return True
 
-    def first_run(self, items: list[pytest.Item]) -> tuple[dict[str, set[tuple[str, int]]], dict[str, float]]:
-        """The places of the functions that each test calls, and how many seconds it takes."""
-        calls, seconds, files = defaultdict(set), {}, {str(ROOT / module) for module in self.targets}
-        for number, item in enumerate(items):
+    def first_run(self, items: list[pytest.Item]) -> None:
+        """Note the places of the functions that each test calls, and how many seconds it takes."""
+        files = {str(ROOT / module) for module in self.targets}
+        items = [item for item in items if item.nodeid not in self.calls]
+        for item, following in zip(items, [*items[1:], None], strict=False):
             called: set[tuple[str, int]] = set()
 
             def note(frame: FrameType, event: str, _: object, called: set[tuple[str, int]] = called) -> None:
@@ -92,12 +96,12 @@ class Mutants:
 
             started = time.process_time()
             sys.setprofile(note)
-            reports = runtestprotocol(item, nextitem=(items[number + 1 :] or [None])[0], log=False)
+            reports = runtestprotocol(item, nextitem=following, log=False)
             sys.setprofile(None)
             if any(report.failed for report in reports):
-                sys.exit(f"{item.nodeid} fails without a mutant:\n{reports[-1].longreprtext}")
-            calls[item.nodeid], seconds[item.nodeid] = called, time.process_time() - started
-        return calls, seconds
+                print(f"Left out, since it fails without a mutant: {item.nodeid}")
+                called.clear()
+            self.calls[item.nodeid], self.seconds[item.nodeid] = called, time.process_time() - started
 
     def run(self, module: str, items: list[pytest.Item]) -> None:
         path, source = ROOT / module, self.sources[module]
@@ -106,8 +110,10 @@ class Mutants:
             key = f"{digest(source)} {module} | {mutant.name}"
             result = self.known.get(key) or self.known.get(f"{tests} {key}")
             if result is None and time.monotonic() < self.ends:
+                self.first_run(items)
                 place = (str(path), mutant.function[1])
                 chosen = [item for item in items if place in self.calls[item.nodeid]]
+                chosen.sort(key=lambda item: self.seconds[item.nodeid])
                 times = accumulate(self.seconds[item.nodeid] for item in chosen)
                 quick = [item for item, until in zip(chosen, times, strict=True) if until < TESTS]
                 result = self.try_out(mutant, str(path), quick)
@@ -125,6 +131,8 @@ class Mutants:
         child = os.fork()
         if not child:
             try:
+                for cache in self.caches:
+                    cache.cache_clear()
                 for function in functions:
                     function.__code__ = mutant.codes[mutant.function]
                 limit = 10 + 10 * sum(self.seconds[item.nodeid] for item in items)
@@ -171,7 +179,8 @@ def main() -> int:
             *sorted(set(chain(*targets.values()))),
         ]
         os.chdir(ROOT)
-        pytest.main(arguments, plugins=[plugin])
+        if code := pytest.main(arguments, plugins=[plugin]):
+            return int(code)
     found = Counter(plugin.results.values())
     survivors = [name for name, result in plugin.results.items() if result == "survived"]
     unexplained = [name for name in survivors if name not in reasons]

@@ -24,6 +24,7 @@ from sottovoce.protocol.messages import (
     UnmaskRequest,
 )
 from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.shamir import combine
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
 
@@ -331,6 +332,38 @@ def test_bundles_are_whole_and_everyones(table: InMemoryRounds) -> None:
     ):
         request = replace(unmask, bundles=changed)
         refused(error, participant, partial(participant.unmask, request))
+
+
+@pytest.mark.parametrize("lacks", [1, -1], ids=["shorter", "longer"])
+def test_a_corrupt_label_seals_no_bundle_of_another_length(
+    table: InMemoryRounds, monkeypatch: pytest.MonkeyPatch, lacks: int
+) -> None:
+    """The coordinator sees what is sealed, and its length, but colludes here: only the holder can tell."""
+    corrupt = table.participants["label-001"]
+    right = Participant._share
+
+    def share(participant: Participant, round_: Round, secrets: bytes) -> tuple[bytes, tuple[Sealed, ...]]:
+        changed = secrets[:-lacks] if lacks > 0 else secrets + b"x"
+        return right(participant, round_, changed if participant is corrupt else secrets)
+
+    monkeypatch.setattr(Participant, "_share", share)
+    request = table.request(1, 3)
+    vectors = {label: np.ones(3, np.uint32) for label in table.participants}
+    reports = {
+        label: p.accept(request, bytes(32)) and p.report(vectors[label]) for label, p in table.participants.items()
+    }
+    survivors = tuple(reports)
+    bundles = tuple(
+        Sealed(label, sealed.box)
+        for label in survivors
+        if label != ME
+        for sealed in reports[label].bundles
+        if sealed.label == ME
+    )
+    check = CrossCheckRequest(request.run, 1, survivors)
+    signatures = tuple(Signature(label, p.cross_check(check).signature) for label, p in table.participants.items())
+    unmask = UnmaskRequest(request.run, 1, survivors, signatures, bundles)
+    refused(violations.WrongBundles, table.participants[ME], lambda: table.participants[ME].unmask(unmask))
 
 
 def test_bundles_of_an_earlier_round_do_not_open(table: InMemoryRounds) -> None:

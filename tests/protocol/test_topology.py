@@ -1,10 +1,12 @@
 """Who masks against whom, and how many it takes: the numbers that the argument in docs/protocol.md rests on."""
 
 import random
+from dataclasses import replace
 from math import comb
 
 import pytest
 
+from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.topology import (
     COMMITTEE,
     FAILURE_BITS,
@@ -14,6 +16,7 @@ from sottovoce.protocol.topology import (
     share_threshold,
     threshold,
 )
+from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 SIZES = (65, 66, 70, 99, 100, 101, 150, 200, 333, 1000)
 
@@ -142,3 +145,20 @@ def test_draws_are_even() -> None:
         for label in topology(70, number.to_bytes(32)).holders:
             counts[label] += 1
     assert all(abs(count / draws - 64 / 70) < 0.08 for count in counts.values())
+
+
+def test_the_draw_depends_on_the_run_the_round_and_every_participants_advert_and_on_nothing_else() -> None:
+    """Whatever else entered it, a coordinator could change until it likes who holds shares."""
+    table = InMemoryRounds(5)
+    table.join()
+    request = table.request(1, 1)
+    others = [
+        replace(
+            request, adverts=(*request.adverts[:place], replace(advert, epsilon=7.0), *request.adverts[place + 1 :])
+        )
+        for place, advert in enumerate(request.adverts)
+    ]
+    different = [request, replace(request, round=2), replace(request, run=bytes(16)), *others]
+    assert len({Round(each).topology.seed for each in different}) == len(different)
+    for same in (replace(request, parameters_digest=b"x" * 32), replace(request, elements=2)):
+        assert Round(same).topology.seed == Round(request).topology.seed
