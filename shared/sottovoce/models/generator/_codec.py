@@ -149,7 +149,7 @@ class Codec:
         The numbers need not be whole.
         """
         with torch.no_grad():
-            found: Tensor = self.components.decode(numbers) + self.corrector(values(numbers))
+            found = self.components.decode(numbers) + self.corrector(values(numbers))
         return found.clamp(-CLIP, CLIP)
 
     def to_bytes(self) -> bytes:
