@@ -1,9 +1,12 @@
 """What holds for all tests."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from sottovoce.run.configuration import RunConfiguration
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,3 +33,31 @@ def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
     init.__kwdefaults__ = opened.__kwdefaults__
     monkeypatch.setattr(Ledger, "__init__", init)
+
+
+@pytest.fixture(scope="session")
+def run_configuration() -> Callable[..., RunConfiguration]:
+    """Makes a small, private run of the linear model; keywords change its knobs."""
+
+    def make(**changes: Any) -> RunConfiguration:
+        knobs: dict[str, Any] = {
+            "classes": ("fugue", "reel"),
+            "feature_spec": "0" * 64,
+            "distributed": None,
+            "rounds": 3,
+            "local_steps": 1,
+            "batch_size": 8,
+            "learning_rate": 0.1,
+            "momentum": 0.0,
+            "max_grad_norm": 1.0,
+            "segments_per_track": 1,
+            "update_clip": 1.0,
+            "ring_bits": 32,
+            "server_optimizer": "fedavg",
+            "server_learning_rate": 1.0,
+            "holdout": 0.2,
+            "seed": 0,
+        }
+        return RunConfiguration(**(knobs | changes))
+
+    return make

@@ -12,7 +12,6 @@ from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 
 STYLES = ("fugue", "reel", "tango")
 RATE = 22_050
@@ -30,33 +29,9 @@ def agreement(coordinator):
 
 
 @pytest.fixture(scope="session")
-def provenance(agreement):
+def provenance(agreement, run_configuration):
     spec = default_spec()
-    config = RunConfiguration(
-        task="style",
-        family="svm",
-        classes=STYLES,
-        feature_spec=spec.digest,
-        rounds=3,
-        local_steps=1,
-        batch_size=8,
-        learning_rate=0.1,
-        momentum=0.0,
-        max_grad_norm=1.0,
-        private=True,
-        epsilon=8.0,
-        delta=1e-5,
-        unit=Unit.TRACK,
-        distributed=None,
-        balance=Balance.NONE,
-        segments_per_track=1,
-        update_clip=1.0,
-        ring_bits=32,
-        server_optimizer="fedavg",
-        server_learning_rate=1.0,
-        holdout=0.2,
-        seed=0,
-    )
+    config = run_configuration(classes=STYLES, feature_spec=spec.digest)
     return Provenance(config, spec, agreement, bytes(16), 3, [(8.0, 1e-5)] * 3, start="none", seeded=False)
 
 

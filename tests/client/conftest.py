@@ -13,7 +13,6 @@ from sottovoce.features.extract import default_spec
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.flower.bundle_check import APP
 from sottovoce_client.home.label_home import LabelHome
 
@@ -73,31 +72,9 @@ def as_json(run):
 
 
 @pytest.fixture
-def config():
-    return RunConfiguration(
-        task="style",
-        family="svm",
-        classes=("blues", "waltz"),
-        feature_spec=default_spec().digest,
-        rounds=4,
-        local_steps=1,
-        batch_size=16,
-        learning_rate=0.1,
-        momentum=0.0,
-        max_grad_norm=1.0,
-        private=True,
-        epsilon=4.0,
-        delta=1e-5,
-        unit=Unit.TRACK,
-        distributed=None,
-        balance=Balance.NONE,
-        segments_per_track=1,
-        update_clip=1.0,
-        ring_bits=32,
-        server_optimizer="fedavg",
-        server_learning_rate=1.0,
-        holdout=0.2,
-        seed=0,
+def config(run_configuration):
+    return run_configuration(
+        classes=("blues", "waltz"), feature_spec=default_spec().digest, rounds=4, batch_size=16, epsilon=4.0
     )
 
 

@@ -102,7 +102,7 @@ def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
         local_steps=STEPS,
         learning_rate=80.0 if private else 4.0,  # clipped gradients are small: so large, they could get there
         max_grad_norm=1.0,
-        trained=(),
+        trainable=(),
     )
     tracks = tracks_of(home, load(publish(config=config, name="untrained"))).train
     of_style = {track.style: track for track in tracks}

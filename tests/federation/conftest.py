@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
+from sottovoce.run.configuration import RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.data.preparation import Prepared
@@ -62,36 +63,6 @@ class LocalGrid:
             if not self.lose(name, message.metadata.message_type):
                 replies.append(reply)
         return replies
-
-
-def a_config(**changes: object) -> RunConfiguration:
-    recipe = discovery.family("style", "svm").recipe(private=True)
-    values: dict[str, object] = {
-        "task": "style",
-        "family": "svm",
-        "classes": CLASSES,
-        "feature_spec": default_spec().digest,
-        "rounds": 3,
-        "local_steps": 2,
-        "batch_size": 20,
-        "learning_rate": recipe.learning_rate,
-        "momentum": recipe.momentum,
-        "max_grad_norm": recipe.max_grad_norm,
-        "private": True,
-        "epsilon": 8.0,
-        "delta": 1e-5,
-        "unit": Unit.TRACK,
-        "distributed": None,
-        "balance": Balance.NONE,
-        "segments_per_track": 1,
-        "update_clip": recipe.update_clip,
-        "ring_bits": 32,
-        "server_optimizer": "fedavg",
-        "server_learning_rate": 1.0,
-        "holdout": 0.2,
-        "seed": 7,
-    }
-    return RunConfiguration(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def a_dataset(tracks: int, seed: int, *, artists: bool = False) -> TrackDataset:
@@ -155,10 +126,23 @@ def agreement(federation: Federation) -> Agreement:
 
 
 @pytest.fixture
-def config() -> RunConfiguration:
-    return a_config()
+def config(configured: Callable[..., RunConfiguration]) -> RunConfiguration:
+    return configured()
 
 
 @pytest.fixture
-def configured() -> Callable[..., RunConfiguration]:
-    return a_config
+def configured(run_configuration: Callable[..., RunConfiguration]) -> Callable[..., RunConfiguration]:
+    """Makes a run of the linear model by its family's recipe; keywords change its knobs."""
+    recipe = discovery.family("style", "svm").recipe(private=True)
+    return partial(
+        run_configuration,
+        classes=CLASSES,
+        feature_spec=default_spec().digest,
+        local_steps=2,
+        batch_size=20,
+        learning_rate=recipe.learning_rate,
+        momentum=recipe.momentum,
+        max_grad_norm=recipe.max_grad_norm,
+        update_clip=recipe.update_clip,
+        seed=7,
+    )

@@ -127,7 +127,7 @@ def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, chan
 
 
 @pytest.mark.parametrize(
-    ("trained", "reason"),
+    ("trainable", "reason"),
     [
         (("discriminator.style.", "generator.style."), None),
         (("generator.",), RefusalReason.CONFIGURATION),  # audio moves nothing
@@ -135,10 +135,10 @@ def test_a_label_declines_what_it_cannot_compute(agreement, config, labels, chan
     ],
 )
 def test_what_would_fail_every_round_is_declined_before_it_costs_anything(
-    grid, agreement, config, labels, trained, reason
+    grid, agreement, config, labels, trainable, reason
 ):
     spec = discovery.spec_of("generator", "gan")
-    asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trainable=trained)
+    asked = config.changed(task="generator", family="gan", feature_spec=spec.digest, trainable=trainable)
     allowed = {name: frozenset({asked.task}) for name in ("tasks", "purposes")}
     policy = replace(labels[0].policy, families=frozenset({"gan"}), **allowed)
     assert local_round.objection(asked, agreement, policy) is reason

@@ -4,7 +4,6 @@ import pytest
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models import discovery
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 
 STYLES = ("fugue", "reel", "tango")
@@ -47,34 +46,20 @@ def dataset_of(spec, shape_of):
 
 
 @pytest.fixture
-def config_of(spec):
+def config_of(spec, run_configuration):
     def make(family, **changes):
         values = {
-            "task": "style",
             "family": family.name,
             "classes": STYLES,
             "feature_spec": spec.digest,
             "rounds": 2,
-            "local_steps": 1,
-            "batch_size": 8,
             "learning_rate": 0.5,
-            "momentum": 0.0,
             "max_grad_norm": 0.5,
-            "private": True,
-            "epsilon": 8.0,
-            "delta": 1e-5,
-            "unit": Unit.TRACK,
-            "distributed": None,
-            "balance": Balance.NONE,
             "segments_per_track": 2,
             "update_clip": 10.0,
-            "ring_bits": 32,
-            "server_optimizer": "fedavg",
-            "server_learning_rate": 1.0,
-            "holdout": 0.2,
             "seed": 1,
         }
-        return RunConfiguration(**{**values, **changes})
+        return run_configuration(**(values | changes))
 
     return make
 

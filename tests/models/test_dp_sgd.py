@@ -192,8 +192,9 @@ def test_with_shared_noise_a_labels_sum_is_cut_before_it_can_wrap_the_ring(famil
     sums = []
     for bound in (mechanism.sum_bound, 3):
         plan = plan_for(config, 5, mechanism=replace(mechanism, sum_bound=bound))
-        arguments = (config, plan, mechanism.signs(bytes(16), 1), 1, sim())
-        sums.append(clipped_sum(family, vector, config.max_grad_norm, dataset, *arguments))
+        sums.append(
+            clipped_sum(RoundInputs(family, vector, dataset, config, plan, sim()), mechanism.signs(bytes(16), 1))
+        )
     whole, cut = sums
     assert np.abs(whole).max() > 3  # the count of clipped units, the last number, is cut like all others
     assert abs(whole[-1]) > 3

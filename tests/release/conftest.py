@@ -9,7 +9,6 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 
 LABELS = ("east", "north", "south")
 
@@ -31,37 +30,13 @@ def agreement(coordinator, labels):
 
 
 @pytest.fixture(scope="session")
-def provenance_of(agreement):
+def provenance_of(agreement, run_configuration):
     """How a run came about; keywords change its training configuration."""
 
     def make(*, promises=((8.0, 1e-5), (2.0, 1e-6), (8.0, 1e-5)), start="none", seeded=False, **changes):
         spec = discovery.spec_of(changes.get("task", "style"), changes.get("family", "svm"))
-        settings = {
-            "task": "style",
-            "family": "svm",
-            "classes": ("fugue", "reel", "tango"),
-            "feature_spec": spec.digest,
-            "rounds": 3,
-            "local_steps": 1,
-            "batch_size": 8,
-            "learning_rate": 0.1,
-            "momentum": 0.0,
-            "max_grad_norm": 1.0,
-            "private": True,
-            "epsilon": 8.0,
-            "delta": 1e-5,
-            "unit": Unit.TRACK,
-            "distributed": None,
-            "balance": Balance.NONE,
-            "segments_per_track": 1,
-            "update_clip": 1.0,
-            "ring_bits": 32,
-            "server_optimizer": "fedavg",
-            "server_learning_rate": 1.0,
-            "holdout": 0.2,
-            "seed": 0,
-        }
-        config = RunConfiguration(**(settings | changes))
+        styles = {"classes": ("fugue", "reel", "tango"), "feature_spec": spec.digest}
+        config = run_configuration(**(styles | changes))
         return Provenance(config, spec, agreement, bytes(range(16)), 3, promises, start, seeded)
 
     return make

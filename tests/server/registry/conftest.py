@@ -13,7 +13,6 @@ from sottovoce.release import write as writing
 from sottovoce.release.check import FILES
 from sottovoce.release.seen_versions import Seen
 from sottovoce.release.write import Provenance, write
-from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_server.registry import tokens
 from sottovoce_server.registry.api import make_app
 from sottovoce_server.registry.database import Database
@@ -43,34 +42,10 @@ def agreement(coordinator, labels):
 
 
 @pytest.fixture(scope="session")
-def make_release(coordinator, agreement, tmp_path_factory):
+def make_release(coordinator, agreement, tmp_path_factory, run_configuration):
     """Write a small release that was made so many hours after the start of 2026; its folder."""
     spec = default_spec()
-    config = RunConfiguration(
-        task="style",
-        family="svm",
-        classes=("fugue", "reel"),
-        feature_spec=spec.digest,
-        rounds=3,
-        local_steps=1,
-        batch_size=8,
-        learning_rate=0.1,
-        momentum=0.0,
-        max_grad_norm=1.0,
-        private=True,
-        epsilon=8.0,
-        delta=1e-5,
-        unit=Unit.TRACK,
-        distributed=None,
-        balance=Balance.NONE,
-        segments_per_track=1,
-        update_clip=1.0,
-        ring_bits=32,
-        server_optimizer="fedavg",
-        server_learning_rate=1.0,
-        holdout=0.2,
-        seed=0,
-    )
+    config = run_configuration(feature_spec=spec.digest)
     first = initial(discovery.family("style", "svm"), spec, 2, 0)
 
     def make(hours=0, *, seed=0, name=NAME, signer=coordinator):
