@@ -269,6 +269,18 @@ def test_a_round_is_over_when_its_sum_is_known(table: InMemoryRounds) -> None:
         table.aggregator.finish()
 
 
+def test_shares_that_come_when_the_sum_is_known_are_refused_as_the_labels_mistake(make_table: MakeTable) -> None:
+    table = make_table(5)
+    for answer in checks(table).values():
+        table.aggregator.receive(answer)
+    shares = {label: table.participants[label].unmask(r) for label, r in table.aggregator.close_cross_check().items()}
+    late = shares.pop("label-000")
+    for answer in shares.values():
+        table.aggregator.receive(answer)
+    assert table.aggregator.finish().vector.tolist() == [5] * ELEMENTS
+    refused(table, violations.OutOfOrder, late)
+
+
 def test_who_signs_too_late_is_out_of_the_round(table: InMemoryRounds) -> None:
     answers = checks(table)
     late = answers.pop("label-000")
