@@ -131,6 +131,25 @@ class Diverged(SottovoceError):
 
 
 class RoundAborted(SottovoceError):
-    """A round ended without a sum, and revealed nothing."""
+    """A round ended without a sum, and revealed nothing.
+
+    Args:
+        message: what is wrong, and where.
+        hint: what to do about it.
+        liars: labels whose own signed words prove that they lied.
+        disputes: pairs of labels of which one lied, and which one cannot be told.
+    """
 
     exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        liars: tuple[str, ...] = (),
+        disputes: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.liars = liars
+        self.disputes = disputes

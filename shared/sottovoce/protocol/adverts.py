@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sottovoce.federation.agreement import Agreement
+from sottovoce.protocol.keys import check_encapsulation_key, check_public_key
 from sottovoce.protocol.messages import Advert, Refusal
 from sottovoce.protocol.violations import BadSignature, ConfigurationChanged, UnknownLabel, WrongAgreement, WrongRun
 
@@ -35,6 +36,7 @@ def check_advert(advert: Advert, *, run: bytes, agreement: bytes, config_digest:
 
     Raises:
         ConfigurationChanged: it signs another configuration.
+        BadKey: one of its keys is none.
         WrongRun, WrongAgreement, UnknownLabel, BadSignature: as their names say.
     """
     check_origin(advert, run=run, agreement=agreement, roster=roster)
@@ -42,3 +44,5 @@ def check_advert(advert: Advert, *, run: bytes, agreement: bytes, config_digest:
         raise ConfigurationChanged(
             f"The advert of '{advert.label}' signs another configuration than the announced one."
         )
+    check_public_key(advert.public_key)
+    check_encapsulation_key(advert.encapsulation_key)

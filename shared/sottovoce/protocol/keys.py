@@ -1,60 +1,167 @@
-"""A run's X25519 key, and what is derived with it: each key bound to its purpose, round, roles and configuration."""
+"""Keys between two labels: agreed on once a run by X25519 and ML-KEM-768 together, derived anew for each round.
 
+Whoever breaks one of the two still lacks the other. Each derived key is bound to its purpose, session, round and roles;
+tags and commitments are hashes that give away nothing of the 32 random bytes that they are of.
+"""
+
+import hashlib
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sottovoce.protocol.prg import SEED_BYTES
+from sottovoce.protocol.encoding import Bytes, Name
+from sottovoce.protocol.message import SECRET_BYTES, TAG_BYTES
 from sottovoce.protocol.violations import BadKey
+
+PREFIX = b"sottovoce/2/"
+_PRIME = 2**255 - 19
+_X25519_BYTES = 32
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """A label's key pair for one run (RFC 7748). The private part never prints."""
+    """A label's key pairs for one set-up of a run (RFC 7748, FIPS 203). The private parts never print."""
 
     public: bytes
-    _private: X25519PrivateKey = field(repr=False)
+    encapsulation: bytes = field(repr=False)
+    _agreeing: X25519PrivateKey = field(repr=False)
+    _opening: MLKEM768PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls) -> "RunKey":
-        """A new pair from the operating system's entropy."""
-        return cls._of(X25519PrivateKey.generate())
+        """New pairs from the operating system's entropy."""
+        return cls._of(X25519PrivateKey.generate(), MLKEM768PrivateKey.generate())
 
     @classmethod
     def from_bytes(cls, private: bytes) -> "RunKey":
-        """The pair of a raw private key (32 bytes)."""
-        return cls._of(X25519PrivateKey.from_private_bytes(private))
+        """The pairs whose private parts `private_bytes` gave: 32 bytes of X25519, then the 64 of ML-KEM's seed."""
+        return cls._of(
+            X25519PrivateKey.from_private_bytes(private[:_X25519_BYTES]),
+            MLKEM768PrivateKey.from_seed_bytes(private[_X25519_BYTES:]),
+        )
 
     @classmethod
-    def _of(cls, private: X25519PrivateKey) -> "RunKey":
-        return cls(private.public_key().public_bytes_raw(), private)
+    def _of(cls, agreeing: X25519PrivateKey, opening: MLKEM768PrivateKey) -> "RunKey":
+        return cls(agreeing.public_key().public_bytes_raw(), opening.public_key().public_bytes_raw(), agreeing, opening)
 
     def private_bytes(self) -> bytes:
-        """The raw private key (32 bytes): for the label's own disk, and nowhere else."""
-        return self._private.private_bytes_raw()
+        """Both private parts (96 bytes): for the label's own disk, and nowhere else."""
+        return self._agreeing.private_bytes_raw() + self._opening.private_bytes_raw()
 
     def agree(self, public: bytes) -> bytes:
-        """The secret (32 bytes) that this key and another's public key (32 bytes) have in common.
+        """The X25519 secret (32 bytes) that this key and another's public key (32 bytes) have in common.
 
         Raises:
-            BadKey: the public key is of small order, so that the secret would be none (RFC 7748, section 6.1).
+            BadKey: as `check_public_key` says.
         """
+        if int.from_bytes(public, "little") >= _PRIME:
+            raise BadKey("A public key is not in its canonical form.")
         try:
-            return self._private.exchange(X25519PublicKey.from_public_bytes(public))
+            return self._agreeing.exchange(X25519PublicKey.from_public_bytes(public))
         except ValueError:
-            raise BadKey("A participant's public key gives no secret.") from None
+            raise BadKey("A public key gives no secret.") from None
+
+    def open(self, ciphertext: bytes) -> bytes:
+        """The ML-KEM secret (32 bytes) in a ciphertext (1,088 bytes); of a changed one, another secret."""
+        return self._opening.decapsulate(ciphertext)
 
 
-def derive(secret: bytes, *, purpose: str, run: bytes, context: bytes) -> bytes:
-    """HKDF-SHA-256 (RFC 5869): 32 bytes from a shared secret, with the run as salt.
+@cache
+def _probe() -> RunKey:
+    return RunKey.generate()
+
+
+@lru_cache(maxsize=1 << 14)
+def check_public_key(public: bytes) -> None:
+    """Refuse an X25519 public key (32 bytes) that gives no secret, or has a second form.
+
+    Raises:
+        BadKey: it is not canonical (bit 255 set, or not below 2^255 - 19), so that it would pass as another key; or it
+            is of small order, so that the secret would be none (RFC 7748, section 6.1).
+    """
+    _probe().agree(public)
+
+
+@lru_cache(maxsize=1 << 14)
+def check_encapsulation_key(encapsulation_key: bytes) -> None:
+    """Refuse an ML-KEM-768 encapsulation key (1,184 bytes) that is none.
+
+    Raises:
+        BadKey: it fails the check of FIPS 203, section 7.2.
+    """
+    try:
+        MLKEM768PublicKey.from_public_bytes(encapsulation_key)
+    except ValueError:
+        raise BadKey("An encapsulation key is none.") from None
+
+
+def encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
+    """An ML-KEM-768 secret (32 bytes) for the owner of a key (1,184 bytes), and its ciphertext (1,088 bytes).
+
+    Raises:
+        BadKey: the key is none (FIPS 203, section 7.2).
+    """
+    try:
+        return MLKEM768PublicKey.from_public_bytes(encapsulation_key).encapsulate()
+    except ValueError:
+        raise BadKey("An encapsulation key is none.") from None
+
+
+def derive(secret: bytes, *, purpose: str, session: bytes, context: bytes = b"") -> bytes:
+    """HKDF-SHA-256 (RFC 5869): 32 bytes from a secret, with the session's digest as salt.
 
     Args:
-        secret: what `RunKey.agree` gave.
+        secret: 32 bytes or more that nobody else knows.
         purpose: what the key is for; two purposes never share a key.
-        run: the run (16 bytes).
+        session: digest of the set-up (32 bytes).
         context: everything else that the key is bound to, encoded without ambiguity.
     """
-    info = b"sottovoce/1/" + purpose.encode() + b"\x00" + context
-    return HKDF(algorithm=SHA256(), length=SEED_BYTES, salt=run, info=info).derive(secret)
+    info = PREFIX + purpose.encode() + b"\x00" + context
+    return HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=session, info=info).derive(secret)
+
+
+def names(*labels: str) -> bytes:
+    """Labels, each with its length in front."""
+    parts: list[Bytes] = []
+    for label in labels:
+        Name().write(label, parts)
+    return b"".join(parts)
+
+
+def pair_secret(agreed: bytes, encapsulated: bytes, ciphertext: bytes, *, labels: set[str], session: bytes) -> bytes:
+    """What two labels have in common all through a run: 32 bytes, from both key agreements."""
+    context = names(*sorted(labels)) + hashlib.sha256(ciphertext).digest()
+    return derive(agreed + encapsulated, purpose="pair", session=session, context=context)
+
+
+def _hash(purpose: str, data: bytes) -> bytes:
+    return hashlib.sha256(PREFIX + purpose.encode() + b"\x00" + data).digest()
+
+
+def nonce_commitment(nonce: bytes) -> bytes:
+    """What an advert shows of the nonce (32 random bytes) that its label reveals later."""
+    return _hash("nonce", nonce)
+
+
+def secret_commitment(secret: bytes) -> bytes:
+    """What a label shows of a secret (32 random bytes) that it shares among the holders."""
+    return _hash("secret", secret)
+
+
+def key_tag(key: bytes) -> bytes:
+    """16 bytes that a sealing key is known again by."""
+    return _hash("key-tag", key)[:TAG_BYTES]
+
+
+def share_tag(share: bytes) -> bytes:
+    """16 bytes that a share is known again by."""
+    return _hash("share-tag", share)[:TAG_BYTES]
+
+
+def pair_tag(key: bytes) -> bytes:
+    """16 bytes that both labels of a pair show of their key of one round."""
+    return _hash("pair-tag", key)[:TAG_BYTES]

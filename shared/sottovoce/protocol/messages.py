@@ -1,37 +1,73 @@
 """What the coordinator and a label say to each other: frozen values, with bytes only at the edge.
 
-Every message is `MAGIC ‖ version ‖ type ‖ fields`; the annotation of a field says how it is written.
+The messages of a round are here, those that set a run up in `setup_messages`; `decode` reads them all.
 """
 
-import hashlib
-import math
-import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from sottovoce.errors import ConfigurationError, LocalProtocolError
-from sottovoce.federation.agreement import MOST_LABELS, Agreement
-from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
-from sottovoce.federation.refusals import RefusalReason
-from sottovoce.protocol.encoding import Blob, Body, Bytes, Choice, Fixed, Many, Name, Number, Reader, Real, Record
-from sottovoce.protocol.signatures import is_signature
+from sottovoce.errors import LocalProtocolError
+from sottovoce.federation.agreement import MOST_LABELS
+from sottovoce.protocol.encoding import Blob, Body, Bytes, Choice, Fixed, Many, Name, Number, Reader, Record
+from sottovoce.protocol.message import (
+    DIGEST,
+    MAGIC,
+    ROUND,
+    RUN,
+    SECRET,
+    SECRET_BYTES,
+    SIGNATURE,
+    TAG,
+    TAG_BYTES,
+    VERSION,
+    Message,
+    Signed,
+)
+from sottovoce.protocol.setup_messages import (
+    Advert,
+    Announcement,
+    Ciphertexts,
+    Encapsulated,
+    Nonces,
+    Pairing,
+    PrepareRequest,
+    Refusal,
+    Reveal,
+    Roster,
+)
 from sottovoce.protocol.violations import Malformed
-from sottovoce.run.configuration import RunConfiguration
 
-MAGIC = b"SoVo"
-VERSION = 1
-RUN_BYTES = 16
-DIGEST_BYTES = 32
-MOST_CONFIG_BYTES = 2**16
-MOST_BUNDLE_BYTES = 2**20
+__all__ = [
+    "Advert",
+    "Announcement",
+    "Box",
+    "Ciphertexts",
+    "Complaint",
+    "CrossCheckRequest",
+    "CrossCheckSignature",
+    "Delivered",
+    "Encapsulated",
+    "Kind",
+    "Message",
+    "Nonces",
+    "Pairing",
+    "Preparation",
+    "PrepareRequest",
+    "Prepared",
+    "Refusal",
+    "Report",
+    "ReportRequest",
+    "Reveal",
+    "Roster",
+    "Shares",
+    "Signature",
+    "Signed",
+    "UnmaskRequest",
+    "decode",
+]
 
-RUN = Fixed(RUN_BYTES)
-DIGEST = Fixed(DIGEST_BYTES)
-KEY = Fixed(PUBLIC_KEY_BYTES)
-SIGNATURE = Fixed(SIGNATURE_BYTES)
-ROUND = Number(4, least=1)
+SEALED = Fixed(SECRET_BYTES + TAG_BYTES)
 
 
 class Kind(StrEnum):
@@ -41,125 +77,56 @@ class Kind(StrEnum):
     EVALUATE = "evaluate"
 
 
-class Message(Record):
-    """A record that travels on its own."""
-
-    TYPE: ClassVar[int]
-
-    def encode(self) -> bytes:
-        """The message's one encoding."""
-        return b"".join(self._parts())
-
-    def _parts(self) -> list[Bytes]:
-        parts: list[Bytes] = [MAGIC, bytes([VERSION, self.TYPE])]
-        self.write(parts)
-        return parts
-
-
-class Signed(Message):
-    """A message whose last field is its label's signature over the SHA-256 of all bytes before it."""
-
-    PURPOSE: ClassVar[str]
-    label: Any
-    signature: Any
-
-    @cached_property
-    def signed_digest(self) -> bytes:
-        """SHA-256 of every byte of the message but the signature (32 bytes)."""
-        hasher = hashlib.sha256()
-        for part in self._parts()[:-1]:
-            hasher.update(part)
-        return hasher.digest()
-
-    @classmethod
-    def sign(cls, identity: Identity, **values: Any) -> Self:
-        """The message with these fields and the signature of `identity`."""
-        unsigned: Any = cls(**{**values, "signature": bytes(SIGNATURE_BYTES)})
-        signature = identity.sign(purpose=cls.PURPOSE, message=unsigned.signed_digest)
-        signed: Self = replace(unsigned, signature=signature)
-        return signed
-
-    def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the signature is that of this Ed25519 key (32 bytes)."""
-        return is_signature(public_key, self.signature, self.PURPOSE, self.signed_digest)
-
-
 @dataclass(frozen=True)
-class Announcement(Message):
-    """Coordinator → label: a run, with its whole configuration.
+class Box(Record):
+    """One holder's share of a secret, sealed; and what later shows who lied about it.
 
     Args:
-        run: 16 random bytes that name the run.
-        agreement: digest of the agreement that the run is under.
-        config_digest: digest of the configuration, which every advert signs.
-        config_bytes: `RunConfiguration.to_bytes()`.
+        sealed: the share, encrypted and authenticated.
+        share_tag: of the share, so that a holder that gives another one is found out.
+        key_tag: of the sealing key, so that a holder can show that a box does not open.
     """
 
-    TYPE: ClassVar[int] = 1
-    run: Annotated[bytes, RUN]
-    agreement: Annotated[bytes, DIGEST]
-    config_digest: Annotated[bytes, DIGEST]
-    config_bytes: Annotated[bytes, Blob(most=MOST_CONFIG_BYTES)] = field(repr=False)
-
-    @classmethod
-    def of(cls, agreement: Agreement, config: RunConfiguration) -> Self:
-        """A new run of this configuration, under a name drawn from the operating system's entropy."""
-        return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes())
-
-    @cached_property
-    def config(self) -> RunConfiguration:
-        """The configuration.
-
-        Raises:
-            Malformed: it cannot be read, is not in its canonical form, or is not what the digest names.
-        """
-        try:
-            config = RunConfiguration.from_bytes(self.config_bytes)
-        except ConfigurationError as error:
-            raise Malformed(f"An announcement's configuration cannot be read: {error}") from None
-        if config.to_bytes() != self.config_bytes or config.digest != self.config_digest:
-            raise Malformed("An announcement's configuration is not what its digest names.")
-        return config
+    sealed: Annotated[bytes, SEALED] = field(repr=False)
+    share_tag: Annotated[bytes, TAG]
+    key_tag: Annotated[bytes, TAG]
 
 
 @dataclass(frozen=True)
-class Advert(Signed):
-    """Label → coordinator → all: I take part in this run, by this configuration, with this key.
+class Preparation(Signed):
+    """Label → coordinator: what opens my masks of one round, should I drop out of it.
 
     Args:
         run: the run.
-        agreement: digest of the agreement, as the label holds it.
+        session: the set-up that it belongs to.
+        round: the one round that it is for.
         label: who speaks.
-        public_key: X25519 public key, made for this run.
-        config_digest: digest of the configuration.
-        epsilon: ceiling of the label's ε over the run that it promises in public; infinite for a run without privacy.
-        delta: δ of that ceiling.
+        commitment: to the secret d that opens the vault (`keys.secret_commitment`).
+        vault: the round's key with each partner, in ascending order of the partners, sealed under d.
+        tags: of these keys, in the same order; the partner's tag must be the same.
+        boxes: a share of d for each other share holder, in ascending order of the holders.
         signature: Ed25519, by the label's pinned identity key.
     """
 
-    TYPE: ClassVar[int] = 2
-    PURPOSE: ClassVar[str] = "advert"
+    TYPE: ClassVar[int] = 9
+    PURPOSE: ClassVar[str] = "preparation"
     run: Annotated[bytes, RUN]
-    agreement: Annotated[bytes, DIGEST]
+    session: Annotated[bytes, DIGEST]
+    round: Annotated[int, ROUND]
     label: Annotated[str, Name()]
-    public_key: Annotated[bytes, KEY]
-    config_digest: Annotated[bytes, DIGEST]
-    epsilon: Annotated[float, Real(least=0.0, most=math.inf)]
-    delta: Annotated[float, Real(least=0.0, most=1.0)]
+    commitment: Annotated[bytes, DIGEST]
+    vault: Annotated[bytes, Blob(most=SECRET_BYTES * MOST_LABELS)] = field(repr=False)
+    tags: Annotated[tuple[bytes, ...], Many(TAG, most=MOST_LABELS)] = field(repr=False)
+    boxes: Annotated[tuple[Box, ...], Many(Body(Box), most=MOST_LABELS)] = field(repr=False)
     signature: Annotated[bytes, SIGNATURE]
 
 
-@dataclass(frozen=True)
-class Refusal(Signed):
-    """Label → coordinator: I take no part in this run; the reason tells no private fact."""
+@dataclass(frozen=True, order=True)
+class Prepared(Record):
+    """A participant of a round, and the digest of the preparation that counts for it."""
 
-    TYPE: ClassVar[int] = 3
-    PURPOSE: ClassVar[str] = "refusal"
-    run: Annotated[bytes, RUN]
-    agreement: Annotated[bytes, DIGEST]
     label: Annotated[str, Name()]
-    reason: Annotated[RefusalReason, Choice(RefusalReason)]
-    signature: Annotated[bytes, SIGNATURE]
+    preparation: Annotated[bytes, DIGEST]
 
 
 @dataclass(frozen=True)
@@ -168,38 +135,29 @@ class ReportRequest(Message):
 
     Args:
         run: the run.
+        session: the set-up that the round belongs to.
         round: its number, from 1, always newer than any before it, whatever its kind.
         kind: what it carries.
         parameters_digest: SHA-256 of the global parameters that come along.
         elements: length of the vector that is summed, in ring elements.
-        adverts: of all participants, in ascending order of their labels.
+        participants: in ascending order of their labels.
+        left_out: members whom the coordinator no longer asks, since it holds proof that they lied; so all can see it.
     """
 
-    TYPE: ClassVar[int] = 4
+    TYPE: ClassVar[int] = 11
     run: Annotated[bytes, RUN]
+    session: Annotated[bytes, DIGEST]
     round: Annotated[int, ROUND]
     kind: Annotated[Kind, Choice(Kind)]
     parameters_digest: Annotated[bytes, DIGEST]
     elements: Annotated[int, Number(4, least=1)]
-    adverts: Annotated[tuple[Advert, ...], Many(Body(Advert), most=MOST_LABELS)]
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of the encoded request (32 bytes): the round's name, which every key and signature of it binds."""
-        return hashlib.sha256(self.encode()).digest()
-
-
-@dataclass(frozen=True, order=True)
-class Sealed(Record):
-    """A sealed bundle of shares, and the label it is for (in a report) or from (in an unmask request)."""
-
-    label: Annotated[str, Name()]
-    box: Annotated[bytes, Blob(most=MOST_BUNDLE_BYTES)] = field(repr=False)
+    participants: Annotated[tuple[Prepared, ...], Many(Body(Prepared), most=MOST_LABELS, ascending=True)]
+    left_out: Annotated[tuple[str, ...], Many(Name(), most=MOST_LABELS, ascending=True)]
 
 
 @dataclass(frozen=True)
 class Report(Signed):
-    """Label → coordinator: my masked vector, and shares of its masks sealed to each other share holder.
+    """Label → coordinator: my masked vector, shares of its own mask, and my preparation for the next round.
 
     Args:
         run: the run.
@@ -208,11 +166,13 @@ class Report(Signed):
         label: who speaks.
         ring_bits: 16, 24 or 32.
         vector: ring elements, little-endian, packed to `ring_bits` each.
-        bundles: in ascending order of the recipients.
+        commitment: to the secret s of the self-mask (`keys.secret_commitment`).
+        boxes: a share of s for each other share holder, in ascending order of the holders.
+        following: the preparation for round + 1.
         signature: Ed25519, by the label's pinned identity key.
     """
 
-    TYPE: ClassVar[int] = 5
+    TYPE: ClassVar[int] = 12
     PURPOSE: ClassVar[str] = "report"
     run: Annotated[bytes, RUN]
     round: Annotated[int, ROUND]
@@ -220,7 +180,9 @@ class Report(Signed):
     label: Annotated[str, Name()]
     ring_bits: Annotated[int, Number(1)]
     vector: Annotated[Bytes, Blob(view=True)] = field(repr=False)
-    bundles: Annotated[tuple[Sealed, ...], Many(Body(Sealed), most=MOST_LABELS, ascending=True)]
+    commitment: Annotated[bytes, DIGEST]
+    boxes: Annotated[tuple[Box, ...], Many(Body(Box), most=MOST_LABELS)] = field(repr=False)
+    following: Annotated[Preparation, Body(Preparation)] = field(repr=False)
     signature: Annotated[bytes, SIGNATURE]
 
 
@@ -228,7 +190,7 @@ class Report(Signed):
 class CrossCheckRequest(Message):
     """Coordinator → survivors: whose reports are in the sum. Sign that this is what you were told."""
 
-    TYPE: ClassVar[int] = 6
+    TYPE: ClassVar[int] = 13
     run: Annotated[bytes, RUN]
     round: Annotated[int, ROUND]
     survivors: Annotated[tuple[str, ...], Many(Name(), most=MOST_LABELS, ascending=True)]
@@ -236,9 +198,9 @@ class CrossCheckRequest(Message):
 
 @dataclass(frozen=True)
 class CrossCheckSignature(Message):
-    """Label → coordinator → share holders: the label's signature over `rounds.Round.survivors_digest`."""
+    """Label → coordinator → share holders: the label's signature over `round_context.Round.survivors_digest`."""
 
-    TYPE: ClassVar[int] = 7
+    TYPE: ClassVar[int] = 14
     run: Annotated[bytes, RUN]
     round: Annotated[int, ROUND]
     label: Annotated[str, Name()]
@@ -254,37 +216,70 @@ class Signature(Record):
 
 
 @dataclass(frozen=True)
-class UnmaskRequest(Message):
-    """Coordinator → a surviving share holder: the survivors, who signed that set, and the bundles sealed to you."""
+class Delivered(Record):
+    """A box on its way to its holder: of a survivor's report, or of a dropped label's preparation.
 
-    TYPE: ClassVar[int] = 8
+    Args:
+        commitment: the one of the message that the box comes from.
+        sealed: the sealed share.
+        share_tag: the share's.
+    """
+
+    commitment: Annotated[bytes, DIGEST]
+    sealed: Annotated[bytes, SEALED] = field(repr=False)
+    share_tag: Annotated[bytes, TAG]
+
+
+@dataclass(frozen=True)
+class UnmaskRequest(Message):
+    """Coordinator → a surviving share holder: the survivors, who signed that set, and the boxes sealed to you.
+
+    Args:
+        run: the run.
+        round: the round.
+        survivors: whose reports are in the sum.
+        signatures: over that set; none where the agreement wants none.
+        boxes: one from each participant but the holder, in ascending order of the participants.
+    """
+
+    TYPE: ClassVar[int] = 15
     run: Annotated[bytes, RUN]
     round: Annotated[int, ROUND]
     survivors: Annotated[tuple[str, ...], Many(Name(), most=MOST_LABELS, ascending=True)]
     signatures: Annotated[tuple[Signature, ...], Many(Body(Signature), most=MOST_LABELS, ascending=True)]
-    bundles: Annotated[tuple[Sealed, ...], Many(Body(Sealed), most=MOST_LABELS, ascending=True)]
+    boxes: Annotated[tuple[Delivered, ...], Many(Body(Delivered), most=MOST_LABELS)]
+
+
+@dataclass(frozen=True, order=True)
+class Complaint(Record):
+    """A box that does not open, or holds another share than its tag says; the key shows it, and opens nothing else."""
+
+    label: Annotated[str, Name()]
+    key: Annotated[bytes, SECRET] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Shares(Signed):
-    """Label → coordinator: the shares that remove the masks, in the order of `rounds.Round.unmasked`.
+    """Label → coordinator: the shares that remove the masks.
 
     Args:
         run: the run.
         round: the round.
         survivors_digest: which survivor set it answers for.
         label: who speaks.
-        values: 32 bytes a share.
+        values: 32 bytes for each participant but those complained of, in ascending order.
+        complaints: about boxes.
         signature: Ed25519, by the label's pinned identity key.
     """
 
-    TYPE: ClassVar[int] = 9
+    TYPE: ClassVar[int] = 16
     PURPOSE: ClassVar[str] = "shares"
     run: Annotated[bytes, RUN]
     round: Annotated[int, ROUND]
     survivors_digest: Annotated[bytes, DIGEST]
     label: Annotated[str, Name()]
-    values: Annotated[bytes, Blob()] = field(repr=False)
+    values: Annotated[tuple[bytes, ...], Many(SECRET, most=MOST_LABELS)] = field(repr=False)
+    complaints: Annotated[tuple[Complaint, ...], Many(Body(Complaint), most=MOST_LABELS, ascending=True)]
     signature: Annotated[bytes, SIGNATURE]
 
 
@@ -294,6 +289,13 @@ _KINDS: dict[int, type[Message]] = {
         Announcement,
         Advert,
         Refusal,
+        Roster,
+        Reveal,
+        Nonces,
+        Ciphertexts,
+        Pairing,
+        Preparation,
+        PrepareRequest,
         ReportRequest,
         Report,
         CrossCheckRequest,
@@ -316,7 +318,7 @@ def decode(data: Bytes) -> Message:
             raise ValueError("it does not start like one")
         version, code = reader.number(1), reader.number(1)
         if version != VERSION:
-            raise ValueError(f"version {version} is not {VERSION}")
+            raise ValueError(f"version {version} is not {VERSION}; both sides need the same release of Sottovoce")
         if code not in _KINDS:
             raise ValueError(f"type {code} is unknown")
         message = _KINDS[code].read(reader)

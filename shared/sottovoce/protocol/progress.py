@@ -1,15 +1,56 @@
-"""How far a label has come in a round: each state carries only its own data."""
+"""How far a label has come in a run: each state carries only its own data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from sottovoce.protocol.keys import RunKey
+from sottovoce.protocol.messages import Roster
+from sottovoce.protocol.pair_keys import PairKeys
 from sottovoce.protocol.round_context import Round
+from sottovoce.protocol.session import Session
 from sottovoce.protocol.states import Phase
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Advertised, with keys and a nonce that is still its own."""
+
+    phase: ClassVar[Phase] = Phase.JOINED
+    key: RunKey
+    nonce: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """Revealed its nonce for one roster."""
+
+    phase: ClassVar[Phase] = Phase.REVEALED
+    key: RunKey
+    roster: Roster
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Made its ciphertexts, and waits for those of its peers.
+
+    Args:
+        key: its own keys.
+        session: the set-up, now that all nonces are known.
+        secrets: of the pairs with which it encapsulated.
+        agreed: X25519 secrets of the other pairs.
+    """
+
+    phase: ClassVar[Phase] = Phase.KEYED
+    key: RunKey
+    session: Session
+    secrets: Mapping[str, bytes] = field(repr=False)
+    agreed: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Idle:
-    """Joined, and in no round."""
+    """In no round."""
 
     phase: ClassVar[Phase] = Phase.IDLE
 
@@ -24,7 +65,7 @@ class Reporting:
 
 @dataclass(frozen=True)
 class Reported:
-    """Reported; holds its own shares of its own masks."""
+    """Reported; holds its own share of its own self-mask."""
 
     phase: ClassVar[Phase] = Phase.REPORTED
     round: Round
@@ -42,3 +83,35 @@ class Checked:
 
 
 Progress = Idle | Reporting | Reported | Checked
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Set up: a member of the run, in a round or between two.
+
+    Args:
+        pairs: its keys; they know the session.
+        newest_round: the newest one that it accepted.
+        prepared_round: the one that its newest preparation is for.
+        prepared: digest of that preparation.
+        progress: in the round.
+    """
+
+    pairs: PairKeys
+    newest_round: int
+    prepared_round: int
+    prepared: bytes
+    progress: Progress
+
+    @property
+    def phase(self) -> Phase:
+        """Of the conversation with the coordinator."""
+        return self.progress.phase
+
+    @property
+    def session(self) -> Session:
+        """The set-up."""
+        return self.pairs.session
+
+
+Stage = Joined | Revealed | Keyed | Seat

@@ -1,10 +1,9 @@
-"""Sealing shares to their holder: ChaCha20-Poly1305 (RFC 8439) under a key of one round, sender and recipient.
+"""Sealing to a label: ChaCha20-Poly1305 (RFC 8439) under a key of one round, purpose, sender and recipient.
 
-The key is fresh each round. The nonce is random all the same: a label whose state was rolled back (a restored backup)
-may seal twice under one key, and must not thereby give away what it sealed.
+The key is fresh each round. The nonce is taken from the commitment to the secret that the message is about, which is
+random: a label whose state was rolled back (a restored backup) may seal twice under one key, and must not thereby give
+away what it sealed.
 """
-
-import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -12,23 +11,22 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sottovoce.protocol.violations import BadSeal
 
 NONCE_BYTES = 12
-TAG_BYTES = 16
-OVERHEAD = NONCE_BYTES + TAG_BYTES
+OVERHEAD = 16
+"""Length of the authenticator, in bytes."""
 
 
-def seal(key: bytes, plain: bytes, header: bytes) -> bytes:
-    """`nonce ‖ ciphertext ‖ tag`, with the header as associated data; `OVERHEAD` bytes longer than the plain text."""
-    nonce = os.urandom(NONCE_BYTES)
-    return nonce + ChaCha20Poly1305(key).encrypt(nonce, plain, header)
+def seal(key: bytes, plain: bytes, *, commitment: bytes, header: bytes) -> bytes:
+    """The cipher text and its authenticator; header and commitment are associated data."""
+    return ChaCha20Poly1305(key).encrypt(commitment[:NONCE_BYTES], plain, header + commitment)
 
 
-def unseal(key: bytes, box: bytes, header: bytes) -> bytes:
+def unseal(key: bytes, sealed: bytes, *, commitment: bytes, header: bytes) -> bytes:
     """What was sealed.
 
     Raises:
-        BadSeal: another key, another header, or another text.
+        BadSeal: another key, another header or commitment, or another text.
     """
     try:
-        return ChaCha20Poly1305(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], header)
+        return ChaCha20Poly1305(key).decrypt(commitment[:NONCE_BYTES], sealed, header + commitment)
     except (InvalidTag, ValueError):
-        raise BadSeal("A sealed bundle does not open.") from None
+        raise BadSeal("What was sealed does not open.") from None

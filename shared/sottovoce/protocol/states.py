@@ -3,11 +3,16 @@
 It describes the conversation between the coordinator and one label. A participant keeps the phase of its own; the
 aggregator keeps one for every label. This file does not know which role asks.
 
-    INVITED ─Advert→ IDLE ─ReportRequest→ REPORTING ─Report→ REPORTED ─CrossCheckRequest→ CHECKING
-       └─Refusal→ DECLINED   ↑                                  │                        │ CrossCheckSignature
-                             └──Shares── UNMASKING ←─UnmaskRequest──────────────────── CHECKED
+    INVITED ─Advert→ JOINED ─Roster→ REVEALING ─Reveal→ REVEALED ─Nonces→ ENCAPSULATING ─Ciphertexts→ KEYED
+       └─Refusal→ DECLINED                                                                          │ Pairing
+                                                                              IDLE ←─Preparation─ PREPARING
 
-A ReportRequest is allowed from any phase of a run: it opens a newer round and gives the old one up. An UnmaskRequest
+    IDLE ─ReportRequest→ REPORTING ─Report→ REPORTED ─CrossCheckRequest→ CHECKING
+      ↑                                        │                           │ CrossCheckSignature
+      └────Shares── UNMASKING ←─UnmaskRequest──┴──────────────────────── CHECKED
+
+An Announcement is allowed until a set-up is complete: it starts the set-up anew, with new keys and nonces. A
+ReportRequest or a PrepareRequest is allowed from any phase after it: it gives an older round up. An UnmaskRequest
 straight after the report is what an agreement without cross-check does; with it, the signatures that come along must
 do (see `participant`).
 """
@@ -16,12 +21,20 @@ from enum import StrEnum
 
 from sottovoce.protocol.messages import (
     Advert,
+    Announcement,
+    Ciphertexts,
     CrossCheckRequest,
     CrossCheckSignature,
     Message,
+    Nonces,
+    Pairing,
+    Preparation,
+    PrepareRequest,
     Refusal,
     Report,
     ReportRequest,
+    Reveal,
+    Roster,
     Shares,
     UnmaskRequest,
 )
@@ -33,6 +46,12 @@ class Phase(StrEnum):
 
     INVITED = "invited"
     DECLINED = "declined"
+    JOINED = "joined"
+    REVEALING = "revealing"
+    REVEALED = "revealed"
+    ENCAPSULATING = "encapsulating"
+    KEYED = "keyed"
+    PREPARING = "preparing"
     IDLE = "idle"
     REPORTING = "reporting"
     REPORTED = "reported"
@@ -41,19 +60,24 @@ class Phase(StrEnum):
     UNMASKING = "unmasking"
 
 
+_AGAIN: dict[type[Message], Phase] = {Announcement: Phase.INVITED}
+_NEWER: dict[type[Message], Phase] = {ReportRequest: Phase.REPORTING, PrepareRequest: Phase.PREPARING}
+
 TRANSITIONS: dict[Phase, dict[type[Message], Phase]] = {
-    Phase.INVITED: {Advert: Phase.IDLE, Refusal: Phase.DECLINED},
+    Phase.INVITED: {Advert: Phase.JOINED, Refusal: Phase.DECLINED, **_AGAIN},
     Phase.DECLINED: {},
-    Phase.IDLE: {ReportRequest: Phase.REPORTING},
-    Phase.REPORTING: {Report: Phase.REPORTED, ReportRequest: Phase.REPORTING},
-    Phase.REPORTED: {
-        CrossCheckRequest: Phase.CHECKING,
-        UnmaskRequest: Phase.UNMASKING,
-        ReportRequest: Phase.REPORTING,
-    },
-    Phase.CHECKING: {CrossCheckSignature: Phase.CHECKED, ReportRequest: Phase.REPORTING},
-    Phase.CHECKED: {UnmaskRequest: Phase.UNMASKING, ReportRequest: Phase.REPORTING},
-    Phase.UNMASKING: {Shares: Phase.IDLE, ReportRequest: Phase.REPORTING},
+    Phase.JOINED: {Roster: Phase.REVEALING, **_AGAIN},
+    Phase.REVEALING: {Reveal: Phase.REVEALED, **_AGAIN},
+    Phase.REVEALED: {Nonces: Phase.ENCAPSULATING, **_AGAIN},
+    Phase.ENCAPSULATING: {Ciphertexts: Phase.KEYED, **_AGAIN},
+    Phase.KEYED: {Pairing: Phase.PREPARING, **_AGAIN},
+    Phase.PREPARING: {Preparation: Phase.IDLE, **_NEWER},
+    Phase.IDLE: _NEWER,
+    Phase.REPORTING: {Report: Phase.REPORTED, **_NEWER},
+    Phase.REPORTED: {CrossCheckRequest: Phase.CHECKING, UnmaskRequest: Phase.UNMASKING, **_NEWER},
+    Phase.CHECKING: {CrossCheckSignature: Phase.CHECKED, **_NEWER},
+    Phase.CHECKED: {UnmaskRequest: Phase.UNMASKING, **_NEWER},
+    Phase.UNMASKING: {Shares: Phase.IDLE, **_NEWER},
 }
 
 

@@ -4,6 +4,7 @@ RemoteProtocolError
 ├── Malformed               bytes that are no message, or not its one canonical form
 ├── OutOfOrder              a message that the table of `states` does not allow now
 ├── WrongRun                a message of another run
+├── WrongSession            a message of another set-up of the run
 ├── WrongRound              a message of another round, or that answers another request
 ├── StaleRound              a round that this side has already seen: repeated or replayed
 ├── UnplannedRound          a round beyond what the run's configuration plans
@@ -12,19 +13,22 @@ RemoteProtocolError
 ├── WrongParameters         other parameters than the request names
 ├── UnknownLabel            a label that the agreement does not name
 ├── BadSignature            a signature that is not the named label's over these bytes
-├── BadKey                  an X25519 public key that gives no secret
+├── BadKey                  a public key that gives no secret, or has a second form
+├── WrongNonce              a nonce that its label did not commit to, or none
+├── TooManyDraws            one more set-up of a run than its bound allows for
+├── WrongCiphertexts        ciphertexts that are missing, too many or of the wrong peers
 ├── DuplicateParticipant    a label, or a key, that is named twice
 ├── NotAParticipant         a label that does not take part, or is not asked in this step
-├── TooFewParticipants      fewer than the agreement's n_min
+├── TooFewParticipants      fewer than a round, the agreement or the label's policy needs
 ├── TooManyParticipants     more than the agreement's rules can protect
 ├── WrongVector             a masked vector of another ring or length
-├── WrongBundles            sealed bundles that are missing, too many or of the wrong length
-├── BadSeal                 a sealed bundle that does not open
+├── WrongBoxes              sealed shares that are missing or too many
+├── BadSeal                 a sealed share or vault that does not open
 ├── WrongSurvivors          a survivor set that goes beyond the participants or leaves out who is asked
-├── TooFewSurvivors         a survivor set below the threshold
+├── TooFewSurvivors         a survivor set below the threshold, the agreement's n_min or the label's policy
 ├── TooFewSignatures        a survivor set that too few have signed
 ├── Equivocation            two stories told about one thing
-└── WrongShares             shares that do not fit the question, or each other
+└── WrongShares             shares that do not fit the question, or their tags
 RoundAborted
 └── ImplausibleSum          a sum that honest labels cannot have added up to
 """
@@ -42,6 +46,10 @@ class OutOfOrder(RemoteProtocolError):
 
 class WrongRun(RemoteProtocolError):
     """A message of another run."""
+
+
+class WrongSession(RemoteProtocolError):
+    """A message of another set-up of the run."""
 
 
 class WrongRound(RemoteProtocolError):
@@ -77,7 +85,19 @@ class BadSignature(RemoteProtocolError):
 
 
 class BadKey(RemoteProtocolError):
-    """An X25519 public key that gives no secret."""
+    """A public key that gives no secret, or has a second form."""
+
+
+class WrongNonce(RemoteProtocolError):
+    """A nonce that its label did not commit to, or none."""
+
+
+class TooManyDraws(RemoteProtocolError):
+    """One more set-up of a run than its bound allows for."""
+
+
+class WrongCiphertexts(RemoteProtocolError):
+    """Ciphertexts that are missing, too many or of the wrong peers."""
 
 
 class DuplicateParticipant(RemoteProtocolError):
@@ -89,7 +109,7 @@ class NotAParticipant(RemoteProtocolError):
 
 
 class TooFewParticipants(RemoteProtocolError):
-    """Fewer participants than the agreement's n_min."""
+    """Fewer participants than a round, the agreement or the label's policy needs."""
 
 
 class TooManyParticipants(RemoteProtocolError):
@@ -100,12 +120,12 @@ class WrongVector(RemoteProtocolError):
     """A masked vector of another ring or length."""
 
 
-class WrongBundles(RemoteProtocolError):
-    """Sealed bundles that are missing, too many or of the wrong length."""
+class WrongBoxes(RemoteProtocolError):
+    """Sealed shares that are missing or too many."""
 
 
 class BadSeal(RemoteProtocolError):
-    """A sealed bundle that does not open."""
+    """A sealed share or vault that does not open."""
 
 
 class WrongSurvivors(RemoteProtocolError):
@@ -113,7 +133,7 @@ class WrongSurvivors(RemoteProtocolError):
 
 
 class TooFewSurvivors(RemoteProtocolError):
-    """A survivor set below the threshold."""
+    """A survivor set below the threshold, the agreement's n_min or the label's policy."""
 
 
 class TooFewSignatures(RemoteProtocolError):
@@ -125,7 +145,7 @@ class Equivocation(RemoteProtocolError):
 
 
 class WrongShares(RemoteProtocolError):
-    """Shares that do not fit the question, or each other."""
+    """Shares that do not fit the question, or their tags."""
 
 
 class ImplausibleSum(RoundAborted):

@@ -12,7 +12,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import RemoteProtocolError
 from sottovoce.federation.agreement import NAME
 from sottovoce.federation.identity import SIGNATURE_BYTES
-from sottovoce.protocol.messages import RUN_BYTES
+from sottovoce.protocol.message import RUN_BYTES
 from sottovoce.protocol.violations import Malformed
 from sottovoce.run.configuration import MOST_STEPS
 

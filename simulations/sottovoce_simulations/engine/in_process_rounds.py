@@ -14,7 +14,11 @@ from sottovoce.protocol.messages import (
     CrossCheckRequest,
     Kind,
     Message,
+    Nonces,
+    Pairing,
+    PrepareRequest,
     ReportRequest,
+    Roster,
     UnmaskRequest,
     decode,
 )
@@ -24,7 +28,6 @@ from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_simulations.engine.label_dropouts import Moment
 
 M = TypeVar("M", bound=Message)
-Exchange = CrossCheckRequest | UnmaskRequest
 PARAMETERS_DIGEST = bytes(32)
 
 
@@ -88,7 +91,7 @@ class InMemoryRounds:
         self.participants: dict[str, Participant] = {}
 
     def join(self, labels: Iterable[str] | None = None) -> None:
-        """Have some labels, or all, answer the announcement."""
+        """Have some labels, or all, set the run up."""
         for label in self.identities if labels is None else labels:
             participant, advert = Participant.join(
                 carried(self.aggregator.announcement),
@@ -100,19 +103,25 @@ class InMemoryRounds:
             )
             self.participants[label] = participant
             self.aggregator.receive(carried(advert))
+        self._answer(self.aggregator.fix_members())
+        self._answer(self.aggregator.close_reveals())
+        self._answer(self.aggregator.close_ciphertexts())
 
     def request(self, number: int, elements: int, kind: Kind = Kind.TRAIN) -> ReportRequest:
-        """Open a round among all that have joined."""
-        request = self.aggregator.start_round(number, kind, self.participants, PARAMETERS_DIGEST, elements)
+        """Open a round among all members; those that missed the one before prepare first."""
+        self._answer(self.aggregator.prepare_requests(number))
+        participants = self.aggregator.ready(number)
+        request = self.aggregator.start_round(number, kind, participants, PARAMETERS_DIGEST, elements)
         return carried(request)
 
     def report(
         self, request: ReportRequest, vectors: Mapping[str, RingArray], vanished: Mapping[str, Moment] | None = None
     ) -> None:
-        """Have every label report its vector (which is masked in place), but for those that vanish before."""
+        """Have every participant report its vector (which is masked in place), but for those that vanish before."""
         silent = _silent(vanished, Moment.BEFORE_REPORT)
-        for label, participant in self.participants.items():
+        for label in self.aggregator.participants:
             if label not in silent:
+                participant = self.participants[label]
                 participant.accept(request, PARAMETERS_DIGEST)
                 self.aggregator.receive(carried(participant.report(vectors[label])))
 
@@ -123,7 +132,7 @@ class InMemoryRounds:
             RoundAborted: too few are left.
         """
         silent = _silent(vanished, Moment.BEFORE_REPORT)
-        requests: Mapping[str, Exchange] = self.aggregator.close_reports()
+        requests: Mapping[str, Message] = self.aggregator.close_reports()
         if self.agreement.cross_check:
             silent |= _silent(vanished, Moment.BEFORE_CROSS_CHECK)
             self._answer(requests, silent)
@@ -131,16 +140,28 @@ class InMemoryRounds:
         self._answer(requests, silent | _silent(vanished, Moment.BEFORE_UNMASK))
         return self.aggregator.finish()
 
-    def _answer(self, requests: Mapping[str, Exchange], silent: frozenset[str]) -> None:
+    def _answer(self, requests: Mapping[str, Message], silent: frozenset[str] = frozenset()) -> None:
         for label, request in requests.items():
             if label not in silent:
-                participant, arrived = self.participants[label], carried(request)
-                answer: Message = (
-                    participant.cross_check(arrived)
-                    if isinstance(arrived, CrossCheckRequest)
-                    else participant.unmask(arrived)
-                )
-                self.aggregator.receive(carried(answer))
+                self.aggregator.receive(carried(answered(self.participants[label], carried(request))))
+
+
+def answered(participant: Participant, request: Message) -> Message:
+    """A label's answer to whatever needs no vector."""
+    match request:
+        case Roster():
+            return participant.reveal(request)
+        case Nonces():
+            return participant.encapsulate(request)
+        case Pairing():
+            return participant.pair(request)
+        case PrepareRequest():
+            return participant.prepare(request)
+        case CrossCheckRequest():
+            return participant.cross_check(request)
+        case UnmaskRequest():
+            return participant.unmask(request)
+    raise TypeError(f"A {type(request).__name__} is nothing that a label answers by itself.")
 
 
 def _silent(vanished: Mapping[str, Moment] | None, moment: Moment) -> frozenset[str]:

@@ -1,0 +1,290 @@
+"""What a coordinator keeps of a run between its rounds: the set-up, who is prepared, who lied."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from sottovoce.errors import LocalProtocolError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.adverts import roster_of
+from sottovoce.protocol.assembly import Assembly
+from sottovoce.protocol.evidence import Evidence
+from sottovoce.protocol.messages import (
+    Advert,
+    Announcement,
+    Ciphertexts,
+    Message,
+    Nonces,
+    Pairing,
+    Preparation,
+    PrepareRequest,
+    Refusal,
+    Reveal,
+    Roster,
+)
+from sottovoce.protocol.ring import Ring
+from sottovoce.protocol.session import Session
+from sottovoce.protocol.sharing import boxes_of, vault_bytes
+from sottovoce.protocol.states import Phase, after
+from sottovoce.protocol.violations import BadSignature, NotAParticipant, WrongAgreement, WrongBoxes, WrongRound
+from sottovoce.run.configuration import TrainingConfig
+
+
+class Members:
+    """The members of one run, as its coordinator sees them.
+
+    Args:
+        agreement: of the federation.
+        announcement: of the run.
+
+    Raises:
+        WrongAgreement: the announcement is of another agreement.
+        Malformed: its configuration is not what its digest names.
+    """
+
+    def __init__(self, agreement: Agreement, announcement: Announcement) -> None:
+        if announcement.agreement != agreement.digest:
+            raise WrongAgreement("The announcement is under another agreement.")
+        self._agreement = agreement
+        self._announcement = announcement
+        self._config = announcement.config
+        self._ring = Ring(self._config.ring_bits)
+        self._identities = roster_of(agreement)
+        self._phases: dict[str, Phase] = dict.fromkeys(self._identities, Phase.INVITED)
+        self._assembly = Assembly(agreement, announcement)
+        self._preparations: dict[str, Preparation] = {}
+        self._evidence = Evidence(len(agreement.members))
+        self._left_out: set[str] = set()
+        self._newest_round = 0
+
+    @property
+    def agreement(self) -> Agreement:
+        """The agreement of the federation."""
+        return self._agreement
+
+    @property
+    def announcement(self) -> Announcement:
+        """The run, as it is announced to every label."""
+        return self._announcement
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's configuration."""
+        return self._config
+
+    @property
+    def adverts(self) -> Mapping[str, Advert]:
+        """Who has joined."""
+        return dict(self._assembly.adverts)
+
+    @property
+    def refusals(self) -> Mapping[str, RefusalReason]:
+        """Who takes no part, and why."""
+        return dict(self._assembly.refusals)
+
+    @property
+    def session(self) -> Session:
+        """The set-up.
+
+        Raises:
+            LocalProtocolError: it is not complete yet.
+        """
+        return self._assembly.session
+
+    @property
+    def liars(self) -> Mapping[str, str]:
+        """Labels that have lied in this run, and what shows it; see `evidence`."""
+        return self._evidence.liars
+
+    @property
+    def disputes(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of labels of which one has lied, and which one cannot be told."""
+        return self._evidence.disputes
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Members that are no longer asked, in ascending order."""
+        return tuple(sorted(self._left_out))
+
+    def leave_out(self, label: str) -> None:
+        """Ask a member no more in this run; every later request names it, so that all can see it."""
+        self._left_out.add(label)
+
+    def start_again(self, *, without: Iterable[str]) -> Announcement:
+        """Begin the set-up anew among those that have joined, since some did not complete it.
+
+        All of them make new keys and nonces: a nonce that was revealed once is never drawn from again. A label takes
+        part in 16 draws of a run at most.
+
+        Args:
+            without: labels that are no longer asked.
+
+        Returns:
+            The announcement, for all that have joined but these.
+        """
+        joined = self._assembly.adverts.keys() - set(without)
+        assembly = Assembly(self._agreement, self._announcement)
+        assembly.refusals = self._assembly.refusals
+        self._assembly = assembly
+        for label in self._identities:
+            if self._phases[label] is not Phase.DECLINED:
+                self._phases[label] = Phase.INVITED if label in joined else Phase.DECLINED
+        return self._announcement
+
+    def fix_members(self, labels: Iterable[str] | None = None) -> dict[str, Roster]:
+        """Who is in the run; what each of them is sent.
+
+        Args:
+            labels: that have joined; all of them by default.
+
+        Raises:
+            RoundAborted: fewer than the agreement's `n_min`.
+            LocalProtocolError: one has not joined, or they are too many for an agreement without cross-check.
+        """
+        members = sorted(self._assembly.adverts if labels is None else set(labels))
+        absent = [label for label in members if label not in self._assembly.adverts]
+        if absent:
+            raise LocalProtocolError(f"'{absent[0]}' has not joined the run.")
+        roster = self._assembly.fix_members(members)
+        self._evidence = Evidence(len(members))
+        for label in members:
+            self._move(label, Roster)
+        return dict.fromkeys(members, roster)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Members that have not answered the set-up's present step."""
+        waiting = (Phase.REVEALING, Phase.ENCAPSULATING)
+        return tuple(advert.label for advert in self._assembly.roster.adverts if self._phases[advert.label] in waiting)
+
+    def close_reveals(self) -> dict[str, Nonces]:
+        """What each member is sent, once all have revealed their nonces.
+
+        Raises:
+            LocalProtocolError: some are `missing`.
+        """
+        self._complete()
+        nonces = self._assembly.close_reveals()
+        for label in self.session.members:
+            self._move(label, Nonces)
+        return dict.fromkeys(self.session.members, nonces)
+
+    def close_ciphertexts(self) -> dict[str, Pairing]:
+        """What each member is sent, once all have made their ciphertexts; who never answers stays out of the rounds.
+
+        Raises:
+            LocalProtocolError: some are `missing`.
+        """
+        self._complete()
+        for label in self.session.members:
+            self._move(label, Pairing)
+        return self._assembly.pairings()
+
+    def setup_messages(self) -> tuple[bytes, ...]:
+        """What a restarted coordinator gives to `restore`: the members' adverts, then their reveals."""
+        members = self.session.members
+        kept: list[Message] = [self._assembly.adverts[label] for label in members]
+        return tuple(message.encode() for message in (*kept, *(self._assembly.reveals[label] for label in members)))
+
+    def restore(self, messages: Iterable[Message], newest_round: int) -> None:
+        """Go on with a set-up that was complete; every member has to prepare anew.
+
+        Args:
+            messages: those of `setup_messages`.
+            newest_round: that has begun.
+
+        Raises:
+            RemoteProtocolError: they are damaged.
+        """
+        kept = list(messages)
+        for message in kept:
+            if isinstance(message, Advert):
+                self._first(message, self._assembly.take_advert)
+        self.fix_members()
+        for message in kept:
+            if isinstance(message, Reveal):
+                self._in_setup(message, self._assembly.take_reveal)
+        self.close_reveals()
+        for label in self.session.members:
+            self._phases[label] = Phase.IDLE
+        self._newest_round = newest_round
+
+    def ready(self, number: int) -> tuple[str, ...]:
+        """Members that can take part in a round: prepared for it, not left out, and not in dispute over a key."""
+        prepared = {
+            label: preparation
+            for label, preparation in self._preparations.items()
+            if preparation.round == number and label not in self._left_out
+        }
+        apart: set[str] = set()
+        for pair in self._disagreeing(prepared):
+            self._evidence.dispute(*pair)
+        for pair in self._disagreeing(prepared):
+            apart |= self.liars.keys() & pair or pair
+        return tuple(sorted(prepared.keys() - apart))
+
+    def _disagreeing(self, prepared: Mapping[str, Preparation]) -> list[set[str]]:
+        """Pairs that show different tags of the key that they have in common."""
+        partners = self.session.topology.partners
+        tags = {label: dict(zip(partners(label), item.tags, strict=True)) for label, item in prepared.items()}
+        return [
+            {label, partner}
+            for label, known in tags.items()
+            for partner, tag in known.items()
+            if label < partner and partner in tags and tags[partner][label] != tag
+        ]
+
+    def prepare_requests(self, number: int) -> dict[str, PrepareRequest]:
+        """What members are sent that have not prepared for a round, and are not left out."""
+        session = self.session
+        unprepared = [
+            label
+            for label in session.members
+            if label not in self._left_out
+            and (label not in self._preparations or self._preparations[label].round != number)
+        ]
+        for label in unprepared:
+            self._move(label, PrepareRequest)
+        return dict.fromkeys(unprepared, PrepareRequest(session.run, session.digest, number))
+
+    def _first(self, message: Advert | Refusal, take: Callable[..., None]) -> None:
+        """Take in an answer to the announcement; who speaks is checked first."""
+        if message.label in self._phases:
+            after(self._phases[message.label], type(message))
+        take(message)
+        self._move(message.label, type(message))
+
+    def _in_setup(self, message: Reveal | Ciphertexts | Preparation, take: Callable[..., None]) -> None:
+        """Take in a later answer of a member."""
+        if message.label not in self._phases:
+            raise NotAParticipant(f"'{message.label}' takes no part in the run.")
+        after(self._phases[message.label], type(message))
+        take(message)
+        self._move(message.label, type(message))
+
+    def _take_preparation(self, preparation: Preparation) -> None:
+        if preparation.round <= self._newest_round:
+            raise WrongRound(f"'{preparation.label}' prepares for a round that is over.")
+        self._check_preparation(preparation)
+        self._preparations[preparation.label] = preparation
+
+    def _check_preparation(self, preparation: Preparation) -> None:
+        session, label = self.session, preparation.label
+        session.check(preparation.run, preparation.session)
+        partners = len(session.topology.partners(label))
+        if (
+            len(preparation.boxes) != boxes_of(label, session)
+            or len(preparation.tags) != partners
+            or len(preparation.vault) != vault_bytes(partners)
+        ):
+            raise WrongBoxes(
+                f"The preparation of '{label}' does not bring a share for each holder and a key for each partner."
+            )
+        if not preparation.is_signed_by(self._identities[label]):
+            raise BadSignature(f"The preparation of '{label}' is not signed by that label.")
+
+    def _complete(self) -> None:
+        if self.missing:
+            raise LocalProtocolError(f"'{self.missing[0]}' has not completed this step of the set-up.")
+
+    def _move(self, label: str, message: type[Message]) -> None:
+        self._phases[label] = after(self._phases[label], message)

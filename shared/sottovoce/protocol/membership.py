@@ -1,0 +1,313 @@
+"""A label as a member of one run: it joins, takes part in the set-up, prepares for rounds, and remembers.
+
+Everything that can be refused is refused before anything is revealed. Methods change the state only when they succeed.
+"""
+
+import os
+from typing import Self, TypeVar
+
+from sottovoce.errors import ConfigurationError, LocalProtocolError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
+from sottovoce.protocol.adverts import roster_of
+from sottovoce.protocol.keys import RunKey, nonce_commitment
+from sottovoce.protocol.label_setup import encapsulated, paired
+from sottovoce.protocol.message import SECRET_BYTES, Message
+from sottovoce.protocol.messages import (
+    Advert,
+    Announcement,
+    Ciphertexts,
+    Nonces,
+    Pairing,
+    Preparation,
+    PrepareRequest,
+    Reveal,
+    Roster,
+)
+from sottovoce.protocol.pair_keys import PairKeys
+from sottovoce.protocol.progress import Idle, Joined, Keyed, Revealed, Seat, Stage
+from sottovoce.protocol.ring import Ring
+from sottovoce.protocol.saved_state import Saved
+from sottovoce.protocol.session import check_roster
+from sottovoce.protocol.sharing import prepared
+from sottovoce.protocol.states import after
+from sottovoce.protocol.topology import MOST_DRAWS
+from sottovoce.protocol.violations import (
+    Equivocation,
+    Malformed,
+    NotAParticipant,
+    OutOfOrder,
+    StaleRound,
+    TooFewParticipants,
+    TooManyDraws,
+    UnplannedRound,
+    WrongAgreement,
+    WrongRun,
+)
+from sottovoce.run.configuration import TrainingConfig
+
+S = TypeVar("S", Joined, Revealed, Keyed, Seat)
+
+
+class Membership:
+    """One label in one run. Made by `join` or `from_bytes`; its keys never print."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        agreement: Agreement,
+        advert: Advert,
+        config: TrainingConfig,
+        draws: int,
+        stage: Stage,
+        least_survivors: int,
+    ) -> None:
+        self._identity = identity
+        self._agreement = agreement
+        self._identities = roster_of(agreement)
+        self._advert = advert
+        self._config = config
+        self._ring = Ring(config.ring_bits)
+        self._draws = draws
+        self._stage = stage
+        self._least = least_survivors
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._advert.label!r}, phase={self._stage.phase.value!r})"
+
+    @classmethod
+    def join(
+        cls,
+        announcement: Announcement,
+        *,
+        label: str,
+        identity: Identity,
+        agreement: Agreement,
+        epsilon: float,
+        delta: float,
+        least_survivors: int = 0,
+    ) -> tuple[Self, Advert]:
+        """Take part in a run, with new keys.
+
+        Args:
+            announcement: the run.
+            label: this label's name in the agreement.
+            identity: its identity key.
+            agreement: as the label holds it.
+            epsilon: ceiling of its ε over the run that it promises in public.
+            delta: δ of that ceiling.
+            least_survivors: labels that the label's own policy wants in a sum; the agreement may want more.
+
+        Raises:
+            WrongAgreement: the run is under another agreement.
+            Malformed: the configuration is not what its digest names.
+            LocalProtocolError: the identity is not the one that the agreement pins for this label.
+        """
+        check_announcement(announcement, label=label, identity=identity, agreement=agreement)
+        config = announcement.config
+        stage, advert = _advertised(
+            identity,
+            run=announcement.run,
+            agreement=announcement.agreement,
+            label=label,
+            config_digest=announcement.config_digest,
+            epsilon=float(epsilon),
+            delta=float(delta),
+        )
+        participant = cls(
+            identity=identity,
+            agreement=agreement,
+            advert=advert,
+            config=config,
+            draws=0,
+            stage=stage,
+            least_survivors=least_survivors,
+        )
+        return participant, advert
+
+    @property
+    def advert(self) -> Advert:
+        """What this label signed when it joined."""
+        return self._advert
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's configuration, as it was announced and signed."""
+        return self._config
+
+    def join_again(self, announcement: Announcement) -> Advert:
+        """Start the set-up anew, with new keys and a new nonce, since somebody did not complete it.
+
+        Raises:
+            OutOfOrder: the set-up is complete.
+            WrongRun: it is another announcement than the one that this label has joined.
+        """
+        after(self._stage.phase, Announcement)
+        old = self._advert
+        if (announcement.run, announcement.agreement) != (old.run, old.agreement) or (
+            announcement.config_bytes != self._config.to_bytes()
+        ):
+            raise WrongRun("Another run was announced under the id of one that this label has joined.")
+        self._stage, self._advert = _advertised(
+            self._identity,
+            run=old.run,
+            agreement=old.agreement,
+            label=old.label,
+            config_digest=old.config_digest,
+            epsilon=old.epsilon,
+            delta=old.delta,
+        )
+        return self._advert
+
+    def reveal(self, roster: Roster) -> Reveal:
+        """Check who is in the run, and reveal this label's part of the draw, for this roster and no other.
+
+        Raises:
+            OutOfOrder, WrongRun, Malformed, DuplicateParticipant, TooFewParticipants, TooManyParticipants,
+            WrongAgreement, UnknownLabel, BadSignature, ConfigurationChanged, BadKey, NotAParticipant, Equivocation,
+            TooManyDraws: as their names say.
+        """
+        stage = self._expected(Roster, Joined)
+        me = self._advert.label
+        check_roster(
+            roster,
+            run=self._advert.run,
+            config_digest=self._advert.config_digest,
+            agreement=self._agreement,
+            identities=self._identities,
+        )
+        if len(roster.adverts) < self._least:
+            raise TooFewParticipants("This label's policy wants more labels in a sum than the run has.")
+        own = [advert for advert in roster.adverts if advert.label == me]
+        if not own:
+            raise NotAParticipant(f"The roster does not name '{me}', who is asked.")
+        if own != [self._advert]:
+            raise Equivocation(f"The roster shows another advert of '{me}' than it made.")
+        if self._draws >= MOST_DRAWS:
+            raise TooManyDraws(f"This run was set up {MOST_DRAWS} times; its bound allows for no more.")
+        revealed = Reveal.sign(self._identity, run=roster.run, roster=roster.digest, label=me, nonce=stage.nonce)
+        self._draws += 1
+        self._stage = Revealed(stage.key, roster)
+        return revealed
+
+    def encapsulate(self, nonces: Nonces) -> Ciphertexts:
+        """Compute the draw, and make the ciphertexts for this label's peers.
+
+        Raises:
+            OutOfOrder, WrongRun, WrongSession, WrongNonce, BadSignature, BadKey: as their names say.
+        """
+        stage = self._expected(Nonces, Revealed)
+        me = self._advert.label
+        keyed, made = encapsulated(nonces, stage, label=me, identities=self._identities, n_min=self._agreement.n_min)
+        self._stage = keyed
+        session = keyed.session.digest
+        return Ciphertexts.sign(self._identity, run=nonces.run, session=session, label=me, ciphertexts=made)
+
+    def pair(self, pairing: Pairing) -> Preparation:
+        """Take the peers' ciphertexts in, forget the private keys, and prepare for round 1.
+
+        Raises:
+            OutOfOrder, WrongRun, WrongSession, WrongCiphertexts: as their names say.
+        """
+        stage = self._expected(Pairing, Keyed)
+        pairs = paired(pairing, stage, label=self._advert.label)
+        preparation = self._prepared(pairs, 1)
+        self._stage = Seat(pairs, 0, 1, preparation.digest, Idle())
+        return preparation
+
+    def prepare(self, request: PrepareRequest) -> Preparation:
+        """Prepare for a round that no report has brought a preparation for; an older round is given up.
+
+        Raises:
+            OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
+        """
+        seat = self._expected(PrepareRequest, Seat)
+        seat.session.check(request.run, request.session)
+        self._check_new(request.round, seat)
+        pairs = seat.pairs.advanced(request.round)
+        preparation = self._prepared(pairs, request.round)
+        self._stage = Seat(pairs, request.round - 1, request.round, preparation.digest, Idle())
+        return preparation
+
+    def to_bytes(self) -> bytes:
+        """Everything the label must remember, private keys among it: for a file that only its owner can read."""
+        return Saved.of(
+            config=self._config.to_bytes(), advert=self._advert, draws=self._draws, stage=self._stage
+        ).to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, identity: Identity, agreement: Agreement, least_survivors: int = 0) -> Self:
+        """Go on where `to_bytes` was called.
+
+        Args:
+            data: what it gave.
+            identity: the label's.
+            agreement: as the label holds it.
+            least_survivors: labels that its policy, as it is now, wants in a sum.
+
+        Raises:
+            LocalProtocolError: the bytes are damaged or of another version, or another label's or agreement's.
+        """
+        saved = Saved.from_bytes(data)
+        try:
+            config, stage = TrainingConfig.from_bytes(saved.config), saved.stage(agreement.n_min)
+        except (ConfigurationError, Malformed) as error:
+            raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
+        if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:
+            raise LocalProtocolError("A label's saved state is another label's, or was made under another agreement.")
+        return cls(
+            identity=identity,
+            agreement=agreement,
+            advert=saved.advert,
+            config=config,
+            draws=saved.draws,
+            stage=stage,
+            least_survivors=least_survivors,
+        )
+
+    def _expected(self, message: type[Message], kind: type[S]) -> S:
+        """The stage that a message finds the label in.
+
+        Raises:
+            OutOfOrder: it is another one.
+        """
+        after(self._stage.phase, message)
+        if not isinstance(self._stage, kind):
+            raise OutOfOrder(f"A {message.__name__} came while the label is '{self._stage.phase}'.")
+        return self._stage
+
+    def _prepared(self, pairs: PairKeys, number: int) -> Preparation:
+        return prepared(pairs, number, lambda **fields: Preparation.sign(self._identity, **fields))
+
+    def _check_new(self, number: int, seat: Seat) -> None:
+        if number <= seat.newest_round:
+            raise StaleRound(f"Round {number} was asked for, but round {seat.newest_round} has been already.")
+        if number > self._config.rounds + 1:
+            raise UnplannedRound(f"The run plans {self._config.rounds} rounds and one evaluation, but not {number}.")
+
+
+def _advertised(identity: Identity, **fields: object) -> tuple[Joined, Advert]:
+    """New keys and a new nonce, and the advert of them."""
+    key, nonce = RunKey.generate(), os.urandom(SECRET_BYTES)
+    advert = Advert.sign(
+        identity,
+        **fields,
+        public_key=key.public,
+        encapsulation_key=key.encapsulation,
+        commitment=nonce_commitment(nonce),
+    )
+    return Joined(key, nonce), advert
+
+
+def check_announcement(announcement: Announcement, *, label: str, identity: Identity, agreement: Agreement) -> None:
+    """Refuse a run that is under another agreement than the label's own; `Participant.join` does so itself.
+
+    Raises:
+        WrongAgreement: the run is under another agreement.
+        LocalProtocolError: the identity is not the one that the agreement pins for this label.
+    """
+    if agreement.key_of(label) != identity.public_key:
+        raise LocalProtocolError(f"The agreement pins another identity key for '{label}'.")
+    if announcement.agreement != agreement.digest:
+        raise WrongAgreement("The run is under another agreement than the one this label holds.")

@@ -1,0 +1,80 @@
+"""What every message has in common: `MAGIC ‖ version ‖ type ‖ fields`, and for most a signature at the end.
+
+The annotation of a field says how it is written. A record that names a `TYPE` can travel on its own.
+"""
+
+import hashlib
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
+from sottovoce.protocol.encoding import Bytes, Fixed, Number, Record
+from sottovoce.protocol.signatures import is_signature
+
+MAGIC = b"SoVo"
+VERSION = 2
+RUN_BYTES = 16
+DIGEST_BYTES = 32
+SECRET_BYTES = 32
+TAG_BYTES = 16
+ENCAPSULATION_KEY_BYTES = 1184
+CIPHERTEXT_BYTES = 1088
+
+RUN = Fixed(RUN_BYTES)
+DIGEST = Fixed(DIGEST_BYTES)
+KEY = Fixed(PUBLIC_KEY_BYTES)
+ENCAPSULATION_KEY = Fixed(ENCAPSULATION_KEY_BYTES)
+CIPHERTEXT = Fixed(CIPHERTEXT_BYTES)
+SECRET = Fixed(SECRET_BYTES)
+TAG = Fixed(TAG_BYTES)
+SIGNATURE = Fixed(SIGNATURE_BYTES)
+ROUND = Number(4, least=1)
+
+
+class Message(Record):
+    """A record that travels on its own."""
+
+    TYPE: ClassVar[int]
+
+    def encode(self) -> bytes:
+        """The message's one encoding."""
+        return b"".join(self._parts())
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the encoded message (32 bytes)."""
+        return hashlib.sha256(self.encode()).digest()
+
+    def _parts(self) -> list[Bytes]:
+        parts: list[Bytes] = [MAGIC, bytes([VERSION, self.TYPE])]
+        self.write(parts)
+        return parts
+
+
+class Signed(Message):
+    """A message whose last field is its label's signature over the SHA-256 of all bytes before it."""
+
+    PURPOSE: ClassVar[str]
+    label: Any
+    signature: Any
+
+    @cached_property
+    def signed_digest(self) -> bytes:
+        """SHA-256 of every byte of the message but the signature (32 bytes)."""
+        hasher = hashlib.sha256()
+        for part in self._parts()[:-1]:
+            hasher.update(part)
+        return hasher.digest()
+
+    @classmethod
+    def sign(cls, identity: Identity, **values: Any) -> Self:
+        """The message with these fields and the signature of `identity`."""
+        unsigned: Any = cls(**{**values, "signature": bytes(SIGNATURE_BYTES)})
+        signature = identity.sign(purpose=cls.PURPOSE, message=unsigned.signed_digest)
+        signed: Self = replace(unsigned, signature=signature)
+        return signed
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the signature is that of this Ed25519 key (32 bytes)."""
+        return is_signature(public_key, self.signature, self.PURPOSE, self.signed_digest)

@@ -1,0 +1,193 @@
+"""What is said once a run: announcement, adverts, the draw by commit and reveal, ciphertexts."""
+
+import math
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, ClassVar, Self
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.federation.agreement import MOST_LABELS, Agreement
+from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.encoding import Blob, Body, Choice, Many, Name, Real, Record
+from sottovoce.protocol.message import (
+    CIPHERTEXT,
+    DIGEST,
+    ENCAPSULATION_KEY,
+    KEY,
+    ROUND,
+    RUN,
+    RUN_BYTES,
+    SECRET,
+    SIGNATURE,
+    Message,
+    Signed,
+)
+from sottovoce.protocol.violations import Malformed
+from sottovoce.run.configuration import TrainingConfig
+
+MOST_CONFIG_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class Announcement(Message):
+    """Coordinator → label: a run, with its whole configuration.
+
+    Args:
+        run: 16 random bytes that name the run.
+        agreement: digest of the agreement that the run is under.
+        config_digest: digest of the configuration, which every advert signs.
+        config_bytes: `TrainingConfig.to_bytes()`.
+    """
+
+    TYPE: ClassVar[int] = 1
+    run: Annotated[bytes, RUN]
+    agreement: Annotated[bytes, DIGEST]
+    config_digest: Annotated[bytes, DIGEST]
+    config_bytes: Annotated[bytes, Blob(most=MOST_CONFIG_BYTES)] = field(repr=False)
+
+    @classmethod
+    def of(cls, agreement: Agreement, config: TrainingConfig) -> Self:
+        """A new run of this configuration, under a name drawn from the operating system's entropy."""
+        return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes())
+
+    @cached_property
+    def config(self) -> TrainingConfig:
+        """The configuration.
+
+        Raises:
+            Malformed: it cannot be read, is not in its canonical form, or is not what the digest names.
+        """
+        try:
+            config = TrainingConfig.from_bytes(self.config_bytes)
+        except ConfigurationError as error:
+            raise Malformed(f"An announcement's configuration cannot be read: {error}") from None
+        if config.to_bytes() != self.config_bytes or config.digest != self.config_digest:
+            raise Malformed("An announcement's configuration is not what its digest names.")
+        return config
+
+
+@dataclass(frozen=True)
+class Advert(Signed):
+    """Label → coordinator → all: I take part in this run, by this configuration, with these keys.
+
+    Args:
+        run: the run.
+        agreement: digest of the agreement, as the label holds it.
+        label: who speaks.
+        public_key: X25519 public key, made for this advert.
+        encapsulation_key: ML-KEM-768 encapsulation key, made for this advert.
+        commitment: to the nonce that the label adds to the draw (`keys.nonce_commitment`).
+        config_digest: digest of the configuration.
+        epsilon: ceiling of the label's ε over the run that it promises in public; infinite for a run without privacy.
+        delta: δ of that ceiling.
+        signature: Ed25519, by the label's pinned identity key.
+    """
+
+    TYPE: ClassVar[int] = 2
+    PURPOSE: ClassVar[str] = "advert"
+    run: Annotated[bytes, RUN]
+    agreement: Annotated[bytes, DIGEST]
+    label: Annotated[str, Name()]
+    public_key: Annotated[bytes, KEY]
+    encapsulation_key: Annotated[bytes, ENCAPSULATION_KEY] = field(repr=False)
+    commitment: Annotated[bytes, DIGEST]
+    config_digest: Annotated[bytes, DIGEST]
+    epsilon: Annotated[float, Real(least=0.0, most=math.inf)]
+    delta: Annotated[float, Real(least=0.0, most=1.0)]
+    signature: Annotated[bytes, SIGNATURE]
+
+
+@dataclass(frozen=True)
+class Refusal(Signed):
+    """Label → coordinator: I take no part in this run; the reason tells no private fact."""
+
+    TYPE: ClassVar[int] = 3
+    PURPOSE: ClassVar[str] = "refusal"
+    run: Annotated[bytes, RUN]
+    agreement: Annotated[bytes, DIGEST]
+    label: Annotated[str, Name()]
+    reason: Annotated[RefusalReason, Choice(RefusalReason)]
+    signature: Annotated[bytes, SIGNATURE]
+
+
+@dataclass(frozen=True)
+class Roster(Message):
+    """Coordinator → members: who is in the run, fixed before any nonce is revealed.
+
+    Args:
+        run: the run.
+        adverts: of all members, in ascending order of their labels.
+    """
+
+    TYPE: ClassVar[int] = 4
+    run: Annotated[bytes, RUN]
+    adverts: Annotated[tuple[Advert, ...], Many(Body(Advert), most=MOST_LABELS)]
+
+
+@dataclass(frozen=True)
+class Reveal(Signed):
+    """Label → coordinator → members: the nonce that my advert commits to, for this roster and no other."""
+
+    TYPE: ClassVar[int] = 5
+    PURPOSE: ClassVar[str] = "reveal"
+    run: Annotated[bytes, RUN]
+    roster: Annotated[bytes, DIGEST]
+    label: Annotated[str, Name()]
+    nonce: Annotated[bytes, SECRET]
+    signature: Annotated[bytes, SIGNATURE]
+
+
+@dataclass(frozen=True)
+class Nonces(Message):
+    """Coordinator → members: everybody's nonce, from which everybody computes the same draw.
+
+    Args:
+        run: the run.
+        reveals: one of each member, in ascending order of their labels.
+    """
+
+    TYPE: ClassVar[int] = 6
+    run: Annotated[bytes, RUN]
+    reveals: Annotated[tuple[Reveal, ...], Many(Body(Reveal), most=MOST_LABELS)]
+
+
+@dataclass(frozen=True, order=True)
+class Encapsulated(Record):
+    """An ML-KEM-768 ciphertext, and the label it is for (from a label) or from (to a label)."""
+
+    label: Annotated[str, Name()]
+    ciphertext: Annotated[bytes, CIPHERTEXT] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ciphertexts(Signed):
+    """Label → coordinator: a ciphertext for each peer with which it falls to me to encapsulate."""
+
+    TYPE: ClassVar[int] = 7
+    PURPOSE: ClassVar[str] = "ciphertexts"
+    run: Annotated[bytes, RUN]
+    session: Annotated[bytes, DIGEST]
+    label: Annotated[str, Name()]
+    ciphertexts: Annotated[tuple[Encapsulated, ...], Many(Body(Encapsulated), most=MOST_LABELS, ascending=True)]
+    signature: Annotated[bytes, SIGNATURE]
+
+
+@dataclass(frozen=True)
+class Pairing(Message):
+    """Coordinator → label: the ciphertexts that its peers made for it. It answers with a `Preparation` of round 1."""
+
+    TYPE: ClassVar[int] = 8
+    run: Annotated[bytes, RUN]
+    session: Annotated[bytes, DIGEST]
+    ciphertexts: Annotated[tuple[Encapsulated, ...], Many(Body(Encapsulated), most=MOST_LABELS, ascending=True)]
+
+
+@dataclass(frozen=True)
+class PrepareRequest(Message):
+    """Coordinator → label: prepare for this round, since no report of yours has brought a preparation for it."""
+
+    TYPE: ClassVar[int] = 10
+    run: Annotated[bytes, RUN]
+    session: Annotated[bytes, DIGEST]
+    round: Annotated[int, ROUND]
