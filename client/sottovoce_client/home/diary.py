@@ -7,7 +7,7 @@ only those about releases (co-signing, audits) depend on notes.
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +32,8 @@ class What(StrEnum):
     JOINED = "joined"
     REFUSED = "refused"
     ROUND_DECLINED = "round-declined"
+    COMPLAINED = "complained"
+    LEFT_OUT = "left-out"
     CLOSED = "closed"
     COSIGNED = "cosigned"
     AUDIT_BEGUN = "audit-begun"
@@ -86,6 +88,16 @@ class Diary:
     def round_declined(self, run: bytes, round_number: int, reason: str) -> None:
         """Take down a round of a run under way that was not answered."""
         self._add(What.ROUND_DECLINED, run, {"round": round_number, "reason": reason})
+
+    def complained(self, run: bytes, round_number: int, labels: Sequence[str]) -> None:
+        """Take down other labels whose sealed shares for this one did not open, or were not what they said."""
+        self._add(What.COMPLAINED, run, {"round": round_number, "labels": list(labels)})
+
+    def left_out(self, run: bytes, round_number: int, labels: Sequence[str]) -> None:
+        """Take down labels that the coordinator no longer asks in a run since they lied, once for each such set."""
+        known = [note for note in self._read() if note.what is What.LEFT_OUT and note.run == run.hex()]
+        if not known or known[-1].details.get("labels") != list(labels):
+            self._add(What.LEFT_OUT, run, {"round": round_number, "labels": list(labels)})
 
     def cosigned(self, run: bytes) -> None:
         """Take down that the label has signed the run's release."""

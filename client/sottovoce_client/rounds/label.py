@@ -14,7 +14,12 @@ from sottovoce.protocol.messages import (
     Announcement,
     CrossCheckRequest,
     Message,
+    Nonces,
+    Pairing,
+    PrepareRequest,
     ReportRequest,
+    Roster,
+    Shares,
     UnmaskRequest,
     decode,
 )
@@ -26,6 +31,8 @@ from sottovoce_client.rounds.opened_home import OpenedHome
 
 if TYPE_CHECKING:
     from sottovoce_client.rounds.trainer import Trainer
+
+Follow = Roster | Nonces | Pairing | PrepareRequest | CrossCheckRequest | UnmaskRequest
 
 
 class Label:
@@ -79,7 +86,7 @@ class Label:
             case ReportRequest():
                 with self._opened.states.joined(message.run):
                     return self._trainer().report(message, parameters).encode()
-            case CrossCheckRequest() | UnmaskRequest():
+            case Roster() | Nonces() | Pairing() | PrepareRequest() | CrossCheckRequest() | UnmaskRequest():
                 with self._opened.states.joined(message.run):
                     return self._follow(message).encode()
             case _:
@@ -111,16 +118,15 @@ class Label:
             self._loaded_trainer = Trainer(self._opened, simulation_seed=self._seed)
         return self._loaded_trainer
 
-    def _follow(self, request: CrossCheckRequest | UnmaskRequest) -> Message:
-        """Cross-check or unmask: the answer is on disk before it leaves."""
+    def _follow(self, request: Follow) -> Message:
+        """Set up, prepare, cross-check or unmask: the answer is on disk before it leaves."""
         state = self._opened.states.load(request.run)
-        with self._opened.timed(request, "masking"):
-            answer: Message = (
-                state.participant.cross_check(request)
-                if isinstance(request, CrossCheckRequest)
-                else state.participant.unmask(request)
-            )
+        with self._opened.timed(request.run, getattr(request, "round", 0), "masking"):
+            answer = state.participant.answer(request)
             self._opened.states.save(request.run, state)
+        if isinstance(answer, Shares) and answer.complaints:
+            accused = [complaint.label for complaint in answer.complaints]
+            self.home.diary.complained(request.run, answer.round, accused)
         if isinstance(request, UnmaskRequest) and request.round > state.config.rounds:
             self._leave(request.run)
         return answer

@@ -96,7 +96,7 @@ def layout_of(request: ReportRequest, config: RunConfiguration, parameters: int)
     counters = len(discovery.task(config.task).counters(len(config.classes)))
     # Where the clip rides along with the parameters, a count rides along with the update.
     sent = int(moved.sum()) + clip_follows(config)
-    layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.adverts))
+    layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.participants))
     if layout.elements != request.elements:
         raise WrongVector(f"The round asks for {request.elements} elements, and its layout has {layout.elements}.")
     return layout

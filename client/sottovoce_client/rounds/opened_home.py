@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
-from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.run_state import RunStates
@@ -41,13 +40,21 @@ class OpenedHome:
         """
         identity, agreement = home.identity(), home.agreement()
         policy = Policy.from_toml(home.policy_file)
-        return cls(home, identity, agreement, policy, RunStates(home.runs, identity, agreement))
+        return cls(
+            home, identity, agreement, policy, RunStates(home.runs, identity, agreement, policy.least_participants)
+        )
 
     @contextmanager
-    def timed(self, request: ReportRequest | CrossCheckRequest | UnmaskRequest, stage: str) -> Iterator[None]:
-        """Write the duration of a stage, in seconds, to a file in the home; timings are never sent."""
+    def timed(self, run: bytes, round_number: int, stage: str) -> Iterator[None]:
+        """Write the duration of a stage, in seconds, to a file in the home; timings are never sent.
+
+        Args:
+            run: the run.
+            round_number: the round; 0 for the set-up.
+            stage: what is measured.
+        """
         started = time.perf_counter()
         yield
-        line = {"run": request.run.hex(), "round": request.round, "stage": stage}
+        line = {"run": run.hex(), "round": round_number, "stage": stage}
         with self.home.timings_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, "seconds": time.perf_counter() - started}) + "\n")

@@ -79,11 +79,13 @@ class RunStates:
         folder: where they are.
         identity: the label's signing key.
         agreement: the agreement that the label has accepted.
+        least_survivors: labels that the label's policy wants in a sum.
     """
 
     folder: Path
     identity: Identity
     agreement: Agreement
+    least_survivors: int
 
     def _file(self, run: bytes) -> Path:
         return self.folder / f"{run.hex()}.json"
@@ -145,7 +147,10 @@ class RunStates:
 
     def _read(self, values: dict[str, Any]) -> RunState:
         participant = Participant.from_bytes(
-            bytes.fromhex(values["participant"]), identity=self.identity, agreement=self.agreement
+            bytes.fromhex(values["participant"]),
+            identity=self.identity,
+            agreement=self.agreement,
+            least_survivors=self.least_survivors,
         )
         histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
         sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}

@@ -13,8 +13,7 @@ from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest
 from sottovoce.protocol.participant import Participant, check_announcement
-from sottovoce.protocol.topology import threshold
-from sottovoce.protocol.violations import OutOfOrder, TooFewParticipants, UnplannedRound
+from sottovoce.protocol.violations import TooFewParticipants, UnplannedRound
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce.run.records import parameters_digest, split_clip
@@ -52,7 +51,7 @@ class Trainer:
             return self._refusal(announcement, reason)
         with opened.states.locked(announcement.run):
             if opened.states.exists(announcement.run):
-                raise OutOfOrder("This run was announced before.")
+                return self._join_again(announcement)
             try:
                 plan = local_round.plan_of(config, opened.agreement, opened.policy)
                 self._data(config)  # computes features before the first round; its size decides nothing
@@ -72,6 +71,7 @@ class Trainer:
                 agreement=opened.agreement,
                 epsilon=float("inf") if plan is None else plan.epsilon_ceiling,
                 delta=0.0 if plan is None else plan.delta,
+                least_survivors=opened.policy.least_participants,
             )
             self._home.diary.joined(
                 announcement.run,
@@ -81,6 +81,14 @@ class Trainer:
                 delta=advert.delta,
             )
             opened.states.save(announcement.run, RunState(participant, plan))
+        return advert
+
+    def _join_again(self, announcement: Announcement) -> Message:
+        """Start a set-up anew that others did not complete; the run's privacy is reserved already."""
+        states = self._opened.states
+        state = states.load(announcement.run)
+        advert = state.participant.join_again(announcement)
+        states.save(announcement.run, state)
         return advert
 
     def report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
@@ -93,10 +101,10 @@ class Trainer:
         if parameters is None:
             raise LocalProtocolError("The message carries no global parameters.")
         layout = local_round.layout_of(request, config, parameters.size)
-        if config.distributed and threshold(len(request.adverts)) < config.distributed.min_honest:
-            raise TooFewParticipants("A sum of this round's survivors could carry less noise than was agreed on.")
         model, clip = split_clip(parameters, config)
         state.participant.accept(request, parameters_digest(parameters))
+        if request.left_out:
+            self._home.diary.left_out(request.run, request.round, request.left_out)
         states.save(request.run, state)
         prepared = self._data(config)
         update: NDArray[np.float32] | NDArray[np.int64] | None = None
@@ -104,12 +112,12 @@ class Trainer:
             randomness = self._randomness(request.round)
             self._charge(request, state, prepared, randomness)
             states.save(request.run, state)
-            with self._opened.timed(request, "training"):
+            with self._opened.timed(request.run, request.round, "training"):
                 inputs = local_round.inputs_of(state, request, model, clip, prepared, randomness)
                 update = local_round.update_of(state, request.run, inputs)
-        with self._opened.timed(request, "evaluation"):
+        with self._opened.timed(request.run, request.round, "evaluation"):
             counters = local_round.counters_of(config, model, prepared)
-        with self._opened.timed(request, "masking"):
+        with self._opened.timed(request.run, request.round, "masking"):
             report = state.participant.report(layout.encode(update, counters))
             states.save(request.run, state)
         return report
@@ -132,7 +140,7 @@ class Trainer:
             TooFewParticipants, OutsideHours: as their names say.
         """
         policy = self._opened.policy
-        if len(request.adverts) < policy.least_participants:
+        if len(request.participants) < policy.least_participants:
             self._home.diary.round_declined(request.run, request.round, RefusalReason.PARTICIPANTS.value)
             raise TooFewParticipants("This label's policy requires more participants in a round.")
         if not policy.awake():

@@ -171,6 +171,8 @@ class _Notes:
                 participants=record.participants,
                 survivors=record.survivors,
                 aborted=record.aborted,
+                liars=record.liars,
+                disputes=record.disputes,
             )
         self._rounds = len(history.rounds)
         self._folder.report("training", history=described(history))

@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError, ProtocolError, RoundAborted
 from sottovoce.protocol import messages
-from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.layout import Decoded, VectorLayout
 from sottovoce.protocol.messages import Advert, Kind, Refusal
+from sottovoce.protocol.topology import MOST_DRAWS
 from sottovoce.run.records import CLIP, FRAME, PARAMETERS, RECORD, Action, clip_follows, parameters_digest
+from sottovoce_server.flower.arrays import flat, moved
 from sottovoce_server.rounds.decoded_sum import SumDecoder
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 
 LOG = getLogger(__name__)
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx)
+PREPARE_SECONDS = 60.0
+"""Time that labels that missed a round are given to prepare for the next one, in seconds."""
 Metrics = Callable[[NDArray[np.int64]], Mapping[str, object]]
 
 
@@ -39,8 +43,9 @@ class _Round:
     arrays: ArrayRecord
     layout: VectorLayout
     participants: tuple[str, ...]
+    bytes_before: int
     started: float = field(default_factory=time.monotonic)
-    bytes_up: int = 0
+    failed: RoundAborted | None = None
 
 
 class SecureAggregation(Strategy):
@@ -96,6 +101,7 @@ class SecureAggregation(Strategy):
         self._nodes: dict[str, int] = {}
         self._joined = False
         self._before = 0
+        self._bytes_up = 0
 
     @property
     def nodes(self) -> Mapping[str, int]:
@@ -113,6 +119,8 @@ class SecureAggregation(Strategy):
         self.history = history
         self._before = len(history.rounds)
         self._joined = True
+        for label in history.left_out:
+            self._aggregator.leave_out(label)
 
     def summary(self) -> None:
         """Log the inner strategy's settings."""
@@ -176,11 +184,34 @@ class SecureAggregation(Strategy):
         return MetricRecord({name: value for name, value in figures.items() if isinstance(value, float)})
 
     def _join(self, grid: Grid) -> None:
-        """Announce the run to every node; those that answer with a valid advert take part."""
+        """Announce the run to every node, and set it up among those that answer with a valid advert.
+
+        A label that does not complete the set-up is left behind, and the others begin it anew.
+        """
+        self._grid = grid
+        nodes = list(grid.get_node_ids())
+        for _ in range(MOST_DRAWS):
+            self._announce(nodes)
+            missing = self._set_up()
+            if not missing:
+                break
+            LOG.warning("The run is set up anew without %s.", ", ".join(missing))
+            self._aggregator.start_again(without=missing)
+            nodes = [node for label, node in self._nodes.items() if label not in missing]
+        else:
+            raise RoundAborted(f"The run was set up {MOST_DRAWS} times, and each time some label did not complete it.")
+        self._on_change(self.history)
+
+    def _announce(self, nodes: Iterable[int]) -> None:
+        """Ask nodes to take part.
+
+        Raises:
+            RoundAborted: too few do.
+        """
         announcement = self._aggregator.announcement
-        requests = dict.fromkeys(grid.get_node_ids(), announcement)
         promises = []
-        for node, answer in self._exchange(grid, Action.ANNOUNCE, requests):
+        self._nodes = {}
+        for node, answer in self._exchange(Action.ANNOUNCE, dict.fromkeys(nodes, announcement)):
             if isinstance(answer, Advert):
                 config = self._config
                 if config.private and (answer.epsilon > config.epsilon or answer.delta > config.delta):
@@ -194,33 +225,63 @@ class SecureAggregation(Strategy):
         self._nodes = dict(sorted(self._nodes.items()))
         self._joined = True
         self.history.promises = tuple(sorted(promises, key=lambda promise: promise.label))
-        self._on_change(self.history)
         least, refused = self._aggregator.agreement.n_min, sorted(self.history.refusals.items())
         if len(self._nodes) < least:
+            self._on_change(self.history)
             raise RoundAborted(
                 f"Only {len(self._nodes)} labels take part, and the agreement needs {least}.",
                 hint="; ".join(f"{label} declined: {reason.explained}" for label, reason in refused) or None,
             )
 
+    def _set_up(self) -> tuple[str, ...]:
+        """The exchanges of the set-up; members that did not complete one of them."""
+        requests: Mapping[str, messages.Message] = self._aggregator.fix_members(self._nodes)
+        for action, close in (
+            (Action.ROSTER, self._aggregator.close_reveals),
+            (Action.NONCES, self._aggregator.close_ciphertexts),
+        ):
+            self._ask(action, requests)
+            if self._aggregator.missing:
+                return self._aggregator.missing
+            requests = close()
+        self._ask(Action.PAIRING, requests)
+        return ()
+
     def _start(
         self, number: int, kind: Kind, labels: tuple[str, ...], arrays: ArrayRecord, grid: Grid
     ) -> list[Message]:
-        """Begin a round; the messages that ask for reports."""
+        """Begin a round; the messages that ask for reports. There are none where too few labels are prepared."""
         sent = arrays
         if self._decoder and clip_follows(self._config):
             sent = ArrayRecord({**arrays, CLIP: Array(np.array([self._decoder.clip], np.float32))})
         current = flat(sent)
         still = 0 if self._trainable is None else int((~self._trainable).sum())
-        layout = VectorLayout.for_round(
-            self._config, kind, parameters=current.size - still, counters=self._counters, participants=len(labels)
-        )
         self._on_start(number)
         self._grid = grid
-        self._round = _Round(number, kind, arrays, layout, labels)
-        request = self._aggregator.start_round(number, kind, labels, parameters_digest(current), layout.elements)
+        before = self._bytes_up
+        # A label that is asleep would not report either; it is not waited for twice as long.
+        self._ask(
+            Action.PREPARE, self._aggregator.prepare_requests(number), timeout=min(self._timeout, PREPARE_SECONDS)
+        )
+        participants = tuple(label for label in self._aggregator.ready(number) if label in labels)
+        layout = VectorLayout.for_round(
+            self._config,
+            kind,
+            parameters=current.size - still,
+            counters=self._counters,
+            participants=max(1, len(participants)),
+        )
+        self._round = _Round(number, kind, arrays, layout, participants, before)
+        try:
+            request = self._aggregator.start_round(
+                number, kind, participants, parameters_digest(current), layout.elements
+            )
+        except RoundAborted as error:
+            self._round.failed = error
+            return []
         action = Action.TRAIN if kind is Kind.TRAIN else Action.EVALUATE
         frame = request.encode()
-        return [_message(self._nodes[label], action, frame, sent) for label in labels]
+        return [_message(self._nodes[label], action, frame, sent) for label in participants]
 
     def _finish(self, replies: Iterable[Message]) -> Decoded | None:
         """Collect reports, cross-check, unmask; what the sum says, or None if the round was aborted."""
@@ -228,19 +289,14 @@ class SecureAggregation(Strategy):
         survivors: tuple[str, ...] = ()
         decoded, aborted = None, None
         try:
-            self._receive(replies)
-            requests: Mapping[str, messages.Message] = self._aggregator.close_reports()
-            if self._aggregator.agreement.cross_check:
-                self._ask(Action.CROSS_CHECK, requests)
-                requests = self._aggregator.close_cross_check()
-            self._ask(Action.UNMASK, requests)
-            total = self._aggregator.finish()
+            total = self._sum(current, replies)
             survivors = total.survivors
             decoded = current.layout.decode(total.vector, len(survivors))
             self.history.metrics[current.number - 1] = self._metrics(decoded.counters)
         except RoundAborted as error:
             aborted, survivors = error.message, ()
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
+        self._leave_out_liars()
         if current.kind is Kind.TRAIN:
             self.history.rounds.append(
                 RoundRecord(
@@ -248,13 +304,39 @@ class SecureAggregation(Strategy):
                     participants=current.participants,
                     survivors=survivors,
                     clipped=decoded.clipped if decoded else 0,
-                    bytes_up=current.bytes_up / max(1, len(survivors)),
+                    bytes_up=(self._bytes_up - current.bytes_before) / max(1, len(survivors)),
                     seconds=time.monotonic() - current.started,
                     aborted=aborted,
+                    liars=tuple(self._aggregator.liars),
+                    disputes=self._aggregator.disputes,
                 )
             )
         self._on_change(self.history)
         return decoded
+
+    def _sum(self, current: _Round, replies: Iterable[Message]) -> Sum:
+        """A round's sum.
+
+        Raises:
+            RoundAborted: there is none.
+        """
+        if current.failed:
+            raise current.failed
+        self._receive(replies)
+        requests: Mapping[str, messages.Message] = self._aggregator.close_reports()
+        if self._aggregator.agreement.cross_check:
+            self._ask(Action.CROSS_CHECK, requests)
+            requests = self._aggregator.close_cross_check()
+        self._ask(Action.UNMASK, requests)
+        return self._aggregator.finish()
+
+    def _leave_out_liars(self) -> None:
+        """Ask labels no more that are proved to have lied; the history, and every later request, names them."""
+        for label, why in self._aggregator.liars.items():
+            if label not in self.history.left_out:
+                LOG.warning("%s is left out of the run: it %s.", label, why)
+                self.history.left_out[label] = why
+                self._aggregator.leave_out(label)
 
     def _placed(self, update: NDArray[np.float32]) -> NDArray[np.float32]:
         """An update of the parameters that the run moves, among all of them, `[P]`."""
@@ -264,17 +346,18 @@ class SecureAggregation(Strategy):
         whole[self._trainable] = update
         return whole
 
-    def _ask(self, action: Action, requests: Mapping[str, messages.Message]) -> None:
-        """One exchange of the round under way; whoever does not answer well is left behind."""
-        by_node = {self._nodes[label]: request for label, request in requests.items()}
-        for _ in self._exchange(self._grid, action, by_node):
-            pass
+    def _ask(self, action: Action, requests: Mapping[str, messages.Message], *, timeout: float | None = None) -> None:
+        """One exchange with members; whoever does not answer well is left behind."""
+        self._exchange(action, {self._nodes[label]: request for label, request in requests.items()}, timeout=timeout)
 
     def _exchange(
-        self, grid: Grid, action: Action, requests: Mapping[int, messages.Message]
-    ) -> Iterable[tuple[int, messages.Message]]:
+        self, action: Action, requests: Mapping[int, messages.Message], *, timeout: float | None = None
+    ) -> list[tuple[int, messages.Message]]:
+        """Accepted answers, with their nodes."""
+        if not requests:
+            return []
         sent = [_message(node, action, request.encode()) for node, request in requests.items()]
-        return self._receive(grid.send_and_receive(sent, timeout=self._timeout))
+        return self._receive(self._grid.send_and_receive(sent, timeout=timeout or self._timeout))
 
     def _receive(self, replies: Iterable[Message]) -> list[tuple[int, messages.Message]]:
         """Pass each reply to the aggregator; those it accepts, with their nodes."""
@@ -293,8 +376,7 @@ class SecureAggregation(Strategy):
             except (ProtocolError, KeyError, TypeError) as error:
                 LOG.warning("Node %d sent what it must not: %s", node, error)
                 continue
-            if self._joined:
-                self._round.bytes_up += len(frame)
+            self._bytes_up += len(frame)
             accepted.append((node, answer))
         return accepted
 
@@ -304,18 +386,3 @@ def _message(node: int, action: Action, frame: bytes, arrays: ArrayRecord | None
     if arrays is not None:
         content[PARAMETERS] = arrays
     return Message(content, dst_node_id=node, message_type=action.value)
-
-
-def flat(arrays: ArrayRecord) -> NDArray[np.float32]:
-    """All arrays of a record as one float32 vector, in the record's order."""
-    return np.concatenate([np.asarray(array.numpy(), dtype=np.float32).ravel() for array in arrays.values()])
-
-
-def moved(arrays: ArrayRecord, update: NDArray[np.float32]) -> ArrayRecord:
-    """A record of the same names and shapes, moved by an update: float32 `[P]`, in the record's order."""
-    result, start = {}, 0
-    for name, array in arrays.items():
-        old = np.asarray(array.numpy(), dtype=np.float32)
-        result[name] = Array(old + update[start : start + old.size].reshape(old.shape))
-        start += old.size
-    return ArrayRecord(result)

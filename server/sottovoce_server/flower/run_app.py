@@ -17,7 +17,8 @@ from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, decode
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.records import PARAMETERS
-from sottovoce_server.flower.masked_strategy import SecureAggregation, flat
+from sottovoce_server.flower.arrays import flat
+from sottovoce_server.flower.masked_strategy import SecureAggregation
 from sottovoce_server.flower.optimizers import inner_strategy, optimizer_state, restore_optimizer
 from sottovoce_server.rounds.checkpoint import Keeper, Snapshot
 from sottovoce_server.rounds.decoded_sum import SumDecoder
@@ -77,7 +78,7 @@ def train(
                     parameters=flat(arrays),
                     optimizer=optimizer_state(inner),
                     decoder=decoder.state() if decoder else {},
-                    adverts=tuple(advert.encode() for advert in aggregator.adverts.values()),
+                    setup=aggregator.setup_messages(),
                     nodes=strategy.nodes,
                     history=strategy.history,
                 )
@@ -97,8 +98,7 @@ def train(
     )
     if resume and keeper:
         snapshot, started = keeper.load()
-        for advert in snapshot.adverts:
-            aggregator.receive(decode(advert))
+        aggregator.restore([decode(message) for message in snapshot.setup], started)
         restore_optimizer(inner, snapshot.optimizer)
         if decoder:
             decoder.restore(snapshot.decoder)

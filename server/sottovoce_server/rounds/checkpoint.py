@@ -17,6 +17,8 @@ from sottovoce.federation.refusals import RefusalReason
 from sottovoce.files import write_bytes
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 
+VERSION = 2
+"""Version of the checkpoint's format: that of the masked rounds whose set-up is in it."""
 _STATE = "state"
 _PARAMETERS = "parameters"
 
@@ -29,7 +31,7 @@ class Snapshot:
         parameters: the global model's, float32 `[P]`.
         optimizer: what the server's optimiser remembers.
         decoder: what the decoder of sums remembers; empty where noise is local.
-        adverts: of all labels that take part, as they came.
+        setup: what the run's set-up rests on (`Aggregator.setup_messages`), as it came.
         nodes: Flower's node of each of these labels.
         history: so far.
     """
@@ -37,13 +39,13 @@ class Snapshot:
     parameters: NDArray[np.float32]
     optimizer: Mapping[str, NDArray[Any]]
     decoder: Mapping[str, NDArray[Any]]
-    adverts: tuple[bytes, ...]
+    setup: tuple[bytes, ...]
     nodes: Mapping[str, int]
     history: RunHistory
 
     def to_bytes(self) -> bytes:
         """As a file's content (safetensors), which `from_bytes` reads back."""
-        state = {"adverts": self.adverts, "nodes": self.nodes, "history": described(self.history)}
+        state = {"version": VERSION, "setup": self.setup, "nodes": self.nodes, "history": described(self.history)}
         arrays = {
             _PARAMETERS: self.parameters,
             _STATE: np.frombuffer(canonical_json(state), np.uint8),
@@ -62,11 +64,17 @@ class Snapshot:
         try:
             arrays = load(data)
             state = json.loads(arrays.pop(_STATE).tobytes())
+            version = state.get("version", 1)
+            if version != VERSION:
+                raise ConfigurationError(
+                    f"The run's checkpoint has version {version}; this release reads version {VERSION}.",
+                    hint="Go on with the release that began the run, or start a new one: sottovoce server train",
+                )
             return cls(
                 parameters=arrays.pop(_PARAMETERS),
                 optimizer=_below("optimizer/", arrays),
                 decoder=_below("decoder/", arrays),
-                adverts=tuple(bytes.fromhex(advert) for advert in state["adverts"]),
+                setup=tuple(bytes.fromhex(message) for message in state["setup"]),
                 nodes=dict(state["nodes"]),
                 history=history_of(state["history"]),
             )
@@ -129,6 +137,7 @@ def described(history: RunHistory) -> dict[str, Any]:
             for promise in history.promises
         ],
         "refusals": {label: reason.value for label, reason in history.refusals.items()},
+        "left_out": dict(history.left_out),
     }
 
 
@@ -141,6 +150,8 @@ def history_of(values: Mapping[str, Any]) -> RunHistory:
                     **record,
                     "participants": tuple(record["participants"]),
                     "survivors": tuple(record["survivors"]),
+                    "liars": tuple(record.get("liars", ())),
+                    "disputes": tuple(tuple(pair) for pair in record.get("disputes", ())),
                 }
             )
             for record in values["rounds"]
@@ -151,6 +162,7 @@ def history_of(values: Mapping[str, Any]) -> RunHistory:
             for promise in values["promises"]
         ),
         refusals={label: RefusalReason(reason) for label, reason in values["refusals"].items()},
+        left_out=dict(values.get("left_out", {})),
     )
 
 

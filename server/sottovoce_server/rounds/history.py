@@ -21,6 +21,8 @@ class RoundRecord:
         bytes_up: mean bytes a survivor sent in all exchanges of the round.
         seconds: wall time of the round at the coordinator.
         aborted: why the round ended without a sum, or None.
+        liars: labels that were shown to have lied by the end of this round, in the run so far.
+        disputes: pairs of labels of which one lied, and which one cannot be told.
     """
 
     number: int
@@ -30,6 +32,8 @@ class RoundRecord:
     bytes_up: float
     seconds: float
     aborted: str | None = None
+    liars: tuple[str, ...] = ()
+    disputes: tuple[tuple[str, str], ...] = ()
 
     @property
     def dropped(self) -> int:
@@ -48,12 +52,16 @@ class Promise:
 
 @dataclass
 class RunHistory:
-    """A run as it unfolds: rounds, figures of each round's model on held-out tracks, promises and refusals."""
+    """A run as it unfolds: rounds, figures of each round's model on held-out tracks, promises and refusals.
+
+    `left_out` names labels that are no longer asked, and what proves that they lied.
+    """
 
     rounds: list[RoundRecord] = field(default_factory=list)
     metrics: dict[int, Mapping[str, object]] = field(default_factory=dict)
     promises: tuple[Promise, ...] = ()
     refusals: dict[str, RefusalReason] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -224,10 +224,12 @@ class _Teller:
 
 
 def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    named = f"; lied: {', '.join(record['liars'])}" if record["liars"] else ""
+    named += "".join(f"; one of {' and '.join(pair)} lied" for pair in record["disputes"])
     if record["aborted"]:
-        return f"round {record['number']}: aborted. {record['aborted']}"
+        return f"round {record['number']}: aborted. {record['aborted']}{named}"
     line = f"round {record['number']}: {len(record['survivors'])} of {counted(len(record['participants']), 'label')}"
     figures = metrics.get(str(record["number"] - 1))
     if figures:
         line += "; before it, " + ", ".join(f"{name} {value}" for name, value in shown_figures(figures).items())
-    return f"{line}; {record['seconds']:.0f} s"
+    return f"{line}; {record['seconds']:.0f} s{named}"

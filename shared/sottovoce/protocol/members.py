@@ -26,7 +26,7 @@ from sottovoce.protocol.session import Session
 from sottovoce.protocol.sharing import boxes_of, vault_bytes
 from sottovoce.protocol.states import Phase, after
 from sottovoce.protocol.violations import BadSignature, NotAParticipant, WrongAgreement, WrongBoxes, WrongRound
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 
 class Members:
@@ -67,7 +67,7 @@ class Members:
         return self._announcement
 
     @property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The run's configuration."""
         return self._config
 

@@ -31,7 +31,7 @@ from sottovoce.protocol.saved_state import Saved
 from sottovoce.protocol.session import check_roster
 from sottovoce.protocol.sharing import prepared
 from sottovoce.protocol.states import after
-from sottovoce.protocol.topology import MOST_DRAWS
+from sottovoce.protocol.topology import MOST_DRAWS, most_corrupt, threshold
 from sottovoce.protocol.violations import (
     Equivocation,
     Malformed,
@@ -44,7 +44,7 @@ from sottovoce.protocol.violations import (
     WrongAgreement,
     WrongRun,
 )
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 S = TypeVar("S", Joined, Revealed, Keyed, Seat)
 
@@ -58,7 +58,7 @@ class Membership:
         identity: Identity,
         agreement: Agreement,
         advert: Advert,
-        config: TrainingConfig,
+        config: RunConfiguration,
         draws: int,
         stage: Stage,
         least_survivors: int,
@@ -132,7 +132,7 @@ class Membership:
         return self._advert
 
     @property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The run's configuration, as it was announced and signed."""
         return self._config
 
@@ -184,6 +184,10 @@ class Membership:
             raise NotAParticipant(f"The roster does not name '{me}', who is asked.")
         if own != [self._advert]:
             raise Equivocation(f"The roster shows another advert of '{me}' than it made.")
+        count = len(roster.adverts)
+        honest = max(threshold(count), self._agreement.n_min, self._least) - max(most_corrupt(count), 1)
+        if self._config.distributed and honest < self._config.distributed.min_honest:
+            raise TooFewParticipants("A sum of this run's survivors could carry less noise than was agreed on.")
         if self._draws >= MOST_DRAWS:
             raise TooManyDraws(f"This run was set up {MOST_DRAWS} times; its bound allows for no more.")
         revealed = Reveal.sign(self._identity, run=roster.run, roster=roster.digest, label=me, nonce=stage.nonce)
@@ -251,7 +255,7 @@ class Membership:
         """
         saved = Saved.from_bytes(data)
         try:
-            config, stage = TrainingConfig.from_bytes(saved.config), saved.stage(agreement.n_min)
+            config, stage = RunConfiguration.from_bytes(saved.config), saved.stage(agreement.n_min)
         except (ConfigurationError, Malformed) as error:
             raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:

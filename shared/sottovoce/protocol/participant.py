@@ -18,8 +18,12 @@ from sottovoce.protocol.messages import (
     CrossCheckRequest,
     CrossCheckSignature,
     Kind,
+    Nonces,
+    Pairing,
+    PrepareRequest,
     Report,
     ReportRequest,
+    Roster,
     Shares,
     UnmaskRequest,
 )
@@ -63,6 +67,28 @@ class AcceptedRound:
 
 class Participant(Membership):
     """One label in one run, set up by what `Membership` adds, and its rounds."""
+
+    def answer(self, request: Message) -> Message:
+        """The answer to whatever needs neither training nor the network: all but announcements and report requests.
+
+        Raises:
+            OutOfOrder: it is nothing that a coordinator says to a member.
+            RemoteProtocolError: as the methods say that these messages are for.
+        """
+        match request:
+            case Roster():
+                return self.reveal(request)
+            case Nonces():
+                return self.encapsulate(request)
+            case Pairing():
+                return self.pair(request)
+            case PrepareRequest():
+                return self.prepare(request)
+            case CrossCheckRequest():
+                return self.cross_check(request)
+            case UnmaskRequest():
+                return self.unmask(request)
+        raise OutOfOrder(f"A coordinator never sends a member a {type(request).__name__} to answer by itself.")
 
     def accept(self, request: ReportRequest, parameters_digest: bytes) -> AcceptedRound:
         """Check a round before anything is trained or charged; from here on no round of this number or older is.

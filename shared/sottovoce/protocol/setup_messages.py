@@ -24,7 +24,7 @@ from sottovoce.protocol.message import (
     Signed,
 )
 from sottovoce.protocol.violations import Malformed
-from sottovoce.run.configuration import TrainingConfig
+from sottovoce.run.configuration import RunConfiguration
 
 MOST_CONFIG_BYTES = 2**16
 
@@ -37,7 +37,7 @@ class Announcement(Message):
         run: 16 random bytes that name the run.
         agreement: digest of the agreement that the run is under.
         config_digest: digest of the configuration, which every advert signs.
-        config_bytes: `TrainingConfig.to_bytes()`.
+        config_bytes: `RunConfiguration.to_bytes()`.
     """
 
     TYPE: ClassVar[int] = 1
@@ -47,19 +47,19 @@ class Announcement(Message):
     config_bytes: Annotated[bytes, Blob(most=MOST_CONFIG_BYTES)] = field(repr=False)
 
     @classmethod
-    def of(cls, agreement: Agreement, config: TrainingConfig) -> Self:
+    def of(cls, agreement: Agreement, config: RunConfiguration) -> Self:
         """A new run of this configuration, under a name drawn from the operating system's entropy."""
         return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes())
 
     @cached_property
-    def config(self) -> TrainingConfig:
+    def config(self) -> RunConfiguration:
         """The configuration.
 
         Raises:
             Malformed: it cannot be read, is not in its canonical form, or is not what the digest names.
         """
         try:
-            config = TrainingConfig.from_bytes(self.config_bytes)
+            config = RunConfiguration.from_bytes(self.config_bytes)
         except ConfigurationError as error:
             raise Malformed(f"An announcement's configuration cannot be read: {error}") from None
         if config.to_bytes() != self.config_bytes or config.digest != self.config_digest:

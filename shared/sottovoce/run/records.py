@@ -22,6 +22,10 @@ class Action(StrEnum):
     """Flower's message type of each exchange."""
 
     ANNOUNCE = "query.announce"
+    ROSTER = "query.roster"
+    NONCES = "query.nonces"
+    PAIRING = "query.pairing"
+    PREPARE = "query.prepare"
     TRAIN = "train.report"
     EVALUATE = "evaluate.report"
     CROSS_CHECK = "query.cross_check"

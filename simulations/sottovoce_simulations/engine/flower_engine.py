@@ -160,7 +160,7 @@ def _vanishing(faults: DropOuts) -> Mod:
 
     def vanish(message: Message, context: Context, answer: ClientAppCallable) -> Message:
         action = Action(message.metadata.message_type)
-        if action in (Action.ANNOUNCE, Action.EVALUATE):
+        if action not in (Action.TRAIN, Action.CROSS_CHECK, Action.UNMASK):
             return answer(message, context)
         moment = faults.moment(str(context.node_config["partition-id"]), _round_of(message))
         lost = Message(Error(LOST, "unavailable"), reply_to=message)

@@ -11,15 +11,9 @@ from sottovoce.federation.identity import Identity
 from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.messages import (
     Announcement,
-    CrossCheckRequest,
     Kind,
     Message,
-    Nonces,
-    Pairing,
-    PrepareRequest,
     ReportRequest,
-    Roster,
-    UnmaskRequest,
     decode,
 )
 from sottovoce.protocol.participant import Participant
@@ -143,25 +137,7 @@ class InMemoryRounds:
     def _answer(self, requests: Mapping[str, Message], silent: frozenset[str] = frozenset()) -> None:
         for label, request in requests.items():
             if label not in silent:
-                self.aggregator.receive(carried(answered(self.participants[label], carried(request))))
-
-
-def answered(participant: Participant, request: Message) -> Message:
-    """A label's answer to whatever needs no vector."""
-    match request:
-        case Roster():
-            return participant.reveal(request)
-        case Nonces():
-            return participant.encapsulate(request)
-        case Pairing():
-            return participant.pair(request)
-        case PrepareRequest():
-            return participant.prepare(request)
-        case CrossCheckRequest():
-            return participant.cross_check(request)
-        case UnmaskRequest():
-            return participant.unmask(request)
-    raise TypeError(f"A {type(request).__name__} is nothing that a label answers by itself.")
+                self.aggregator.receive(carried(self.participants[label].answer(carried(request))))
 
 
 def _silent(vanished: Mapping[str, Moment] | None, moment: Moment) -> frozenset[str]:
