@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -75,10 +75,9 @@ class Table:
         self.parameters = initial(family, default_spec(), len(CLASSES), self.config.seed)
 
     def restart_coordinator(self) -> None:
-        """What is left is what a coordinator keeps: the announcement and the adverts."""
+        """What is left is what a coordinator keeps: the announcement and the set-up."""
         kept = Aggregator(self.agreement, self.aggregator.announcement)
-        for advert in self.aggregator.adverts.values():
-            kept.receive(advert)
+        kept.restore([decode(message) for message in self.aggregator.setup_messages()], 0)
         self.aggregator = kept
 
     def ask(self, label: str, message: Message) -> Message | None:
@@ -105,11 +104,24 @@ class Table:
                 os._exit(1)
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
-    def request(self, number: int) -> ReportRequest:
-        """Open a round with everybody who has joined."""
+    def set_up(self) -> None:
+        """All that have joined complete the set-up."""
+        self.exchange(self.aggregator.fix_members())
+        self.exchange(self.aggregator.close_reveals())
+        self.exchange(self.aggregator.close_ciphertexts())
+
+    def exchange(self, requests: Mapping[str, Message], away: Collection[str] = ()) -> None:
+        """Everybody but those who are away is asked, and answers."""
+        for label, message in requests.items():
+            if label not in away and (answer := self.ask(label, message)) is not None:
+                self.aggregator.receive(answer)
+
+    def request(self, number: int, away: Collection[str] = ()) -> ReportRequest:
+        """Open a round with everybody who is prepared; those that are not, and not away, prepare first."""
         config = self.config
+        self.exchange(self.aggregator.prepare_requests(number), away)
         counters = len(discovery.task(config.task).counters(len(CLASSES)))
-        participants = self.aggregator.adverts
+        participants = self.aggregator.ready(number)
         layout = VectorLayout.for_round(config, Kind.TRAIN, self.parameters.size, counters, len(participants))
         digest = parameters_digest(self.parameters)
         return self.aggregator.start_round(number, Kind.TRAIN, participants, digest, layout.elements)

@@ -71,7 +71,7 @@ def rows(home: LabelHome) -> object:
 
 def state(home: LabelHome) -> object:
     run = bytes.fromhex(next(file.stem for file in home.runs.glob("*.json")))
-    return RunStates(home.runs, Identity.load(home.identity_file), home.agreement()).load(run).participant.to_bytes()
+    return RunStates(home.runs, Identity.load(home.identity_file), home.agreement(), 3).load(run).participant.to_bytes()
 
 
 FILES = {
@@ -125,6 +125,7 @@ def home(a_table: Any) -> LabelHome:
     for label in labels:
         answer: Message = table.ask(label, table.aggregator.announcement)
         table.aggregator.receive(answer)
+    table.set_up()
     assert table.ask(NAME, table.request(1)) is not None
     made: LabelHome = table.homes[NAME]
     coordinator = Identity.generate()

@@ -132,7 +132,7 @@ class Fault:
         strike: lets it live, and fail.
         reply: whether the answer is made, and lost on its way.
         charged: whether the label has paid for the round then.
-        again: whether it has forgotten the message, so that it answers it when it is asked again.
+        again: whether it answers the message when it is asked again: it has forgotten it, or may begin anew.
     """
 
     name: str
@@ -162,8 +162,8 @@ FAULTS = (
     FIRST("disk full", Stage.JOIN, strike=full(1)),
     FIRST("ledger locked", Stage.JOIN, strike=locked),
     FIRST("ledger missing", Stage.JOIN, strike=aside),
-    Fault("killed after saving", Stage.JOIN, killed(RunStates, "save", after=True), charged=False),
-    Fault("answer lost", Stage.JOIN, reply=True, charged=False),
+    FIRST("killed after saving", Stage.JOIN, killed(RunStates, "save", after=True)),
+    FIRST("answer lost", Stage.JOIN, reply=True),
     FIRST("off", Stage.REPORT),
     FIRST("killed before accepting", Stage.REPORT, killed(Participant, "accept")),
     FIRST("killed before saving that it accepted", Stage.REPORT, killed(RunStates, "save")),
@@ -218,6 +218,7 @@ def announce(table: Any, faults: dict[str, Fault], back: Back, labels: list[str]
         answer = ask(table, label, table.aggregator.announcement, Stage.JOIN, faults.get(label), back)
         if answer is not None:
             table.aggregator.receive(answer)
+    table.set_up()
 
 
 def play(table: Any, number: int, faults: dict[str, Fault], back: Back, away: set[str]) -> Sum:
@@ -235,8 +236,8 @@ def play(table: Any, number: int, faults: dict[str, Fault], back: Back, away: se
             if fault and stage is fault.stage and back is not Back.AT_ONCE:
                 silent.add(label)
 
-    request = table.request(number)
-    exchange(Stage.REPORT, {advert.label: request for advert in request.adverts})
+    request = table.request(number, away)
+    exchange(Stage.REPORT, dict.fromkeys(aggregator.participants, request))
     exchange(Stage.CROSS_CHECK, aggregator.close_reports())
     exchange(Stage.UNMASK, aggregator.close_cross_check())
     return aggregator.finish()
@@ -251,10 +252,10 @@ def check_ledgers(table: Any, expected: dict[str, list[int]]) -> None:
 
 
 def check_replays(table: Any) -> None:
-    """What was answered once is answered never again, and costs nothing."""
+    """What was answered once is answered never again, and costs nothing; who is no member may still begin anew."""
     before = {label: table.charged(label) for label in table.homes}
     for label, message, answered in list(table.sent):
-        if answered:
+        if answered and label in table.aggregator.session.members:
             assert table.ask(label, message) is None
     assert {label: table.charged(label) for label in table.homes} == before
 
@@ -287,9 +288,8 @@ def test_one_label_fails(a_table, noise, fault, back):
     assert first.survivors == tuple(label for label in labels if reports or label != VICTIM)
     assert table.exact(first)
 
-    if back is Back.NEXT_ROUND and fault.stage is Stage.JOIN:
-        announce(table, {}, back, [VICTIM])
-    takes_part = fault.joins and back is not Back.NEVER
+    # Who is in a run is fixed before its first round.
+    takes_part = here and fault.joins and back is not Back.NEVER
     second = play(table, 2, {}, back, set() if back is not Back.NEVER else {VICTIM})
     assert second.survivors == tuple(label for label in labels if takes_part or label != VICTIM)
     assert table.exact(second)

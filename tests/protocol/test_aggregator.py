@@ -14,18 +14,20 @@ from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import (
     Advert,
     Announcement,
+    Complaint,
     CrossCheckRequest,
     CrossCheckSignature,
     Kind,
     Message,
+    Preparation,
+    PrepareRequest,
     Refusal,
     Report,
-    Sealed,
     Shares,
     UnmaskRequest,
+    decode,
 )
 from sottovoce.protocol.participant import Participant
-from sottovoce.protocol.round_context import Round
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
 from sottovoce_simulations.engine.label_dropouts import Moment
 
@@ -33,7 +35,7 @@ MakeTable = Callable[..., InMemoryRounds]
 ELEMENTS = 4
 
 
-def signed(table: InMemoryRounds, message: Report | Shares | Advert, **changes: object) -> Message:
+def signed(table: InMemoryRounds, message: Report | Shares | Advert | Preparation, **changes: object) -> Message:
     """The message changed, and signed again by its label: what a corrupt label could send."""
     fields = {name: getattr(message, name) for name in message.__dataclass_fields__ if name not in ("TYPE", "PURPOSE")}
     fields.pop("signature")
@@ -69,7 +71,7 @@ def refused(table: InMemoryRounds, error: type[RemoteProtocolError], message: Me
 
 def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
     report = one_report(table)
-    box = report.bundles[0]
+    following = report.following
     for error, changed in (
         (violations.WrongRun, signed(table, report, run=bytes(16))),
         (violations.WrongRound, signed(table, report, round=2)),
@@ -77,12 +79,14 @@ def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
         (violations.WrongVector, signed(table, report, ring_bits=16)),
         (violations.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS - 4))),
         (violations.WrongVector, signed(table, report, vector=bytes(4 * ELEMENTS + 4))),
-        (violations.WrongBundles, signed(table, report, bundles=report.bundles[1:])),
-        (violations.WrongBundles, signed(table, report, bundles=(Sealed("label-000", box.box), *report.bundles))),
-        (
-            violations.WrongBundles,
-            signed(table, report, bundles=(Sealed(box.label, box.box + b"\x00"), *report.bundles[1:])),
-        ),
+        (violations.WrongBoxes, signed(table, report, boxes=report.boxes[1:])),
+        (violations.WrongBoxes, signed(table, report, boxes=(report.boxes[0], *report.boxes))),
+        (violations.WrongRound, signed(table, report, following=signed(table, following, round=3))),
+        (violations.WrongSession, signed(table, report, following=signed(table, following, session=bytes(32)))),
+        (violations.WrongBoxes, signed(table, report, following=signed(table, following, tags=following.tags[1:]))),
+        (violations.WrongBoxes, signed(table, report, following=signed(table, following, boxes=following.boxes[1:]))),
+        (violations.WrongBoxes, signed(table, report, following=signed(table, following, vault=bytes(80)))),
+        (violations.BadSignature, signed(table, report, following=replace(following, commitment=bytes(32)))),
         (violations.BadSignature, replace(report, vector=bytes(4 * ELEMENTS))),
         (violations.BadSignature, replace(report, signature=bytes(64))),
         (violations.OutOfOrder, replace(report, label="label-001")),
@@ -120,8 +124,8 @@ def test_nobody_speaks_for_another(table: InMemoryRounds) -> None:
     mine = table.participants["label-000"]
     mine.accept(request, bytes(32))
     report = mine.report(np.ones(ELEMENTS, np.uint32))
-    bundles = tuple(sorted(Sealed("label-000" if b.label == "label-001" else b.label, b.box) for b in report.bundles))
-    refused(table, violations.BadSignature, replace(report, label="label-001", bundles=bundles))
+    following = replace(report.following, label="label-001")
+    refused(table, violations.BadSignature, replace(report, label="label-001", following=following))
 
 
 def checks(table: InMemoryRounds) -> dict[str, CrossCheckSignature]:
@@ -157,8 +161,13 @@ def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
         (violations.WrongRun, signed(table, mine, run=bytes(16))),
         (violations.WrongRound, signed(table, mine, round=2)),
         (violations.WrongRound, signed(table, mine, survivors_digest=bytes(32))),
-        (violations.WrongShares, signed(table, mine, values=mine.values[:-32])),
-        (violations.BadSignature, replace(mine, values=bytes(len(mine.values)))),
+        (violations.WrongShares, signed(table, mine, values=mine.values[:-1])),
+        (violations.WrongShares, signed(table, mine, complaints=(Complaint("label-001", bytes(32)),))),
+        (
+            violations.WrongShares,
+            signed(table, mine, values=mine.values[1:], complaints=(Complaint("label-000", bytes(32)),)),
+        ),
+        (violations.BadSignature, replace(mine, values=(bytes(32), *mine.values[1:]))),
         (violations.BadSignature, replace(mine, label="label-001")),
         (violations.NotAParticipant, replace(mine, label="label-099")),
     ):
@@ -179,12 +188,17 @@ def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
         epsilon=8.0,
         delta=1e-5,
     )
-    other = plain_config(32).changed(epsilon=9.0)
+    config = plain_config(32).changed(epsilon=9.0)
     for error, changed in (
         (violations.WrongRun, signed(table, advert, run=bytes(16))),
         (violations.WrongAgreement, signed(table, advert, agreement=bytes(32))),
-        (violations.ConfigurationChanged, signed(table, advert, config_digest=other.digest)),
+        (violations.ConfigurationChanged, signed(table, advert, config_digest=config.digest)),
         (violations.BadKey, signed(table, advert, public_key=bytes(32))),
+        (
+            violations.BadKey,
+            signed(table, advert, public_key=advert.public_key[:-1] + bytes([advert.public_key[-1] | 128])),
+        ),
+        (violations.BadKey, signed(table, advert, encapsulation_key=b"\xff" * 1184)),
         (violations.BadSignature, replace(advert, epsilon=7.0)),
         (violations.BadSignature, replace(advert, label="label-001")),
         (violations.UnknownLabel, replace(advert, label="label-099")),
@@ -192,15 +206,9 @@ def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
         refused(table, error, changed)
     table.aggregator.receive(advert)
     refused(table, violations.OutOfOrder, advert)
-    copied = Advert.sign(
-        table.identities["label-001"],
-        **{
-            name: getattr(advert, name)
-            for name in ("run", "agreement", "public_key", "config_digest", "epsilon", "delta")
-        },
-        label="label-001",
-    )
-    refused(table, violations.DuplicateParticipant, copied)
+    other = fresh_advert(table, "label-001")
+    for name in ("public_key", "encapsulation_key"):
+        refused(table, violations.DuplicateParticipant, signed(table, other, **{name: getattr(advert, name)}))
     assert table.aggregator.adverts == {"label-000": advert}
     assert participant.advert == advert
 
@@ -227,6 +235,26 @@ def test_refusals_are_checked_like_adverts(make_table: MakeTable) -> None:
     assert table.aggregator.refusals == {"label-000": RefusalReason.PRIVACY}
 
 
+def fresh_advert(table: InMemoryRounds, label: str) -> Advert:
+    return Participant.join(
+        table.aggregator.announcement,
+        label=label,
+        identity=table.identities[label],
+        agreement=table.agreement,
+        epsilon=8.0,
+        delta=1e-5,
+    )[1]
+
+
+def test_a_preparation_for_a_round_that_is_over_is_refused(table: InMemoryRounds) -> None:
+    session = table.aggregator.session
+    old = table.participants["label-000"].prepare(PrepareRequest(session.run, session.digest, 2))
+    table.aggregator.prepare_requests(5)
+    table.request(3, ELEMENTS)
+    table.aggregator.prepare_requests(5)
+    refused(table, violations.WrongRound, old)
+
+
 def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> None:
     refused(table, violations.Malformed, table.aggregator.announcement)
     refused(table, violations.Malformed, UnmaskRequest(bytes(16), 1, (), (), ()))
@@ -236,8 +264,8 @@ def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> 
     ("number", "labels", "why"),
     [
         (0, ["label-000", "label-001", "label-002"], "does not come after"),
-        (1, ["label-000", "label-001"], "2 participants"),
-        (1, ["label-000", "label-001", "label-099"], "has not joined"),
+        (1, ["label-000", "label-001", "label-099"], "is not ready"),
+        (2, ["label-000", "label-001", "label-002"], "is not ready"),
     ],
 )
 def test_a_round_that_no_label_would_accept_is_not_started(
@@ -255,8 +283,8 @@ def test_the_number_of_a_round_is_not_used_twice(table: InMemoryRounds, number: 
         table.request(number, ELEMENTS)
 
 
-def test_exactly_64_labels_need_no_cross_check(make_table: MakeTable) -> None:
-    table = make_table(64, cross_check=False)
+def test_exactly_128_labels_need_no_cross_check(make_table: MakeTable) -> None:
+    table = make_table(128, cross_check=False)
     request = table.request(1, ELEMENTS)
     assert table.participants["label-000"].accept(request, bytes(32)).participants == tuple(table.participants)
 
@@ -292,16 +320,31 @@ def test_who_signs_too_late_is_out_of_the_round(table: InMemoryRounds) -> None:
 
 @pytest.mark.parametrize("step", ["reported", "signed"])
 def test_a_round_whose_committee_is_gone_is_aborted_before_anything_is_revealed(step: str) -> None:
-    """Of 100 labels 67 are enough, but of the 64 that hold shares 34 must be among them."""
-    table = InMemoryRounds(100)
+    """Of 140 labels 94 are enough, but of the 128 that hold shares 47 must be among them."""
+    table = InMemoryRounds(140)
     table.join()
     request = table.request(1, ELEMENTS)
-    gone = Round(request).topology.holders[:33]
+    gone = table.aggregator.session.topology.holders[:82]
     vectors = {label: np.ones(ELEMENTS, np.uint32) for label in table.participants}
     moment = Moment.BEFORE_REPORT if step == "reported" else Moment.BEFORE_CROSS_CHECK
     table.report(request, vectors, dict.fromkeys(gone, moment))
-    with pytest.raises(RoundAborted, match=f"31 of 100 labels hold shares and {step}"):
+    with pytest.raises(RoundAborted, match=f"46 of 140 labels hold shares and {step}"):
         table.unmask(dict.fromkeys(gone, moment))
+
+
+def test_a_round_of_too_few_is_aborted_before_it_begins(table: InMemoryRounds) -> None:
+    with pytest.raises(RoundAborted, match="2 participants; 3 of the run's 4 members are needed"):
+        table.aggregator.start_round(1, Kind.TRAIN, ["label-000", "label-001"], bytes(32), ELEMENTS)
+    assert table.aggregator.participants == ()
+
+
+def test_n_min_is_counted_on_survivors(make_table: MakeTable) -> None:
+    """Nine of ten are more than two thirds, and fewer than this agreement wants in a sum."""
+    table = make_table(10, n_min=10)
+    vectors = {label: np.ones(ELEMENTS, np.uint32) for label in table.participants}
+    table.report(table.request(1, ELEMENTS), vectors, {"label-004": Moment.BEFORE_REPORT})
+    with pytest.raises(RoundAborted, match="9 of 10 labels reported; 10 are needed"):
+        table.unmask()
 
 
 def test_a_coordinator_serves_its_own_agreement_and_a_true_configuration(table: InMemoryRounds) -> None:
@@ -324,17 +367,21 @@ def test_an_aborted_round_leaves_nothing_behind_and_the_next_one_works(table: In
     assert table.unmask().vector.tolist() == [4] * ELEMENTS
 
 
-def test_a_restarted_coordinator_goes_on_with_the_same_adverts(table: InMemoryRounds) -> None:
+def test_a_restarted_coordinator_goes_on_with_the_same_set_up(table: InMemoryRounds) -> None:
     restarted = Aggregator(table.agreement, table.aggregator.announcement)
-    for advert in table.aggregator.adverts.values():
-        restarted.receive(advert)
+    restarted.restore([decode(message) for message in table.aggregator.setup_messages()], 4)
+    assert restarted.session == table.aggregator.session
     table.aggregator = restarted
+    with pytest.raises(LocalProtocolError, match="Round 4 does not come after round 4"):
+        restarted.start_round(4, Kind.TRAIN, (), bytes(32), ELEMENTS)
     table.report(table.request(5, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
     assert table.unmask().vector.tolist() == [4] * ELEMENTS
 
 
-def test_a_stranger_with_a_key_of_its_own_is_nobody(table: InMemoryRounds) -> None:
-    advert = table.aggregator.adverts["label-000"]
-    fields = {n: getattr(advert, n) for n in ("run", "agreement", "config_digest", "epsilon", "delta")}
-    stranger = Advert.sign(Identity.generate(), **fields, label="stranger", public_key=bytes(range(32)))
+def test_a_stranger_with_a_key_of_its_own_is_nobody() -> None:
+    table = InMemoryRounds(4)
+    advert = fresh_advert(table, "label-000")
+    fields = {name: getattr(advert, name) for name in advert.__dataclass_fields__ if name not in ("TYPE", "PURPOSE")}
+    fields.pop("signature")
+    stranger = Advert.sign(Identity.generate(), **{**fields, "label": "stranger"})
     refused(table, violations.UnknownLabel, stranger)

@@ -1,6 +1,7 @@
 """A label's state on disk: it goes on where it was, forgets nothing, and is never another label's."""
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,9 +28,24 @@ def restart(table: InMemoryRounds) -> None:
         assert table.participants[label].to_bytes() == data
 
 
-@pytest.mark.parametrize("labels", [4, pytest.param(66, marks=pytest.mark.slow)])
-def test_labels_may_restart_at_every_step(make_table: MakeTable, labels: int) -> None:
-    table = make_table(labels)
+@pytest.mark.parametrize("labels", [4, pytest.param(130, marks=pytest.mark.slow)])
+def test_labels_may_restart_at_every_step(labels: int) -> None:
+    table = InMemoryRounds(labels)
+    for label, identity in table.identities.items():
+        participant, advert = Participant.join(
+            table.aggregator.announcement,
+            label=label,
+            identity=identity,
+            agreement=table.agreement,
+            epsilon=8.0,
+            delta=1e-5,
+        )
+        table.participants[label] = participant
+        table.aggregator.receive(advert)
+    for step in (table.aggregator.fix_members, table.aggregator.close_reveals, table.aggregator.close_ciphertexts):
+        restart(table)
+        for label, asked in step().items():
+            table.aggregator.receive(table.participants[label].answer(asked))
     restart(table)
     request = table.request(1, 3)
     for participant in table.participants.values():
@@ -65,7 +81,8 @@ def test_two_reports_out_of_one_rolled_back_state_share_no_mask(make_table: Make
         for _ in range(2)
     ]
     assert reports[0].vector != reports[1].vector
-    assert reports[0].bundles[0].box[:12] != reports[1].bundles[0].box[:12]
+    assert reports[0].commitment[:12] != reports[1].commitment[:12]  # the nonce of every box in it
+    assert reports[0].following.commitment[:12] != reports[1].following.commitment[:12]
 
 
 @pytest.fixture
@@ -103,3 +120,31 @@ def test_another_labels_state_is_refused(saved: tuple[InMemoryRounds, bytes]) ->
     other = replace(copy.copy(table.agreement), cross_check=False)
     with pytest.raises(LocalProtocolError, match="another agreement"):
         Participant.from_bytes(data, identity=table.identities[ME], agreement=other)
+
+
+def test_a_state_of_another_version_is_refused_with_a_way_out(saved: tuple[InMemoryRounds, bytes]) -> None:
+    table, data = saved
+    old = b"SoVs\x01" + data[5:-32]
+    with pytest.raises(LocalProtocolError, match="has version 1; this release reads version 2") as caught:
+        Participant.from_bytes(
+            old + hashlib.sha256(old).digest(), identity=table.identities[ME], agreement=table.agreement
+        )
+    assert caught.value.hint is not None
+    assert "sottovoce label close" in caught.value.hint
+
+
+def test_a_stolen_state_opens_no_round_before_the_one_it_is_in(make_table: MakeTable) -> None:
+    """The chain of a pair's keys goes one way, and its private keys are gone once the set-up is over."""
+    table = make_table(3)
+    states, keys = [], []
+    for number in (1, 2, 3):
+        pairs = table.participants[ME]._stage.pairs  # type: ignore[union-attr]
+        keys.append(pairs.round_key("label-001", number))
+        table.report(table.request(number, 3), {label: np.ones(3, np.uint32) for label in table.participants})
+        states.append(table.participants[ME]._stage.pairs)  # type: ignore[union-attr]
+        table.unmask()
+    stolen = states[2]
+    assert stolen.at == 3
+    assert stolen.round_key("label-001", 3) == keys[2]
+    assert not {*states[0].links.values(), *states[1].links.values()} & set(stolen.links.values())
+    assert not any(key in table.participants[ME].to_bytes() for key in (*keys, *states[0].links.values()))

@@ -82,12 +82,13 @@ def test_no_two_rounds_and_no_two_labels_share_a_mask() -> None:
             seen.append(bytes(participant.report(np.zeros(8, np.uint32)).vector))
     assert len(set(seen)) == len(seen) == 9
     pairs = {
-        participant._mask_seed(other, participant._progress.round)  # type: ignore[union-attr]
+        participant._stage.pairs.round_key(other, number)  # type: ignore[union-attr]
         for label, participant in table.participants.items()
         for other in table.participants
+        for number in (3, 4)
         if other != label
     }
-    assert len(pairs) == 3
+    assert len(pairs) == 6
 
 
 @given(bits=st.sampled_from(RING_BITS), values=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))

@@ -10,6 +10,7 @@ import pytest
 from sottovoce.errors import ProtocolError
 from sottovoce.protocol.keys import RunKey
 from sottovoce.protocol.messages import CrossCheckRequest
+from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.saved_state import Saved
 from sottovoce.protocol.seal import unseal
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
@@ -34,13 +35,11 @@ def test_this_test_would_notice() -> None:
 def test_keys_states_and_shares_never_print(make_table: Callable[..., InMemoryRounds]) -> None:
     table = make_table(3)
     participant = table.participants["label-000"]
-    private = participant._key.private_bytes()
     printed = []
 
     def note() -> None:
         printed.append(repr(participant))
-        printed.append(repr(vars(participant)["_key"]))
-        printed.append(repr(participant._progress))
+        printed.append(repr(participant._stage))
         printed.append(repr(Saved.from_bytes(participant.to_bytes())))
 
     note()
@@ -52,7 +51,7 @@ def test_keys_states_and_shares_never_print(make_table: Callable[..., InMemoryRo
         report = member.report(np.zeros(3, np.uint32))
         printed.append(repr(report))
         table.aggregator.receive(report)
-    own = participant._progress.own  # type: ignore[union-attr]
+    own = participant._stage.progress.own  # type: ignore[union-attr]
     note()
     for label, check in table.aggregator.close_reports().items():
         assert isinstance(check, CrossCheckRequest)
@@ -61,8 +60,37 @@ def test_keys_states_and_shares_never_print(make_table: Callable[..., InMemoryRo
     requests = table.aggregator.close_cross_check()
     shares = [table.participants[label].unmask(unmask) for label, unmask in requests.items()]
     printed += [repr(item) for item in (*requests.values(), *shares)]
-    secrets = [private, own[:32], *(item.values[:32] for item in shares), *participant._agreed.values()]
+    pairs = participant._stage.pairs  # type: ignore[union-attr]
+    secrets = [own, *(item.values[0] for item in shares), *pairs.links.values(), pairs.round_key("label-001", 1)]
     assert len(secrets) >= 7
+    for text in printed:
+        assert not any(shows(text, secret) for secret in secrets)
+
+
+def test_nothing_of_a_set_up_prints_its_secrets() -> None:
+    table = InMemoryRounds(3)
+    for label, identity in table.identities.items():
+        participant, advert = Participant.join(
+            table.aggregator.announcement,
+            label=label,
+            identity=identity,
+            agreement=table.agreement,
+            epsilon=8.0,
+            delta=1e-5,
+        )
+        table.participants[label] = participant
+        table.aggregator.receive(advert)
+    participant = table.participants["label-000"]
+    stage = participant._stage
+    secrets, printed = [stage.key.private_bytes(), stage.nonce], []  # type: ignore[union-attr]
+    for step in (table.aggregator.fix_members, table.aggregator.close_reveals):
+        printed += [repr(participant._stage), repr(Saved.from_bytes(participant.to_bytes()))]
+        for label, asked in step().items():
+            table.aggregator.receive(table.participants[label].answer(asked))
+    keyed = participant._stage
+    secrets += [*keyed.secrets.values(), *keyed.agreed.values()]  # type: ignore[union-attr]
+    printed += [repr(keyed), repr(Saved.from_bytes(participant.to_bytes()))]
+    assert len(secrets) == 4
     for text in printed:
         assert not any(shows(text, secret) for secret in secrets)
 
@@ -75,6 +103,6 @@ def test_a_run_key_hides_its_private_part() -> None:
 def test_errors_tell_no_secret() -> None:
     key, box = os.urandom(32), os.urandom(60)
     with pytest.raises(ProtocolError) as caught:
-        unseal(key, box, b"header")
+        unseal(key, box, commitment=bytes(32), header=b"header")
     text = "".join(traceback.format_exception(caught.value))
     assert not shows(text, key)

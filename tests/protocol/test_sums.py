@@ -101,7 +101,7 @@ def test_only_some_of_the_labels_take_part() -> None:
     play(table, 1, 32, 3, {"label-003": Moment.BEFORE_REPORT}, 1)
 
 
-@pytest.mark.parametrize("labels", [65, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("labels", [65, pytest.param(130, marks=pytest.mark.slow)])
 def test_a_committee_and_partners_carry_a_large_round(labels: int) -> None:
     table = InMemoryRounds(labels, ring_bits=16)
     table.join()

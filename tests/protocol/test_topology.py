@@ -6,10 +6,12 @@ from math import comb
 
 import pytest
 
-from sottovoce.protocol.round_context import Round
+from sottovoce.protocol.messages import Roster
+from sottovoce.protocol.session import Session
 from sottovoce.protocol.topology import (
     COMMITTEE,
     FAILURE_BITS,
+    MOST_DRAWS,
     Topology,
     most_corrupt,
     partner_count,
@@ -18,7 +20,9 @@ from sottovoce.protocol.topology import (
 )
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
-SIZES = (65, 66, 70, 99, 100, 101, 150, 200, 333, 1000)
+SIZES = (65, 66, 70, 99, 100, 101, 128, 129, 150, 200, 333, 1000)
+
+PAPERS_BITS = 40
 
 
 def topology(count: int, seed: bytes = bytes(32)) -> Topology:
@@ -32,7 +36,7 @@ def secagg_plus_partners(count: int) -> int:
     windows of k/2 consecutive places lie in B, which a union bound over the pairs of windows makes a failure of 2^-40.
     """
     bad, half = 2 * most_corrupt(count), 1
-    while 2 * half <= bad and comb(count, 2) * comb(count - 2 * half - 2, bad - 2 * half) << FAILURE_BITS > comb(
+    while 2 * half <= bad and comb(count, 2) * comb(count - 2 * half - 2, bad - 2 * half) << PAPERS_BITS > comb(
         count, bad
     ):
         half += 1
@@ -40,7 +44,7 @@ def secagg_plus_partners(count: int) -> int:
 
 
 def connected(graph: Topology, removed: set[str]) -> bool:
-    left = set(graph.participants) - removed
+    left = set(graph.members) - removed
     reached, edge = set(), {next(iter(left))}
     while edge:
         reached |= edge
@@ -51,8 +55,8 @@ def connected(graph: Topology, removed: set[str]) -> bool:
 @pytest.mark.parametrize("count", [3, 4, 10, 63, 64])
 def test_up_to_64_everyone_masks_against_everyone_and_holds_shares(count: int) -> None:
     graph = topology(count)
-    assert graph.holders == graph.participants
-    assert all(len(graph.partners(label)) == count - 1 for label in graph.participants)
+    assert graph.holders == graph.members
+    assert all(len(graph.partners(label)) == count - 1 for label in graph.members)
     assert graph.threshold == graph.share_threshold == 2 * count // 3 + 1
 
 
@@ -66,7 +70,7 @@ def test_two_survivor_sets_can_never_both_be_signed() -> None:
 @pytest.mark.parametrize("count", SIZES)
 def test_partners_are_mutual_and_as_many_as_said(count: int) -> None:
     graph = topology(count)
-    partners = {label: set(graph.partners(label)) for label in graph.participants}
+    partners = {label: set(graph.partners(label)) for label in graph.members}
     for label, others in partners.items():
         assert len(others) == partner_count(count)
         assert label not in others
@@ -91,7 +95,7 @@ def test_honest_survivors_stay_connected_when_the_worst_are_taken_away(count: in
         windows = {circle[(start + step) % count] for step in range(half)}
         windows |= {circle[(start + half + 1 + trial + step) % count] for step in range(budget - half)}
         assert connected(graph, windows)
-        assert connected(graph, set(chance.sample(graph.participants, budget)))
+        assert connected(graph, set(chance.sample(graph.members, budget)))
 
 
 def test_why_the_bound_of_secagg_plus_is_not_enough_here() -> None:
@@ -111,10 +115,12 @@ def test_our_partners_are_at_least_those_of_secagg_plus(count: int) -> None:
     assert partner_count(count) >= min(count - 1, secagg_plus_partners(count))
 
 
-@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("count", [size for size in SIZES if size > COMMITTEE])
 def test_corrupt_labels_alone_never_make_a_committees_threshold(count: int) -> None:
-    """The hypergeometric tail, computed here term by term, is below 2^-40 at the threshold and above it one lower."""
+    """The hypergeometric tail, computed here term by term, is below 2^-84 at the threshold and above it one lower."""
     corrupt, needed = most_corrupt(count), share_threshold(count)
+    bits = FAILURE_BITS + 4
+    assert MOST_DRAWS == 2**4
 
     def tail(least: int) -> int:
         return sum(
@@ -122,43 +128,47 @@ def test_corrupt_labels_alone_never_make_a_committees_threshold(count: int) -> N
             for members in range(least, min(corrupt, COMMITTEE) + 1)
         )
 
-    assert tail(needed) << FAILURE_BITS <= comb(count, COMMITTEE) < tail(needed - 1) << FAILURE_BITS
+    assert tail(needed) << bits <= comb(count, COMMITTEE) < tail(needed - 1) << bits
     assert needed <= COMMITTEE
 
 
-def test_a_committee_is_64_of_the_participants_and_drawn_anew() -> None:
-    one, other = topology(70, bytes(32)), topology(70, bytes(31) + b"\x01")
+def test_a_committee_is_128_of_the_participants_and_drawn_anew() -> None:
+    one, other = topology(140, bytes(32)), topology(140, bytes(31) + b"\x01")
     for graph in (one, other):
         assert len(graph.holders) == COMMITTEE
         assert list(graph.holders) == sorted(graph.holders)
-        assert set(graph.holders) < set(graph.participants)
+        assert set(graph.holders) < set(graph.members)
     assert one.holders != other.holders
     assert one.partners("label-00000") != other.partners("label-00000")
-    assert one.holders == topology(70).holders
+    assert one.holders == topology(140).holders
 
 
 def test_draws_are_even() -> None:
-    """Each of 70 labels is in a committee of 64 in 64/70 of the draws."""
+    """Each of 140 labels is in a committee of 128 in 128/140 of the draws."""
     draws = 400
-    counts = dict.fromkeys(topology(70).participants, 0)
+    counts = dict.fromkeys(topology(140).members, 0)
     for number in range(draws):
-        for label in topology(70, number.to_bytes(32)).holders:
+        for label in topology(140, number.to_bytes(32)).holders:
             counts[label] += 1
-    assert all(abs(count / draws - 64 / 70) < 0.08 for count in counts.values())
+    assert all(abs(count / draws - 128 / 140) < 0.08 for count in counts.values())
 
 
-def test_the_draw_depends_on_the_run_the_round_and_every_participants_advert_and_on_nothing_else() -> None:
+def test_the_draw_depends_on_every_members_advert_and_nonce_and_on_nothing_else() -> None:
     """Whatever else entered it, a coordinator could change until it likes who holds shares."""
     table = InMemoryRounds(5)
     table.join()
-    request = table.request(1, 1)
-    others = [
-        replace(
-            request, adverts=(*request.adverts[:place], replace(advert, epsilon=7.0), *request.adverts[place + 1 :])
-        )
-        for place, advert in enumerate(request.adverts)
+    adverts, reveals = table.aggregator._assembly.adverts, tuple(table.aggregator._assembly.reveals.values())
+    roster = Roster(table.aggregator.announcement.run, tuple(adverts.values()))
+    rosters = [replace(roster, run=bytes(16))]
+    nonces = [reveals]
+    for place, (advert, reveal) in enumerate(zip(roster.adverts, reveals, strict=True)):
+        changed = (*roster.adverts[:place], replace(advert, epsilon=7.0), *roster.adverts[place + 1 :])
+        rosters.append(replace(roster, adverts=changed))
+        nonces.append((*reveals[:place], replace(reveal, nonce=bytes(32)), *reveals[place + 1 :]))
+    digests = [Session.of(each, reveals, 3).digest for each in rosters] + [
+        Session.of(roster, each, 3).digest for each in nonces
     ]
-    different = [request, replace(request, round=2), replace(request, run=bytes(16)), *others]
-    assert len({Round(each).topology.seed for each in different}) == len(different)
-    for same in (replace(request, parameters_digest=b"x" * 32), replace(request, elements=2)):
-        assert Round(same).topology.seed == Round(request).topology.seed
+    assert len(set(digests)) == len(digests) == 12
+    assert digests[6] == table.aggregator.session.digest
+    resigned = tuple(replace(reveal, signature=bytes(64)) for reveal in reveals)
+    assert Session.of(roster, resigned, 3).digest == table.aggregator.session.digest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, MOST_LABELS, Agreement
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
@@ -35,7 +35,8 @@ class Policy:
         delta_max: largest δ.
         least_unit: the least that a unit of privacy must cover.
         allow_non_private: whether a run may do without privacy.
-        least_participants: labels that a round needs, below which this one does not answer.
+        least_participants: labels that a sum needs, below which this one neither reports nor helps to open it.
+        most_assumed_honest: with distributed noise, the most honest labels in a sum that a guarantee may assume.
         most_rounds: of one run.
         largest_model: parameters.
         declared_tracks: about how many tracks the label trains on, in two significant digits; 0 declares nothing, and
@@ -62,6 +63,7 @@ class Policy:
     least_unit: Unit = Unit.TRACK
     allow_non_private: bool = False
     least_participants: int = LEAST_PARTICIPANTS
+    most_assumed_honest: int = MOST_LABELS
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
     declared_tracks: int = 0
@@ -80,7 +82,7 @@ class Policy:
             self._expect(name, getattr(self, name) > 0, "> 0")
         self._expect("delta_max", 0 < self.delta_max < 1, "in (0, 1)")
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
-        for name in ("most_rounds", "largest_model"):
+        for name in ("most_assumed_honest", "most_rounds", "largest_model"):
             self._expect(name, getattr(self, name) >= 1, ">= 1")
         for name in ("declared_tracks", "declared_artists"):
             value = getattr(self, name)
@@ -157,6 +159,10 @@ class Policy:
             (RefusalReason.PRIVACY, config.private or self.allow_non_private),
             (RefusalReason.PRIVACY, not config.private or _REACH[config.unit] >= _REACH[self.least_unit]),
             (RefusalReason.TRUST, not config.private or config.trust in self.trust),
+            (
+                RefusalReason.TRUST,
+                not config.distributed or config.distributed.min_honest <= self.most_assumed_honest,
+            ),
             (
                 RefusalReason.PARTICIPANTS,
                 (len(agreement.members) if participants is None else participants) >= self.least_participants,

@@ -292,9 +292,11 @@ class SecureAggregation(Strategy):
             total = self._sum(current, replies)
             survivors = total.survivors
             decoded = current.layout.decode(total.vector, len(survivors))
+            if self._decoder and decoded.integers is not None:
+                self._decoder.check(decoded.integers, len(survivors))
             self.history.metrics[current.number - 1] = self._metrics(decoded.counters)
         except RoundAborted as error:
-            aborted, survivors = error.message, ()
+            aborted, survivors, decoded = error.message, (), None
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
         self._leave_out_liars()
         if current.kind is Kind.TRAIN:

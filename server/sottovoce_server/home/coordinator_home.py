@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
+from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
@@ -31,7 +31,7 @@ federation = "{federation}"
 # Where labels reach this coordinator: host:port. One port serves everything, over TLS.
 address = "{address}"
 
-# The least number of labels in a round, 3 or more. Labels that drop out count against it.
+# The least number of labels in a sum, 3 or more; labels that drop out are not in it. 0: more than half of all labels.
 n_min = {n_min}
 
 # Whether labels first sign whose updates are in a sum, before any of them helps to open it. One more exchange a round.
@@ -94,7 +94,7 @@ class ServerHome:
             make_authority(home.authority_key_file, home.authority_file)
             for file in (home.token_file, home.superexec_file):
                 write_bytes(file, secrets.token_urlsafe(TOKEN_BYTES).encode(), mode=0o600)
-            settings = _TEMPLATE.format(federation=federation, address=address, n_min=LEAST_PARTICIPANTS)
+            settings = _TEMPLATE.format(federation=federation, address=address, n_min=0)
             write_text(home.settings_file, settings)
         return cls(root)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.protocol.violations import ImplausibleSum
 from sottovoce.run.configuration import CLIPS, RunConfiguration, Unit
 
 CLIP_STEP = 0.3
@@ -66,6 +67,21 @@ class SumDecoder:
             self.clip = min(max(moved, CLIPS[0]), CLIPS[1])
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         return vector * np.float32(min(1.0, config.update_clip / norm)) if norm else vector
+
+    def check(self, total: NDArray[np.int64], survivors: int) -> None:
+        """Refuse a sum that honest labels make with a chance of at most 2^-40.
+
+        How many units a label's sum holds is not known to the coordinator, so that only each coordinate is bounded;
+        where the unit is the label, its one vector is.
+
+        Raises:
+            ImplausibleSum: it is larger.
+        """
+        largest = float(np.abs(total).max(initial=0))
+        norm = float(np.linalg.norm(total.astype(np.float64)))
+        of_labels = self._config.unit is Unit.LABEL
+        if largest > self._mechanism.largest_coordinate(survivors) or (of_labels and norm > self._mechanism.longest(survivors)):
+            raise ImplausibleSum("A round's noised sum is larger than honest labels can have made it: some label lied.")
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """What `restore` needs to go on after a crash."""

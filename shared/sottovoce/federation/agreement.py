@@ -15,7 +15,7 @@ from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES
 from sottovoce.files import write_text
-from sottovoce.protocol.topology import threshold
+from sottovoce.protocol.topology import least_honest, majority
 from sottovoce.run.configuration import RunConfiguration, Trust
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -48,7 +48,8 @@ class Agreement:
         federation: the federation's name.
         coordinator_key: the coordinator's Ed25519 key (32 bytes), which signs releases.
         members: every label that may take part, with its pinned key, sorted by name.
-        n_min: the least number of participants of a round.
+        n_min: the least number of labels in a sum: survivors of a round, not participants. 0 stands for more than half
+            of the labels.
         cross_check: whether survivors sign the survivor set before any share is released.
         noise: what privacy rests on in this federation's runs: each label's own noise, or all labels' together.
         min_honest: with distributed noise, the number of honest labels in every sum that the guarantee assumes. With
@@ -58,7 +59,7 @@ class Agreement:
     federation: str
     coordinator_key: bytes
     members: tuple[Member, ...]
-    n_min: int = LEAST_PARTICIPANTS
+    n_min: int = 0
     cross_check: bool = True
     noise: Trust = Trust.LOCAL
     min_honest: int = 1
@@ -69,6 +70,8 @@ class Agreement:
             raise ConfigurationError("The agreement's labels must be sorted by name, each named once.")
         if len({member.public_key for member in self.members}) != len(names):
             raise ConfigurationError("Two labels of the agreement share one identity key.")
+        if self.n_min == 0:
+            object.__setattr__(self, "n_min", max(LEAST_PARTICIPANTS, majority(len(names))))
         if self.n_min < LEAST_PARTICIPANTS:
             raise ConfigurationError(
                 f"n_min = {self.n_min}, but a sum over fewer than {LEAST_PARTICIPANTS} labels hides nobody."
@@ -77,16 +80,15 @@ class Agreement:
             raise ConfigurationError(
                 f"The agreement names {len(names)} labels; it needs {self.n_min} (n_min) to {MOST_LABELS}."
             )
-
-        least = threshold(self.n_min)
+        least = least_honest(len(names), self.n_min)
         if self.noise is Trust.LOCAL and self.min_honest != 1:
             raise ConfigurationError(
                 f"min_honest = {self.min_honest} is for distributed noise; local noise counts on nobody else."
             )
         if not 1 <= self.min_honest <= least:
             raise ConfigurationError(
-                f"min_honest = {self.min_honest}, but a round of {self.n_min} labels (n_min) may end with {least} in "
-                "its sum.",
+                f"min_honest = {self.min_honest}, but a sum of {self.n_min} or more of {len(names)} labels (n_min) may "
+                f"hold only {least} honest ones beside a curious label.",
                 hint="Lower min_honest, or raise n_min.",
             )
 

@@ -35,6 +35,10 @@ COUNT_WEIGHT = 0.1
 _AGAIN = math.exp(-8)
 """How often, at most, a rounded vector is out of bounds and rounded again: so rarely that the mean stays right."""
 _TRIES = 64
+_LARGEST = np.float32(1 << 31)
+"""Magnitude of a coordinate, on the grid, above which it counts as none: a clip is at most `FINEST` long."""
+_TAIL_BITS = 41
+"""Chance that honest labels' noise exceeds `largest_coordinate` or `longest`: 2 to the minus so many bits, each."""
 _BLOCK = 1 << 20  # numbers that are rotated and rounded at once
 
 
@@ -180,6 +184,24 @@ class DistributedDiscreteGaussian:
         bounded: NDArray[np.int64] = np.clip(total, -self.sum_bound, self.sum_bound)
         return bounded
 
+    def largest_coordinate(self, survivors: int) -> float:
+        """Magnitude that no coordinate of an honest sum has, but with a chance of 2^-41: each label's bound, and noise.
+
+        Discrete Gaussian noise is sub-Gaussian with its variance (Canonne et al., NeurIPS 2020, proposition 25).
+        """
+        growth = BandedToeplitz(self.coefficients).growth
+        tail = 2 * self.variance * survivors * (math.log(2 * self.dimension) + _TAIL_BITS * math.log(2))
+        return survivors * growth * self.sum_bound + math.sqrt(tail)
+
+    def longest(self, survivors: int) -> float:
+        """L2 norm that no honest sum of one unit a label has, but with a chance of 2^-41.
+
+        The noise is a sub-Gaussian vector (Hsu, Kakade and Zhang, Electron. Commun. Probab. 17, 2012).
+        """
+        chance = _TAIL_BITS * math.log(2)
+        squared = self.variance * survivors * (self.dimension + 2 * math.sqrt(self.dimension * chance) + 2 * chance)
+        return survivors * math.sqrt(self.norm_squared) + math.sqrt(squared)
+
     def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The sum of vectors, in clips, that numbers on the grid, `[parameters]`, stand for: `[parameters]`."""
         rotated = (total / self.scale).astype(np.float32)
@@ -209,7 +231,8 @@ def _count_values(scale: int, quantile: float) -> tuple[int, int]:
 
 def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -> NDArray[np.int64]:
     """Each row `[units, n]` to integers, up or down at random, again until its squared norm is within the bound."""
-    finite = np.where(np.isfinite(rotated), rotated, np.float32(0.0))
+    possible = np.abs(rotated) <= _LARGEST  # what is not finite is not, either
+    finite = np.where(possible, rotated, np.float32(0.0))
     floor = np.floor(finite)
     chance = (finite - floor).astype(np.float64)
     whole = floor.astype(np.int64)
@@ -218,11 +241,17 @@ def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -
     for _ in range(_TRIES):
         up = randomness.uniform(chance[left].size).reshape(-1, whole.shape[1]) < chance[left]
         rounded[left] = whole[left] + up
-        left = left[(rounded[left] ** 2).sum(axis=1) > bound]
+        left = left[_norms_squared(rounded[left]) > bound]
         if not left.size:
             return rounded
     for row in left:  # of a vector longer than a clip, as no caller makes one: what lies nearer to 0 fits, or nothing
         rounded[row] = np.trunc(finite[row]).astype(np.int64)
-        if int((rounded[row] ** 2).sum()) > bound:
+        if _norms_squared(rounded[row]) > bound:
             rounded[row] = 0
     return rounded
+
+
+def _norms_squared(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Squared norms along the last axis: exact below 2^53, and beyond all bounds above, where int64 would wrap."""
+    norms: NDArray[np.float64] = np.square(rows, dtype=np.float64).sum(axis=-1)
+    return norms

@@ -20,6 +20,8 @@ from sottovoce.protocol.violations import ImplausibleSum
 from sottovoce.run.configuration import RunConfiguration
 
 COUNTER_BITS = 40
+ROUNDING = 1 + 1e-6
+"""Factor that float32's own rounding may add to a norm."""
 LEAST_QUANTISER_BITS = 8  # a coarser grid adds more noise than a run can want
 MOST_QUANTISER_BITS = 24  # float32 holds no finer number
 
@@ -29,8 +31,8 @@ class Decoded:
     """What a sum says.
 
     Args:
-        update: mean update, float32 `[parameters]`, its L2 norm at most the clip; None in an evaluate round, and
-            where whole numbers are summed.
+        update: mean update, float32 `[parameters]`, its L2 norm at most the clip (and a step of rounding); None in an
+            evaluate round, and where whole numbers are summed.
         integers: the sum of whole numbers, int64 `[parameters]`, where those are summed; else None.
         counters: their sums, int64 `[counters]`.
         clipped: how many survivors' updates were clipped.
@@ -51,7 +53,7 @@ class VectorLayout:
         counters: whole-number sums that ride along; each label adds 0 … 2^40 − 1 to each.
         ring_bits: b: 16, 24 or 32.
         participants: n, of the round.
-        update_clip: L2 bound of a label's update, and of the mean.
+        update_clip: L2 bound of a label's update, and so of the mean.
         whole: whether coordinates are whole numbers, with distributed noise in them.
 
     Raises:
@@ -123,6 +125,11 @@ class VectorLayout:
         """Length of the vector: coordinates, limbs of the counters, and one for whether the update was clipped."""
         return self.parameters + self.counters * self._limbs + 1
 
+    @property
+    def longest_mean(self) -> float:
+        """The largest L2 norm of a mean of honest updates: the clip, and a step of rounding in each coordinate."""
+        return (self.update_clip + self.quantiser.step * math.sqrt(self.parameters)) * ROUNDING
+
     def encode(self, update: NDArray[np.float32] | NDArray[np.int64] | None, counters: NDArray[np.int64]) -> RingArray:
         """One label's vector. The update is clipped to `update_clip` and rounded at random onto the grid.
 
@@ -169,7 +176,7 @@ class VectorLayout:
         return clipped
 
     def decode(self, total: RingArray, survivors: int) -> Decoded:
-        """What the sum of `survivors` vectors says. The mean is clipped, too: no label moves the model further.
+        """What the sum of `survivors` vectors says. A mean that is longer than honest labels can make is refused.
 
         Args:
             total: `[elements]`, reduced.
@@ -203,6 +210,9 @@ class VectorLayout:
         elif self.parameters:
             update = self.quantiser.mean(coordinates, survivors)
             norm = norm_of(update)
-            if norm > self.update_clip:
-                update *= np.float32(self.update_clip / norm)
+            if norm > self.longest_mean:
+                raise ImplausibleSum(
+                    f"A round's mean update is {norm:.3g} long, and honest labels make none beyond "
+                    f"{self.longest_mean:.3g}: some label lied."
+                )
         return Decoded(update, integers, np.array(sums, np.int64), clipped)

@@ -7,15 +7,12 @@ from typing import Annotated
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS
 from sottovoce.models.initialisation import initial_parameters
-from sottovoce.protocol.topology import most_corrupt, threshold
+from sottovoce.protocol.topology import least_honest, majority, threshold
 from sottovoce.run.configuration import NONE, RunConfiguration, Trust
 from sottovoce.run.configure import configure_run
 from sottovoce.run.knobs import Knob
 from sottovoce.run.request import RunRequest
 from sottovoce_simulations.engine.partition import Scheme
-
-MAY_DECLINE = 25
-"""One label of so many."""
 
 DISTRIBUTED_ONLY = ("min_honest", "sample_rate", "clip_quantile", "min_separation", "bands")
 """Fields of `Experiment` that mean nothing where noise is local."""
@@ -74,13 +71,11 @@ class Experiment(RunRequest):
         """How many honest labels in a sum of a federation of so many labels the noise counts on."""
         if self.noise is not Trust.DISTRIBUTED:
             return 1
-        least = self.least_participants(labels)
-        return threshold(least) - most_corrupt(least) if self.min_honest is None else self.min_honest
+        return least_honest(labels, self.least_survivors(labels)) if self.min_honest is None else self.min_honest
 
-    def least_participants(self, labels: int) -> int:
-        """The agreement's `n_min` among so many labels.
+    def least_survivors(self, labels: int) -> int:
+        """The agreement's `n_min` among so many labels: a majority, or two thirds where noise is distributed.
 
-        Distributed noise counts on the labels' taking part. One of 25 may decline, for small catalogues sometimes do;
-        whoever drops out of a round does so after it began.
+        Distributed noise counts on the labels' being in the sum.
         """
-        return labels - labels // MAY_DECLINE if self.noise is Trust.DISTRIBUTED else LEAST_PARTICIPANTS
+        return threshold(labels) if self.noise is Trust.DISTRIBUTED else max(LEAST_PARTICIPANTS, majority(labels))

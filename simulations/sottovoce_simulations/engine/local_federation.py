@@ -76,7 +76,7 @@ class Federation:
             NAME,
             coordinator.public_key,
             members,
-            n_min=experiment.least_participants(labels),
+            n_min=experiment.least_survivors(labels),
             noise=experiment.noise,
             min_honest=experiment.min_honest_of(labels),
         )
