@@ -9,7 +9,7 @@ import pytest
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.protocol import violations
+from sottovoce.protocol import topology, violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import (
     Advert,
@@ -280,7 +280,7 @@ def test_a_round_that_no_label_would_accept_is_not_started(
 def test_the_number_of_a_round_is_not_used_twice(table: InMemoryRounds, number: int) -> None:
     table.request(4, ELEMENTS)
     with pytest.raises(LocalProtocolError, match="does not come after round 4"):
-        table.request(number, ELEMENTS)
+        table.aggregator.start_round(number, Kind.TRAIN, table.participants, bytes(32), ELEMENTS)
 
 
 def test_exactly_128_labels_need_no_cross_check(make_table: MakeTable) -> None:
@@ -319,17 +319,21 @@ def test_who_signs_too_late_is_out_of_the_round(table: InMemoryRounds) -> None:
 
 
 @pytest.mark.parametrize("step", ["reported", "signed"])
-def test_a_round_whose_committee_is_gone_is_aborted_before_anything_is_revealed(step: str) -> None:
-    """Of 140 labels 94 are enough, but of the 128 that hold shares 47 must be among them."""
-    table = InMemoryRounds(140)
-    table.join()
+def test_a_round_whose_committee_is_gone_is_aborted_before_anything_is_revealed(
+    step: str, monkeypatch: pytest.MonkeyPatch, make_table: MakeTable
+) -> None:
+    """Of 30 labels 21 are enough, but of 16 that hold shares 10 must be among them."""
+    monkeypatch.setattr(topology, "COMMITTEE", 16)
+    topology.share_threshold.cache_clear()
+    table = make_table(30)
     request = table.request(1, ELEMENTS)
-    gone = table.aggregator.session.topology.holders[:82]
+    gone = table.aggregator.session.topology.holders[:7]
     vectors = {label: np.ones(ELEMENTS, np.uint32) for label in table.participants}
     moment = Moment.BEFORE_REPORT if step == "reported" else Moment.BEFORE_CROSS_CHECK
     table.report(request, vectors, dict.fromkeys(gone, moment))
-    with pytest.raises(RoundAborted, match=f"46 of 140 labels hold shares and {step}"):
+    with pytest.raises(RoundAborted, match=f"9 of 30 labels hold shares and {step}"):
         table.unmask(dict.fromkeys(gone, moment))
+    topology.share_threshold.cache_clear()
 
 
 def test_a_round_of_too_few_is_aborted_before_it_begins(table: InMemoryRounds) -> None:

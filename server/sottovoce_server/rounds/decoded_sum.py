@@ -80,7 +80,8 @@ class SumDecoder:
         largest = float(np.abs(total).max(initial=0))
         norm = float(np.linalg.norm(total.astype(np.float64)))
         of_labels = self._config.unit is Unit.LABEL
-        if largest > self._mechanism.largest_coordinate(survivors) or (of_labels and norm > self._mechanism.longest(survivors)):
+        mechanism = self._mechanism
+        if largest > mechanism.largest_coordinate(survivors) or (of_labels and norm > mechanism.longest(survivors)):
             raise ImplausibleSum("A round's noised sum is larger than honest labels can have made it: some label lied.")
 
     def state(self) -> dict[str, NDArray[np.float64]]:
