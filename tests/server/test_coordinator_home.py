@@ -69,10 +69,10 @@ def test_too_few_labels_make_no_agreement(empty, enrolment_of):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n_min = 3", "n_min = 2", "hides nobody"),
-        ("n_min = 3", "n_min = true", "needs 'n_min' as int"),
-        ("n_min = 3", "", "needs 'n_min'"),
-        ("n_min = 3", "n_min = ", "cannot be read"),
+        ("n_min = 0", "n_min = 2", "hides nobody"),
+        ("n_min = 0", "n_min = true", "needs 'n_min' as int"),
+        ("n_min = 0", "", "needs 'n_min'"),
+        ("n_min = 0", "n_min = ", "cannot be read"),
         ('noise = "local"', 'noise = "loud"', "noise = 'loud'"),
         ("min_honest = 1", "min_honest = 2", "counts on nobody else"),
         ("min_honest = 1", "min_honest = 1\nextra = 1", "unknown field 'extra'"),
@@ -84,6 +84,16 @@ def test_settings_that_are_wrong_are_named(home, old, new, message):
     with pytest.raises(ConfigurationError, match=message):
         home.sign()
     assert not home.invitation_file.exists()
+
+
+def test_a_sum_needs_a_majority_unless_said_otherwise(home, enrolment_of):
+    for name in ("south", "up"):
+        home.enrol(enrolment_of(name))
+    assert "n_min = 0" in home.settings_file.read_text()
+    assert home.sign().agreement.n_min == 3
+    for name in ("down", "far"):
+        home.enrol(enrolment_of(name))
+    assert home.sign().agreement.n_min == 4
 
 
 def test_the_same_label_again_changes_nothing(home):

@@ -229,9 +229,10 @@ class ServerHome:
         settings = self._settings()
         identity = self.identity()
         members = tuple(Member(each.name, each.identity_key) for each in self.enrolled())
-        if len(members) < settings["n_min"]:
+        least = settings["n_min"] or LEAST_PARTICIPANTS
+        if len(members) < least:
             raise ConfigurationError(
-                f"{len(members)} labels are enrolled, and the agreement needs {settings['n_min']} (n_min).",
+                f"{len(members)} labels are enrolled, and the agreement needs {least} (n_min).",
                 hint="Enrol them first: sottovoce server enrol enrolment.json",
             )
         agreement = Agreement(
