@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
