@@ -1,7 +1,8 @@
 """One byte string for one value: what is hashed and signed is written here.
 
-JSON with sorted keys, no white space, UTF-8 and finite numbers only (a subset of RFC 8785 that Python's floats keep,
-since both sides print the shortest digits that read back to the same float).
+JSON with keys sorted by code point, no white space, UTF-8 and finite numbers only, floats as Python prints them: the
+shortest digits that read back to the same float. Close to RFC 8785, and not the same: there 8.0 is written `8`, whole
+numbers end at 2⁵³ (norms in a label's ledger are larger), and keys are sorted by UTF-16 code unit.
 """
 
 import dataclasses

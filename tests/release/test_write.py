@@ -17,6 +17,7 @@ from sottovoce.release.load import load
 from sottovoce.release.manifest import Noise, Promise
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.write import cosign, write
+from sottovoce.run.configuration import Trust
 
 
 def test_what_was_written_is_loaded(publish, provenance_of, parameters_of, coordinator):
@@ -199,3 +200,10 @@ def test_the_manifest_is_plain_json(publish):
     values = json.loads((publish() / "manifest.json").read_text())
     assert values["schema"] == 1
     assert list(values)[:2] == ["schema", "name"]
+
+
+def test_a_release_from_before_distributed_noise_had_its_name_is_read(publish):
+    raw = (publish() / "manifest.json").read_bytes()
+    old = raw.replace(b'"trust": "local"', b'"trust": "shared"').replace(b'"honest": 1', b'"honest": 3')
+    privacy = read_manifest(old).privacy
+    assert (privacy.trust, privacy.min_honest) == (Trust.DISTRIBUTED, 3)

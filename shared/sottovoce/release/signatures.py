@@ -11,7 +11,7 @@ from sottovoce.errors import ReleaseError
 from sottovoce.federation.agreement import NAME
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.release.manifest import SIGNATURE_FILE
-from sottovoce.release.strict_json import Fields, parse
+from sottovoce.release.strict_json import convert, parse
 
 PURPOSE = "release"
 WHERE = f"the release's {SIGNATURE_FILE}"
@@ -72,10 +72,7 @@ def decode(data: bytes) -> tuple[Signature, ...]:
     Raises:
         ReleaseError: it is anything else.
     """
-    values = parse(data, SIGNATURE_FILE)
-    if type(values) is not list:
-        raise ReleaseError(f"Expected a list in {WHERE}.")
-    signatures = tuple(_signature(value) for value in values)
+    signatures = tuple(map(_signature, convert(parse(data, SIGNATURE_FILE), tuple[_Written, ...], WHERE)))
     roles = [each.role for each in signatures]
     if roles.count(Role.COORDINATOR) != 1 or roles[0] is not Role.COORDINATOR:
         raise ReleaseError(f"Expected {WHERE} to start with the coordinator's signature, and to hold no second one.")
@@ -89,16 +86,27 @@ def _message(role: Role, name: str, manifest: bytes) -> bytes:
     return canonical_json({"role": role, "name": name, "manifest": hashlib.sha256(manifest).digest()})
 
 
-def _signature(value: object) -> Signature:
-    part = Fields(value, WHERE)
-    role, name = part.take("role", str), part.take("name", str)
-    public_key, signature = part.take("public_key", str), part.take("signature", str)
-    part.done()
-    if role not in list(Role) or not (0 < len(name) <= 63 and name.isprintable()):
-        raise ReleaseError(f"A signer's role or name in {WHERE} is not one.")
-    if role == Role.LABEL and not NAME.fullmatch(name):
+@dataclass(frozen=True)
+class _Written:
+    """One signature as the file has it: keys and signatures as hexadecimal digits."""
+
+    role: Role
+    name: str
+    public_key: str
+    signature: str
+
+
+def _signature(written: _Written) -> Signature:
+    if not (0 < len(written.name) <= 63 and written.name.isprintable()):
+        raise ReleaseError(f"A signer's name in {WHERE} is not one.")
+    if written.role == Role.LABEL and not NAME.fullmatch(written.name):
         raise ReleaseError(f"A signer's name in {WHERE} cannot be a label's.")
-    return Signature(Role(role), name, _hex(public_key, PUBLIC_KEY_BYTES), _hex(signature, SIGNATURE_BYTES))
+    return Signature(
+        written.role,
+        written.name,
+        _hex(written.public_key, PUBLIC_KEY_BYTES),
+        _hex(written.signature, SIGNATURE_BYTES),
+    )
 
 
 def _hex(text: str, size: int) -> bytes:

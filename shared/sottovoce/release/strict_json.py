@@ -2,7 +2,10 @@
 
 import json
 import math
+from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
+
+import msgspec
 
 from sottovoce.errors import ReleaseError
 
@@ -58,49 +61,37 @@ def _bounded(digits: str) -> int:
     return int(digits)
 
 
-class Fields:
-    """The fields of one JSON object, each taken once with its type; what is missing or left over is an error.
+def convert(values: Any, kind: type[T], where: str) -> T:
+    """A JSON value as a dataclass (or another type that msgspec knows), without coercion beyond int to float.
 
     Args:
-        value: the object.
-        where: what it is, for the message: `the release's manifest`.
+        values: the JSON value.
+        kind: the type.
+        where: what the value is, for the message: `the release's manifest`.
+
+    Raises:
+        ReleaseError: a field is missing, even one with a default, unknown or of the wrong type.
     """
+    try:
+        converted = msgspec.convert(values, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise ReleaseError(f"In {where}: {error}.") from None
+    _expect_all_fields(values, converted, where)
+    return converted
 
-    def __init__(self, value: Any, where: str) -> None:
-        self._where = where
-        if type(value) is not dict:
-            raise ReleaseError(f"Expected an object in {where}.")
-        self._left: Object = dict(value)
 
-    def take(self, name: str, kind: type[T]) -> T:
-        """The value of a field, which must be of exactly this type (an int will do where a float is expected)."""
-        if name not in self._left:
-            raise ReleaseError(f"The field '{name}' is missing in {self._where}.")
-        value = self._left.pop(name)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ReleaseError(f"Expected the field '{name}' in {self._where} to be of type {kind.__name__}.")
-        return value
-
-    def take_number_or_null(self, name: str) -> float | None:
-        """A field that is a number or null; it must be there all the same."""
-        if self._left.get(name, 0) is None:
-            return self.take(name, type(None))
-        return self.take(name, float)
-
-    def take_list(self, name: str, kind: type[T]) -> tuple[T, ...]:
-        """A field that is a list, each item of exactly this type."""
-        items = self.take(name, list)
-        if any(type(item) is not kind for item in items):
-            raise ReleaseError(f"Expected each item of '{name}' in {self._where} to be of type {kind.__name__}.")
-        return tuple(items)
-
-    def done(self) -> None:
-        """Nothing may be left.
-
-        Raises:
-            ReleaseError: something is.
-        """
-        if self._left:
-            raise ReleaseError(f"There is an unknown field '{min(self._left)}' in {self._where}.")
+def _expect_all_fields(given: Any, value: Any, where: str) -> None:
+    """Hold objects at any depth to exactly the fields of their dataclass, of which msgspec forgives some."""
+    if is_dataclass(value):
+        names = {field.name for field in fields(value)}
+        for name in sorted(given.keys() ^ names):
+            fault = f"The field '{name}' is missing" if name in names else f"There is an unknown field '{name}'"
+            raise ReleaseError(f"{fault} in {where}.")
+        for name in names:
+            _expect_all_fields(given[name], getattr(value, name), where)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _expect_all_fields(given[name], item, where)
+    elif isinstance(value, tuple):
+        for item, other in zip(given, value, strict=True):
+            _expect_all_fields(item, other, where)
