@@ -201,9 +201,32 @@ def unmasking() -> list[dict[str, float]]:
     return rows
 
 
+def overhead() -> list[dict[str, int]]:
+    """Bytes that a label sends in a round beside the vector, by members: report with its next preparation, and shares."""
+    rows = []
+    for labels in (10, 64, 65, 100):
+        table = InMemoryRounds(labels)
+        table.join()
+        sent = {"report": 0, "shares": 0}
+        table.report(table.request(1, 1), {label: np.zeros(1, np.uint32) for label in table.participants})
+        label = table.aggregator.session.topology.holders[0]
+        participant, request = table.participants[label], table.request(2, 1)
+        for other in table.aggregator.participants:
+            table.participants[other].accept(request, PARAMETERS_DIGEST)
+            report = table.participants[other].report(np.zeros(1, np.uint32))
+            sent["report"] = len(report.encode()) - 4
+            table.aggregator.receive(report)
+        for other, check in table.aggregator.close_reports().items():
+            table.aggregator.receive(table.participants[other].answer(check))
+        sent["shares"] = len(participant.answer(table.aggregator.close_cross_check()[label]).encode())
+        rows.append({"members": labels, **sent})
+    return rows
+
+
 def run() -> dict[str, object]:
     """Every figure of masked rounds."""
     return {
+        "overhead_bytes": overhead(),
         "report_step": report_step(),
         "mask_expansion": mask_expansion(),
         "upload_of_float32": upload(),

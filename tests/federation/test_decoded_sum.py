@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import CLIPS, DistributedNoise, Stream, Unit
+from sottovoce.run.configuration import CLIPS, BandedFactorisation, DistributedNoise, Unit
 from sottovoce_server.rounds.decoded_sum import CLIP_STEP, SumDecoder
 
 RUN, PARAMETERS, LABELS, HONEST = bytes(16), 300, 5, 3
@@ -34,7 +34,7 @@ def the_largest_lie(grid, config):
 
 @pytest.mark.parametrize(
     ("unit", "stream"),
-    [(Unit.TRACK, None), (Unit.LABEL, None), (Unit.TRACK, Stream(3, (64, 32, 20)))],
+    [(Unit.TRACK, None), (Unit.LABEL, None), (Unit.TRACK, BandedFactorisation(3, (64, 32, 20)))],
     ids=["tracks", "labels", "banded"],
 )
 def test_a_lying_label_moves_the_model_no_further_than_the_update_clip(decoder_of, unit, stream):

@@ -87,7 +87,7 @@ def test_settings_that_are_wrong_are_named(home, old, new, message):
 
 
 def test_a_sum_needs_a_majority_unless_said_otherwise(home, enrolment_of):
-    for name in ("south", "up"):
+    for name in ("up", "west"):
         home.enrol(enrolment_of(name))
     assert "n_min = 0" in home.settings_file.read_text()
     assert home.sign().agreement.n_min == 3
