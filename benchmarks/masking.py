@@ -202,7 +202,7 @@ def unmasking() -> list[dict[str, float]]:
 
 
 def overhead() -> list[dict[str, int]]:
-    """Bytes that a label sends in a round beside the vector, by members: report with its next preparation, and shares."""
+    """Bytes that a label sends in a round beside the vector: its report, next preparation included, and its shares."""
     rows = []
     for labels in (10, 64, 65, 100):
         table = InMemoryRounds(labels)
