@@ -9,7 +9,7 @@ import pytest
 from sottovoce.errors import RemoteProtocolError
 from sottovoce.protocol import violations
 from sottovoce.protocol.keys import RunKey, encapsulate, nonce_commitment
-from sottovoce.protocol.messages import Encapsulated, Prepared, PrepareRequest, Reveal, Signature, UnmaskRequest
+from sottovoce.protocol.messages import Encapsulated, Kind, Prepared, PrepareRequest, Reveal, Signature, UnmaskRequest
 from sottovoce.protocol.pair_keys import mask_seed
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.prg import add_masks

@@ -100,7 +100,7 @@ def test_ask_for_a_round_with_fewer_labels_than_one_of_them_wants(
 ):
     """The agreement allows four of five; the label's own policy may want all of them."""
     home = labels[0].home
-    home.policy_file.write_text(f"least_participants = {least}\n")
+    home.policy_file.write_text(f"least_participants = {least}\ndeclared_tracks = 60\n")
     grid.labels[0] = Label(home)
     if kind is Kind.EVALUATE:  # comes after training, of which there was one round
         assert not ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters).has_error()

@@ -10,6 +10,7 @@ from scipy.stats import chi2
 
 from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.features.extract import default_spec
+from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
@@ -187,20 +188,51 @@ def test_a_label_that_trusts_nobody_declines(grid, agreement, distributed, label
     home = labels[0].home
     home.policy_file.write_text('trust = ["local"]\n')
     grid.labels[0] = Label(home)
-    with pytest.raises(RoundAborted) as caught:
-        train(grid, agreement, distributed())
-    assert caught.value.hint == f"label-1 declined: {RefusalReason.TRUST.explained}"
+    history = train(grid, agreement, distributed(rounds=1)).history
+    assert history.refusals == {"label-1": RefusalReason.TRUST}
     assert spent(labels[0]) == 0
 
 
 def test_a_label_with_a_lower_ceiling_declines(grid, agreement, distributed, labels):
     """It cannot add noise of its own to all labels' sum."""
     home = labels[0].home
-    home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 4.0\n')
+    home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 4.0\ndeclared_tracks = 60\n')
     grid.labels[0] = Label(home)
-    with pytest.raises(RoundAborted) as caught:
-        train(grid, agreement, distributed(epsilon=8.0))
-    assert caught.value.hint == f"label-1 declined: {RefusalReason.PRIVACY.explained}"
+    history = train(grid, agreement, distributed(rounds=1, epsilon=8.0)).history
+    assert history.refusals == {"label-1": RefusalReason.PRIVACY}
+
+
+def test_a_label_that_wants_fewer_honest_others_assumed_declines(grid, agreement, distributed, labels):
+    home = labels[0].home
+    home.policy_file.write_text(f'trust = ["distributed"]\nmost_assumed_honest = {HONEST - 1}\n')
+    grid.labels[0] = Label(home)
+    history = train(grid, agreement, distributed(rounds=1)).history
+    assert history.refusals == {"label-1": RefusalReason.TRUST}
+
+
+@pytest.mark.parametrize("labels_in_all", [3, 5, 10])
+def test_no_agreement_counts_a_curious_label_as_honest(labels_in_all):
+    """Among three labels ε = 7.96 was claimed against a fellow label that knew a third of the noise: 10.19 was true."""
+    members = tuple(Member(f"label-{number:02}", bytes([number]) * 32) for number in range(labels_in_all))
+    most = {3: 2, 5: 2, 10: 4}[labels_in_all]
+    Agreement("f", bytes(32), members, noise=Trust.DISTRIBUTED, min_honest=most)
+    with pytest.raises(ConfigurationError, match=f"may hold only {most} honest ones beside a curious label"):
+        Agreement("f", bytes(32), members, noise=Trust.DISTRIBUTED, min_honest=most + 1)
+
+
+def test_a_sum_beyond_what_honest_labels_can_make_aborts_the_round(grid, agreement, distributed, monkeypatch):
+    add = local_round.add_noise
+    lies = iter([True] + [False] * 100)
+
+    def lying(rows, plan, randomness):
+        honest = add(rows, plan, randomness)
+        return honest + 2**30 if next(lies) else honest
+
+    monkeypatch.setattr(local_round, "add_noise", lying)
+    rounds = train(grid, agreement, distributed(rounds=2)).history.rounds
+    assert rounds[0].aborted is not None
+    assert "some label lied" in rounds[0].aborted
+    assert rounds[1].aborted is None
 
 
 def test_whole_labels_can_be_the_unit(grid, agreement, distributed, labels, sums):

@@ -10,11 +10,12 @@ from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
 from sottovoce.protocol.aggregator import Aggregator
-from sottovoce.protocol.messages import Announcement
+from sottovoce.protocol.messages import Announcement, Shares
 from sottovoce.protocol.participant import Participant
 from sottovoce.run.configuration import Balance, Unit
 from sottovoce.run.records import Action
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.diary import What
 from sottovoce_client.rounds import local_round, trainer
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.masked_strategy import SecureAggregation
@@ -219,3 +220,34 @@ def test_a_label_that_holds_nothing_out_trains_and_measures_nothing(grid, agreem
     history = train(grid, agreement, config).history
     assert all("label-3" in record.survivors for record in history.rounds)
     assert history.metrics[3]["tracks"] == 4 * HELD_OUT
+
+
+@pytest.mark.parametrize("action", [Action.ROSTER, Action.NONCES])
+def test_a_label_that_does_not_complete_the_set_up_is_left_behind(grid, agreement, config, action):
+    grid.lose = lambda label, sent: sent == action.value and label == "label-2"
+    history = train(grid, agreement, config).history
+    assert [promise.label for promise in history.promises] == ["label-1", "label-3", "label-4", "label-5"]
+    assert all(len(record.survivors) == 4 for record in history.rounds)
+    announced = [label for label, sent, _ in grid.seen if sent == Action.ANNOUNCE.value]
+    assert announced.count("label-1") == 2
+    assert announced.count("label-2") == 1
+
+
+def test_a_label_that_lies_is_left_out_and_named_in_history_and_diary(grid, agreement, config, federation, monkeypatch):
+    unmask = Participant.unmask
+
+    def lie(participant, request):
+        shares = unmask(participant, request)
+        if shares.label != "label-2" or request.round > 1:
+            return shares
+        fields = {name: getattr(shares, name) for name in ("run", "round", "survivors_digest", "label", "complaints")}
+        return Shares.sign(participant._identity, **fields, values=(bytes(32), *shares.values[1:]))
+
+    monkeypatch.setattr(Participant, "unmask", lie)
+    history = train(grid, agreement, config).history
+    assert history.left_out == {"label-2": "gave another share than it was sent"}
+    assert history.rounds[0].liars == ("label-2",)
+    assert history.rounds[0].aborted is None
+    assert all("label-2" not in record.participants for record in history.rounds[1:])
+    notes = [note for note in federation.homes[0].diary.notes() if note.what is What.LEFT_OUT]
+    assert [note.details["labels"] for note in notes] == [["label-2"]]

@@ -96,7 +96,8 @@ class DistributedDiscreteGaussian:
             norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
             variance = distributed.noise_multiplier**2 * norm_squared * energy / distributed.min_honest
             free = room - math.ceil(REACH * math.sqrt(variance))
-            sum_bound = free // matrix.growth
+            # No label alone sums up more units than all labels together are expected to.
+            sum_bound = min(free // matrix.growth, max(LEAST_CLIPS, config.batch_size) * scale)
             if sum_bound >= LEAST_CLIPS * scale:
                 return cls(
                     parameters,
