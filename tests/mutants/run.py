@@ -6,8 +6,8 @@ that call the function run, the quickest first, until one fails. No file is chan
 process for each mutant would spend ten seconds on importing torch and Flower.
 
 A run ends after `--minutes`; what it found is kept in `.mutants.jsonl`, and the next run goes on from there. A result
-holds as long as the module (and, of a survivor, its tests) stay as they are. The run fails if a mutant survives that
-`survivors.toml` does not give a reason for, or if more than 5 % survive.
+holds as long as the module (and, of a survivor without a reason, its tests) stays as it is. The run fails if a mutant
+survives that `survivors.toml` does not give a reason for, or if more than 5 % survive.
 """
 
 import argparse
@@ -54,13 +54,15 @@ class Mutants:
     Args:
         targets: test files of each module, relative to the repository.
         minutes: to run for, or None.
+        reasons: of mutants that are expected to survive.
     """
 
-    def __init__(self, targets: dict[str, list[str]], minutes: float | None) -> None:
+    def __init__(self, targets: dict[str, list[str]], minutes: float | None, reasons: dict[str, str]) -> None:
         self.targets = targets
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
         lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        self.known = {line["key"]: line["result"] for line in map(json.loads, lines)}
+        self.known = {line["key"]: line for line in map(json.loads, lines)}
+        self.reasons = reasons
         self.results: dict[str, str] = {}
         """By "module | mutant": killed, survived, not run."""
         self.calls: dict[str, set[tuple[str, int]]] = {}
@@ -107,20 +109,22 @@ class Mutants:
         path, source = ROOT / module, self.sources[module]
         tests = digest(*(file.read_text() for file in sorted({item.path for item in items})))
         for mutant in mutants_of(source, str(path)):
-            key = f"{digest(source)} {module} | {mutant.name}"
-            result = self.known.get(key) or self.known.get(f"{tests} {key}")
-            if result is None and time.monotonic() < self.ends:
+            name = f"{module} | {mutant.name}"
+            key = f"{digest(source)} {name}"
+            line = self.known.get(key, {"result": "not run", "tests": tests})
+            if line["result"] == "survived" and line["tests"] != tests and name not in self.reasons:
+                line = {"result": "not run"}
+            if line["result"] == "not run" and time.monotonic() < self.ends:
                 self.first_run(items)
                 place = (str(path), mutant.function[1])
                 chosen = [item for item in items if place in self.calls[item.nodeid]]
                 chosen.sort(key=lambda item: self.seconds[item.nodeid])
                 times = accumulate(self.seconds[item.nodeid] for item in chosen)
                 quick = [item for item, until in zip(chosen, times, strict=True) if until < TESTS]
-                result = self.try_out(mutant, str(path), quick)
+                line = {"key": key, "result": self.try_out(mutant, str(path), quick), "tests": tests}
                 with RESULTS.open("a") as file:
-                    key = key if result == "killed" else f"{tests} {key}"
-                    file.write(json.dumps({"key": key, "result": result}) + "\n")
-            self.results[f"{module} | {mutant.name}"] = result or "not run"
+                    file.write(json.dumps(line) + "\n")
+            self.results[name] = line["result"]
         print(module, dict(Counter(v for k, v in self.results.items() if k.startswith(module))), flush=True)
 
     def try_out(self, mutant: Mutant, path: str, items: list[pytest.Item]) -> str:
@@ -170,7 +174,7 @@ def main() -> int:
         "mutants", database=None, derandomize=True, deadline=None, phases=phases, suppress_health_check=unhealthy
     )
     settings.load_profile("mutants")
-    plugin = Mutants(targets, options.minutes)
+    plugin = Mutants(targets, options.minutes, reasons)
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
             *QUIET,
