@@ -12,7 +12,8 @@ from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning
 from sottovoce.release.manifest import CONTENT_FILES, FileEntry, Manifest, Noise, Privacy, Promise
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.run.configuration import Trust, Unit
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.ledger import Ceilings, Ledger
+from sottovoce_client.home.diary import What
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.cosign_check import check_account
 from sottovoce_client.rounds.label import Label
@@ -147,6 +148,26 @@ def test_a_run_that_the_label_never_joined_is_not_signed(books, manifest):
         asked(books, replace(manifest, run="ff" * 16), run=bytes([255]) * 16)
     with pytest.raises(OtherAccount):
         asked(books, b"{}")
+
+
+def test_a_manifest_of_another_run_than_was_asked_about_is_not_signed(books, manifest):
+    with pytest.raises(OtherAccount, match="another run"):
+        asked(books, manifest, run=bytes([255]) * 16)
+
+
+def test_rounds_of_another_run_do_not_count(books, manifest, config, label_home):
+    other = bytes([255]) * 16
+    with Ledger(label_home.ledger_file) as ledger:
+        plan = plan_for(config, 100)
+        ledger.open_run(other, plan, Ceilings(4.0, 100.0, 1e-5))
+        ledger.charge(other, 3, plan.events(1))
+    with pytest.raises(OtherAccount, match="round"):
+        asked(books, manifest, (1, 2, 3))
+
+
+def test_the_labels_people_find_what_was_signed_in_the_diary(books, manifest, label_home):
+    asked(books, manifest)
+    assert [note.run for note in label_home.diary.notes() if note.what is What.COSIGNED] == [RUN.hex()]
 
 
 def test_a_policy_may_forbid_it(books, manifest, label_home):

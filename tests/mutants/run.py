@@ -31,7 +31,7 @@ from types import FrameType, FunctionType
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, Phase, settings
-from operators import Mutant, mutants_of
+from operators import Mutant, functions_of, mutants_of
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RESULTS = ROOT / ".mutants.jsonl"
@@ -65,10 +65,15 @@ class Mutants:
         self.reasons = reasons
         self.results: dict[str, str] = {}
         """By "module | mutant": killed, survived, not run."""
+        self.error: Exception | None = None
         self.calls: dict[str, set[tuple[str, int]]] = {}
         self.seconds: dict[str, float] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.out = os.fdopen(os.dup(1), "w", buffering=1)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):  # what tests print
+            os.dup2(nothing, stream)
         for module in self.targets:  # some are imported only when they are used
             importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
         self.sources = {module: (ROOT / module).read_text() for module in self.targets}  # as it was imported
@@ -82,7 +87,11 @@ class Mutants:
         for module, tests in self.targets.items():
             files = [ROOT / test for test in tests]
             items = [item for item in session.items if item.path in files or set(item.path.parents) & set(files)]
-            self.run(module, items)
+            try:
+                self.run(module, items)
+            except RuntimeError as error:
+                self.error = error
+                raise
         return True
 
     def first_run(self, items: list[pytest.Item]) -> None:
@@ -101,13 +110,14 @@ class Mutants:
             reports = runtestprotocol(item, nextitem=following, log=False)
             sys.setprofile(None)
             if any(report.failed for report in reports):
-                print(f"Left out, since it fails without a mutant: {item.nodeid}")
+                print(f"Left out, since it fails without a mutant: {item.nodeid}", file=self.out)
                 called.clear()
             self.calls[item.nodeid], self.seconds[item.nodeid] = called, time.process_time() - started
 
     def run(self, module: str, items: list[pytest.Item]) -> None:
         path, source = ROOT / module, self.sources[module]
         tests = digest(*(file.read_text() for file in sorted({item.path for item in items})))
+        checked = False
         for mutant in mutants_of(source, str(path)):
             name = f"{module} | {mutant.name}"
             key = f"{digest(source)} {name}"
@@ -116,16 +126,24 @@ class Mutants:
                 line = {"result": "not run"}
             if line["result"] == "not run" and time.monotonic() < self.ends:
                 self.first_run(items)
+                if not checked:
+                    checked = True
+                    unchanged = Mutant("unchanged", mutant.function, functions_of(compile(source, str(path), "exec")))
+                    if self.try_out(unchanged, str(path), self.quickest(items)) == "killed":
+                        raise RuntimeError(f"The tests of {module} fail in a forked process, without a mutant.")
                 place = (str(path), mutant.function[1])
-                chosen = [item for item in items if place in self.calls[item.nodeid]]
-                chosen.sort(key=lambda item: self.seconds[item.nodeid])
-                times = accumulate(self.seconds[item.nodeid] for item in chosen)
-                quick = [item for item, until in zip(chosen, times, strict=True) if until < TESTS]
+                quick = self.quickest([item for item in items if place in self.calls[item.nodeid]])
                 line = {"key": key, "result": self.try_out(mutant, str(path), quick), "tests": tests}
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(line) + "\n")
             self.results[name] = line["result"]
-        print(module, dict(Counter(v for k, v in self.results.items() if k.startswith(module))), flush=True)
+        print(module, dict(Counter(v for k, v in self.results.items() if k.startswith(module))), file=self.out)
+
+    def quickest(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Those that pass by themselves, in the order of their seconds, as many as take `TESTS` together."""
+        items = sorted((i for i in items if self.calls[i.nodeid]), key=lambda item: self.seconds[item.nodeid])
+        times = accumulate(self.seconds[item.nodeid] for item in items)
+        return [item for item, until in zip(items, times, strict=True) if until < TESTS]
 
     def try_out(self, mutant: Mutant, path: str, items: list[pytest.Item]) -> str:
         """Whether a test notices: fails, needs ten times as long, or dies."""
@@ -145,9 +163,6 @@ class Mutants:
                 resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(int(60 + 5 * limit))  # for what waits and computes nothing
-                nothing = os.open(os.devnull, os.O_RDWR)
-                for stream in (1, 2):
-                    os.dup2(nothing, stream)
                 for item, following in zip(items, [*items[1:], None], strict=True):
                     if any(report.failed for report in runtestprotocol(item, nextitem=following, log=False)):
                         os._exit(1)
@@ -183,8 +198,11 @@ def main() -> int:
             *sorted(set(chain(*targets.values()))),
         ]
         os.chdir(ROOT)
-        if code := pytest.main(arguments, plugins=[plugin]):
-            return int(code)
+        code = pytest.main(arguments, plugins=[plugin])
+    os.dup2(plugin.out.fileno(), 1)
+    if code:
+        print(f"The run broke off: {plugin.error or 'pytest could not collect the tests.'}")
+        return int(code)
     found = Counter(plugin.results.values())
     survivors = [name for name, result in plugin.results.items() if result == "survived"]
     unexplained = [name for name in survivors if name not in reasons]
