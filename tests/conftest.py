@@ -55,7 +55,6 @@ def run_configuration() -> Callable[..., RunConfiguration]:
             "ring_bits": 32,
             "server_optimizer": "fedavg",
             "server_learning_rate": 1.0,
-            "holdout": 0.2,
             "seed": 0,
         }
         return RunConfiguration(**(knobs | changes))

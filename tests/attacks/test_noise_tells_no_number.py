@@ -62,7 +62,6 @@ def a_run(balance: Balance, batch_size: int = 25) -> RunConfiguration:
         ring_bits=32,
         server_optimizer="fedavg",
         server_learning_rate=1.0,
-        holdout=0.2,
         seed=0,
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue import Purpose, holdout
+from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
 from sottovoce_client.data.preparation import prepare, usable_tracks
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_simulations.synthesis import synthesise
@@ -24,7 +25,7 @@ def home_with_hold_out(tmp_path, config):
         home = LabelHome.create(tmp_path / name, name=name, catalogues=[catalogue], split_key=b"any")
         tracks = usable_tracks(home, Purpose.STYLE, workers=1)
         keys = (number.to_bytes(8) for number in count())
-        key = next(key for key in keys if len(holdout(tracks, config.holdout, key=key).held_out) == held_out)
+        key = next(key for key in keys if len(holdout(tracks, HELD_OUT_SHARE, key=key).held_out) == held_out)
         home.split_key_file.chmod(0o600)
         home.split_key_file.write_bytes(key)
         return home, replace(config, classes=tuple(sorted({track.style for track in tracks})))

@@ -351,7 +351,7 @@ CHARGING = """
 import sys
 from pathlib import Path
 from sottovoce.privacy.events import PoissonGaussian
-from sottovoce_client.ledger import Ledger
+from sottovoce_client.budget.ledger import Ledger
 
 with Ledger(Path(sys.argv[1])) as ledger:
     for number in range(1, 10_000):
@@ -396,7 +396,8 @@ def test_charging_stays_cheap_over_a_long_life(file):
     class Plan:
         delta = 1e-5
 
-        def events(self):
+        @property
+        def whole_run(self):
             return plan_events
 
     with Ledger.create(file) as ledger:

@@ -171,7 +171,7 @@ class Ledger:
             BudgetExceeded: the plan, or all that is spent and promised with it, would exceed a ceiling.
             LedgerError: the run is closed, or was opened with another plan, or the ledger cannot be written.
         """
-        planned = merged(plan.events() if plan else (NonPrivate(),))
+        planned = merged(plan.whole_run if plan else (NonPrivate(),))
         _check_alone(plan, ceilings)
         with self._transaction():
             rows = self.rows()
@@ -334,7 +334,7 @@ def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
     if plan.delta > ceilings.delta:
         raise BudgetExceeded(f"The run's δ = {plan.delta:g} is above its ceiling of {ceilings.delta:g}.")
     # Not what the plan says it costs, but what its events do.
-    alone = _epsilon(plan.events(), plan.delta)
+    alone = _epsilon(plan.whole_run, plan.delta)
     if alone > ceilings.epsilon_per_run:
         raise BudgetExceeded(f"The run's ε = {alone:.4g} is above its ceiling of {ceilings.epsilon_per_run:g}.")
 

@@ -12,6 +12,9 @@ from hashlib import sha256
 from sottovoce.errors import ConfigurationError
 from sottovoce_client.catalogue.tracks import Track
 
+HELD_OUT_SHARE = 0.2
+"""Share of a label's works that is held out, for ever and in every run."""
+
 
 @dataclass(frozen=True)
 class Split:

@@ -10,9 +10,8 @@ import numpy as np
 
 from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.release.load import Release
-from sottovoce.run.configure import HOLDOUT
 from sottovoce_client.catalogue import Progress, Track, holdout
-from sottovoce_client.catalogue.holdout import Split, group_of
+from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE, Split, group_of
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.copy_audit.comparison import NOWHERE, SHORT, Closest
 from sottovoce_client.copy_audit.excerpt import Excerpt, excerpts
@@ -153,9 +152,9 @@ def tracks_of(
 
 
 def _share_held_out(about: Mapping[str, object]) -> float:
-    """As the run had it; of a run that this label was not in, as runs have it."""
+    """The label's own share; earlier versions let each run choose one, and noted it."""
     share = about.get("holdout")
-    return share if isinstance(share, float) and 0 < share < 1 else HOLDOUT
+    return share if isinstance(share, float) and 0 < share < 1 else HELD_OUT_SHARE
 
 
 def _to_calibrate_by(store: SketchStore, split: Split) -> tuple[list[Excerpt], list[int], list[str]]:

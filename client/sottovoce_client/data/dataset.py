@@ -145,10 +145,11 @@ class TrackDataset:
         ]
         return self._batch(tracks, chosen)
 
-    def all_batches(self, tracks_per_batch: int) -> Iterator[Batch]:
-        """Every track once with all its segments, in order."""
-        for start in range(0, len(self), tracks_per_batch):
-            tracks = np.arange(start, min(start + tracks_per_batch, len(self)))
+    def all_batches(self, tracks_per_batch: int, tracks: NDArray[np.intp] | None = None) -> Iterator[Batch]:
+        """Some tracks (by default every one) with all their segments, in order."""
+        chosen = np.arange(len(self)) if tracks is None else np.sort(tracks)
+        for start in range(0, len(chosen), tracks_per_batch):
+            tracks = chosen[start : start + tracks_per_batch]
             yield self._batch(tracks, [np.arange(self.offsets[track], self.offsets[track + 1]) for track in tracks])
 
     def _batch(self, tracks: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]) -> Batch:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sottovoce.run.configure import HOLDOUT
 from sottovoce_client.catalogue import Catalogue, Purpose, holdout
+from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
 from sottovoce_client.data.preparation import tracks_for
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import two_digits
@@ -26,7 +26,7 @@ def suggestion(home: LabelHome, catalogues: Sequence[Catalogue], purposes: Itera
         purposes: those that the policy allows.
     """
     key = home.split_key_file.read_bytes()
-    sides = [holdout(tracks_for(catalogues, purpose), HOLDOUT, key=key).train for purpose in purposes]
+    sides = [holdout(tracks_for(catalogues, purpose), HELD_OUT_SHARE, key=key).train for purpose in purposes]
     largest = max(sides, key=len, default=())
     # As training counts artists: a track of an unknown one stands alone.
     artists = {track.artist_key or track.digest for track in largest}

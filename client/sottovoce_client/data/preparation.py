@@ -14,6 +14,7 @@ from sottovoce.features.extract import default_spec
 from sottovoce.models import discovery
 from sottovoce.run.configuration import RunConfiguration, Unit
 from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, holdout, scan
+from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.feature_cache import FeatureCache
 from sottovoce_client.home.label_home import LabelHome
@@ -109,7 +110,7 @@ def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
             raise
         usable = ()
     tracks = [track for track in usable if track.style in config.classes]
-    split = holdout(tracks, config.holdout, key=home.split_key_file.read_bytes())
+    split = holdout(tracks, HELD_OUT_SHARE, key=home.split_key_file.read_bytes())
     train, held_out = (_dataset(home, side, config) for side in (split.train, split.held_out))
     if train is None and not config.private:
         raise CatalogueError("There is no track to train on.")

@@ -76,7 +76,6 @@ class Diary:
             "configuration": config.digest,
             "classes": config.classes,
             "unit": config.unit.value,
-            "holdout": config.holdout,
         }
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
@@ -118,7 +117,7 @@ class Diary:
     def joining(self, run: str) -> dict[str, Any] | None:
         """What was taken down when the label joined a run, by its id (hex); None if it did not.
 
-        Labels that joined with an earlier version have noted less: `holdout` and `classes` came later.
+        Labels that joined with an earlier version have noted less: `classes` came later.
         """
         joined = [note for note in self._read() if note.what is What.JOINED and note.run == run]
         return joined[-1].details if joined else None

@@ -1,16 +1,21 @@
 """What a label computes for a run: its privacy plan, the layout of its vector, its update, its counters."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.errors import CatalogueError, ConfigurationError
+from sottovoce.errors import CatalogueError, ConfigurationError, PrivacyError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
 from sottovoce.models.trainable import trainable_mask
+from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for, with_more_noise
 from sottovoce.privacy.class_balance import noisy_histogram
+from sottovoce.privacy.discrete_gaussian import sample
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.privacy.held_out import COUNTER_OFFSET, LARGEST_COUNT, CounterShape, held_out_counts
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import ReportRequest
@@ -78,7 +83,19 @@ def plan_of(config: RunConfiguration, agreement: Agreement, policy: Policy) -> P
         delta=policy.delta_max,
     )
     # The run sets distributed noise for all labels; `objection` has checked it against the policy.
-    return plan if config.distributed else with_more_noise(plan, policy.least_noise_multiplier)
+    if not config.distributed:
+        plan = with_more_noise(plan, policy.least_noise_multiplier)
+    asked = (config.epsilon, config.delta) if config.distributed else (plan.epsilon_ceiling, plan.delta)
+    evaluations = held_out_counts(config, shape_of(config), epsilon=asked[0], delta=asked[1])
+    if evaluations and epsilon((evaluations,), plan.delta) > plan.epsilon_ceiling:
+        raise PrivacyError("The run's evaluations cost more ε than this label's ceiling.")
+    return replace(plan, evaluations=evaluations)
+
+
+def shape_of(config: RunConfiguration) -> CounterShape:
+    """The counters of a run's task."""
+    task, classes = discovery.task(config.task), len(config.classes)
+    return CounterShape(task.norm_squared(classes), len(task.counters(classes)))
 
 
 def layout_of(request: ReportRequest, config: RunConfiguration, parameters: int) -> VectorLayout:
@@ -143,11 +160,28 @@ def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.fl
     return train(inputs)
 
 
-def counters_of(config: RunConfiguration, model: NDArray[np.float32], prepared: Prepared) -> NDArray[np.int64]:
-    """The figures of a global model on the label's held-out tracks, to be masked; zeros where it has none."""
-    if prepared.holdout is None:
-        return np.zeros(len(discovery.task(config.task).counters(len(config.classes))), np.int64)
-    return measure(discovery.family(config.task, config.family), model, prepared.holdout, config)
+def counters_of(
+    state: RunState, number: int, model: NDArray[np.float32], prepared: Prepared, randomness: Randomness
+) -> NDArray[np.int64]:
+    """The counters of a global model on the label's held-out tracks, to be masked: noised, and offset to be positive.
+
+    Args:
+        state: of the run. Its plan must have been charged for this evaluation.
+        number: of the round whose model it is; 0 for the first. Only those of `RunConfiguration.evaluated` are counted.
+        model: the global parameters, `[P]`.
+        prepared: the label's data sets; a label that holds nothing out reports noise alone.
+        randomness: of the noise.
+    """
+    config = state.config
+    counters = np.zeros(shape_of(config).dimension, np.int64)
+    noise = state.plan.evaluations if state.plan is not None else None
+    if number not in config.evaluated or (config.private and noise is None):
+        return counters + COUNTER_OFFSET
+    if prepared.holdout is not None:
+        counters += measure(discovery.family(config.task, config.family), model, prepared.holdout, config)
+    if noise is not None:
+        counters += sample(randomness, noise.variance, len(counters))
+    return np.clip(counters, -LARGEST_COUNT, LARGEST_COUNT) + COUNTER_OFFSET
 
 
 def histogram_of(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:

@@ -21,6 +21,7 @@ from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.files import write_bytes
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.privacy.events import HeldOutCounts
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.participant import Participant
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
@@ -184,6 +185,13 @@ def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
     mechanism = values["mechanism"]
     if mechanism is not None:
         mechanism = DistributedDiscreteGaussian(**{**mechanism, "coefficients": tuple(mechanism["coefficients"])})
+    evaluations = values.get("evaluations")
     return PrivacyPlan(
-        **{**values, "unit": Unit(values["unit"]), "trust": Trust(values["trust"]), "mechanism": mechanism}
+        **{
+            **values,
+            "unit": Unit(values["unit"]),
+            "trust": Trust(values["trust"]),
+            "mechanism": mechanism,
+            "evaluations": None if evaluations is None else HeldOutCounts(**evaluations),
+        }
     )

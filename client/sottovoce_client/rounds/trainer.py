@@ -108,15 +108,17 @@ class Trainer:
         states.save(request.run, state)
         prepared = self._data(config)
         update: NDArray[np.float32] | NDArray[np.int64] | None = None
+        randomness = self._randomness(request.round)
+        if request.kind is Kind.EVALUATE:
+            self._charge_evaluation(request, state)
         if request.kind is Kind.TRAIN:
-            randomness = self._randomness(request.round)
             self._charge(request, state, prepared, randomness)
             states.save(request.run, state)
             with self._opened.timed(request.run, request.round, "training"):
                 inputs = local_round.inputs_of(state, request, model, clip, prepared, randomness)
                 update = local_round.update_of(state, request.run, inputs)
         with self._opened.timed(request.run, request.round, "evaluation"):
-            counters = local_round.counters_of(config, model, prepared)
+            counters = local_round.counters_of(state, request.round - 1, model, prepared, randomness)
         with self._opened.timed(request.run, request.round, "masking"):
             report = state.participant.report(layout.encode(update, counters))
             states.save(request.run, state)
@@ -150,8 +152,7 @@ class Trainer:
     def _expect_planned(self, request: ReportRequest, config: RunConfiguration) -> None:
         """Accept training rounds up to the planned number, then one evaluation of the result.
 
-        The ledger bounds training by itself. An evaluation costs no ε, so without these bounds a coordinator could ask
-        for the counts of any number of models of its own making.
+        The ledger bounds both by itself; this keeps rounds in their order.
 
         Raises:
             UnplannedRound: the run has no such round.
@@ -172,12 +173,21 @@ class Trainer:
         with Ledger(self._home.ledger_file) as ledger:
             events: tuple[Event, ...] = (NonPrivate(),)
             if plan is not None and config.steps == 1:  # banded matrix factorisation: the first round pays for all
-                events = () if ledger.spent_in(request.run) else plan.events()
+                events = () if ledger.spent_in(request.run) else plan.whole_run
             elif plan is not None:
                 events = plan.events(config.steps_per_round, histogram=first)
+                if request.round - 1 in config.evaluated:
+                    events += plan.evaluation()
             ledger.charge(request.run, request.round, events)
         if first:
             state.histogram = local_round.histogram_of(prepared.train, len(config.classes), plan, randomness)
+
+    def _charge_evaluation(self, request: ReportRequest, state: RunState) -> None:
+        """Charge the evaluation that follows the last round, unless the first round has paid for the whole run."""
+        if state.plan is None or state.plan.evaluations is None or state.config.steps == 1:
+            return
+        with Ledger(self._home.ledger_file) as ledger:
+            ledger.charge(request.run, request.round, state.plan.evaluation())
 
     def _data(self, config: RunConfiguration) -> Prepared:
         """This run's data, kept for the next message of the same process."""

@@ -6,7 +6,7 @@ held-out tracks ride in the same masked vector: those of round t's model come ba
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedPro
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError, ProtocolError, RoundAborted
+from sottovoce.privacy.held_out import COUNTER_OFFSET
 from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.layout import Decoded, VectorLayout
@@ -31,7 +32,8 @@ LOG = getLogger(__name__)
 AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx)
 PREPARE_SECONDS = 60.0
 """Time that labels that missed a round are given to prepare for the next one, in seconds."""
-Metrics = Callable[[NDArray[np.int64]], Mapping[str, object]]
+Metrics = Callable[[NDArray[np.int64], Sequence[Promise]], Mapping[str, object]]
+"""Figures from a round's summed counters and the promises of the labels in the sum, which their noise follows from."""
 
 
 @dataclass
@@ -294,7 +296,10 @@ class SecureAggregation(Strategy):
             decoded = current.layout.decode(total.vector, len(survivors))
             if self._decoder and decoded.integers is not None:
                 self._decoder.check(decoded.integers, len(survivors))
-            self.history.metrics[current.number - 1] = self._metrics(decoded.counters)
+            if current.number - 1 in self._config.evaluated:
+                sums = decoded.counters - len(survivors) * COUNTER_OFFSET
+                promised = [promise for promise in self.history.promises if promise.label in survivors]
+                self.history.metrics[current.number - 1] = self._metrics(sums, promised)
         except RoundAborted as error:
             aborted, survivors, decoded = error.message, (), None
             LOG.warning("Round %d was aborted: %s", current.number, aborted)

@@ -1,6 +1,7 @@
 """The coordinator's edge to Flower: one run from announcement to final parameters over a grid of labels."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
@@ -13,6 +14,7 @@ from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.privacy.held_out import CounterShape, held_out_counts
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, decode
 from sottovoce.run.configuration import RunConfiguration
@@ -22,7 +24,7 @@ from sottovoce_server.flower.masked_strategy import SecureAggregation
 from sottovoce_server.flower.optimizers import inner_strategy, optimizer_state, restore_optimizer
 from sottovoce_server.rounds.checkpoint import Keeper, Snapshot
 from sottovoce_server.rounds.decoded_sum import SumDecoder
-from sottovoce_server.rounds.history import Outcome, RoundRecord, RunHistory
+from sottovoce_server.rounds.history import Outcome, Promise, RoundRecord, RunHistory
 
 BROKE_OFF = "The coordinator broke off in this round."
 
@@ -88,7 +90,7 @@ def train(
         inner,
         aggregator=aggregator,
         counters=len(task.counters(len(classes))),
-        metrics=lambda sums: task.metrics(sums, classes),
+        metrics=lambda sums, promises: task.metrics(sums, classes, evaluation_noise(config, promises)),
         on_change=on_change,
         on_start=keeper.started if keeper else lambda _: None,
         on_model=keep,
@@ -114,6 +116,18 @@ def train(
     if all(record.aborted for record in strategy.history.rounds):
         raise RoundAborted("Every round of the run was aborted, so there is no model.")
     return Outcome(announcement.run, parameters, strategy.history)
+
+
+def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> float:
+    """Standard deviation of the noise that labels with these promises add to each summed counter together."""
+    task = discovery.task(config.task)
+    shape = CounterShape(task.norm_squared(len(config.classes)), len(task.counters(len(config.classes))))
+    variance = 0.0
+    for promise in promises:
+        asked = config if config.distributed else promise
+        counts = held_out_counts(config, shape, epsilon=asked.epsilon, delta=asked.delta)
+        variance += counts.variance if counts else 0.0
+    return math.sqrt(variance)
 
 
 def _with_lost_rounds(history: RunHistory, started: int, decoder: SumDecoder | None) -> RunHistory:

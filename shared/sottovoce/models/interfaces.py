@@ -60,8 +60,20 @@ class Task(Protocol):
         """This batch's part of each counter, `[len(counters)]`; a real number (a loss) counts in whole steps."""
         ...
 
-    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
-        """Figures from the summed counters, as plain JSON values."""
+    def norm_squared(self, classes: int) -> int:
+        """The largest squared L2 norm of what one track adds to the counters, which noise is measured by."""
+        ...
+
+    def metrics(
+        self, sums: NDArray[np.int64], classes: tuple[str, ...], noise_std: float = 0.0
+    ) -> Mapping[str, object]:
+        """Figures from the summed counters, as plain JSON values.
+
+        Args:
+            sums: of the counters; with noise, they may be negative.
+            classes: the agreed styles.
+            noise_std: standard deviation of the noise on each counter; `noise` then gives that of the figures.
+        """
         ...
 
 

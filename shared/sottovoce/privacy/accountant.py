@@ -19,7 +19,15 @@ from dp_accounting.rdp import RdpAccountant
 
 from sottovoce.errors import PrivacyError, UnknownPrivacyEvent
 from sottovoce.privacy.discrete_gaussian_sum import closeness, continuous
-from sottovoce.privacy.events import DiscreteGaussianSum, Event, Gaussian, NonPrivate, PoissonGaussian, merged
+from sottovoce.privacy.events import (
+    DiscreteGaussianSum,
+    Event,
+    Gaussian,
+    HeldOutCounts,
+    NonPrivate,
+    PoissonGaussian,
+    merged,
+)
 from sottovoce.privacy.lower_bound import epsilon_lower
 
 NEIGHBOURS = "add-or-remove-one-unit"
@@ -77,13 +85,19 @@ def check_delta(delta: float, units: int) -> None:
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The smallest ε that can be shown for all events together, at this δ; `inf` when one of them is not private.
 
+    A unit is trained on or held out, for ever. So the events of either side are composed, and the larger ε is given
+    (parallel composition over a fixed partition).
+
     Raises:
         UnknownPrivacyEvent: there is no accounting for an event.
         PrivacyError: δ is not in (0, 1), or the ε that was found can be refuted.
     """
     if not 0 < delta < 1:
         raise PrivacyError(f"Expected δ = {delta} in (0, 1).")
-    return _epsilon(merged(events), delta)
+    events = tuple(events)
+    held_out = [event.sums for event in events if isinstance(event, HeldOutCounts)]
+    trained = [event for event in events if not isinstance(event, HeldOutCounts)]
+    return max(_epsilon(merged(side), delta) for side in (trained, held_out))
 
 
 @lru_cache(maxsize=1024)

@@ -138,14 +138,20 @@ def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
 
 
 @lru_cache(maxsize=256)
+def single_noise(epsilon: float, delta: float) -> float:
+    """The noise multiplier at which one Gaussian mechanism costs (ε, δ)."""
+    return math.exp(
+        brentq(
+            lambda log_noise: gaussian_delta(epsilon, math.exp(log_noise)) - delta,
+            math.log(LEAST_NOISE),
+            math.log(LARGEST_NOISE),
+        )
+    )
+
+
 def _histogram_noise(ceiling: float, delta: float) -> float:
     """Noise that gives the histogram its share of what a single Gaussian mechanism could spend."""
-    alone = brentq(
-        lambda log_noise: gaussian_delta(ceiling, math.exp(log_noise)) - delta,
-        math.log(LEAST_NOISE),
-        math.log(LARGEST_NOISE),
-    )
-    return math.exp(alone) / math.sqrt(HISTOGRAM_SHARE)
+    return single_noise(ceiling, delta) / math.sqrt(HISTOGRAM_SHARE)
 
 
 @lru_cache(maxsize=256)

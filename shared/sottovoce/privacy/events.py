@@ -100,16 +100,49 @@ class DiscreteGaussianSum:
 
 
 @dataclass(frozen=True, order=True)
+class HeldOutCounts:
+    """Sums of integer vectors over *held-out* units, each in every sum once, with noise as in `DiscreteGaussianSum`.
+
+    Held-out units are never trained on, and trained ones never counted, so this composes with events on trained units
+    by the larger ε and not by their sum (`sottovoce.privacy.accountant.epsilon`).
+
+    Args:
+        variance: v, of each honest label's noise on each coordinate.
+        norm_squared: the largest squared L2 norm of what one unit adds.
+        honest: how many labels' noise is counted on.
+        dimension: coordinates of a sum.
+        count: how many sums.
+    """
+
+    variance: float
+    norm_squared: int
+    honest: int
+    dimension: int
+    count: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variance", float(self.variance))
+        _expect(type(self.count) is int and self.count >= 1, f"count={self.count} to be a whole number >= 1")
+        _ = self.sums  # which checks the rest
+
+    @property
+    def sums(self) -> DiscreteGaussianSum:
+        """The same as sums over units that are all sampled."""
+        return DiscreteGaussianSum(1.0, self.variance, self.norm_squared, self.honest, self.dimension, self.count)
+
+
+@dataclass(frozen=True, order=True)
 class NonPrivate:
     """The data was used without any privacy: ε is infinite from here on."""
 
 
-Event = PoissonGaussian | Gaussian | DiscreteGaussianSum | NonPrivate
+Event = PoissonGaussian | Gaussian | DiscreteGaussianSum | HeldOutCounts | NonPrivate
 
 _KINDS: Mapping[str, type[Event]] = {
     "poisson-gaussian": PoissonGaussian,
     "gaussian": Gaussian,
     "discrete-gaussian-sum": DiscreteGaussianSum,
+    "held-out-counts": HeldOutCounts,
     "non-private": NonPrivate,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -145,7 +178,7 @@ def _times(event: Event) -> int:
     match event:
         case PoissonGaussian() | DiscreteGaussianSum():
             return event.steps
-        case Gaussian():
+        case Gaussian() | HeldOutCounts():
             return event.count
         case NonPrivate():
             return 1
@@ -155,7 +188,7 @@ def _repeated(event: Event, times: int) -> Event:
     match event:
         case PoissonGaussian() | DiscreteGaussianSum():
             return replace(event, steps=times)
-        case Gaussian():
+        case Gaussian() | HeldOutCounts():
             return replace(event, count=times)
         case NonPrivate():
             return event

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 from scipy.stats import binom
 
-from sottovoce.privacy.events import DiscreteGaussianSum, Event, Gaussian, NonPrivate, PoissonGaussian
+from sottovoce.errors import UnknownPrivacyEvent
+from sottovoce.privacy.events import DiscreteGaussianSum, Event, Gaussian, HeldOutCounts, NonPrivate, PoissonGaussian
 
 THRESHOLDS = 1_000
 CELLS = 4_096
@@ -66,8 +67,8 @@ def _sums(event: Event) -> _Sums:
             return _Sums(event.sample_rate, event.noise_multiplier, event.steps)
         case Gaussian(noise, count):
             return _Sums(1.0, noise, count)
-        case NonPrivate():
-            return _Sums(1.0, 0.0, 1)
+        case HeldOutCounts() | NonPrivate():
+            raise UnknownPrivacyEvent(f"The lower bound does not cover {type(event).__name__}.")
 
 
 def _shift(sums: Iterable[_Sums]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

@@ -1,11 +1,11 @@
 """How one label trains in one run: sampling, clipping, noise and what they cost, in one value."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sottovoce.errors import PrivacyError
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
-from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.events import Event, Gaussian, HeldOutCounts, PoissonGaussian
 from sottovoce.run.configuration import Trust, Unit
 
 
@@ -28,6 +28,7 @@ class PrivacyPlan:
             number of units.
         min_honest: the number of honest labels that distributed noise assumes; 1 where the label adds all of it.
         mechanism: the distributed discrete Gaussian; None where the label adds all noise itself.
+        evaluations: the noise of all evaluations on held-out units; None where the run has none.
     """
 
     unit: Unit
@@ -43,6 +44,7 @@ class PrivacyPlan:
     epsilon_ceiling: float
     min_honest: int = 1
     mechanism: DistributedDiscreteGaussian | None = None
+    evaluations: HeldOutCounts | None = None
 
     def __post_init__(self) -> None:
         self._expect("base_rate", 0 < self.base_rate <= self.sample_rate, "in (0, sample_rate]")
@@ -86,3 +88,12 @@ class PrivacyPlan:
         if self.histogram_noise is None or not histogram:
             return (training,)
         return (Gaussian(self.histogram_noise), training)
+
+    def evaluation(self) -> tuple[Event, ...]:
+        """What one evaluation does to the held-out units."""
+        return () if self.evaluations is None else (replace(self.evaluations, count=1),)
+
+    @property
+    def whole_run(self) -> tuple[Event, ...]:
+        """All that the run does: to trained units, and to held-out ones."""
+        return (*self.events(), *(() if self.evaluations is None else (self.evaluations,)))

@@ -174,6 +174,10 @@ class Terms:
     delta: Annotated[float, Knob("Failure probability δ of that ceiling.", unit="δ", range="(0, 1)")] = 1e-05
     unit: Annotated[Unit, Knob("Unit of privacy: track, artist or label.")] = Unit.TRACK
     balance: Annotated[Balance, Knob("How labels meet their class imbalance: none, loss or sampling.")] = Balance.NONE
+    evaluations: Annotated[
+        int,
+        Knob("Evaluations on held-out tracks, spread over the run; 0 for none.", unit="evaluations", range="[0, 100]"),
+    ] = 5
     private: Annotated[
         bool, Knob("Train without clipping or noise; each label's policy must allow it.", names=(" /--no-dp",))
     ] = True
@@ -192,9 +196,6 @@ class RunConfiguration(Optimisation, Terms):
     classes: tuple[str, ...]
     feature_spec: str
     distributed: DistributedNoise | None
-    holdout: Annotated[
-        float, Knob("Share of each label's tracks that is kept for evaluation.", unit="share", range="(0, 1)")
-    ]
     seed: Annotated[
         int, Knob("Seed of the model's first parameters; in a simulation, of every draw except keys.", range="[0, ∞)")
     ]
@@ -254,6 +255,17 @@ class RunConfiguration(Optimisation, Terms):
         if self.distributed is not None and self.distributed.banded is not None:
             return 1
         return self.rounds * self.steps_per_round
+
+    @property
+    def evaluated(self) -> frozenset[int]:
+        """Rounds whose model is evaluated on held-out tracks: evenly spread, the last one among them.
+
+        Empty where the unit is a whole label, whose held-out tracks nothing bounds. Without privacy, every round.
+        """
+        if not self.private:
+            return frozenset(range(self.rounds + 1))
+        count = 0 if self.unit is Unit.LABEL else min(self.evaluations, self.rounds)
+        return frozenset(round(self.rounds * number / count) for number in range(1, count + 1))
 
     @property
     def digest(self) -> bytes:

@@ -21,8 +21,6 @@ from sottovoce.run.configuration import (
 )
 from sottovoce.run.request import RunRequest
 
-HOLDOUT = 0.2
-"""Share of each label's tracks that is kept for evaluation."""
 DISTRIBUTED_RING_BITS = 32
 """Size of a masked number with room for a sum and its noise, in bits; a smaller one makes the integer grid coarser."""
 COEFFICIENT_BITS = 6
@@ -63,7 +61,6 @@ def configure_run(request: RunRequest, *, classes: tuple[str, ...], labels: int)
         classes=classes,
         feature_spec=discovery.spec_of(request.task, request.family).digest,
         distributed=_distributed_noise(request, recipe) if distributed else None,
-        holdout=HOLDOUT,
         seed=secrets.randbits(31) if request.seed is None else request.seed,
     )
     return with_least_noise(config, int(trainable_mask(config).sum()), labels) if distributed else config

@@ -17,8 +17,16 @@ SHOWN = {"loss": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 
 def shown(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Those of a model's figures that a person sees, by what they are called: `{"accuracy": "0.912"}`."""
-    return {title: f"{figures[name]:.3f}" for name, title in SHOWN.items() if figures.get(name) is not None}
+    """Those of a model's figures that a person sees, by what they are called: `{"accuracy": "0.912 ± 0.020"}`.
+
+    What follows ± is the standard deviation of the noise that labels added for privacy, where it is known.
+    """
+    noise = figures.get("noise") or {}
+    return {
+        title: f"{figures[name]:.3f}" + (f" ± {noise[name]:.3f}" if name in noise else "")
+        for name, title in SHOWN.items()
+        if figures.get(name) is not None
+    }
 
 
 def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:

@@ -57,7 +57,6 @@ def plain_config(ring_bits: int) -> RunConfiguration:
         ring_bits=ring_bits,
         server_optimizer="fedavg",
         server_learning_rate=1.0,
-        holdout=0.2,
         seed=0,
     )
 

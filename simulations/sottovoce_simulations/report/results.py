@@ -1,21 +1,26 @@
 """A finished run as plain figures, for run.json and the tables."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sottovoce.models import discovery
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.metrics import SHOWN
+from sottovoce_client.data.preparation import prepare
+from sottovoce_client.training.evaluation import measure
 from sottovoce_server.rounds.history import Outcome, RunHistory
 from sottovoce_simulations.engine.local_federation import Federation
 
 
 def rows(history: RunHistory) -> list[dict[str, Any]]:
     """One row a round; the figures are of the model that the round made, None where they never came back."""
-    known = set().union(*history.metrics.values())
+    known: set[str] = set().union(*history.metrics.values())
     names = [name for name in SHOWN if name in known]
     return [
         {
@@ -38,11 +43,10 @@ def figures(
 ) -> dict[str, Any]:
     """What `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
     history = outcome.history
-    last = max(history.metrics)
     spent = federation.spent(config.delta)
     sent = [record.bytes_up for record in history.rounds if record.survivors]
     return {
-        **history.metrics[last],
+        **exact(federation, config, outcome.parameters),
         "epsilon": {label: value if math.isfinite(value) else None for label, value in spent.items()},
         "delta": config.delta,
         "rounds": len(history.rounds),
@@ -55,6 +59,20 @@ def figures(
         "seconds": seconds,
         "release": str(release),
     }
+
+
+def exact(federation: Federation, config: RunConfiguration, parameters: NDArray[np.float32]) -> Mapping[str, object]:
+    """Figures of the final model on all held-out tracks, without the labels' noise, as only a simulation can.
+
+    The rounds' figures are those that a coordinator sees, with noise.
+    """
+    family, task = discovery.family(config.task, config.family), discovery.task(config.task)
+    sums = np.zeros(len(task.counters(len(config.classes))), np.int64)
+    for home in federation.homes:
+        held_out = prepare(home, config).holdout
+        if held_out is not None:
+            sums += measure(family, parameters, held_out, config)
+    return task.metrics(sums, config.classes)
 
 
 USES = {

@@ -29,7 +29,7 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
     figures, rounds = run["figures"], run["rounds"]
     write_text(out / RUN_FILE, json.dumps(run, indent=2, ensure_ascii=False) + "\n")
     write_text(out / "metrics.csv", _csv(rounds))
-    measured = [row for row in rounds if row["loss"] is not None]
+    measured = [row for row in rounds if row.get("loss") is not None]
     folder = out / "plots"
     plots.learning_curve(measured, folder / "learning_curve.png")
     if "confusion_matrix" in figures:
@@ -37,6 +37,22 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
     spent = {label: float("inf") if value is None else value for label, value in figures["epsilon"].items()}
     plots.epsilon_per_label(spent, run["configuration"]["epsilon"], figures["delta"], folder / "epsilon.png")
     write_text(out / "report.html", _page(run, measured, max(spent.values())))
+
+
+def guarantee(configuration: Mapping[str, Any]) -> str:
+    """What a run's ε says, and what it rests on."""
+    if not configuration["private"]:
+        return "The run had no privacy: no noise was added, and nothing bounds what the model tells of a track."
+    unit, distributed = configuration["unit"], configuration["distributed"]
+    bound = "ε bounds what the model tells of one label taking part or not"
+    if unit != "label":
+        bound = f"ε bounds what the model tells of one {unit} being added to or removed from a label's catalogue"
+    if distributed is None:
+        return f"{bound}; each label adds all of its own noise, so that its guarantee depends on nobody else."
+    return (
+        f"{bound}; the labels share their noise, so that the guarantee rests on the masks and on at least "
+        f"{distributed['min_honest']} honest labels in each sum."
+    )
 
 
 def _csv(rounds: list[Mapping[str, Any]]) -> str:
@@ -58,6 +74,7 @@ def _page(run: Mapping[str, Any], measured: list[Mapping[str, Any]], largest: fl
         configuration=run["configuration"],
         configuration_text=json.dumps(run["configuration"], indent=2, ensure_ascii=False),
         figures=run["figures"],
+        guarantee=guarantee(run["configuration"]),
         shown=shown,
         rounds=measured,
         release="release",

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._family import Network
 from sottovoce.models.editor._noise import with_noise
-from sottovoce.models.held_out_counts import CountedFigure
+from sottovoce.models.held_out_counts import CountedFigure, by_style
 from sottovoce.models.interfaces import Batch, Editor, Family, Task
 
-LOSS = CountedFigure(least=0.0, most=10.0, step=1e-4)
+LOSS = CountedFigure(least=0.0, most=10.0, reach=500)
 """A track's loss."""
-ERROR = CountedFigure(least=0.0, most=50.0, step=0.01)
+ERROR = CountedFigure(least=0.0, most=20.0, reach=375)
 """A track's errors, in dB."""
+TRACKS = 400
+"""Weight of a track in the number of tracks of its style."""
 GAP = 13
 """Frames that are mended when it is measured how well: those that a gap of 200 ms touches."""
 ERRORS = ("repair_error", "interpolation_error", "denoise_error", "noise_error")
@@ -36,6 +38,11 @@ class EditorTask(Task):
         numbers = range(classes)
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers), *ERRORS)
 
+    def norm_squared(self, classes: int) -> int:
+        """A track adds to the tracks and the loss of one style, and to the four errors."""
+        del classes
+        return TRACKS**2 + LOSS.reach**2 + len(ERRORS) * ERROR.reach**2
+
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
         """Counters of a batch, `[2 · classes + 4]`. Draws are the same each time, so that models can be compared."""
         segments, track = batch.mask.sum(dim=1), batch.mask.nonzero()[:, 0]
@@ -48,25 +55,21 @@ class EditorTask(Task):
         of_track = torch.zeros(len(segments), bounded.shape[1], dtype=torch.float64).index_add_(0, track, bounded)
         of_track = of_track / segments[:, None]
         counted = torch.zeros(2, classes, dtype=torch.int64)
-        counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
+        counted[0].index_add_(0, batch.targets, torch.full_like(batch.targets, TRACKS))
         counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track[:, 0]))
         whole = ERROR.steps_of(of_track[:, 1:]).sum(dim=0)
         return torch.cat([counted.flatten(), whole]).numpy()
 
-    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
+    def metrics(
+        self, sums: NDArray[np.int64], classes: tuple[str, ...], noise_std: float = 0.0
+    ) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, `loss_by_style` (None for a style that no label holds out), and `ERRORS`."""
-        tracks, losses = sums[: 2 * len(classes)].reshape(2, len(classes)).astype(np.float64)
-        count = tracks.sum()
-        errors = ERROR.mean(sums[2 * len(classes) :].astype(np.float64), count)
-        means = LOSS.mean(losses, tracks)
-        return {
-            "tracks": int(count),
-            "loss": float(LOSS.mean(losses.sum(), count)),
-            "loss_by_style": {
-                name: float(mean) if number else None for name, mean, number in zip(classes, means, tracks, strict=True)
-            },
-            **{name: float(error) for name, error in zip(ERRORS, errors, strict=True)},
-        }
+        weighted, losses = sums[: 2 * len(classes)].reshape(2, len(classes)).astype(np.float64)
+        figures = by_style(weighted / TRACKS, losses, LOSS, classes, noise_std, TRACKS)
+        errors = ERROR.mean(sums[2 * len(classes) :], figures["tracks"])
+        if noise_std:
+            figures["noise"] |= dict.fromkeys(ERRORS, ERROR.deviation(noise_std, figures["tracks"]))
+        return {**figures, **{name: float(error) for name, error in zip(ERRORS, errors, strict=True)}}
 
 
 def _errors(family: Editor, model: nn.Module, features: Tensor) -> Tensor:

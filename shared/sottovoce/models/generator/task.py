@@ -7,11 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sottovoce.models.held_out_counts import CountedFigure
+from sottovoce.models.held_out_counts import CountedFigure, by_style
 from sottovoce.models.interfaces import Batch, Family, Task
 
-LOSS = CountedFigure(least=-2.0, most=10.0, step=1e-4)
+LOSS = CountedFigure(least=-2.0, most=10.0, reach=900)
 """A track's loss. A density may be above 1, and its loss below 0."""
+TRACKS = 400
+"""Weight of a track in the number of tracks of its style."""
 _SEED = 1
 
 
@@ -28,6 +30,11 @@ class GeneratorTask(Task):
         numbers = range(classes)
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers))
 
+    def norm_squared(self, classes: int) -> int:
+        """A track adds to the tracks and the loss of one style."""
+        del classes
+        return TRACKS**2 + LOSS.reach**2
+
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
         """Counters of a batch, `[2 · classes]`. Draws are the same each time, so that two models can be compared."""
         segments = batch.mask.sum(dim=1)
@@ -37,21 +44,16 @@ class GeneratorTask(Task):
             losses = family.losses(model, batch.features[batch.mask], batch.targets[track], generator)
         of_track = torch.zeros(len(segments), dtype=torch.float64).index_add_(0, track, LOSS.bounded(losses)) / segments
         counted = torch.zeros(2, classes, dtype=torch.int64)
-        counted[0].index_add_(0, batch.targets, torch.ones_like(batch.targets))
+        counted[0].index_add_(0, batch.targets, torch.full_like(batch.targets, TRACKS))
         counted[1].index_add_(0, batch.targets, LOSS.steps_of(of_track))
         return counted.flatten().numpy()
 
-    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
+    def metrics(
+        self, sums: NDArray[np.int64], classes: tuple[str, ...], noise_std: float = 0.0
+    ) -> Mapping[str, object]:
         """`tracks`, their mean `loss`, and `loss_by_style`; None for a style that no label holds out."""
-        tracks, losses = sums.reshape(2, len(classes)).astype(np.float64)
-        means = LOSS.mean(losses, tracks)
-        return {
-            "tracks": int(tracks.sum()),
-            "loss": float(LOSS.mean(losses.sum(), tracks.sum())),
-            "loss_by_style": {
-                name: float(mean) if count else None for name, mean, count in zip(classes, means, tracks, strict=True)
-            },
-        }
+        weighted, losses = sums.reshape(2, len(classes)).astype(np.float64)
+        return by_style(weighted / TRACKS, losses, LOSS, classes, noise_std, TRACKS)
 
 
 TASK = GeneratorTask()

@@ -1,5 +1,6 @@
 """What style recognition measures: the confusion of whole-track predictions, and the loss."""
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -12,8 +13,11 @@ from sottovoce.models.held_out_counts import CountedFigure
 from sottovoce.models.interfaces import Batch, Classifier, Family, Task
 from sottovoce.models.style import _prediction as prediction
 
-LOSS = CountedFigure(least=0.0, most=20.0, step=1e-4)
+LOSS = CountedFigure(least=0.0, most=4.0, reach=250)
 """A track's loss."""
+CORRECT, TRACKS, PAIR = 700, 550, 350
+"""Weights of what a track adds to the counters: whether it is recognised (+ or -), that it is there, its cell of the
+confusion matrix. The larger a weight is beside the others', the less noise its figure has."""
 
 
 class StyleTask(Task):
@@ -22,32 +26,56 @@ class StyleTask(Task):
     name = "style"
 
     def counters(self, classes: int) -> tuple[str, ...]:
-        """The confusion matrix, row by row (true, then predicted class), and the summed loss in steps of `LOSS`."""
+        """Recognised minus unrecognised tracks, tracks, the confusion matrix row by row (true, predicted), the loss."""
         pairs = (f"confusion/{true}/{predicted}" for true in range(classes) for predicted in range(classes))
-        return (*pairs, "loss")
+        return ("correct", "tracks", *pairs, "loss")
+
+    def norm_squared(self, classes: int) -> int:
+        """A track adds to `correct`, `tracks`, one pair and the loss."""
+        del classes
+        return CORRECT**2 + TRACKS**2 + PAIR**2 + LOSS.reach**2
 
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
-        """Counters of a batch, `[classes² + 1]`. A track's loss is the mean over its segments."""
+        """Counters of a batch, `[classes² + 3]`. A track's loss is the mean over its segments."""
         family = cast(Classifier, family)  # as all of this task's are
         outputs = prediction.outputs(model, batch.features[batch.mask])
         track = batch.mask.nonzero()[:, 0]
         segments = batch.mask.sum(dim=1)
-        probabilities = _track_mean(family.probabilities(outputs), track, segments)
+        predicted = _track_mean(family.probabilities(outputs), track, segments).argmax(dim=1)
         losses = _track_mean(family.loss(outputs, batch.targets[track])[:, None], track, segments)[:, 0]
-        counted = np.zeros(classes**2 + 1, dtype=np.int64)
-        pairs = batch.targets * classes + probabilities.argmax(dim=1)
-        counted[:-1] = torch.bincount(pairs, minlength=classes**2).numpy()
+        right = int((predicted == batch.targets).sum())
+        pairs = torch.bincount(batch.targets * classes + predicted, minlength=classes**2)
+        counted = np.empty(classes**2 + 3, dtype=np.int64)
+        counted[0] = CORRECT * (2 * right - len(predicted))
+        counted[1] = TRACKS * len(predicted)
+        counted[2:-1] = PAIR * pairs.numpy()
         counted[-1] = int(LOSS.steps_of(losses).sum())
         return counted
 
-    def metrics(self, sums: NDArray[np.int64], classes: tuple[str, ...]) -> Mapping[str, object]:
-        """Figures of `sottovoce.run.metrics.from_confusion`, with `tracks` and their mean `loss`."""
+    def metrics(
+        self, sums: NDArray[np.int64], classes: tuple[str, ...], noise_std: float = 0.0
+    ) -> Mapping[str, object]:
+        """Figures of `sottovoce.run.metrics.from_confusion`, with `tracks` and their mean `loss`.
+
+        Accuracy has a counter of its own, with less noise than the confusion matrix; in that one, noise below 0 is cut.
+        """
         from sottovoce.run.metrics import from_confusion
 
-        confusion = sums[:-1].reshape(len(classes), len(classes))
-        tracks = int(confusion.sum())
-        loss = float(LOSS.mean(sums[-1], tracks))
-        return {"tracks": tracks, "loss": loss, **from_confusion(confusion, classes)}
+        confusion = np.maximum(np.round(sums[2:-1] / PAIR), 0).astype(np.int64).reshape(len(classes), len(classes))
+        tracks = max(float(sums[1]) / TRACKS, 0.0)
+        lead = float(np.clip(sums[0] / CORRECT / max(tracks, 1.0), -1, 1))
+        figures = from_confusion(confusion, classes)
+        figures["accuracy"] = (lead + 1) / 2 if tracks else 0.0
+        found = {"tracks": round(tracks), "loss": float(LOSS.mean(sums[-1], tracks)), **figures}
+        if noise_std:
+            of_lead = math.hypot(1 / CORRECT, lead / TRACKS) * noise_std / max(tracks, 1.0)
+            found["noise"] = {
+                "accuracy": of_lead / 2,
+                "loss": LOSS.deviation(noise_std, tracks),
+                "confusion_matrix": noise_std / PAIR,
+                "tracks": noise_std / TRACKS,
+            }
+        return found
 
 
 def _track_mean(values: Tensor, track: Tensor, segments: Tensor) -> Tensor:
