@@ -43,6 +43,12 @@ def test_every_decision_is_listed():
     assert listed == sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
 
 
+def test_the_readme_links_to_every_guide():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md", "changelog.md"}
+    assert pages <= set(re.findall(r"\]\(docs/([\w]+\.md)\)", readme))
+
+
 def built(folder, text):
     (folder / "index.md").write_text(f"# A page\n\n{text}\n", encoding="utf-8")
     build(
