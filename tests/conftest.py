@@ -1,12 +1,27 @@
 """What holds for all tests."""
 
 import os
-from collections.abc import Callable
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from sottovoce.run.configuration import RunConfiguration
+
+settings.register_profile(
+    "any machine",  # a busy or slow one takes as long as it takes
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -58,5 +73,65 @@ def run_configuration() -> Callable[..., RunConfiguration]:
             "seed": 0,
         }
         return RunConfiguration(**(knobs | changes))
+
+    return make
+
+
+@pytest.fixture
+def calls() -> Callable[[], Any]:
+    """`with calls() as counted:` counts the functions that are called, by name: work, whatever the machine's speed."""
+
+    @contextmanager
+    def counting() -> Iterator[Counter[str]]:
+        counted: Counter[str] = Counter()
+
+        def note(frame: Any, event: str, argument: Any) -> None:
+            if event == "call":
+                counted[frame.f_code.co_qualname] += 1
+            elif event == "c_call":
+                counted[argument.__qualname__] += 1
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            yield counted
+        finally:
+            sys.setprofile(before)
+
+    return counting
+
+
+PATIENCE = 600
+"""Longest wait for another process in seconds: a guard against hanging, not a measure of speed."""
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until something holds: `eventually(holds, what)`, while `alive()` does."""
+
+    def wait(holds: Callable[[], object], what: str, *, alive: Callable[[], object] = lambda: True) -> None:
+        until = time.monotonic() + PATIENCE
+        while not holds():
+            assert alive() or holds(), f"it ended before this came: {what}"
+            assert time.monotonic() < until, f"within {PATIENCE} s this did not come: {what}"
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A folder that the first worker that needs it fills, for all: `made_once(name, fill)`; tests only read it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
 
     return make

@@ -112,7 +112,7 @@ def test_an_interruption_does_not_wait_for_the_other_files(sottovoce, release, p
 
     def interrupted(_release, path):
         asked.append(path)
-        time.sleep(0.02)
+        time.sleep(0.1)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sottovoce.release.load.Release.probabilities", interrupted)

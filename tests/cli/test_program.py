@@ -302,6 +302,6 @@ def test_control_c_ends_it_with_a_word(release, music):
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+    _, error = running.communicate(timeout=600)
     assert running.returncode == 130
     assert error.splitlines()[-1] == "Interrupted."

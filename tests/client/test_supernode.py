@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -161,24 +161,21 @@ ECHO = "import os,sys\nfor line in sys.stdin: print(os.getpid(), line, end='', f
 
 
 @pytest.fixture
-def warm(monkeypatch, tmp_path):
+def warm(monkeypatch, tmp_path, eventually):
     """`Warm` with a process that notes what it is handed; and what that was."""
     file = tmp_path / "handed"
     line = [sys.executable, "-u", "-c", ECHO.format(file=str(file))]
     monkeypatch.setattr(supernode, "_process", lambda *_: line)
 
     def handed(lines: int) -> list[tuple[int, list[str]]]:
-        deadline = time.monotonic() + 60
-        while not file.exists() or len(file.read_text().splitlines()) < lines:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: file.exists() and len(file.read_text().splitlines()) >= lines, f"{lines} were handed on")
         found = [each.split(" ", 1) for each in file.read_text().splitlines()]
         return [(int(process), json.loads(arguments)) for process, arguments in found]
 
     made = supernode.Warm()
     yield made, handed
     made.close()
-    assert made._process.wait(60) == 0
+    assert made._process.wait(600) == 0
 
 
 def test_each_message_is_handed_to_the_process_that_forks_an_answer(warm):
@@ -215,9 +212,11 @@ def test_a_label_starts_nothing_but_answers(warm):
         assert executor.launch(a_task(kind)).status == LaunchResultStatus.FAILED
 
 
-def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
+def test_a_message_is_looked_for_soon_while_a_run_is_under_way(monkeypatch):
+    now = iter(range(10_000))  # seconds: one passes with each look
+    monkeypatch.setattr(supernode, "time", SimpleNamespace(monotonic=lambda: next(now), sleep=lambda _: None))
     found = iter([None, "first", None, None, "second", *[None] * 10_000])
-    receive = supernode.attentive(lambda: next(found), seconds=0.2, glance=0.001)
+    receive = supernode.attentive(lambda: next(found), seconds=200, glance=0.001)
     assert receive() is None  # nothing is under way: Flower waits as it does
     assert receive() == "first"
     assert receive() == "second"
@@ -226,6 +225,6 @@ def test_a_message_is_looked_for_soon_while_a_run_is_under_way():
 
 def test_a_supernode_leaves_when_what_answers_messages_has_ended():
     code = "import subprocess, sys, time; from sottovoce_client.flower import supernode; "
-    code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(60)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False)
+    code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(600)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=500, check=False)
     assert ended.returncode == -signal.SIGTERM

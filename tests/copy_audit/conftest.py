@@ -4,9 +4,10 @@ import csv
 import shutil
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
+from python_stretch import Signalsmith
+from scipy.signal import resample_poly
 from typer.testing import CliRunner
 
 from sottovoce.audio.decoding import read
@@ -51,16 +52,23 @@ def _consenting(catalogue: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def catalogue(tmp_path_factory):
-    return _consenting(_music(tmp_path_factory.mktemp("catalogue") / "music", 60, seed=5))
+def catalogue(made_once):
+    folder = made_once("copied catalogue", lambda folder: _consenting(_music(folder / "music", 60, seed=5)))
+    return next((folder / "music").glob("label-*"))
 
 
 @pytest.fixture(scope="session")
-def strangers(tmp_path_factory):
+def strangers(made_once):
     """Ten seconds each of tracks by artists who are in no catalogue, `[samples]` at `RATE`."""
-    folder = _music(tmp_path_factory.mktemp("strangers") / "music", 24, seed=6)
-    tracks = scan(folder, index=folder / ".index.sqlite", workers=1).tracks
-    return [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
+
+    def fill(folder):
+        music = _music(folder / "music", 24, seed=6)
+        tracks = scan(music, index=music / ".index.sqlite", workers=1).tracks
+        heard = [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
+        np.savez(folder / "heard.npz", *heard)
+
+    with np.load(made_once("strangers", fill) / "heard.npz") as heard:
+        return list(heard.values())
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +79,9 @@ def policy():
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+def cache(made_once):
+    """What is computed once about `catalogue`."""
+    return made_once("copied cache", lambda _: None)
 
 
 @pytest.fixture
@@ -152,16 +161,24 @@ def _noisy(audio, decibels):
 
 
 def _through(audio, rate):
-    return librosa.resample(librosa.resample(audio, orig_sr=RATE, target_sr=rate), orig_sr=rate, target_sr=RATE)
+    return resample_poly(resample_poly(audio, rate, RATE), RATE, rate)
+
+
+def _stretched(audio, *, faster=1.0, semitones=0.0):
+    stretch = Signalsmith.Stretch()
+    stretch.preset(1, RATE)
+    stretch.timeFactor = faster
+    stretch.setTransposeSemitones(semitones)
+    return stretch.process(np.ascontiguousarray(audio[None], dtype=np.float32))[0]
 
 
 COPIES = {
     "exact": lambda audio: audio,
     "resampled": lambda audio: _through(audio, 16_000),
-    "a semitone higher": lambda audio: librosa.effects.pitch_shift(audio, sr=RATE, n_steps=1),
-    "a semitone lower": lambda audio: librosa.effects.pitch_shift(audio, sr=RATE, n_steps=-1),
-    "5 % slower": lambda audio: librosa.effects.time_stretch(audio, rate=1 / 1.05),
-    "5 % faster": lambda audio: librosa.effects.time_stretch(audio, rate=1.05),
+    "a semitone higher": lambda audio: _stretched(audio, semitones=1),
+    "a semitone lower": lambda audio: _stretched(audio, semitones=-1),
+    "5 % slower": lambda audio: _stretched(audio, faster=1 / 1.05),
+    "5 % faster": lambda audio: _stretched(audio, faster=1.05),
     "under noise": lambda audio: _noisy(audio, 10.0),
     "quiet": lambda audio: 0.02 * audio,
 }

@@ -37,7 +37,7 @@ from sottovoce_client.rounds.run_state import RunStates
 
 pytestmark = pytest.mark.slow
 
-FUZZ = settings(max_examples=80, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=80, database=None, suppress_health_check=list(HealthCheck))
 NAME = "label-1"
 PASSPHRASE = b"correct horse"
 VALUES = st.recursive(

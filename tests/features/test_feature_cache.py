@@ -196,12 +196,13 @@ while True:
 
 
 @pytest.mark.slow
-def test_a_killed_writer_leaves_whole_entries_or_none(root, spec):
+def test_a_killed_writer_leaves_whole_entries_or_none(root, spec, eventually):
     found = 0
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE) as writer:
             writer.stdout.readline()
-            time.sleep(0.15)
+            eventually(lambda: list(entries(root)), "it has written")
+            time.sleep(0.1)  # so that it is killed anywhere
             writer.send_signal(signal.SIGKILL)
         cache = FeatureCache(root)
         for number in range(40):
@@ -214,30 +215,32 @@ def test_a_killed_writer_leaves_whole_entries_or_none(root, spec):
     assert found > 0
 
 
-def _write_often(root, spec, digest):
+def _write_often(root, spec, digest, read_enough):
     cache = FeatureCache(root)
-    for number in range(60):
-        cache.put(digest, spec, made(number % 2))
+    while not read_enough.is_set():
+        for seed in (0, 1):
+            cache.put(digest, spec, made(seed))
 
 
 @pytest.mark.slow
 def test_concurrent_writers_never_mix(root, spec):
     """Each view read is whole: one writer's or the other's."""
     cache, context = FeatureCache(root), get_context("fork")
-    writers = [context.Process(target=_write_often, args=(root, spec, DIGEST)) for _ in range(3)]
+    read, read_enough = 0, context.Event()
+    writers = [context.Process(target=_write_often, args=(root, spec, DIGEST, read_enough)) for _ in range(3)]
     for writer in writers:
         writer.start()
-    read = 0
-    while any(writer.is_alive() for writer in writers):
+    while read < 60 and all(writer.is_alive() for writer in writers):
         features = cache.get(DIGEST, spec)
         if features is not None:
             read += 1
             assert any(np.array_equal(features.summary, made(seed).summary) for seed in (0, 1))
             assert any(np.array_equal(features.log_mel, made(seed).log_mel) for seed in (0, 1))
+    read_enough.set()
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert read > 0
+    assert read == 60
 
 
 @pytest.mark.slow

@@ -106,5 +106,5 @@ def test_the_command_fits_a_folder(write, music, tmp_path, raw_spec):
         "--out",
         str(out),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert load_normalisation(out.read_bytes()).digest in done.stderr

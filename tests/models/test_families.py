@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
@@ -72,7 +72,7 @@ def test_first_outputs_prefer_no_class(family, spec, shape_of):
     assert outputs.std() < 0.2
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 3), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_a_units_gradient_is_that_of_its_mean_loss(unaugmented, spec, shape_of, lengths, seed):
     family = unaugmented

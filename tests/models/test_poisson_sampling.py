@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -52,7 +52,7 @@ def test_the_rate_is_that_of_the_plan(dataset_of, config_of):
     assert np.allclose(unit_rates(dataset, config.changed(private=False), None, None), 0.25)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(
     histogram=st.lists(st.floats(-50, 500), min_size=3, max_size=3),
     base_rate=st.floats(0.01, 1.0),

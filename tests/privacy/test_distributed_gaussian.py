@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
@@ -45,7 +45,7 @@ def unit_vectors(random, rows, parameters):
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     SIZES,
     st.sampled_from([2, 16, 256, 4096, 1 << 20]),
@@ -102,7 +102,7 @@ def test_rounding_is_right_on_average():
     assert back == pytest.approx(vector[0], abs=4 * 0.5 / 8 / math.sqrt(len(many)) + 1e-3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(SIZES, st.integers(0, 2**32))
 def test_what_goes_onto_the_grid_comes_back(parameters, seed):
     mechanism, rows = a_grid(parameters, 1 << 16), unit_vectors(np.random.default_rng(seed), 3, parameters)
@@ -129,7 +129,7 @@ def test_a_rotation_is_of_one_run_and_round():
     assert np.array_equal(mixed.signs(b"run", 1), mixed.signs(b"run", 2))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(-(2**40), 2**40), st.integers(-(2**24), 2**24), st.integers(1, 2**30))
 def test_cutting_moves_no_two_sums_apart(value, step, bound):
     mechanism = a_grid(1, sum_bound=bound)
@@ -137,7 +137,7 @@ def test_cutting_moves_no_two_sums_apart(value, step, bound):
     assert 0 <= difference * (1 if step >= 0 else -1) <= abs(step)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(-(2**50), 2**50), min_size=1, max_size=20), st.integers(1, 2**30))
 def test_what_is_cut_is_within_the_bound_and_what_is_within_it_stays(values, bound):
     cut = a_grid(len(values), sum_bound=bound).cut(np.array(values)).tolist()
@@ -157,7 +157,7 @@ def test_labels_whose_sums_are_beyond_all_bounds_wrap_no_ring(shared_config, sig
     assert (layout.decode(total, labels).integers == sign * labels * mechanism.sum_bound).all()
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     ring=st.sampled_from([16, 24, 32]),
     labels=st.integers(3, 300),

@@ -85,7 +85,7 @@ def test_every_truncation_and_every_trailing_byte_is_malformed(name: str) -> Non
 
 @pytest.mark.parametrize("name", SPOKEN)
 @given(changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_changed_bytes_are_malformed_or_another_canonical_message(name: str, changes: list[tuple[int, int]]) -> None:
     data = bytearray(SPOKEN[name].encode())
     for place, change in changes:
@@ -98,7 +98,7 @@ def test_changed_bytes_are_malformed_or_another_canonical_message(name: str, cha
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_hostile_bytes_raise_only_malformed(data: bytes) -> None:
     for start in (b"", b"SoVo", *(b"SoVo\x02" + bytes([code]) for code in range(1, 17))):
         try:

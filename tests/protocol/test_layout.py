@@ -46,7 +46,7 @@ def test_a_mean_comes_back_within_the_grid(bits: int) -> None:
     counters=st.lists(st.integers(0, 2**COUNTER_BITS - 1), max_size=5),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_largest_sums_do_not_wrap(bits: int, labels: int, counters: list[int], data: st.DataObject) -> None:
     layout = VectorLayout(3, len(counters), bits, labels, 2.0)
     survivors = data.draw(st.integers(1, labels))

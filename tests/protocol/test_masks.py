@@ -92,7 +92,7 @@ def test_no_two_rounds_and_no_two_labels_share_a_mask() -> None:
 
 
 @given(bits=st.sampled_from(RING_BITS), values=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_packing_keeps_every_element(bits: int, values: list[int]) -> None:
     ring = Ring(bits)
     vector = (np.array(values, np.uint64) % 2**bits).astype(ring.dtype)

@@ -26,7 +26,7 @@ def test_as_many_holders_as_the_field_has_numbers_share_a_secret() -> None:
 
 
 @given(data=st.data(), secret=st.binary(min_size=1, max_size=70), holders=st.integers(1, 64))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_threshold_of_holders_recovers(data: st.DataObject, secret: bytes, holders: int) -> None:
     threshold = data.draw(st.integers(1, holders))
     chosen = data.draw(st.permutations(range(holders)))[: data.draw(st.integers(threshold, holders))]

@@ -52,7 +52,7 @@ def play(
     seed=st.integers(0, 2**32),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_sum_is_exact_or_the_round_is_aborted(
     labels: int, bits: int, cross_check: bool, elements: int, seed: int, data: st.DataObject
 ) -> None:

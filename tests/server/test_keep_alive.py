@@ -1,7 +1,6 @@
 """What starts the coordinator's app is kept alive for as long as the SuperLink serves, and no longer."""
 
 import sys
-import time
 from pathlib import Path
 from threading import Event, Thread
 
@@ -31,24 +30,17 @@ def kept(tmp_path, monkeypatch):
     threads[0].join()
 
 
-def until(holds):
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_it_is_started_again_whenever_it_ends(kept):
+def test_it_is_started_again_whenever_it_ends(kept, eventually):
     numbers, _, _ = kept("raise SystemExit(1)")
-    until(lambda: len(numbers()) >= 3)
+    eventually(lambda: len(numbers()) >= 3, "it has started three times")
     assert len(set(numbers())) == len(numbers())
 
 
-def test_it_ends_with_the_superlink(kept):
+def test_it_ends_with_the_superlink(kept, eventually):
     numbers, stop, thread = kept("time.sleep(600)")
-    until(numbers)
+    eventually(numbers, "it has started")
     stop.set()
-    thread.join(60)
+    thread.join(600)
     assert not thread.is_alive()
     (number,) = numbers()
     assert not Path(f"/proc/{number}").exists()

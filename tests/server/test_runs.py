@@ -1,7 +1,6 @@
 """What a coordinator keeps of its runs, and how it lists them."""
 
 import os
-import time
 from contextlib import contextmanager
 from threading import Event, Thread
 from unittest.mock import Mock
@@ -61,36 +60,40 @@ def test_a_run_whose_process_is_gone_broke_off(home, announcement, state):
 
 
 @contextmanager
-def in_the_hands_of_another(run: RunFolder, seconds: float):
-    """Another thread, with a lock of its own as another process has, works on the run for a while."""
-    begun = Event()
+def in_the_hands_of_another(run: RunFolder, seconds: float | None = None):
+    """Another thread, with a lock of its own as another process has, works on the run for a while, or until the end."""
+    begun, over = Event(), Event()
 
     def work() -> None:
         with run.worked_on():
             begun.set()
-            time.sleep(seconds)
+            over.wait(seconds)
 
     worker = Thread(target=work)
     worker.start()
-    assert begun.wait(10)
-    yield
-    worker.join()
+    assert begun.wait(600)
+    try:
+        yield
+    finally:
+        over.set()
+        worker.join()
 
 
 def test_a_run_is_not_gone_on_with_while_a_process_works_on_it(home, announcement, monkeypatch):
     monkeypatch.setattr(submission, "ENDING_SECONDS", 0.1)
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with (
-        in_the_hands_of_another(run, 1.0),
+        in_the_hands_of_another(run),
         pytest.raises(ConfigurationError, match="still under way") as caught,
     ):
         submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
     assert f"server stop {run.run[:8]}" in (caught.value.hint or "")
 
 
-def test_a_process_that_is_ending_is_waited_for(home, announcement):
+def test_a_process_that_is_ending_is_waited_for(home, announcement, monkeypatch):
+    monkeypatch.setattr(submission, "ENDING_SECONDS", 600)
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
-    with in_the_hands_of_another(run, 1.0), pytest.raises(ConfigurationError, match="before its labels had joined"):
+    with in_the_hands_of_another(run, 0.5), pytest.raises(ConfigurationError, match="before its labels had joined"):
         submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)  # what is kept is looked for after it
 
 

@@ -39,7 +39,7 @@ def served(tmp_path_factory):
     log = (home.root.parent / "log").open("wb")
     command = [sys.executable, "-m", "sottovoce", "server", "start", "--home", home.root, "--host", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while True:
         try:
             with connected(home) as control:

@@ -1,13 +1,17 @@
+"""Simulations: under Ray as a user has them, or with the same clients answering in this process."""
+
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from flwr.server.superlink.fleet.vce.backend import Backend
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce_simulations.synthesis import synthesise
 
-TRACKS = 30
+LABELS, TRACKS = 4, 30
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +20,7 @@ def sottovoce():
 
     def run(*arguments):
         command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
 
     return run
 
@@ -28,9 +32,44 @@ def here():
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments], prog_name="sottovoce")
 
 
+class OneProcess(Backend):
+    """Flower's place for a pool of Ray actors, taken by the client app itself: the same messages, no new processes.
+
+    Ray starts four processes and each actor imports torch: 10 to 20 CPU seconds a simulation, whatever it trains.
+    That Ray carries a run is shown by `test_simulate.py`.
+    """
+
+    num_workers = 1
+
+    def build(self, app_fn):
+        self._app = app_fn()
+
+    def is_worker_idle(self):
+        return True
+
+    def process_message(self, message, context):
+        return self._app(message, context), context
+
+    def terminate(self):
+        pass
+
+
 @pytest.fixture(scope="session")
-def small_catalogues(tmp_path_factory):
-    """Of three labels, none of which has too few tracks."""
-    folder = tmp_path_factory.mktemp("music") / "catalogues"
-    synthesise(folder, labels=3, tracks=TRACKS, seconds=(5, 5), workers=1)
-    return folder
+def simulate(here):
+    """`sottovoce simulate` in this process: `simulate(*arguments)`."""
+
+    def run(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("flwr.server.superlink.fleet.vce.backend.raybackend.RayBackend", OneProcess)
+            return here("simulate", *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def catalogues(made_once) -> Path:
+    """Of as many labels as may lose one, none of which has too few tracks; with the features that others computed."""
+    return made_once(
+        "simulated catalogues",
+        lambda folder: synthesise(folder / "music", labels=LABELS, tracks=TRACKS, seconds=(5, 5), workers=1),
+    ) / "music"  # fmt: skip

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.slow
         ("rnn", ("--delta", "1e-3", "--noise", "distributed", "--init", "none")),
     ],
 )
-def test_labels_train_an_editor(sottovoce, here, small_catalogues, tmp_path, family, options):
+def test_labels_train_an_editor(simulate, here, catalogues, tmp_path, family, options):
     out = tmp_path / "run"
-    chosen = ("--catalogues", small_catalogues, "--task", "editor", "--family", family, *options)
-    done = sottovoce("simulate", *chosen, "--rounds", 1, "--cpus", 1, "--out", out, "--json")
-    assert done.returncode == 0, done.stderr
+    chosen = ("--catalogues", catalogues, "--task", "editor", "--family", family, *options)
+    done = simulate(*chosen, "--rounds", 1, "--cpus", 1, "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["tracks"] > 0
     assert 0 < figures["loss"] < 5
@@ -35,10 +35,10 @@ def test_labels_train_an_editor(sottovoce, here, small_catalogues, tmp_path, fam
     assert told.exit_code == 0, told.output
 
 
-def test_only_tracks_whose_consent_allows_it_take_part(here, small_catalogues, tmp_path):
+def test_only_tracks_whose_consent_allows_it_take_part(here, catalogues, tmp_path):
     """Labels none of whose tracks may serve editors have nothing to train on."""
     chosen = tmp_path / "chosen"
-    shutil.copytree(small_catalogues, chosen)
+    shutil.copytree(catalogues, chosen)
     for index in chosen.glob("*/catalogue.csv"):
         with index.open(newline="") as file:
             rows = list(csv.DictReader(file))

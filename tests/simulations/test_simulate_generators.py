@@ -22,17 +22,17 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def simulated(sottovoce, small_catalogues, tmp_path_factory):
+def simulated(simulate, catalogues, tmp_path_factory):
     """The results of one round that trains a family, and what was said; a family is trained once."""
 
-    def simulate(family):
+    def simulated(family):
         out = tmp_path_factory.mktemp(family) / "run"
-        chosen = ("--catalogues", small_catalogues, "--task", "generator", "--family", family, *OPTIONS[family])
-        done = sottovoce("simulate", *chosen, "--rounds", 1, "--delta", 1e-3, "--cpus", 1, "--out", out, "--json")
-        assert done.returncode == 0, done.stderr
+        chosen = ("--catalogues", catalogues, "--task", "generator", "--family", family, *OPTIONS[family])
+        done = simulate(*chosen, "--rounds", 1, "--delta", 1e-3, "--cpus", 1, "--out", out, "--json")
+        assert done.exit_code == 0, done.stderr
         return out, json.loads(done.stdout)
 
-    return cache(simulate)
+    return cache(simulated)
 
 
 @pytest.mark.parametrize("family", OPTIONS)
@@ -63,12 +63,12 @@ def _only_styles_have_moved(name, release, styles):
     assert moved == {part for part in sizes if part.endswith("style.weight")}
 
 
-def test_a_run_goes_on_from_a_release(simulated, sottovoce, here, small_catalogues, tmp_path):
+def test_a_run_goes_on_from_a_release(simulated, simulate, catalogues, tmp_path):
     release = simulated("gan")[0] / "release"
-    common = ("simulate", "--catalogues", small_catalogues, "--init", release)
+    common = ("--catalogues", catalogues, "--init", release)
     of_generators = ("--task", "generator", "--family", "gan", "--rounds", 1, "--delta", 1e-3, "--cpus", 1)
-    again = sottovoce(*common, *of_generators, "--out", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
-    wrong = here(*common, "--out", tmp_path / "x")
+    again = simulate(*common, *of_generators, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.stderr
+    wrong = simulate(*common, "--out", tmp_path / "x")
     assert wrong.exit_code != 0
     assert "cannot start from a release of 'generator gan'" in " ".join(wrong.stderr.split())

@@ -2,7 +2,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import ConfigurationError
@@ -25,7 +25,6 @@ catalogues = st.lists(
 
 
 @given(catalogues, st.floats(0.05, 0.95))
-@settings(deadline=None)
 def test_the_two_sides_are_a_partition_that_no_artist_straddles(tracks: list[Track], fraction: float) -> None:
     split = holdout(tracks, fraction, key=KEY)
     assert sorted(split.train + split.held_out, key=lambda t: t.digest) == tracks
@@ -33,7 +32,6 @@ def test_the_two_sides_are_a_partition_that_no_artist_straddles(tracks: list[Tra
 
 
 @given(catalogues, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_the_order_of_tracks_means_nothing(tracks: list[Track], shuffler: random.Random) -> None:
     shuffled = shuffler.sample(tracks, len(tracks))
     first, second = holdout(tracks, 0.2, key=KEY), holdout(shuffled, 0.2, key=KEY)
@@ -64,7 +62,6 @@ def test_an_artist_nobody_knows_binds_nothing_together() -> None:
 
 
 @given(catalogues, st.integers(0, 59))
-@settings(deadline=None)
 def test_no_track_moves_another(tracks: list[Track], index: int) -> None:
     """The neighbouring relation: a catalogue with one track less has a training set with at most that one less."""
     if not tracks:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.validators import ModuleValidator
 
@@ -11,7 +11,6 @@ from sottovoce_client.training.unit_gradients import UnitGradients
 CLASSES = 3
 FEW_FRAMES = 64
 """Of tracks whose gradients are compared: shorter ones cost less and show the same."""
-QUIET = [HealthCheck.function_scoped_fixture]
 
 
 def losses_of(family, model, features, targets, seed=0):
@@ -37,7 +36,7 @@ def test_a_segments_loss_is_its_own(model, family, batch_of, spec):
     assert not torch.isclose(one[1], two[1])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=10)
 @given(
     lengths=st.lists(st.integers(1, 3), min_size=1, max_size=4),
     frames=st.sampled_from([24, 32, 45, 64, 87, 97, 130]),
@@ -60,7 +59,7 @@ def test_no_track_moves_a_step_further_than_the_clip(
     assert (rows[:, ~gradients.private] == 0).all()
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4)
 @given(lengths=st.lists(st.integers(1, 3), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_a_tracks_gradient_is_that_of_its_mean_loss(family, spec, vector_of, batch_of, lengths, seed):
     """Compared with plain differentiation of one track's loss at a time, from the same random draws."""
@@ -85,7 +84,7 @@ def test_a_tracks_gradient_is_that_of_its_mean_loss(family, spec, vector_of, bat
         assert torch.allclose(rows[row], gradient * min(1.0, clip / float(gradient.norm())), atol=1e-5)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4)
 @given(lengths=st.lists(st.integers(1, 3), min_size=2, max_size=4), seed=st.integers(0, 99))
 def test_a_tracks_gradient_does_not_depend_on_the_others(family, spec, vector_of, batch_of, lengths, seed):
     """Adding or removing a track changes a sum by what that track adds, and by nothing else."""

@@ -105,10 +105,10 @@ def test_a_token_that_is_not_good_opens_nothing(published, how):
 
 
 def test_a_token_ends_in_time(published, monkeypatch):
-    token = published.token("read", lifetime=60)
+    token = published.token("read", lifetime=3600)
     assert published("GET", "/v1/models", token).status_code == 200
     now = time.time()
-    monkeypatch.setattr(tokens.time, "time", lambda: now + 61)
+    monkeypatch.setattr(tokens.time, "time", lambda: now + 3601)
     assert published("GET", "/v1/models", token).status_code == 401
 
 

@@ -59,7 +59,7 @@ def test_every_operation_is_tried(open_service):
 def try_out(service, token, operation, mode, there):
     """Send much to an operation; `there` says which path parameters are those of what there is."""
 
-    @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def send(case):
         case.path_parameters = dict(case.path_parameters or {}) | {

@@ -5,7 +5,7 @@ import re
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
@@ -18,7 +18,7 @@ from sottovoce.release.versions import Reference
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"
 PATH = f"/v1/models/{NAME}/{VERSION}"
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=25)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

@@ -72,7 +72,7 @@ class Postgres:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        self.process.wait(600)
         self.log.close()
         shutil.rmtree(self.folder)
 

@@ -84,7 +84,7 @@ class Service:
     def end(self, how=signal.SIGINT):
         self.process.send_signal(how)
         said = self.process.stderr.read()
-        return self.process.wait(30), said
+        return self.process.wait(600), said
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_what_an_operator_gets_wrong(sottovoce, arguments, message):
 @pytest.mark.slow
 def test_what_a_service_does_not_start_with(options, message, tmp_path):
     command = [sys.executable, "-m", "sottovoce", "registry", "serve", "--data", str(tmp_path / "registry"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -317,7 +317,7 @@ def certificate(tmp_path):
 
 def test_the_old_name_of_the_service_still_works_and_names_the_new_one():
     command = [sys.executable, "-m", "sottovoce", "serve", "--key", "x"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert "`sottovoce serve` is now `sottovoce registry serve`" in done.stderr
     assert "neither a key" in done.stderr

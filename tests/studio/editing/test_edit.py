@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -255,7 +254,7 @@ def _long(path, seconds, rate=22_050):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing(tmp_path):
+def test_ctrl_c_leaves_nothing(tmp_path, eventually):
     source = tmp_path / "in.wav"
     _long(source, 1800)
     process = subprocess.Popen(
@@ -263,13 +262,13 @@ def test_ctrl_c_leaves_nothing(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    for _ in range(600):
-        if any(path.is_dir() and any(path.iterdir()) for path in tmp_path.glob(".out.*")):
-            break
-        time.sleep(0.1)
-    time.sleep(0.5)
+    eventually(
+        lambda: any(path.is_dir() and any(path.iterdir()) for path in tmp_path.glob(".out.*")),
+        "it writes",
+        alive=lambda: process.poll() is None,
+    )
     process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=60)
+    _, words = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Interrupted" in words
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]

@@ -6,7 +6,7 @@ import stat
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutagen.flac import FLAC
 from typer.testing import CliRunner
@@ -145,7 +145,7 @@ def test_a_folder_and_nothing_are_refused(tmp_path):
     assert CliRunner().invoke(app, ["inspect", str(tmp_path / "none.wav")]).exit_code == 2
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(st.data())
 def test_no_damage_makes_a_traceback(files, tmp_path, data):
     ending = data.draw(st.sampled_from(["wav", "flac", "ogg"]))

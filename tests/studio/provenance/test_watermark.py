@@ -203,7 +203,7 @@ def test_no_audio():
     assert find([], RATE) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 30_000), st.sampled_from([8_000, 22_050, 44_100]), st.integers(0, 99))
 def test_any_shape_keeps_its_shape(channels, length, rate, seed):
     samples = np.random.default_rng(seed).uniform(-1, 1, size=(channels, length)).astype(np.float32)

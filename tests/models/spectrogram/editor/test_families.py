@@ -3,14 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sottovoce.models import discovery, parameters
 from sottovoce.models.editor._conditioning import observe
 from sottovoce.models.editor._noise import with_noise
-
-QUIET = [HealthCheck.function_scoped_fixture]
 
 
 def test_known_frames_come_back_as_they_are_without_noise(family, model, spec):
@@ -24,7 +22,7 @@ def test_known_frames_come_back_as_they_are_without_noise(family, model, spec):
     assert found.abs().max() <= 4
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=12)
 @given(
     start=st.integers(0, 49),
     length=st.integers(1, 50),

@@ -185,24 +185,23 @@ def test_pieces_follow_one_another_as_if_decoded_at_once(model, monkeypatch):
 
 def test_a_toy_problem_is_learnt(spec):
     """Two styles that differ in which bands sound: the loss falls, and what is drawn sounds like its style."""
-    targets, half = torch.arange(16) % 2, spec.n_mels // 2
-    features = 0.1 * torch.randn(16, spec.n_mels, 8 * GROUP, generator=torch.Generator().manual_seed(0))
+    targets, half = torch.arange(8) % 2, spec.n_mels // 2
+    features = 0.1 * torch.randn(8, spec.n_mels, 8 * GROUP, generator=torch.Generator().manual_seed(0))
     features[targets == 0, :half] += 0.5
     features[targets == 1, half:] += 0.5
     model = parameters.model_of(RNN, spec, 2, parameters.initial(RNN, spec, 2, seed=0)).train()
     optimizer, generator, losses = torch.optim.Adam(model.parameters(), lr=0.01), torch.Generator(), []
-    for _ in range(45):
+    for _ in range(20):
         loss = RNN.losses(model, features, targets, generator).mean()
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert losses[-1] < losses[0] / 2
-    pieces = RNN.sample(model.eval(), torch.tensor([0, 1]), torch.Generator().manual_seed(0))
-    drawn = torch.cat([next(pieces) for _ in range(3)], dim=2)
-    low, high = drawn[:, :half].mean(dim=(1, 2)), drawn[:, half:].mean(dim=(1, 2))
-    assert low[0] > high[0] + 0.15
-    assert high[1] > low[1] + 0.15
+    drawn = next(RNN.sample(model.eval(), targets, torch.Generator().manual_seed(0)))
+    below = (drawn[:, :half].mean(dim=(1, 2)) - drawn[:, half:].mean(dim=(1, 2))).detach()
+    # The music's styles differ by 1; what was drawn differed by 0.9 to 1.7 over six seeds and 20 to 40 steps.
+    assert below[targets == 0].mean() > below[targets == 1].mean() + 0.4
 
 
 def test_a_spectrogram_of_other_bands_is_refused(spec):
