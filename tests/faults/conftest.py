@@ -96,7 +96,7 @@ class Table:
         process = os.fork()
         if not process:  # nothing of pytest's may run in here
             try:
-                signal.alarm(60)
+                signal.alarm(600)
                 arm()
                 parameters = self.parameters if isinstance(message, ReportRequest) else None
                 Label.open(self.homes[label].root).answer(message.encode(), parameters)

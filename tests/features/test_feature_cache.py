@@ -182,7 +182,7 @@ from pathlib import Path
 import numpy as np
 from sottovoce.features.extract import Features, default_spec
 from sottovoce.features.spec import View
-from sottovoce_client.cache import FeatureCache
+from sottovoce_client.data.feature_cache import FeatureCache
 cache, spec = FeatureCache(Path(sys.argv[1])), default_spec()
 print("ready", flush=True)
 while True:
@@ -201,7 +201,7 @@ def test_a_killed_writer_leaves_whole_entries_or_none(root, spec, eventually):
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE) as writer:
             writer.stdout.readline()
-            eventually(lambda: list(entries(root)), "it has written")
+            eventually(lambda: list(entries(root)), "it has written", alive=lambda: writer.poll() is None)
             time.sleep(0.1)  # so that it is killed anywhere
             writer.send_signal(signal.SIGKILL)
         cache = FeatureCache(root)

@@ -7,7 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -276,14 +276,14 @@ def test_ctrl_c_leaves_nothing(tmp_path, eventually):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    """An hour (159 MB) and ten minutes, through everything that streams; marks included."""
+    """A minute and 20 minutes (106 MB as written, 424 MB as numbers twice over), through everything that streams."""
     # Not getrusage, whose peak begins with that of the process that started this one.
     code = (
         "import re, sys; from sottovoce.cli import app; app(sys.argv[1:], standalone_mode=False);"
         "print(int(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1]) // 1024)"
     )
     peaks = []
-    for seconds in (600, 3600):
+    for seconds in (60, 1200):
         source, output = tmp_path / f"in{seconds}.wav", tmp_path / f"out{seconds}.wav"
         _long(source, seconds)
         options = ["--repair", "1:1.05", "--repair", f"{seconds - 9}:{seconds - 8.9}", "--eq", "300:2", "--gain=-1"]
@@ -297,8 +297,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
         peaks.append(int(done.stdout.split()[-1]))
         source.unlink()
     small, large = peaks
-    assert large < 900, f"{large} MB for an hour"
-    assert all(later - earlier < 650 for earlier, later in pairwise((small, large)))
+    assert large - small < 200, f"{small} MB for a minute, {large} MB for twenty"
     report = examined(output)
     assert report.credentials.state == "trusted"
     assert report.same_audio
