@@ -33,9 +33,8 @@ check: docs ## the documentation, format, lint and types
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
 test test-deployment: export OMP_NUM_THREADS := 1
-test: check ## check, then the fast tests, then the slow ones
-	$(BIN)/pytest -n 2 -m "not slow and not deployment"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow  # the longest file is not the last one then
+test: check ## check, then all tests but those of test-deployment
+	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"  # a file stays with one worker until the other has nothing left
 
 test-deployment: $(STAMP) ## whole federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment
