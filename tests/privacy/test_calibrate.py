@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -124,6 +125,15 @@ def test_a_plan_is_checked_at_birth(name, value):
         "noise_multiplier": 1.0, "max_grad_norm": 1.0, "steps": 3, "histogram_noise": None, "epsilon": 4.0,
         "delta": 1e-5, "epsilon_ceiling": 8.0,
     }  # fmt: skip
-    PrivacyPlan(**right)
+    PrivacyPlan(**right | {"steps": 1, "epsilon": 0.0, "base_rate": 0.5})
     with pytest.raises(PrivacyError, match=f"Expected {name}="):
         PrivacyPlan(**(right | {name: value}))
+
+
+def test_a_plan_of_distributed_noise_needs_its_mechanism(config):
+    """Without one, a label would train as if all noise were its own, and be accounted for as one of several."""
+    plan = plan_for(config, 200)
+    with pytest.raises(PrivacyError, match="Expected mechanism="):
+        replace(plan, trust=Trust.DISTRIBUTED)
+    with pytest.raises(PrivacyError, match="Expected min_honest="):
+        replace(plan, min_honest=2)

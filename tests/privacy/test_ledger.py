@@ -131,6 +131,21 @@ def test_only_an_open_run_is_charged(ledger, plan):
     assert len(ledger.rows()) == 2
 
 
+def test_a_run_that_was_charged_and_closed_is_neither_opened_charged_nor_closed_again(ledger, plan):
+    ledger.open_run(RUN, plan, CEILINGS)
+    for number in (1, 2):
+        ledger.charge(RUN, number, plan.events(5, histogram=number == 1))
+    ledger.close_run(RUN)
+    for act in (
+        lambda: ledger.open_run(RUN, plan, CEILINGS),
+        lambda: ledger.charge(RUN, 3, plan.events(5, histogram=False)),
+        lambda: ledger.close_run(RUN),
+    ):
+        with pytest.raises(LedgerError):
+            act()
+    assert len(ledger.rows()) == 4
+
+
 def test_a_run_is_opened_again_after_a_restart_with_the_same_plan_only(ledger, file, plan, config):
     ledger.open_run(RUN, plan, CEILINGS)
     ledger.charge(RUN, 1, plan.events(5))
