@@ -31,6 +31,7 @@ from sottovoce.models.trainable import trainable_mask as moved
 from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 from sottovoce_client.flower import supernode
+from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_server.flower.control import SuperLinkGone, connected
 from sottovoce_server.home.coordinator_home import ServerHome
@@ -96,11 +97,16 @@ def federation(root: Path) -> ServerHome:
     sottovoce("synthesise", root / "music", "--labels", len(LABELS), "--tracks", 120, "--seconds", 4, "--json")
     sottovoce("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", root / "server")
     for name, catalogue in zip(LABELS, sorted((root / "music").glob("label-*")), strict=True):
-        sottovoce("label", "init", name, "--home", root / name, "--out", root / f"{name}.json")
+        sottovoce("label", "init", name, "--home", root / name, "--federation", "isles", "--out", root / f"{name}.json")
         sottovoce("label", "catalogue", catalogue, "--home", root / name, "--json")
     sottovoce("server", "enrol", *(root / f"{name}.json" for name in LABELS), "--home", root / "server")
     sottovoce("server", "sign", "--home", root / "server")
-    return ServerHome.open(root / "server")
+    server = ServerHome.open(root / "server")
+    members = server.invitation().agreement.members
+    for name in LABELS:
+        home = LabelHome.open(root / name)
+        confirm(home, home.identity(), "isles", [member for member in members if member.name != name])
+    return server
 
 
 def masked(root: Path, home: ServerHome) -> dict[str, float]:

@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce.features.extract import default_spec
-from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce_client.flower.bundle_check import APP
+from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.node_key import NodeKey
 
 NAME = "blue-note"
 CERTIFICATE = Path(__file__).parent / "authority.pem"
@@ -31,18 +34,41 @@ def coordinator():
 
 
 @pytest.fixture
-def agreement(label_home, coordinator):
-    others = (Member(f"label-{n}", Identity.generate().public_key) for n in range(3))
-    return Agreement("test", coordinator.public_key, (Member(NAME, label_home.identity().public_key), *others))
+def identities(label_home):
+    """Of the members of the agreement, by name."""
+    return {NAME: label_home.identity(), **{f"label-{n}": Identity.generate() for n in range(3)}}
 
 
 @pytest.fixture
-def invite(tmp_path, coordinator, agreement):
-    """Writes a signed federation.toml, of this agreement or another one."""
+def agreement(identities, coordinator):
+    return Agreement("test", coordinator.public_key, tuple(enrol(*each).member for each in identities.items()))
 
-    def write(chosen=agreement, signer=coordinator, name="federation.toml") -> Path:
-        certificate = CERTIFICATE.read_text()
-        Invitation.sign(signer, chosen, superlink="127.0.0.1:9092", certificate=certificate).write(tmp_path / name)
+
+def enrol(name, identity, federation="test"):
+    return Enrolment.sign(identity, name=name, node_key=NodeKey.generate().public, federation=federation)
+
+
+@pytest.fixture
+def confirmed(label_home, agreement):
+    """The home's people have confirmed all other members."""
+    confirm(label_home, label_home.identity(), "test", agreement.members[1:])
+
+
+@pytest.fixture
+def invite(tmp_path, coordinator, agreement, identities):
+    """Writes a signed federation.toml, of this agreement or another one among the same labels and further ones."""
+
+    def write(chosen=agreement, signer=coordinator, name="federation.toml", confirmations=(), also=()) -> Path:
+        known = {each.public_key: each for each in (*identities.values(), *also)}
+        enrolments = [enrol(each.name, known[each.public_key], chosen.federation) for each in chosen.members]
+        Invitation.sign(
+            signer,
+            chosen,
+            enrolments,
+            superlink="127.0.0.1:9092",
+            certificate=CERTIFICATE.read_text(),
+            confirmations=confirmations,
+        ).write(tmp_path / name)
         return tmp_path / name
 
     return write

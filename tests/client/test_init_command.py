@@ -18,7 +18,7 @@ SECRET = "correct horse"
 
 def test_a_new_home_is_whole_and_its_owners_alone(run, tmp_path):
     root = tmp_path / "new"
-    code, out, _ = run("init", "verve", "--home", root, home=False)
+    code, out, _ = run("init", "verve", "--federation", "test", "--home", root, home=False)
     assert code == 0
     home = LabelHome.open(root)
     assert home.name == "verve"
@@ -79,7 +79,7 @@ def test_keys_are_encrypted_with_a_passphrase(run, tmp_path, monkeypatch):
     file.write_text(f"{SECRET}\n")
     file.chmod(0o600)
     root = tmp_path / "new"
-    code, out, err = run("init", "verve", "--home", root, "--passphrase-file", file, home=False)
+    code, out, err = run("init", "verve", "--federation", "test", "--home", root, "--passphrase-file", file, home=False)
     assert code == 0
     assert SECRET not in out + err
     home = LabelHome.open(root)
@@ -147,10 +147,10 @@ def test_a_credential_of_systemd_is_private_though_its_mode_names_the_group(tmp_
             passphrase_of_file(file)
 
 
-@pytest.mark.parametrize("field", ["name", "identity_key", "node_key", "signature"])
+@pytest.mark.parametrize("field", ["name", "identity_key", "node_key", "federation", "signature"])
 def test_a_changed_enrolment_is_refused(label_home, field, tmp_path):
-    mine = Enrolment.sign(label_home.identity(), name="verve", node_key=label_home.node_key().public)
-    other = Enrolment.sign(Identity.generate(), name="blue", node_key=NodeKey.generate().public)
+    mine = Enrolment.sign(label_home.identity(), name="verve", node_key=label_home.node_key().public, federation="test")
+    other = Enrolment.sign(Identity.generate(), name="blue", node_key=NodeKey.generate().public, federation="other")
     values = {**mine.to_json(), field: other.to_json()[field]}
     file = tmp_path / "enrolment.json"
     file.write_text(json.dumps(values))

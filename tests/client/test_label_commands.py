@@ -108,7 +108,7 @@ def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, l
     assert policy.declared_tracks in (1, 2, 3)
 
 
-def test_check_says_what_would_be_allowed(run, as_json, audio, invite):
+def test_check_says_what_would_be_allowed(run, as_json, audio, invite, confirmed):
     as_json("catalogue", *audio, "--declare")
     code, found = as_json("check", invite())
     assert code == 0
@@ -147,8 +147,9 @@ def test_check_finds_another_key_under_the_labels_name(as_json, invite, agreemen
     from sottovoce.federation.agreement import Member
     from sottovoce.federation.identity import Identity
 
-    forged = replace(agreement, members=(Member("blue-note", Identity.generate().public_key), *agreement.members[1:]))
-    code, found = as_json("check", invite(forged))
+    thief = Identity.generate()
+    forged = replace(agreement, members=(Member("blue-note", thief.public_key), *agreement.members[1:]))
+    code, found = as_json("check", invite(forged, also=[thief]))
     assert code == 2
     assert any("pins another key" in obstacle for obstacle in found["obstacles"])
 
@@ -184,7 +185,7 @@ def test_join_refuses_what_the_label_cannot_take_part_in(run, label_home, invite
     assert not label_home.agreement_file.exists()
 
 
-def test_another_coordinator_is_refused_once_one_was_joined(label_home, invite, agreement, coordinator):
+def test_another_coordinator_is_refused_once_one_was_joined(label_home, invite, agreement, confirmed):
     from dataclasses import replace
 
     from sottovoce.errors import ConfigurationError

@@ -25,10 +25,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce_client.flower.bundle_check import APP
+from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.node_key import NodeKey
 
@@ -276,13 +278,19 @@ def label_home(tmp_path: Path, passphrase: str | None) -> LabelHome:
 def joined(tmp_path: Path, superlink: SuperLink, label_home: LabelHome, passphrase: str | None) -> Iterator[Joined]:
     """A label's home with a signed invitation to the SuperLink; `start` it."""
     coordinator, secret = Identity.generate(), passphrase.encode() if passphrase else None
-    own = Member("blue-note", Identity.load(label_home.identity_file, passphrase=secret).public_key)
-    members = (own, *(Member(f"label-{n}", Identity.generate().public_key) for n in range(2)))
-    agreement = Agreement("test", coordinator.public_key, members)
-    certificate = superlink.authority.read_text()
-    invitation = Invitation.sign(coordinator, agreement, superlink=superlink.address, certificate=certificate)
-    invitation.write(tmp_path / "federation.toml")
+    own = Identity.load(label_home.identity_file, passphrase=secret)
     node_key = NodeKey.load(label_home.node_key_file, passphrase=secret).public
+    others = {f"label-{n}": Identity.generate() for n in range(2)}
+    enrolments = [
+        Enrolment.sign(identity, name=name, node_key=node_key, federation="test")
+        for name, identity in {"blue-note": own, **others}.items()
+    ]
+    agreement = Agreement("test", coordinator.public_key, tuple(each.member for each in enrolments))
+    certificate = superlink.authority.read_text()
+    Invitation.sign(coordinator, agreement, enrolments, superlink=superlink.address, certificate=certificate).write(
+        tmp_path / "federation.toml"
+    )
+    confirm(label_home, own, "test", agreement.members[1:])
     label = Joined(label_home, tmp_path / "federation.toml", node_key)
     yield label
     label.stop()

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from sottovoce.errors import SottovoceError
 from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.confirmation import read_confirmations
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
@@ -79,6 +80,9 @@ FILES = {
     "home": File("home.json", lambda home: LabelHome.open(home.root), "json"),
     "agreement": File("federation.toml", lambda home: home.agreement(), "toml"),
     "invitation": File("invitation.toml", lambda home: Invitation.read(home.invitation_file), "toml", sealed=True),
+    "confirmations": File(
+        "confirmations.json", lambda home: read_confirmations(home.confirmations_file), "json", sealed=True
+    ),
     "enrolment": File("enrolment.json", lambda home: Enrolment.read(home.root / "enrolment.json"), "json", sealed=True),
     "identity": File("identity.key", lambda home: Identity.load(home.identity_file)),
     "node key": File("node.key", lambda home: NodeKey.load(home.node_key_file).public),
@@ -129,13 +133,21 @@ def home(a_table: Any) -> LabelHome:
     assert table.ask(NAME, table.request(1)) is not None
     made: LabelHome = table.homes[NAME]
     coordinator = Identity.generate()
-    members = table.agreement.members
-    signed = Agreement("test", coordinator.public_key, members)
-    Invitation.sign(coordinator, signed, superlink="127.0.0.1:9092", certificate=certificate()).write(
+    signed = Agreement("test", coordinator.public_key, table.agreement.members)
+    enrolments = [
+        Enrolment.sign(
+            Identity.load(each.identity_file),
+            name=each.name,
+            node_key=NodeKey.load(each.node_key_file).public,
+            federation="test",
+        )
+        for each in (table.homes[member.name] for member in signed.members)
+    ]
+    Invitation.sign(coordinator, signed, enrolments, superlink="127.0.0.1:9092", certificate=certificate()).write(
         made.invitation_file
     )
     identity, node = Identity.load(made.identity_file), NodeKey.load(made.node_key_file)
-    Enrolment.sign(identity, name=NAME, node_key=node.public).write(made.root / "enrolment.json")
+    Enrolment.sign(identity, name=NAME, node_key=node.public, federation="test").write(made.root / "enrolment.json")
     (made.root / "locked").mkdir()
     identity.save(made.root / "locked/identity.key", passphrase=PASSPHRASE)
     node.save(made.root / "locked/node.key", passphrase=PASSPHRASE)

@@ -11,6 +11,7 @@ from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, Kind, decode
 from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action, parameters_digest
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.diary import What
 from sottovoce_client.rounds.label import Label
 
@@ -116,6 +117,21 @@ def test_ask_for_a_round_with_fewer_labels_than_one_of_them_wants(
     assert charges(labels[0]) == before
     declined = [note for note in home.diary.notes() if note.what is What.ROUND_DECLINED]
     assert [note.details["round"] for note in declined] == [number]
+
+
+def test_make_a_round_of_labels_that_one_of_them_has_not_confirmed(grid, joined, parameters, labels, federation):
+    """The agreement has enough confirmed members; the coordinator picks a round's participants."""
+    home = labels[0].home
+    home.confirmations_file.unlink()
+    known = [member for member in federation.agreement.members if member.name in ("label-2", "label-3", "label-5")]
+    confirm(home, home.identity(), federation.agreement.federation, known)
+    home.policy_file.write_text("least_confirmed = 3\ndeclared_tracks = 60\n")
+    grid.labels[0] = Label(home)
+    assert not ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters).has_error()
+    others = [label for label in joined.adverts if label != "label-5"]
+    frame = request(joined, parameters, 2, participants=others)
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "TooFewConfirmed"
+    assert charges(labels[0]) == 1
 
 
 def test_leave_the_parameters_out(grid, joined, parameters):

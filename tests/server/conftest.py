@@ -12,7 +12,7 @@ from sottovoce_server.home.coordinator_home import ServerHome
 
 
 def an_enrolment(name: str) -> Enrolment:
-    return Enrolment.sign(Identity.generate(), name=name, node_key=NodeKey.generate().public)
+    return Enrolment.sign(Identity.generate(), name=name, node_key=NodeKey.generate().public, federation="isles")
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_the_same_label_again_changes_nothing(home):
 def test_a_name_or_key_of_another_label_is_refused(home, enrolment_of):
     with pytest.raises(ConfigurationError, match="enrolled already"):
         home.enrol(enrolment_of("north"))
-    stolen = Enrolment.sign(Identity.generate(), name="west", node_key=home.enrolled()[0].node_key)
+    stolen = Enrolment.sign(Identity.generate(), name="west", node_key=home.enrolled()[0].node_key, federation="isles")
     with pytest.raises(ConfigurationError, match="shows a key of 'east'"):
         home.enrol(stolen)
     assert len(home.enrolled()) == 3

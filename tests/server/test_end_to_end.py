@@ -21,7 +21,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sottovoce.federation.invitation import Invitation
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.confirmations import confirm
+from sottovoce_client.home.label_home import LabelHome
 from sottovoce_server.home.coordinator_home import ServerHome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -155,7 +158,17 @@ def federation(processes: Processes, tmp_path: Path) -> tuple[Path, int]:
     processes.run("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", tmp_path / "server")
 
     def make(name: str, catalogue: Path) -> None:
-        processes.run("label", "init", name, "--home", tmp_path / name, "--out", tmp_path / f"{name}.json")
+        processes.run(
+            "label",
+            "init",
+            name,
+            "--home",
+            tmp_path / name,
+            "--federation",
+            "isles",
+            "--out",
+            tmp_path / f"{name}.json",
+        )
         # Who is held out, and with it whether a label has enough tracks to train on, is the same each time.
         (tmp_path / name / "split.key").write_bytes(sha256(name.encode()).digest())
         processes.run("label", "catalogue", catalogue, "--home", tmp_path / name, "--json")
@@ -165,6 +178,10 @@ def federation(processes: Processes, tmp_path: Path) -> tuple[Path, int]:
     enrolments = [tmp_path / f"{name}.json" for name in LABELS]
     processes.run("server", "enrol", *enrolments, "--home", tmp_path / "server")
     processes.run("server", "sign", "--home", tmp_path / "server")
+    members = Invitation.read(tmp_path / "server" / "signed" / "federation.toml").agreement.members
+    for name in LABELS:  # every label's people have compared the others' fingerprints
+        home = LabelHome.open(tmp_path / name)
+        confirm(home, home.identity(), "isles", [member for member in members if member.name != name])
     return tmp_path, port
 
 

@@ -34,7 +34,9 @@ def served(tmp_path_factory):
         port = probe.getsockname()[1]
     home = ServerHome.create(tmp_path_factory.mktemp("s") / "server", federation="isles", address=f"127.0.0.1:{port}")
     for name in ("east", "north", "south"):
-        home.enrol(Enrolment.sign(Identity.generate(), name=name, node_key=NodeKey.generate().public))
+        home.enrol(
+            Enrolment.sign(Identity.generate(), name=name, node_key=NodeKey.generate().public, federation="isles")
+        )
     home.sign()
     log = (home.root.parent / "log").open("wb")
     command = [sys.executable, "-m", "sottovoce", "server", "start", "--home", home.root, "--host", "127.0.0.1"]

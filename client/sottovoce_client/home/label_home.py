@@ -216,6 +216,11 @@ class LabelHome:
         return self.root / "invitation.toml"
 
     @property
+    def confirmations_file(self) -> Path:
+        """Counter-signatures: this label's own, and those of others that reached it."""
+        return self.root / "confirmations.json"
+
+    @property
     def certificate_file(self) -> Path:
         """Of the authority that vouches for the coordinator's SuperLink."""
         return self.root / "superlink.pem"

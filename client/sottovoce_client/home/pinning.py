@@ -6,6 +6,7 @@ from sottovoce.errors import ConfigurationError, UserError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.invitation import Invitation
 from sottovoce.files import write_text
+from sottovoce_client.home.confirmations import confirmed_by, keep_confirmations
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
@@ -32,7 +33,16 @@ def objections(
         found.append(f"the policy does not accept that privacy rests on {agreement.noise} noise")
     if len(agreement.members) < policy.least_participants:
         found.append(f"the policy wants {policy.least_participants} labels in a round, and it names fewer")
-    before = _pinned(home)
+    confirmed, needed = (
+        confirmed_by(home, agreement, invitation.confirmations),
+        policy.confirmed_of(len(agreement.members)),
+    )
+    if pinned is not None and len(confirmed) < needed:
+        found.append(
+            f"{len(confirmed)} of the other labels are confirmed to be real, and {needed} have to be "
+            "(sottovoce label confirm NAME)"
+        )
+    before = pinned_agreement(home)
     if before is not None and before.coordinator_key != agreement.coordinator_key:
         found.append("this home has joined a federation of another coordinator")
     return found
@@ -55,9 +65,15 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
         )
     write_text(home.certificate_file, invitation.certificate)
     invitation.write(home.invitation_file)
+    keep_confirmations(home, invitation.confirmations)
     invitation.agreement.write(home.agreement_file)
     return invitation
 
 
-def _pinned(home: LabelHome) -> Agreement | None:
+def pinned_agreement(home: LabelHome) -> Agreement | None:
+    """The agreement that the label goes by, if any.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
     return home.agreement() if home.agreement_file.exists() else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, MOST_LABELS, Agreement
 from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.topology import threshold
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
 from sottovoce_client.home.hours import ANY_TIME, Hours
@@ -37,6 +38,8 @@ class Policy:
         allow_non_private: whether a run may do without privacy.
         least_participants: labels that a sum needs, below which this one neither reports nor helps to open it.
         most_assumed_honest: with distributed noise, the most honest labels in a sum that a guarantee may assume.
+        least_confirmed: other labels that must be confirmed as real, in the agreement and in each round, before this
+            one takes part; 0 asks for so many that fewer than a third of a round can be invented.
         most_rounds: of one run.
         largest_model: parameters.
         declared_tracks: about how many tracks the label trains on, in two significant digits; 0 declares nothing, and
@@ -64,6 +67,7 @@ class Policy:
     allow_non_private: bool = False
     least_participants: int = LEAST_PARTICIPANTS
     most_assumed_honest: int = MOST_LABELS
+    least_confirmed: int = 0
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
     declared_tracks: int = 0
@@ -82,6 +86,7 @@ class Policy:
             self._expect(name, getattr(self, name) > 0, "> 0")
         self._expect("delta_max", 0 < self.delta_max < 1, "in (0, 1)")
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
+        self._expect("least_confirmed", self.least_confirmed == 0 or self.least_confirmed >= 2, "0, or >= 2")
         for name in ("most_assumed_honest", "most_rounds", "largest_model"):
             self._expect(name, getattr(self, name) >= 1, ">= 1")
         for name in ("declared_tracks", "declared_artists"):
@@ -129,6 +134,10 @@ class Policy:
         from sottovoce_client.budget.ledger import Ceilings
 
         return Ceilings(self.epsilon_per_run, self.epsilon_lifetime, self.delta_max, self.allow_non_private)
+
+    def confirmed_of(self, participants: int) -> int:
+        """The number of confirmed other labels that a round of so many participants needs."""
+        return self.least_confirmed or threshold(participants) - 1
 
     def awake(self, now: datetime | None = None) -> bool:
         """Whether training may run at this moment, by default the present one."""

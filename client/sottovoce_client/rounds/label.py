@@ -27,7 +27,7 @@ from sottovoce.protocol.violations import OutOfOrder
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
-from sottovoce_client.rounds.opened_home import OpenedHome
+from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 
 if TYPE_CHECKING:
     from sottovoce_client.rounds.trainer import Trainer
@@ -119,7 +119,13 @@ class Label:
         return self._loaded_trainer
 
     def _follow(self, request: Follow) -> Message:
-        """Set up, prepare, cross-check or unmask: the answer is on disk before it leaves."""
+        """Set up, prepare, cross-check or unmask: the answer is on disk before it leaves.
+
+        Raises:
+            TooFewConfirmed: the run's members are fixed, and too few of them are confirmed here.
+        """
+        if isinstance(request, Roster) and not self._opened.knows_enough_of(each.label for each in request.adverts):
+            raise TooFewConfirmed("Too few of the other labels that joined this run are confirmed here.")
         state = self._opened.states.load(request.run)
         with self._opened.timed(request.run, getattr(request, "round", 0), "masking"):
             answer = state.participant.answer(request)

@@ -2,15 +2,21 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
+from sottovoce_client.home.confirmations import confirmed_by
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.run_state import RunStates
+
+
+class TooFewConfirmed(LocalProtocolError):
+    """Too few of the other labels in a run or round are confirmed to be real."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class OpenedHome:
         agreement: the agreement that the label has accepted.
         policy: what the label allows.
         states: the label's unfinished runs.
+        confirmed: the other members that the label counts as real.
     """
 
     home: LabelHome
@@ -30,6 +37,7 @@ class OpenedHome:
     agreement: Agreement
     policy: Policy
     states: RunStates = field(repr=False)
+    confirmed: frozenset[str]
 
     @classmethod
     def of(cls, home: LabelHome) -> "OpenedHome":
@@ -40,9 +48,14 @@ class OpenedHome:
         """
         identity, agreement = home.identity(), home.agreement()
         policy = Policy.from_toml(home.policy_file)
-        return cls(
-            home, identity, agreement, policy, RunStates(home.runs, identity, agreement, policy.least_participants)
-        )
+        confirmed = frozenset(confirmed_by(home, agreement))
+        states = RunStates(home.runs, identity, agreement, policy.least_participants)
+        return cls(home, identity, agreement, policy, states, confirmed)
+
+    def knows_enough_of(self, participants: Iterable[str]) -> bool:
+        """Whether so many of the participants are confirmed as the policy asks for, this label not counted."""
+        names = set(participants)
+        return len(names & self.confirmed) >= self.policy.confirmed_of(len(names))
 
     @contextmanager
     def timed(self, run: bytes, round_number: int, stage: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ from sottovoce.run.records import parameters_digest, split_clip
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
-from sottovoce_client.rounds.opened_home import OpenedHome
+from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 from sottovoce_client.rounds.run_state import RunState
 
 
@@ -47,6 +47,8 @@ class Trainer:
         opened, config = self._opened, announcement.config
         check_announcement(announcement, label=self._home.name, identity=opened.identity, agreement=opened.agreement)
         reason = local_round.objection(config, opened.agreement, opened.policy)
+        if reason is None and not opened.knows_enough_of(member.name for member in opened.agreement.members):
+            reason = RefusalReason.UNCONFIRMED
         if reason is not None:
             return self._refusal(announcement, reason)
         with opened.states.locked(announcement.run):
@@ -139,12 +141,15 @@ class Trainer:
         """Check a round against the present policy, which may be stricter than it was when the label joined.
 
         Raises:
-            TooFewParticipants, OutsideHours: as their names say.
+            TooFewParticipants, TooFewConfirmed, OutsideHours: as their names say.
         """
         policy = self._opened.policy
         if len(request.participants) < policy.least_participants:
             self._home.diary.round_declined(request.run, request.round, RefusalReason.PARTICIPANTS.value)
             raise TooFewParticipants("This label's policy requires more participants in a round.")
+        if not self._opened.knows_enough_of(participant.label for participant in request.participants):
+            self._home.diary.round_declined(request.run, request.round, RefusalReason.UNCONFIRMED.value)
+            raise TooFewConfirmed("Too few of this round's other labels are confirmed here.")
         if not policy.awake():
             self._home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
             raise OutsideHours("This label's policy lets no training run at this hour.")

@@ -75,13 +75,37 @@ def enrol(
     Each hands over the enrolment.json that `sottovoce label init` wrote. They count once the agreement is signed again.
     """
     from sottovoce.federation.enrolment import Enrolment
+    from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 
     opened = _home(home)
     for enrolment in [Enrolment.read(file) for file in files]:
         new = opened.enrol(enrolment)
         results().print(f"{enrolment.name}: {'enrolled' if new else 'was enrolled before'}.")
-        results().print(f"  Its key, which you compare with the label: {enrolment.identity_key.hex()}", soft_wrap=True)
+        value = fingerprint(enrolment.name, enrolment.identity_key)
+        results().print(f"  Its fingerprint, which you compare with the label: {as_words(value)}", soft_wrap=True)
+        results().print(f"  {as_hex(value)}", soft_wrap=True)
     say(notes(), "Next", "When all labels are enrolled: sottovoce server sign", "bold cyan")
+
+
+@server.command(epilog="Example:\n\n  sottovoce server confirmations blue-note.json verve.json")
+def confirmations(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Confirmations that the labels sent.", show_default=False)
+    ],
+    home: HomeOption = None,
+) -> None:
+    """Take in the labels' counter-signatures of one another, to hand on.
+
+    They go out with the agreement once it is signed again; every label verifies each of them itself.
+    """
+    from sottovoce.federation.confirmation import read_confirmations
+
+    opened = _home(home)
+    for file in files:
+        taken = read_confirmations(file)
+        opened.take_confirmations(taken)
+        results().print(f"Took in {counted(len(taken), 'confirmation')}.")
+    say(notes(), "Next", "sottovoce server sign", "bold cyan")
 
 
 @server.command(epilog="Example:\n\n  sottovoce server sign")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
+from sottovoce.federation.confirmation import Confirmation, merged, read_confirmations, write_confirmations
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
@@ -163,6 +164,11 @@ class ServerHome:
         return self.root / "enrolments"
 
     @property
+    def confirmations_file(self) -> Path:
+        """Counter-signatures that labels handed in, to go out with the next agreement."""
+        return self.root / "confirmations.json"
+
+    @property
     def runs(self) -> Path:
         """One folder a run."""
         return self.root / "runs"
@@ -195,7 +201,16 @@ class ServerHome:
         Raises:
             ConfigurationError: a file is damaged.
         """
-        return [Enrolment.read(path) for path in sorted(self.enrolments.glob("*.json"))]
+        found = []
+        for path in sorted(self.enrolments.glob("*.json")):
+            try:
+                found.append(Enrolment.read(path))
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"{self.enrolments.name}/{path.name}: {error.message}",
+                    hint=f"Remove it from the coordinator's home, and enrol '{path.stem}' again.",
+                ) from None
+        return found
 
     def enrol(self, enrolment: Enrolment) -> bool:
         """Take a label in; it counts once the agreement is signed again.
@@ -204,8 +219,14 @@ class ServerHome:
             False if it was enrolled before, with the same keys.
 
         Raises:
-            ConfigurationError: the name, or one of the keys, is another label's.
+            ConfigurationError: it is for another federation; or the name, or one of the keys, is another label's.
         """
+        federation = self._settings()["federation"]
+        if enrolment.federation != federation:
+            raise ConfigurationError(
+                f"'{enrolment.name}' enrols in '{enrolment.federation}', and this is '{federation}'.",
+                hint=f"The label's people write another one with: sottovoce label enrol {federation}",
+            )
         for other in self.enrolled():
             if other == enrolment:
                 return False
@@ -220,6 +241,18 @@ class ServerHome:
         self.journal().append("enrolment", enrolment.to_json())
         return True
 
+    def confirmed(self) -> tuple[Confirmation, ...]:
+        """Every counter-signature that was handed in.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+        return read_confirmations(self.confirmations_file) if self.confirmations_file.exists() else ()
+
+    def take_confirmations(self, confirmations: tuple[Confirmation, ...]) -> None:
+        """Keep labels' counter-signatures; they go out once the agreement is signed again."""
+        write_confirmations(self.confirmations_file, merged(self.confirmed(), confirmations))
+
     def sign(self) -> Invitation:
         """Sign the agreement over the settings and all enrolled labels, and write it for the labels.
 
@@ -228,7 +261,8 @@ class ServerHome:
         """
         settings = self._settings()
         identity = self.identity()
-        members = tuple(Member(each.name, each.identity_key) for each in self.enrolled())
+        enrolled = self.enrolled()
+        members = tuple(each.member for each in enrolled)
         least = settings["n_min"] or LEAST_PARTICIPANTS
         if len(members) < least:
             raise ConfigurationError(
@@ -246,7 +280,13 @@ class ServerHome:
         )
         address = settings["address"]
         invitation = Invitation.sign(
-            identity, agreement, superlink=address, certificate=self.authority_file.read_text(encoding="ascii")
+            identity,
+            agreement,
+            enrolled,
+            superlink=address,
+            certificate=self.authority_file.read_text(encoding="ascii"),
+            # Those of labels that have left or have another key say nothing of this agreement.
+            confirmations=[each for each in self.confirmed() if each.about(agreement)],
         )
         self._certify(host_of(address))
         invitation.write(self.invitation_file)

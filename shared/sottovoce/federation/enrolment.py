@@ -1,4 +1,7 @@
-"""What a label hands to the coordinator once, to be taken into a federation: its name and its two public keys."""
+"""What a label hands to the coordinator once, to be taken into a federation: its name and its two public keys.
+
+The agreement goes out with all of them, so that the coordinator can change no member's name or key.
+"""
 
 import json
 import re
@@ -12,13 +15,15 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import NAME
+from sottovoce.federation.agreement import NAME, Member
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_text
 
 PURPOSE = "enrolment"
-VERSION = 1
+VERSION = 2
+LONGEST_FEDERATION = 200
 LARGEST_FILE = 65_536
+WRITES = "The label's people write a new one with: sottovoce label enrol FEDERATION"
 _KEY_LINE = re.compile(r"ecdsa-sha2-nistp384 [A-Za-z0-9+/]{20,400}={0,2}")
 
 
@@ -30,6 +35,7 @@ class Enrolment:
         name: the label's name in the federation.
         identity_key: its Ed25519 public key (32 bytes), which the agreement pins.
         node_key: public key of its SuperNode in one line of OpenSSH (`ecdsa-sha2-nistp384 …`), as a SuperLink takes it.
+        federation: name of the federation that it wants to be a member of.
         signature: by the identity key over the others (64 bytes): whoever hands this over holds that key.
 
     Raises:
@@ -39,6 +45,7 @@ class Enrolment:
     name: str
     identity_key: bytes
     node_key: str
+    federation: str
     signature: bytes
 
     def __post_init__(self) -> None:
@@ -48,17 +55,22 @@ class Enrolment:
             raise ConfigurationError("A key or the signature of the enrolment has the wrong length.")
         if not _is_node_key(self.node_key):
             raise ConfigurationError("The enrolment's node key is no ECDSA key on P-384 in OpenSSH's form.")
-        if not verify(self.identity_key, self.signature, purpose=PURPOSE, message=_message(**self._signed())):
-            raise ConfigurationError("The enrolment is not signed by the identity key that it names.")
+        if not 0 < len(self.federation) <= LONGEST_FEDERATION or not self.federation.isprintable():
+            raise ConfigurationError("The enrolment's federation has a name that cannot be printed.")
+        message = _message(self.name, self.identity_key, self.node_key, self.federation)
+        if not verify(self.identity_key, self.signature, purpose=PURPOSE, message=message):
+            raise ConfigurationError(f"The enrolment of '{self.name}' is not signed by the identity key that it names.")
 
-    def _signed(self) -> dict[str, Any]:
-        return {"name": self.name, "identity_key": self.identity_key, "node_key": self.node_key}
+    @property
+    def member(self) -> Member:
+        """The label as an agreement lists it."""
+        return Member(self.name, self.identity_key)
 
     @classmethod
-    def sign(cls, identity: Identity, *, name: str, node_key: str) -> "Enrolment":
+    def sign(cls, identity: Identity, *, name: str, node_key: str, federation: str) -> "Enrolment":
         """The enrolment of a label that holds this identity."""
-        signed = _message(name=name, identity_key=identity.public_key, node_key=node_key)
-        return cls(name, identity.public_key, node_key, identity.sign(purpose=PURPOSE, message=signed))
+        message = _message(name, identity.public_key, node_key, federation)
+        return cls(name, identity.public_key, node_key, federation, identity.sign(purpose=PURPOSE, message=message))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `enrolment.json` has them."""
@@ -68,6 +80,7 @@ class Enrolment:
             "name": self.name,
             "identity_key": self.identity_key.hex(),
             "node_key": self.node_key,
+            "federation": self.federation,
             "signature": self.signature.hex(),
         }
 
@@ -100,22 +113,29 @@ class Enrolment:
             values = json.loads(data) if len(data) <= LARGEST_FILE else None
         except (ValueError, RecursionError):
             values = None
-        expected = {"sottovoce", "version", "name", "identity_key", "node_key", "signature"}
-        if not isinstance(values, dict) or set(values) != expected or values["sottovoce"] != "enrolment":
-            raise ConfigurationError("The file is no enrolment.", hint="sottovoce label init writes enrolment.json.")
-        if values["version"] != VERSION or isinstance(values["version"], bool):
-            raise ConfigurationError(f"The enrolment is of another version than {VERSION}.")
-        if not isinstance(values["name"], str) or not isinstance(values["node_key"], str):
-            raise ConfigurationError("The enrolment's name and node key are texts.")
+        if not isinstance(values, dict) or values.get("sottovoce") != "enrolment":
+            raise ConfigurationError("The file is no enrolment.", hint=WRITES)
+        if type(values.get("version")) is not int or values["version"] != VERSION:
+            raise ConfigurationError(
+                f"The enrolment is of another version than {VERSION}: the first named no federation.",
+                hint=WRITES,
+            )
+        expected = {"sottovoce", "version", "name", "identity_key", "node_key", "federation", "signature"}
+        if set(values) != expected:
+            raise ConfigurationError("The enrolment has a field too many or too few.", hint=WRITES)
+        if not all(isinstance(values[field], str) for field in ("name", "node_key", "federation")):
+            raise ConfigurationError("The enrolment's name, node key and federation are texts.")
         return cls(
             values["name"],
             _hex(values["identity_key"], "identity_key"),
             values["node_key"],
+            values["federation"],
             _hex(values["signature"], "signature"),
         )
 
 
-def _message(**signed: Any) -> bytes:
+def _message(name: str, identity_key: bytes, node_key: str, federation: str) -> bytes:
+    signed = {"name": name, "identity_key": identity_key, "node_key": node_key, "federation": federation}
     return digest({"version": VERSION, **signed})
 
 

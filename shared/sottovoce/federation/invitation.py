@@ -1,13 +1,17 @@
-"""`federation.toml` as it goes out to labels: the agreement, where the coordinator is reached, and its signature.
+"""`federation.toml` as it goes out to labels: the agreement, the members' own words, the way to the coordinator.
 
-It reaches labels out of band. The signature shows that nobody has changed the file since the key that it names signed
-it; that this key is the coordinator's, people must compare by another way.
+It holds each member's signed enrolment, so that the coordinator can change no name and no key; and the members'
+counter-signatures of one another, so that it can invent nobody. The coordinator's signature shows that nobody has
+changed the file since the key that it names signed it; that this key is the coordinator's, people compare by another
+way.
 """
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from cryptography.x509 import load_pem_x509_certificates
@@ -15,11 +19,15 @@ from cryptography.x509 import load_pem_x509_certificates
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.confirmation import Confirmation, hex_bytes
+from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_text
 
 PURPOSE = "invitation"
-LARGEST_FILE = 4_000_000
+FORMAT = 2
+"""Version of the file. The first one held no enrolments."""
+LARGEST_FILE = 16_000_000
 LARGEST_CERTIFICATE = 65_536
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
 MOST_PORT = 65_535
@@ -27,19 +35,24 @@ MOST_PORT = 65_535
 
 @dataclass(frozen=True)
 class Invitation:
-    """An agreement and the way to its SuperLink.
+    """An agreement, what its members have signed, and the way to its SuperLink.
 
     Args:
         agreement: of the federation.
+        enrolments: of all its members, in their order, each signed by the member itself.
+        confirmations: counter-signatures by members of members.
         superlink: address of the SuperLink for SuperNodes, `host:port`.
         certificate: of the authority that vouches for the SuperLink's own, PEM.
         signature: by the agreement's coordinator key over all of it (64 bytes).
 
     Raises:
-        ConfigurationError: a field is out of range, or the signature is not the coordinator's.
+        ConfigurationError: a field is out of range, a member is not as it enrolled, or the signature is not the
+            coordinator's.
     """
 
     agreement: Agreement
+    enrolments: tuple[Enrolment, ...]
+    confirmations: tuple[Confirmation, ...]
     superlink: str
     certificate: str
     signature: bytes
@@ -48,29 +61,66 @@ class Invitation:
         if not _ADDRESS.fullmatch(self.superlink) or not 1 <= int(self.superlink.rpartition(":")[2]) <= MOST_PORT:
             raise ConfigurationError("The SuperLink's address is not written as host:port.")
         _check_certificate(self.certificate)
-        message = _message(self.agreement, self.superlink, self.certificate)
-        if not verify(self.agreement.coordinator_key, self.signature, purpose=PURPOSE, message=message):
+        if tuple(each.member for each in self.enrolments) != self.agreement.members:
+            raise ConfigurationError("Its members are not those that have enrolled, name by name and key by key.")
+        for enrolment in self.enrolments:
+            if enrolment.federation != self.agreement.federation:
+                raise ConfigurationError(
+                    f"'{enrolment.name}' has enrolled in the federation '{enrolment.federation}', and not in this one."
+                )
+        for confirmation in self.confirmations:
+            if not confirmation.about(self.agreement):
+                raise ConfigurationError(f"A counter-signature of '{confirmation.name}' is not about this agreement.")
+        if not verify(self.agreement.coordinator_key, self.signature, purpose=PURPOSE, message=self._message()):
             raise ConfigurationError(
                 "It is not signed by the coordinator's key that it names, or was changed since.",
                 hint="Ask the coordinator for the file that `sottovoce server sign` wrote.",
             )
 
+    def _message(self) -> bytes:
+        return _message(self.agreement, self.enrolments, self.confirmations, self.superlink, self.certificate)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what the coordinator has signed (32 bytes)."""
+        return self._message()
+
     @classmethod
-    def sign(cls, coordinator: Identity, agreement: Agreement, *, superlink: str, certificate: str) -> "Invitation":
+    def sign(
+        cls,
+        coordinator: Identity,
+        agreement: Agreement,
+        enrolments: Iterable[Enrolment],
+        *,
+        superlink: str,
+        certificate: str,
+        confirmations: Iterable[Confirmation] = (),
+    ) -> "Invitation":
         """The invitation to a federation, signed.
 
         Raises:
-            ConfigurationError: the agreement names another coordinator, or a field is out of range.
+            ConfigurationError: the agreement names another coordinator, a field is out of range, or a member is not as
+                it enrolled.
         """
-        message = _message(agreement, superlink, certificate)
-        return cls(agreement, superlink, certificate, coordinator.sign(purpose=PURPOSE, message=message))
+        enrolled, confirmed = tuple(enrolments), tuple(confirmations)
+        message = _message(agreement, enrolled, confirmed, superlink, certificate)
+        signature = coordinator.sign(purpose=PURPOSE, message=message)
+        return cls(agreement, enrolled, confirmed, superlink, certificate, signature)
 
     def write(self, path: Path) -> None:
         """Write it as TOML, which `read` reads back to an equal value."""
+        confirmations: dict[str, dict[str, str]] = {}
+        for each in self.confirmations:
+            confirmations.setdefault(each.by, {})[each.name] = each.signature.hex()
         values = {
+            "format": FORMAT,
             "signature": self.signature.hex(),
             **self.agreement.to_values(),
             "superlink": {"address": self.superlink, "certificate": self.certificate},
+            "enrolments": {
+                each.name: {"node_key": each.node_key, "signature": each.signature.hex()} for each in self.enrolments
+            },
+            "confirmations": confirmations,
         }
         write_text(path, tomli_w.dumps(values, multiline_strings=True))
 
@@ -108,14 +158,58 @@ class Invitation:
             raise ConfigurationError(
                 "It is not signed.", hint="Ask the coordinator for the file that `sottovoce server sign` wrote."
             )
+        if values.pop("format", 1) != FORMAT:
+            raise ConfigurationError(
+                f"It is of another format than {FORMAT}; the first one did not hold the members' own enrolments.",
+                hint="Each label hands over a new enrolment (sottovoce label enrol FEDERATION); then the coordinator "
+                "enrols them again and signs anew.",
+            )
         if not isinstance(signature, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * SIGNATURE_BYTES}}}", signature):
             raise ConfigurationError("Its signature is not 128 hexadecimal digits.")
         if not isinstance(superlink, dict) or set(superlink) != {"address", "certificate"}:
             raise ConfigurationError("It needs a table 'superlink' with 'address' and 'certificate'.")
         if not all(isinstance(value, str) for value in superlink.values()):
             raise ConfigurationError("The SuperLink's address and certificate are texts.")
+        enrolments, confirmations = values.pop("enrolments", None), values.pop("confirmations", None)
         agreement = Agreement.from_values(values, name)
-        return cls(agreement, superlink["address"], superlink["certificate"], bytes.fromhex(signature))
+        return cls(
+            agreement,
+            _enrolments(enrolments, agreement),
+            _confirmations(confirmations, agreement),
+            superlink["address"],
+            superlink["certificate"],
+            bytes.fromhex(signature),
+        )
+
+
+def _enrolments(values: object, agreement: Agreement) -> tuple[Enrolment, ...]:
+    """What each member has signed, from its node key and its signature; the agreement has the rest."""
+    if not isinstance(values, dict) or set(values) != {member.name for member in agreement.members}:
+        raise ConfigurationError("It needs a table 'enrolments' with the enrolment of each member, and of nobody else.")
+    found = []
+    for member in agreement.members:
+        given = values[member.name]
+        if not isinstance(given, dict) or set(given) != {"node_key", "signature"} or type(given["node_key"]) is not str:
+            raise ConfigurationError(f"The enrolment of '{member.name}' needs 'node_key' and 'signature' as texts.")
+        signature = hex_bytes(given["signature"], f"the enrolment of '{member.name}'")
+        enrolment = Enrolment(member.name, member.public_key, given["node_key"], agreement.federation, signature)
+        found.append(enrolment)
+    return tuple(found)
+
+
+def _confirmations(values: object, agreement: Agreement) -> tuple[Confirmation, ...]:
+    """Signatures by confirming member and by member; the agreement has the keys."""
+    if not isinstance(values, dict) or not all(isinstance(given, dict) for given in values.values()):
+        raise ConfigurationError("It needs a table 'confirmations'.")
+    found = []
+    for by, given in sorted(values.items()):
+        for member, signature in sorted(given.items()):
+            by_key, key = agreement.key_of(by), agreement.key_of(member)
+            if by_key is None or key is None:
+                raise ConfigurationError("A counter-signature is by or of somebody who is no member.")
+            signed = hex_bytes(signature, f"the counter-signature of '{member}'")
+            found.append(Confirmation(agreement.federation, by, by_key, member, key, signed))
+    return tuple(found)
 
 
 def read_agreement(path: Path) -> Agreement:
@@ -133,8 +227,16 @@ def read_agreement(path: Path) -> Agreement:
     return Invitation.read(path).agreement if signed else Agreement.read(path)
 
 
-def _message(agreement: Agreement, superlink: str, certificate: str) -> bytes:
-    return digest({"agreement": agreement.digest, "superlink": superlink, "certificate": certificate})
+def _message(
+    agreement: Agreement,
+    enrolments: tuple[Enrolment, ...],
+    confirmations: tuple[Confirmation, ...],
+    superlink: str,
+    certificate: str,
+) -> bytes:
+    signed: dict[str, Any] = {"format": FORMAT, "agreement": agreement.digest, "superlink": superlink}
+    signed |= {"certificate": certificate, "enrolments": enrolments, "confirmations": confirmations}
+    return digest(signed)
 
 
 def _check_certificate(text: str) -> None:

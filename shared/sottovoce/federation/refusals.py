@@ -13,6 +13,7 @@ class RefusalReason(StrEnum):
     BUDGET = "budget"  # the label's lifetime ε does not leave room for the run
     TRUST = "trust"
     PARTICIPANTS = "participants"
+    UNCONFIRMED = "unconfirmed"  # too few of the others are known to be real labels
     ROUNDS = "rounds"
     MODEL_SIZE = "model-size"
     AGREEMENT = "agreement"
@@ -35,6 +36,7 @@ _WORDS = {
     RefusalReason.BUDGET: "its lifetime budget of ε leaves no room for the run",
     RefusalReason.TRUST: "its policy does not accept what the privacy of the run rests on",
     RefusalReason.PARTICIPANTS: "its policy wants more participants",
+    RefusalReason.UNCONFIRMED: "too few of the other labels are confirmed to be real",
     RefusalReason.ROUNDS: "its policy allows fewer rounds",
     RefusalReason.MODEL_SIZE: "its policy allows smaller models only",
     RefusalReason.AGREEMENT: "it holds another agreement",

@@ -15,6 +15,7 @@ from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue import Purpose
 from sottovoce_client.data.declaration import Suggestion, declare, suggestion
 from sottovoce_client.data.preparation import catalogues_of
+from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_simulations.engine.experiment import Experiment
@@ -70,7 +71,8 @@ class Federation:
                 )
             )
             _declare(homes[-1], experiment)
-        members = tuple(Member(home.name, Identity.load(home.identity_file).public_key) for home in homes)
+        identities = {home.name: Identity.load(home.identity_file) for home in homes}
+        members = tuple(Member(name, identity.public_key) for name, identity in identities.items())
         labels = len(members)
         agreement = Agreement(
             NAME,
@@ -82,6 +84,8 @@ class Federation:
         )
         for home in homes:
             agreement.write(home.agreement_file)
+            others = [member for member in members if member.name != home.name]
+            confirm(home, identities[home.name], NAME, others)  # one person owns all homes of a simulation
         return cls(agreement, coordinator, tuple(homes))
 
     def spent(self, delta: float) -> dict[str, float]:

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
+from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.invitation import Invitation
 from sottovoce.release.manifest import FileEntry
 from sottovoce.release.manifest_reading import read_manifest
@@ -29,6 +30,7 @@ from sottovoce.release.registry_client import RegistryClient
 from sottovoce.release.signatures import Role, Signature, encode
 from sottovoce.release.versions import Reference
 from sottovoce.release.write import cosign
+from sottovoce_client.home.node_key import NodeKey
 from sottovoce_server.commands.registry_serve import _settings
 from sottovoce_server.home.certificates import make_authority
 
@@ -347,10 +349,17 @@ def test_a_port_that_is_taken(start, tmp_path):
     assert "Cannot listen on 127.0.0.1" in done.stderr
 
 
-def test_the_signed_agreement_pins_its_coordinator_and_its_labels(tmp_path, coordinator, agreement):
+def test_the_signed_agreement_pins_its_coordinator_and_its_labels(tmp_path, coordinator, agreement, labels):
     """What `sottovoce server sign` writes for the labels is what an operator has at hand."""
     make_authority(tmp_path / "authority.key", file := tmp_path / "authority.pem")
-    signed = Invitation.sign(coordinator, agreement, superlink="127.0.0.1:9092", certificate=file.read_text())
+    node_key = NodeKey.generate().public
+    enrolments = [
+        Enrolment.sign(labels[member.name], name=member.name, node_key=node_key, federation=agreement.federation)
+        for member in agreement.members
+    ]
+    signed = Invitation.sign(
+        coordinator, agreement, enrolments, superlink="127.0.0.1:9092", certificate=file.read_text()
+    )
     signed.write(tmp_path / "federation.toml")
     settings = _settings([str(tmp_path / "federation.toml")], 1 << 20, 10)
     assert settings.agreements == (agreement,)

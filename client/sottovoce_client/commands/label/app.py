@@ -5,31 +5,12 @@ from typing import Annotated
 
 import typer
 
+from sottovoce_client.commands.label import membership
+from sottovoce_client.commands.label.options import FederationArgument, HomeOption, JsonOption, PassphraseOption
+
 label = typer.Typer(
     no_args_is_help=True, help="Run a label: home, catalogues, policy, ledger, and taking part in a federation."
 )
-
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        metavar="DIR",
-        help="The label's home. Default: SOTTOVOCE_HOME, else a folder in your user data.",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
-PassphraseOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--passphrase-file",
-        metavar="FILE",
-        help="File, readable only by you, whose first line is the passphrase of the label's keys. "
-        "Alternative: SOTTOVOCE_PASSPHRASE.",
-        show_default=False,
-    ),
-]
-FederationArgument = Annotated[Path, typer.Argument(metavar="FEDERATION.TOML", help="The signed agreement.")]
 
 
 @label.callback()
@@ -40,9 +21,9 @@ def _group() -> None:
 INIT = """
 Examples:
 
-  sottovoce label init blue-note
+  sottovoce label init blue-note --federation isles
 
-  sottovoce label init blue-note --home /srv/sottovoce --encrypt --out enrolment.json
+  sottovoce label init blue-note --federation isles --home /srv/sottovoce --encrypt --out enrolment.json
 """
 
 
@@ -50,6 +31,15 @@ Examples:
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The label's name: a-z, 0-9, '.', '_' and '-'.")],
     home: HomeOption = None,
+    federation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The federation that the enrolment is for, as its coordinator calls it. Without it none is written: "
+            "see `label enrol`.",
+            show_default=False,
+        ),
+    ] = None,
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="Encrypt the private keys; prompts for a passphrase unless one is given.")
     ] = False,
@@ -66,7 +56,18 @@ def init(
     """
     from sottovoce_client.commands.label.init import make_home
 
-    make_home(name, home, encrypt=encrypt, passphrase_file=passphrase_file, out=out, as_json=as_json)
+    make_home(
+        name,
+        home,
+        federation=federation,
+        encrypt=encrypt,
+        passphrase_file=passphrase_file,
+        out=out,
+        as_json=as_json,
+    )
+
+
+label.command(epilog=membership.ENROL)(membership.enrol)
 
 
 CATALOGUE = """
@@ -138,6 +139,10 @@ def check(federation: FederationArgument, home: HomeOption = None, as_json: Json
     from sottovoce_client.commands.label.check_federation import check_federation
 
     check_federation(federation, home, as_json=as_json)
+
+
+label.command(epilog=membership.CONFIRM)(membership.confirm)
+label.command(epilog=membership.CONFIRMATIONS)(membership.confirmations)
 
 
 STATUS = """

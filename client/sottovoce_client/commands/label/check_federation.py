@@ -12,16 +12,38 @@ from rich.text import Text
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.errors import CatalogueError, ConfigurationError, UserError
 from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.changes import changes
+from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.invitation import Invitation
 from sottovoce.run.configuration import Trust, Unit
 from sottovoce_client.budget.account import Account, account_of
 from sottovoce_client.catalogue import Purpose
 from sottovoce_client.commands.label.common import bar, opened
+from sottovoce_client.home.confirmations import confirmed_by, kept_confirmations
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_client.home.pinning import objections
+from sottovoce_client.home.pinning import objections, pinned_agreement
 from sottovoce_client.home.policy import Policy
 
 _COVERS = {Unit.TRACK: "a track", Unit.ARTIST: "all tracks of an artist", Unit.LABEL: "everything of this label"}
+
+
+@dataclass(frozen=True)
+class Fellow:
+    """A member of the agreement, as this label knows it.
+
+    Args:
+        name: of the member.
+        fingerprint: of its name and key (16 bytes).
+        status: who has confirmed it, in words.
+        by: the labels on whose word it counts as real; empty where it does not.
+        knows_us: whether it has confirmed this label.
+    """
+
+    name: str
+    fingerprint: bytes
+    status: str
+    by: tuple[str, ...]
+    knows_us: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,9 @@ class Findings:
         forbidden: what none may.
         styles: usable tracks by purpose and style.
         epsilon: the most that one run could be given now.
+        fellows: the members of the agreement, this label among them.
+        needed: how many of the others must be confirmed before all of them train together.
+        changed: what is otherwise than in the agreement that this label goes by; None where it goes by none.
     """
 
     obstacles: tuple[str, ...]
@@ -41,6 +66,9 @@ class Findings:
     forbidden: tuple[str, ...]
     styles: dict[str, dict[str, int]]
     epsilon: float
+    fellows: tuple[Fellow, ...]
+    needed: int
+    changed: tuple[str, ...] | None
 
 
 def check_federation(file: Path, home: Path | None, *, as_json: bool) -> None:
@@ -101,7 +129,37 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
         forbidden.append(f"noise below {policy.least_noise_multiplier:g} times what a unit can change")
     if Trust.DISTRIBUTED not in policy.trust:
         forbidden.append("guarantees that rest on other labels' noise")
-    return Findings(tuple(obstacles), allowed, tuple(forbidden), styles, epsilon)
+    before = pinned_agreement(label)
+    return Findings(
+        tuple(obstacles),
+        allowed,
+        tuple(forbidden),
+        styles,
+        epsilon,
+        fellows_of(label, invitation),
+        policy.confirmed_of(len(invitation.agreement.members)),
+        None if before is None else changes(before, invitation.agreement),
+    )
+
+
+def fellows_of(label: LabelHome, invitation: Invitation) -> tuple[Fellow, ...]:
+    """Every member of an agreement, and who has confirmed it.
+
+    Raises:
+        ConfigurationError: the home's confirmations are damaged.
+    """
+    agreement = invitation.agreement
+    confirmed = confirmed_by(label, agreement, invitation.confirmations)
+    kept = (*kept_confirmations(label), *invitation.confirmations)
+    own = {each.by for each in kept if each.name == label.name and each.about(agreement)}
+    found = []
+    for member in agreement.members:
+        by = tuple(sorted(confirmed.get(member.name, ())))
+        status = "confirmed by " + ("you" if by == (label.name,) else ", ".join(by)) if by else "NOT CONFIRMED"
+        status = "this label: read this to the others" if member.name == label.name else status
+        value = fingerprint(member.name, member.public_key)
+        found.append(Fellow(member.name, value, status, by, member.name in own))
+    return tuple(found)
 
 
 def _identity_key(label: LabelHome) -> bytes | None:
@@ -131,6 +189,19 @@ def _plain(agreement: Agreement, findings: Findings) -> dict[str, Any]:
         "federation": agreement.federation,
         "agreement": agreement.digest.hex(),
         "labels": [member.name for member in agreement.members],
+        "members": [
+            {
+                "name": each.name,
+                "words": as_words(each.fingerprint),
+                "fingerprint": each.fingerprint.hex(),
+                "confirmed_by": list(each.by),
+                "has_confirmed_us": each.knows_us,
+            }
+            for each in findings.fellows
+        ],
+        "confirmed": sum(bool(each.by) for each in findings.fellows),
+        "confirmed_needed": findings.needed,
+        "changed": None if findings.changed is None else list(findings.changed),
         "can_take_part": not findings.obstacles,
         "obstacles": list(findings.obstacles),
         "allowed": list(findings.allowed),
@@ -144,6 +215,9 @@ def _show(agreement: Agreement, findings: Findings) -> None:
     console = results()
     console.print(Text(f"Federation '{agreement.federation}', {counted(len(agreement.members), 'label')}", "bold"))
     console.print(f"coordinator's key {agreement.coordinator_key.hex()}", soft_wrap=True)
+    for line in findings.changed or ():
+        console.print(Text(f"  changed since the agreement that you go by: {line}", "bold yellow"))
+    _show_members(findings)
     console.print("\nA run of it may, here:")
     for line in findings.allowed:
         console.print(Text(f"  • {line}"))
@@ -160,3 +234,14 @@ def _show(agreement: Agreement, findings: Findings) -> None:
     console.print("A run uses those whose style it asks for, and holds some of them out to measure by.")
     for obstacle in findings.obstacles:
         say(notes(), "Cannot take part", f"{obstacle}.", "bold red")
+
+
+def _show_members(findings: Findings) -> None:
+    console = results()
+    confirmed = sum(bool(each.by) for each in findings.fellows)
+    console.print(f"\nMembers; {confirmed} of the others are confirmed, and {findings.needed} have to be:")
+    for each in findings.fellows:
+        knows = "; has confirmed you" if each.knows_us else ""
+        console.print(Text(f"  {each.name}: {each.status}{knows}"))
+        console.print(Text(f"    {as_words(each.fingerprint)}"), soft_wrap=True)
+        console.print(Text(f"    {as_hex(each.fingerprint)}"), soft_wrap=True)

@@ -8,7 +8,8 @@ import typer
 from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.enrolment import Enrolment
-from sottovoce_client.commands.label.common import given_passphrase
+from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
+from sottovoce_client.commands.label.common import given_passphrase, opened, unlock
 from sottovoce_client.home.label_home import LabelHome, default_root
 from sottovoce_client.home.node_key import NodeKey
 
@@ -16,9 +17,16 @@ ENROLMENT = "enrolment.json"
 
 
 def make_home(
-    name: str, home: Path | None, *, encrypt: bool, passphrase_file: Path | None, out: Path | None, as_json: bool
+    name: str,
+    home: Path | None,
+    *,
+    federation: str | None,
+    encrypt: bool,
+    passphrase_file: Path | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
-    """Make the home and write its enrolment.
+    """Make the home and, for a federation whose name is given, write its enrolment.
 
     Raises:
         ConfigurationError: something is there already, or the name or the passphrase cannot be used.
@@ -27,6 +35,8 @@ def make_home(
     target = out or root / ENROLMENT
     if target.exists():
         raise ConfigurationError(f"{shown(target)} exists already, and nothing is overwritten.")
+    if out is not None and federation is None:
+        raise ConfigurationError("An enrolment is for one federation.", hint="Name it with --federation.")
     passphrase = given_passphrase(passphrase_file)
     if encrypt and passphrase is None:
         passphrase = _asked()
@@ -38,18 +48,50 @@ def make_home(
 
     identity = Identity.load(made.identity_file, passphrase=passphrase)
     node_key = NodeKey.load(made.node_key_file, passphrase=passphrase)
-    enrolment = Enrolment.sign(identity, name=name, node_key=node_key.public)
-    enrolment.write(target)
+    enrolment = None
+    if federation is not None:
+        enrolment = Enrolment.sign(identity, name=name, node_key=node_key.public, federation=federation)
+        enrolment.write(target)
+    own = fingerprint(name, identity.public_key)
     if as_json:
-        print_json({"home": str(made.root), "enrolment": enrolment.to_json(), "encrypted": passphrase is not None})
+        print_json(
+            {
+                "home": str(made.root),
+                "enrolment": enrolment.to_json() if enrolment else None,
+                "encrypted": passphrase is not None,
+                "words": as_words(own),
+                "fingerprint": own.hex(),
+            }
+        )
         return
     console = results()
     console.print(f"Made the home of '{name}': {shown(made.root)}", soft_wrap=True)
     console.print(f"  keys      {'encrypted with your passphrase' if passphrase else 'readable by you only'}")
     console.print("  policy    policy.toml: read it, and change what you want otherwise")
     console.print("  ledger    empty; keep a copy elsewhere, since a lost one cannot be replaced")
-    console.print(f"For the coordinator: {shown(target)}", soft_wrap=True)
+    console.print(f"Its fingerprint, which other labels compare: {as_words(own)}", soft_wrap=True)
+    console.print(f"  {as_hex(own)}", soft_wrap=True)
+    if enrolment is not None:
+        console.print(f"For the coordinator: {shown(target)}", soft_wrap=True)
+    else:
+        say(notes(), "Next", "sottovoce label enrol FEDERATION writes the enrolment for a coordinator.", "bold cyan")
     say(notes(), "Next", "sottovoce label catalogue DIR registers the label's audio.", "bold cyan")
+
+
+def write_enrolment(federation: str, home: Path | None, *, passphrase_file: Path | None, out: Path | None) -> None:
+    """Write the enrolment of an existing home.
+
+    Raises:
+        ConfigurationError: the home or its keys cannot be opened, a name cannot be one, or the given file exists.
+    """
+    label = opened(home)
+    unlock(label, passphrase_file)
+    target = out or label.root / ENROLMENT
+    if out is not None and out.exists():
+        raise ConfigurationError(f"{shown(out)} exists already, and nothing is overwritten.")
+    node_key = label.node_key().public
+    Enrolment.sign(label.identity(), name=label.name, node_key=node_key, federation=federation).write(target)
+    results().print(f"For the coordinator of '{federation}': {shown(target)}", soft_wrap=True)
 
 
 def _asked() -> bytes:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sottovoce.commands.output import counted, print_json, results, shown
 from sottovoce.errors import ConfigurationError
+from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce_client.budget.account import Account, RunAccount, account_of
 from sottovoce_client.commands.label.common import opened
@@ -30,7 +31,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     """
     label = opened(home)
     account = account_of(label)
-    policy = Policy.from_toml(label.policy_file)
+    policy, own = Policy.from_toml(label.policy_file), _fingerprint(label)
     federation = _federation(label)
     if as_json:
         print_json(
@@ -38,6 +39,8 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
                 "label": label.name,
                 "home": str(label.root),
                 "federation": federation,
+                "words": own and as_words(own),
+                "fingerprint": own and own.hex(),
                 "catalogues": [str(folder) for folder in label.catalogues],
                 "training_now": policy.awake(),
                 "open_runs": [_plain(run) for run in account.runs if run.state == "open"],
@@ -53,6 +56,8 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     card.add_row("label", label.name)
     card.add_row("home", shown(label.root))
     card.add_row("federation", federation or "none yet: sottovoce label join federation.toml")
+    if own:
+        card.add_row("fingerprint", f"{as_words(own)}\n{as_hex(own)}")
     folders = [shown(folder) for folder in label.catalogues]
     card.add_row("catalogues", Text("\n".join(folders) or "none yet: sottovoce label catalogue DIR"))
     card.add_row("hours", f"{str(policy.hours) or 'any time'}{'' if policy.awake() else ' (not now)'}")
@@ -85,6 +90,14 @@ def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
         if refused:
             results().print(_refusals(refused, "Declined"))
         results().print(f"Lifetime ε: {_sentence(account)}")
+
+
+def _fingerprint(label: LabelHome) -> bytes | None:
+    """What other labels compare; None where the keys need a passphrase that is not at hand."""
+    try:
+        return fingerprint(label.name, label.identity().public_key)
+    except ConfigurationError:
+        return None
 
 
 def _federation(label: LabelHome) -> str | None:

@@ -1,0 +1,104 @@
+"""`sottovoce label confirm` and `… confirmations`: which other labels this one's people know to be real."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from sottovoce.commands.output import counted, notes, results, say, shown
+from sottovoce.errors import ConfigurationError, PrivacyError
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.confirmation import merged, read_confirmations, write_confirmations
+from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint, from_hex, from_words
+from sottovoce.federation.invitation import read_agreement
+from sottovoce_client.commands.label.common import opened, unlock
+from sottovoce_client.home.confirmations import confirm, confirmed_by, keep_confirmations, kept_confirmations
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.policy import Policy
+
+
+def confirm_label(
+    name: str,
+    file: Path | None,
+    home: Path | None,
+    *,
+    words: str | None,
+    hexadecimal: str | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Compare a member's fingerprint, and counter-sign it where it is the same.
+
+    Raises:
+        ConfigurationError: there is no such member, or nobody is there to ask.
+        PrivacyError: the fingerprints differ.
+    """
+    label = opened(home)
+    agreement = read_agreement(file) if file else label.agreement()
+    member = _member(agreement, name, label)
+    value = fingerprint(member.name, member.public_key)
+    if words is not None and hexadecimal is not None:
+        raise ConfigurationError("--words and --fingerprint exclude each other.")
+    if words is not None:
+        same = from_words(words) == value
+    elif hexadecimal is not None:
+        same = from_hex(hexadecimal) == value
+    else:
+        same = _asked(name, value)
+    if not same:
+        raise PrivacyError(
+            f"This is not the fingerprint of '{name}' in the agreement: {as_words(value)}.",
+            hint="Somebody else may take part in its name. Do not join before the two of you know why.",
+        )
+    unlock(label, passphrase_file)
+    confirm(label, label.identity(), agreement.federation, [member])
+    confirmed, needed = confirmed_by(label, agreement), _needed(label, agreement)
+    results().print(f"Confirmed '{name}'. {len(confirmed)} of the other labels are; {needed} have to be.")
+    say(notes(), "Next", "sottovoce label confirmations --out FILE writes it for the others.", "bold cyan")
+
+
+def exchange_confirmations(files: list[Path], home: Path | None, *, out: Path | None) -> None:
+    """Take in the counter-signatures of others, and write this label's own for them.
+
+    Raises:
+        ConfigurationError: a file or the home cannot be read, or a signature does not hold.
+    """
+    label = opened(home)
+    taken = merged(*(read_confirmations(file) for file in files))
+    if taken:
+        keep_confirmations(label, taken)
+        results().print(f"Took in {counted(len(taken), 'confirmation')}.")
+    kept = kept_confirmations(label)
+    own = [each for each in kept if each.by == label.name]
+    if out is not None:
+        write_confirmations(out, own)
+        results().print(f"{counted(len(own), 'confirmation')} of this label: {shown(out)}", soft_wrap=True)
+    elif not files:
+        for each in kept:
+            results().print(f"{each.by} confirmed {each.name} for '{each.federation}'", markup=False, soft_wrap=True)
+
+
+def _member(agreement: Agreement, name: str, label: LabelHome) -> Member:
+    if name == label.name:
+        raise ConfigurationError("A label does not confirm itself.", hint="The others do: read them your fingerprint.")
+    found = next((member for member in agreement.members if member.name == name), None)
+    if found is None:
+        names = ", ".join(member.name for member in agreement.members)
+        raise ConfigurationError(f"The agreement has no label '{name}'.", hint=f"It names {names}.")
+    return found
+
+
+def _needed(label: LabelHome, agreement: Agreement) -> int:
+    return Policy.from_toml(label.policy_file).confirmed_of(len(agreement.members))
+
+
+def _asked(name: str, value: bytes) -> bool:
+    if not os.isatty(0):
+        raise ConfigurationError(
+            "The fingerprint must be compared, and nobody is there to ask.",
+            hint="Give what that label's people read out with --words or --fingerprint.",
+        )
+    results().print(f"In the agreement, '{name}' has the fingerprint", markup=False)
+    results().print(f"  {as_words(value)}", soft_wrap=True)
+    results().print(f"  {as_hex(value)}", soft_wrap=True)
+    say(notes(), "Compare", f"Call the people of '{name}' on a number that you know from elsewhere.", "bold cyan")
+    return typer.confirm("Do they read out the same words?", default=False, err=True)

@@ -1,0 +1,100 @@
+"""`sottovoce label enrol`, `… confirm` and `… confirmations`: who is a member, and who of them is real."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce_client.commands.label.options import HomeOption, PassphraseOption
+
+ENROL = """
+Examples:
+
+  sottovoce label enrol isles --out enrolment.json
+"""
+
+
+def enrol(
+    federation: Annotated[str, typer.Argument(metavar="FEDERATION", help="Its name, as its coordinator calls it.")],
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to write it. Default: enrolment.json in the home.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write this label's signed enrolment in a federation, for its coordinator.
+
+    It binds the label's name and public keys to that federation, and contains no secret.
+    """
+    from sottovoce_client.commands.label.init import write_enrolment
+
+    write_enrolment(federation, home, passphrase_file=passphrase_file, out=out)
+
+
+CONFIRM = """
+Examples:
+
+  sottovoce label confirm verve federation.toml
+
+  sottovoce label confirm verve --words "amount liar … bird"
+"""
+
+
+def confirm(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The other label.")],
+    federation: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FEDERATION.TOML]",
+            help="The signed agreement. Default: the one joined before.",
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        str | None, typer.Option(help="The twelve words as that label's people read them out.", show_default=False)
+    ] = None,
+    hexadecimal: Annotated[
+        str | None, typer.Option("--fingerprint", help="The same in hexadecimal digits.", show_default=False)
+    ] = None,
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Confirm that another label is real, after comparing its fingerprint with its people.
+
+    Call them on a number that you know from elsewhere, and let them read the words that their own `label check` or
+    `label status` shows. The coordinator must not be the one who tells you. The exit code is 3 if they differ.
+    """
+    from sottovoce_client.commands.label.confirm import confirm_label
+
+    confirm_label(name, federation, home, words=words, hexadecimal=hexadecimal, passphrase_file=passphrase_file)
+
+
+CONFIRMATIONS = """
+Examples:
+
+  sottovoce label confirmations --out ours.json     for the other labels, or for the coordinator to hand on
+
+  sottovoce label confirmations theirs.json
+"""
+
+
+def confirmations(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]…", help="Confirmations of other labels to take in.", show_default=False),
+    ] = None,
+    home: HomeOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all of this home's own here.", show_default=False)
+    ] = None,
+) -> None:
+    """Exchange counter-signatures with other labels.
+
+    Each is verified against the key of the label that gave it. Those of labels that you have confirmed yourself count.
+    """
+    from sottovoce_client.commands.label.confirm import exchange_confirmations
+
+    exchange_confirmations(files or [], home, out=out)

@@ -1,0 +1,55 @@
+"""Which fellow labels this one counts as real: whose fingerprints its people compared, and whom those have confirmed.
+
+All counter-signatures that reached the label lie in its home, its own among them. Each is bound to a name and a key, so
+that a member with a new key has to be confirmed again.
+"""
+
+from collections.abc import Iterable
+
+from sottovoce.federation.agreement import Agreement, Member
+from sottovoce.federation.confirmation import (
+    Confirmation,
+    confirmed_members,
+    merged,
+    read_confirmations,
+    write_confirmations,
+)
+from sottovoce.federation.identity import Identity
+from sottovoce_client.home.label_home import LabelHome
+
+
+def kept_confirmations(home: LabelHome) -> tuple[Confirmation, ...]:
+    """Every counter-signature in the home.
+
+    Raises:
+        ConfigurationError: the file is damaged.
+    """
+    return read_confirmations(home.confirmations_file) if home.confirmations_file.exists() else ()
+
+
+def keep_confirmations(home: LabelHome, more: Iterable[Confirmation]) -> None:
+    """Add counter-signatures to those in the home.
+
+    Raises:
+        ConfigurationError: the file is damaged.
+    """
+    write_confirmations(home.confirmations_file, merged(kept_confirmations(home), more), mode=0o600)
+
+
+def confirm(home: LabelHome, identity: Identity, federation: str, members: Iterable[Member]) -> None:
+    """Counter-sign members whose fingerprints this label's people have compared."""
+    keep_confirmations(
+        home,
+        [Confirmation.sign(identity, federation=federation, by=home.name, member=member) for member in members],
+    )
+
+
+def confirmed_by(home: LabelHome, agreement: Agreement, more: Iterable[Confirmation] = ()) -> dict[str, frozenset[str]]:
+    """The members of an agreement that this label counts as real, each with the labels on whose word.
+
+    Args:
+        home: the label's.
+        agreement: whose members are looked at.
+        more: counter-signatures beside those in the home.
+    """
+    return confirmed_members(agreement, home.name, merged(kept_confirmations(home), more))
