@@ -162,9 +162,11 @@ def load(release: PATH, *, key: str | bytes | None = None) -> Model:
         ConfigurationError: `key` names no key.
     """
     from sottovoce.release.load import load as load_release
-    from sottovoce.release.trusted_key import trusted_key
+    from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
-    return Model(load_release(Path(release), key if isinstance(key, bytes) else trusted_key(key)))
+    if isinstance(key, bytes):
+        return Model(load_release(Path(release), key))
+    return Model(load_release(Path(release), trusted_key(key), agreement=trusted_agreement(key)))
 
 
 def edit(

@@ -10,7 +10,7 @@ from rich.text import Text
 from sottovoce.commands.output import print_json, results, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import AudioError, ReleaseError
-from sottovoce.release.trusted_key import trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.studio.provenance.examination import Report
@@ -77,7 +77,7 @@ def _digest(release: Path, key: str | None) -> str:
     from sottovoce.release.check import check
 
     try:
-        return hashlib.sha256(check(release, trusted_key(key)).raw).hexdigest()
+        return hashlib.sha256(check(release, trusted_key(key), agreement=trusted_agreement(key)).raw).hexdigest()
     except ReleaseError as error:
         raise located(error, release) from None
 

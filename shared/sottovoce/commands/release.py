@@ -11,7 +11,7 @@ from sottovoce.commands import release_transfer
 from sottovoce.commands.output import counted, notes, print_json, results, say
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ReleaseError
-from sottovoce.release.trusted_key import trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
@@ -43,7 +43,7 @@ def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fals
     from sottovoce.release.check import check
 
     try:
-        checked = check(directory, trusted_key(key))
+        checked = check(directory, trusted_key(key), agreement=trusted_agreement(key))
     except ReleaseError as error:
         raise located(error, directory) from None
     if as_json:
@@ -60,7 +60,7 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
     """Check a release, and say in words what was checked.
 
     The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would
-    sign with a key of their own.
+    sign with a key of their own. With the agreement for --key, co-signers must be its members, with their own keys.
     """
     from sottovoce.release.load import load
 
@@ -74,14 +74,21 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
             results().print(line)
 
     try:
-        opened = load(directory, trusted_key(key), say=passed)
+        opened = load(directory, trusted_key(key), agreement=trusted_agreement(key), say=passed)
     except ReleaseError as error:
         if not as_json:
             raise located(error, directory) from None
         print_json({"verified": False, "vouched": False, "checks": sentences, "error": error.message})
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        print_json({"verified": True, "vouched": opened.vouched, "checks": sentences})
+        print_json(
+            {
+                "verified": True,
+                "vouched": opened.vouched,
+                "cosigned": None if opened.cosigned is None else vars(opened.cosigned),
+                "checks": sentences,
+            }
+        )
     elif opened.vouched:
         results().print(Text("In order, and signed with the key that you trust.", "bold green"))
     else:
@@ -96,7 +103,8 @@ def _described(checked: "Checked") -> dict[str, Any]:
         {"role": each.role.value, "name": each.name, "public_key": each.public_key.hex()} for each in checked.signatures
     ]
     manifest = json.loads(checked.manifest.to_bytes())
-    return {**manifest, "signatures": signers, "vouched": checked.vouched}
+    cosigned = None if checked.cosigned is None else vars(checked.cosigned)
+    return {**manifest, "signatures": signers, "vouched": checked.vouched, "cosigned": cosigned}
 
 
 def _print_card(checked: "Checked") -> None:

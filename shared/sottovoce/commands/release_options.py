@@ -7,7 +7,7 @@ import typer
 
 from sottovoce.commands.output import notes, say, shown
 from sottovoce.errors import ReleaseError
-from sottovoce.release.trusted_key import trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -31,7 +31,7 @@ def opened(directory: Path, key: str | None, task: str = "style") -> "Release":
     from sottovoce.release.load import load
 
     try:
-        release = load(directory, trusted_key(key))
+        release = load(directory, trusted_key(key), agreement=trusted_agreement(key))
         release.expect_task(task)
     except ReleaseError as error:
         raise located(error, directory) from None

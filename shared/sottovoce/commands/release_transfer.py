@@ -13,7 +13,7 @@ from rich.text import Text
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.release.trusted_key import trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
 if TYPE_CHECKING:
     from sottovoce.release.registry_client import Progress, RegistryClient
@@ -117,7 +117,15 @@ def pull(
         raise ConfigurationError("A key is needed.")
     with _client(source, token_file, authority) as client, _progress("Downloading") as progress:
         try:
-            pulled = download(client, wanted, pinned, out, seen=Seen.default(), progress=progress)
+            pulled = download(
+                client,
+                wanted,
+                pinned,
+                out,
+                seen=Seen.default(),
+                agreement=trusted_agreement(key),
+                progress=progress,
+            )
         except ReleaseError as error:
             raise located(error, out) from None
     signers = [each.name for each in pulled.checked.signatures[1:]]

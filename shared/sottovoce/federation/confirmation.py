@@ -4,7 +4,6 @@ They make the agreement's names and keys something that labels know, and not som
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Agreement, Member
+from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_bytes
 
@@ -154,17 +154,6 @@ def _confirmation(value: object, file: str) -> Confirmation:
     return Confirmation(
         value["federation"], value["by"], keys["by_key"], value["name"], keys["public_key"], keys["signature"]
     )
-
-
-def hex_bytes(text: object, where: str) -> bytes:
-    """The bytes of hexadecimal digits.
-
-    Raises:
-        ConfigurationError: they are none.
-    """
-    if not isinstance(text, str) or not re.fullmatch(r"(?:[0-9a-f]{2}){1,64}", text):
-        raise ConfigurationError(f"A key or signature in {where} is not hexadecimal.")
-    return bytes.fromhex(text)
 
 
 def _text(value: str | bytes) -> str:

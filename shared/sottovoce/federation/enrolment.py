@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Member
+from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_text
 
@@ -127,22 +128,16 @@ class Enrolment:
             raise ConfigurationError("The enrolment's name, node key and federation are texts.")
         return cls(
             values["name"],
-            _hex(values["identity_key"], "identity_key"),
+            hex_bytes(values["identity_key"], "the enrolment"),
             values["node_key"],
             values["federation"],
-            _hex(values["signature"], "signature"),
+            hex_bytes(values["signature"], "the enrolment"),
         )
 
 
 def _message(name: str, identity_key: bytes, node_key: str, federation: str) -> bytes:
     signed = {"name": name, "identity_key": identity_key, "node_key": node_key, "federation": federation}
     return digest({"version": VERSION, **signed})
-
-
-def _hex(value: object, name: str) -> bytes:
-    if not isinstance(value, str) or not re.fullmatch(r"(?:[0-9a-f]{2}){1,64}", value):
-        raise ConfigurationError(f"The enrolment's '{name}' is not hexadecimal.")
-    return bytes.fromhex(value)
 
 
 def _is_node_key(line: str) -> bool:

@@ -19,8 +19,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement
-from sottovoce.federation.confirmation import Confirmation, hex_bytes
+from sottovoce.federation.confirmation import Confirmation
 from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_text
 

@@ -26,6 +26,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from sottovoce.errors import ReleaseError
+from sottovoce.federation.agreement import Agreement
+from sottovoce.release.cosignatures import Cosigned, cosigned_by
 from sottovoce.release.manifest import (
     CONSTANTS_FILE,
     CONTENT_FILES,
@@ -36,7 +38,7 @@ from sottovoce.release.manifest import (
     Manifest,
 )
 from sottovoce.release.manifest_reading import read_manifest
-from sottovoce.release.signatures import Signature, decode
+from sottovoce.release.signatures import Role, Signature, decode
 
 LARGEST_MANIFEST = 1 << 20
 LARGEST_SIGNATURES = 1 << 22  # room for 10,000 labels
@@ -52,8 +54,9 @@ class Checked:
     Args:
         manifest: its manifest.
         raw: the manifest's bytes, which are signed.
-        signatures: all valid; the coordinator's first. Labels' keys are as they state them.
+        signatures: all valid; the coordinator's first. Without an agreement labels' keys are as they state them.
         vouched: whether the coordinator's key is one that the caller trusts.
+        cosigned: what an agreement says of the labels' signatures; None where none was given.
         tensors: the trained parameters by name, float32.
         constants: the bytes of the normalisation constants that the feature spec names.
     """
@@ -62,17 +65,26 @@ class Checked:
     raw: bytes
     signatures: tuple[Signature, ...]
     vouched: bool
+    cosigned: Cosigned | None
     tensors: Mapping[str, NDArray[np.float32]]
     constants: bytes
 
 
-def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda _: None) -> Checked:
+def check(
+    directory: Path,
+    trusted_key: bytes | None = None,
+    *,
+    agreement: Agreement | None = None,
+    say: Say = lambda _: None,
+) -> Checked:
     """Check a release without building its model.
 
     Args:
         directory: the release.
         trusted_key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way. Without one,
             the check finds damage, but not a forger, who signs with a key of their own.
+        agreement: of the federation, as it reached the caller by another way: co-signers must be its members, with the
+            keys that it pins.
         say: called with one sentence for each thing that was found to be in order.
 
     Raises:
@@ -84,11 +96,16 @@ def check(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambd
     signatures = check_signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
     manifest = read_manifest(raw)
     say("The manifest is complete, and every field is known and in range.")
+    cosigned = None if agreement is None else cosigned_by(signatures, agreement, manifest)
+    if cosigned is not None:
+        say(cosigned.sentence)
+    elif labels := [each.name for each in signatures if each.role is Role.LABEL]:
+        say(f"It is co-signed, with keys that the signers state themselves, by {', '.join(labels)}.")
     contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
     say("Every file has the size and the SHA-256 that the manifest gives, and the feature spec names its constants.")
     tensors = _tensors(contents[MODEL_FILE], manifest.shapes)
     say(f"The model's {manifest.parameters:,} parameters are finite numbers of the names and shapes that it gives.")
-    return Checked(manifest, raw, signatures, trusted_key is not None, tensors, contents[CONSTANTS_FILE])
+    return Checked(manifest, raw, signatures, trusted_key is not None, cosigned, tensors, contents[CONSTANTS_FILE])
 
 
 def _expect_files(directory: Path) -> None:
@@ -151,7 +168,7 @@ def check_signatures(
         ReleaseError: one does not hold, or the coordinator's is with another key than the trusted one.
     """
     signatures = decode(data)
-    coordinator, *labels = signatures
+    coordinator = signatures[0]
     for each in signatures:
         if not each.holds(raw):
             raise ReleaseError(
@@ -167,9 +184,6 @@ def check_signatures(
         f"The manifest is signed by the coordinator of '{coordinator.name}' with the key {coordinator.public_key.hex()}"
     )
     say(f"{who}, which is the one you trust." if trusted_key else f"{who}, which nobody vouched for.")
-    if labels:
-        names = ", ".join(each.name for each in labels)
-        say(f"It is co-signed, with keys that the signers state themselves, by {names}.")
     return signatures
 
 

@@ -1,9 +1,11 @@
 """Labels' signatures under a published release only ever grow: here is the one place where they are put together."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sottovoce.errors import ReleaseError
 from sottovoce.federation.agreement import Agreement
+from sottovoce.release.manifest import Manifest
 from sottovoce.release.signatures import Role, Signature
 
 
@@ -46,4 +48,42 @@ def expect_members(signatures: Iterable[Signature], agreement: Agreement) -> Non
     """
     for each in signatures:
         if each.role is Role.LABEL and agreement.key_of(each.name) != each.public_key:
-            raise ReleaseError(f"'{each.name}' is no member of the federation with that key.")
+            raise ReleaseError(
+                f"'{each.name}' is no member of the federation with that key.",
+                hint="Do not use the release before its coordinator has explained who that is. If it was made under an "
+                "earlier agreement, check it with that one.",
+            )
+
+
+@dataclass(frozen=True)
+class Cosigned:
+    """How the labels' signatures under a release relate to an agreement, whose members alone have signed.
+
+    Args:
+        labels: names of the members that have co-signed.
+        members: how many members the agreement has.
+        same: whether the release was made under this very agreement.
+    """
+
+    labels: tuple[str, ...]
+    members: int
+    same: bool
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        names = f": {', '.join(self.labels)}" if self.labels else ""
+        made = "this agreement" if self.same else "another version of the agreement than the one given"
+        return f"{len(self.labels)} of {self.members} members co-signed{names}. It was made under {made}."
+
+
+def cosigned_by(signatures: Iterable[Signature], agreement: Agreement, manifest: Manifest) -> Cosigned:
+    """Compare labels' signatures, which hold, with an agreement.
+
+    Raises:
+        ReleaseError: one is by somebody who is no member, or with another key.
+    """
+    labels = [each for each in signatures if each.role is Role.LABEL]
+    expect_members(labels, agreement)
+    names = tuple(each.name for each in labels)
+    return Cosigned(names, len(agreement.members), manifest.agreement == agreement.digest.hex())

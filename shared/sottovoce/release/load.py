@@ -14,11 +14,13 @@ from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import Features, computable, extract, extract_file, summary_names
 from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation
 from sottovoce.features.spec import FeatureSpec, View
+from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
 from sottovoce.models.interfaces import Classifier, Family
 from sottovoce.models.parameters import join, model_of, shapes
 from sottovoce.models.style import _prediction as prediction
 from sottovoce.release.check import Say, check
+from sottovoce.release.cosignatures import Cosigned
 from sottovoce.release.manifest import Manifest
 
 
@@ -33,6 +35,7 @@ class Release:
         family: the kind of model.
         model: with its parameters, in evaluation mode.
         constants: what features are normalised by.
+        cosigned: which members of the agreement that was given have co-signed; None without one.
     """
 
     manifest: Manifest
@@ -41,6 +44,7 @@ class Release:
     family: Family
     model: nn.Module
     constants: Constants
+    cosigned: Cosigned | None = None
 
     def probabilities(self, path: Path) -> NDArray[np.float32]:
         """The probability of each class for a whole track, `[classes]`, by the release's own feature spec.
@@ -80,13 +84,19 @@ class Release:
             )
 
 
-def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda _: None) -> Release:
+def load(
+    directory: Path,
+    trusted_key: bytes | None = None,
+    *,
+    agreement: Agreement | None = None,
+    say: Say = lambda _: None,
+) -> Release:
     """Check a release and build its model; the arguments are those of `check`.
 
     Raises:
         ReleaseError: anything is not in order, or this version of Sottovoce knows no such task, family or features.
     """
-    checked = check(directory, trusted_key, say=say)
+    checked = check(directory, trusted_key, agreement=agreement, say=say)
     manifest = checked.manifest
     spec, classes = manifest.features, len(manifest.classes)
     other = computable(spec)
@@ -106,7 +116,9 @@ def load(directory: Path, trusted_key: bytes | None = None, *, say: Say = lambda
     if shapes(model) != dict(manifest.shapes):
         raise ReleaseError(f"The tensors do not have the shapes of the {manifest.task} model '{family.name}'.")
     say(f"The tensors are those of the {manifest.task} model '{family.name}' for {classes} classes.")
-    return Release(manifest, hashlib.sha256(checked.raw).hexdigest(), checked.vouched, family, model, constants)
+    return Release(
+        manifest, hashlib.sha256(checked.raw).hexdigest(), checked.vouched, family, model, constants, checked.cosigned
+    )
 
 
 def _fit(constants: Constants, spec: FeatureSpec) -> bool:

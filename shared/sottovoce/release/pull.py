@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
-from sottovoce.federation.agreement import NAME
+from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.files import folder_aside, sha256_file, write_bytes
 from sottovoce.release.check import (
     FILES,
@@ -82,6 +82,7 @@ def pull(
     out: Path,
     *,
     seen: Seen,
+    agreement: Agreement | None = None,
     progress: Progress = lambda *_: None,
 ) -> Pulled:
     """Download a release, check it and put it into its place.
@@ -92,6 +93,7 @@ def pull(
         key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way.
         out: the release's folder. An older release of the same name that is there is replaced, anything else is not.
         seen: what was pulled before.
+        agreement: whose members alone may have co-signed; None: labels state their own keys.
         progress: called as bytes come.
 
     Raises:
@@ -113,7 +115,7 @@ def pull(
         if there is not None and there.raw == raw:
             _extend(out, there, signed)
             seen.remember(key, reference, raw)
-            return Pulled(reference, check(out, key), already=True)
+            return Pulled(reference, check(out, key, agreement=agreement), already=True)
         for name in CONTENT_FILES:
             _fetch(client, f"{path}/files/{name}", manifest.files[name], work / name, progress)
         write_bytes(work / MANIFEST_FILE, raw)
@@ -121,7 +123,7 @@ def pull(
         with folder_aside(out) as aside:
             for name in FILES:
                 (work / name).replace(aside / name)
-            checked = check(aside, key)
+            checked = check(aside, key, agreement=agreement)
             _standing(out, manifest, key)
         seen.remember(key, reference, raw)
         shutil.rmtree(work)

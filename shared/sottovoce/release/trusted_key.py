@@ -2,8 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sottovoce.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sottovoce.federation.agreement import Agreement
 
 KEY = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_KEY_FILE = 1 << 22
@@ -39,3 +43,16 @@ def trusted_key(key: str | None) -> bytes | None:
             "or be the federation's agreement, with a name that ends in .toml.",
         )
     return bytes.fromhex(text)
+
+
+def trusted_agreement(key: str | None) -> "Agreement | None":
+    """The agreement that an option names, whose members alone may co-sign; None where it names a key or nothing.
+
+    Raises:
+        ConfigurationError: it cannot be read or verified.
+    """
+    if key is None or Path(key).suffix != ".toml" or not Path(key).is_file():
+        return None
+    from sottovoce.federation.invitation import read_agreement
+
+    return read_agreement(Path(key))
