@@ -5,6 +5,7 @@
     │   ├── ConfigurationError        an option, a policy or a configuration
     │   ├── CatalogueError            a catalogue as a whole
     │   ├── AudioError                one audio file; `reason` is a `sottovoce.audio.reject_reason.RejectReason`
+    │   ├── SplitView                 a coordinator's log is not the one that was seen before
     │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
     ├── PrivacyError                  a privacy promise would break; exit code 3
     │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
@@ -74,6 +75,10 @@ class AudioError(UserError):
 
 class ReleaseError(UserError):
     """A release is missing, damaged, unsigned or of another task."""
+
+
+class SplitView(UserError):
+    """A coordinator's log does not go on from what was seen of it: it has shown two histories."""
 
 
 def no_sound() -> ReleaseError:

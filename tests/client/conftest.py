@@ -14,6 +14,7 @@ from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
+from sottovoce.federation.log import Log
 from sottovoce_client.flower.bundle_check import APP
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
@@ -57,6 +58,7 @@ def confirmed(label_home, agreement):
 @pytest.fixture
 def invite(tmp_path, coordinator, agreement, identities):
     """Writes a signed federation.toml, of this agreement or another one among the same labels and further ones."""
+    logs = {}
 
     def write(chosen=agreement, signer=coordinator, name="federation.toml", confirmations=(), also=()) -> Path:
         known = {each.public_key: each for each in (*identities.values(), *also)}
@@ -68,6 +70,7 @@ def invite(tmp_path, coordinator, agreement, identities):
             superlink="127.0.0.1:9092",
             certificate=CERTIFICATE.read_text(),
             confirmations=confirmations,
+            log=lambda entry: logs.setdefault(signer.public_key, Log()).append(entry, signer),
         ).write(tmp_path / name)
         return tmp_path / name
 

@@ -10,6 +10,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.federation.identity import Identity
+from sottovoce.federation.log import LogMemory
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce_client.home.diary import Diary
 from sottovoce_client.home.node_key import NodeKey, passphrase_of_environment
@@ -219,6 +220,11 @@ class LabelHome:
     def confirmations_file(self) -> Path:
         """Counter-signatures: this label's own, and those of others that reached it."""
         return self.root / "confirmations.json"
+
+    @property
+    def log_memory(self) -> LogMemory:
+        """The coordinator's log, as this label has seen it last."""
+        return LogMemory(self.root / "logs-seen.json")
 
     @property
     def certificate_file(self) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sottovoce.errors import ConfigurationError, UserError
+from sottovoce.errors import ConfigurationError, SplitView, UserError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.invitation import Invitation
 from sottovoce.files import write_text
@@ -42,6 +42,7 @@ def objections(
             f"{len(confirmed)} of the other labels are confirmed to be real, and {needed} have to be "
             "(sottovoce label confirm NAME)"
         )
+    found += _objections_to_log(home, invitation)
     before = pinned_agreement(home)
     if before is not None and before.coordinator_key != agreement.coordinator_key:
         found.append("this home has joined a federation of another coordinator")
@@ -63,11 +64,24 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
         raise ConfigurationError(
             f"This label cannot take part: {'; '.join(reasons)}.", hint=f"sottovoce label check {file.name} says more."
         )
+    home.log_memory.remember(invitation.evidence)
     write_text(home.certificate_file, invitation.certificate)
     invitation.write(home.invitation_file)
     keep_confirmations(home, invitation.confirmations)
     invitation.agreement.write(home.agreement_file)
     return invitation
+
+
+def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
+    """Why an agreement may not follow what this label has seen of its coordinator's log."""
+    evidence, seen = invitation.evidence, home.log_memory.newest(invitation.agreement.coordinator_key)
+    try:
+        home.log_memory.expect_same_log(evidence)
+    except SplitView as error:
+        return [error.message.rstrip(".")]
+    if seen is not None and evidence.head.size < seen.head.size:
+        return ["the agreement is older than one that this label has seen"]
+    return []
 
 
 def pinned_agreement(home: LabelHome) -> Agreement | None:

@@ -4,6 +4,7 @@ Our bundles name `sottovoce_server.flower.deployed_coordinator:app`. Flower star
 run, so that concurrent runs do not mix; its results are in the run's folder.
 """
 
+import hashlib
 import time
 from logging import getLogger
 from typing import Any
@@ -12,9 +13,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import RoundAborted, SottovoceError
+from sottovoce.federation.log import release_entry
 from sottovoce.models import discovery
 from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
+from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
@@ -122,6 +125,8 @@ class _Run:
             name=self._order.name,
             replace=True,
         )
+        raw = (self._folder.release / MANIFEST_FILE).read_bytes()
+        self._home.log().append(release_entry(hashlib.sha256(raw).digest())).write(self._folder.evidence)
         files = {name: entry.sha256 for name, entry in manifest.files.items()}
         snapshot, _ = self._folder.keeper.load()
         cosigned = cosign(

@@ -17,6 +17,7 @@ from sottovoce.files import folder_aside, write_bytes, write_text
 from sottovoce.run.configuration import Trust
 from sottovoce_server.home.certificates import covers, make_authority, make_server_certificate
 from sottovoce_server.home.journal import Journal
+from sottovoce_server.home.log_file import LogFile
 
 HOME = "SOTTOVOCE_SERVER_HOME"
 """Environment variable that names the coordinator's home."""
@@ -195,6 +196,10 @@ class ServerHome:
         """The coordinator's journal."""
         return Journal(self.root / "journal.jsonl", self.identity())
 
+    def log(self) -> LogFile:
+        """The log of agreements and releases, which the outside can check."""
+        return LogFile(self.root / "log.jsonl", self.identity())
+
     def enrolled(self) -> list[Enrolment]:
         """Every label that was enrolled, in the order of their names.
 
@@ -287,6 +292,7 @@ class ServerHome:
             certificate=self.authority_file.read_text(encoding="ascii"),
             # Those of labels that have left or have another key say nothing of this agreement.
             confirmations=[each for each in self.confirmed() if each.about(agreement)],
+            log=self.log().append,
         )
         self._certify(host_of(address))
         invitation.write(self.invitation_file)

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.commands import release_transfer
-from sottovoce.commands.output import counted, notes, print_json, results, say
+from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
-from sottovoce.errors import ReleaseError
+from sottovoce.errors import ReleaseError, SplitView
 from sottovoce.release.trusted_key import trusted_agreement, trusted_key
 
 if TYPE_CHECKING:
@@ -56,13 +56,27 @@ def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fals
     epilog="Examples:\n\n  sottovoce release verify run/release\n\n"
     "  sottovoce release verify run/release --key federation.toml"
 )
-def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    directory: Directory,
+    key: KeyOption = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What shows that the release is in the coordinator's log. Default: log.json beside its folder.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check a release, and say in words what was checked.
 
     The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would
     sign with a key of their own. With the agreement for --key, co-signers must be its members, with their own keys.
     """
     from sottovoce.release.load import load
+    from sottovoce.release.logged import check_logged, default_memory, evidence_beside
+    from sottovoce.release.manifest import MANIFEST_FILE
 
     sentences: list[str] = []
 
@@ -74,10 +88,16 @@ def verify(directory: Directory, key: KeyOption = None, as_json: JsonOption = Fa
             results().print(line)
 
     try:
-        opened = load(directory, trusted_key(key), agreement=trusted_agreement(key), say=passed)
-    except ReleaseError as error:
+        pinned = trusted_key(key)
+        opened = load(directory, pinned, agreement=trusted_agreement(key), say=passed)
+        if pinned is not None:
+            raw = (directory / MANIFEST_FILE).read_bytes()
+            logged = check_logged(raw, pinned, log or evidence_beside(directory), default_memory())
+            if logged is not None:
+                passed(logged)
+    except (ReleaseError, SplitView) as error:
         if not as_json:
-            raise located(error, directory) from None
+            raise type(error)(f"{shown(directory)}: {error.message}", hint=error.hint) from None
         print_json({"verified": False, "vouched": False, "checks": sentences, "error": error.message})
         raise typer.Exit(error.exit_code) from None
     if as_json:

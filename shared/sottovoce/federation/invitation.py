@@ -8,7 +8,7 @@ way.
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sottovoce.federation.confirmation import Confirmation
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import SIGNATURE_BYTES, Identity, verify
+from sottovoce.federation.log import Evidence, Log, agreement_entry
 from sottovoce.files import write_text
 
 PURPOSE = "invitation"
@@ -45,6 +46,7 @@ class Invitation:
         superlink: address of the SuperLink for SuperNodes, `host:port`.
         certificate: of the authority that vouches for the SuperLink's own, PEM.
         signature: by the agreement's coordinator key over all of it (64 bytes).
+        evidence: that all of it is in the coordinator's log.
 
     Raises:
         ConfigurationError: a field is out of range, a member is not as it enrolled, or the signature is not the
@@ -57,6 +59,7 @@ class Invitation:
     superlink: str
     certificate: str
     signature: bytes
+    evidence: Evidence
 
     def __post_init__(self) -> None:
         if not _ADDRESS.fullmatch(self.superlink) or not 1 <= int(self.superlink.rpartition(":")[2]) <= MOST_PORT:
@@ -78,6 +81,8 @@ class Invitation:
                 hint="Ask the coordinator for the file that `sottovoce server sign` wrote.",
             )
 
+        self.evidence.expect(agreement_entry(self.agreement.digest, self.digest), self.agreement.coordinator_key)
+
     def _message(self) -> bytes:
         return _message(self.agreement, self.enrolments, self.confirmations, self.superlink, self.certificate)
 
@@ -96,8 +101,18 @@ class Invitation:
         superlink: str,
         certificate: str,
         confirmations: Iterable[Confirmation] = (),
+        log: Callable[[bytes], Evidence] | None = None,
     ) -> "Invitation":
-        """The invitation to a federation, signed.
+        """The invitation to a federation, signed and logged.
+
+        Args:
+            coordinator: who signs.
+            agreement: of the federation.
+            enrolments: of its members, in their order.
+            superlink: address of the SuperLink, `host:port`.
+            certificate: of the authority that vouches for it, PEM.
+            confirmations: counter-signatures by members of members.
+            log: adds an entry to the coordinator's log; None begins a new one.
 
         Raises:
             ConfigurationError: the agreement names another coordinator, a field is out of range, or a member is not as
@@ -106,7 +121,9 @@ class Invitation:
         enrolled, confirmed = tuple(enrolments), tuple(confirmations)
         message = _message(agreement, enrolled, confirmed, superlink, certificate)
         signature = coordinator.sign(purpose=PURPOSE, message=message)
-        return cls(agreement, enrolled, confirmed, superlink, certificate, signature)
+        entry = agreement_entry(agreement.digest, message)
+        evidence = log(entry) if log else Log().append(entry, coordinator)
+        return cls(agreement, enrolled, confirmed, superlink, certificate, signature, evidence)
 
     def write(self, path: Path) -> None:
         """Write it as TOML, which `read` reads back to an equal value."""
@@ -122,6 +139,7 @@ class Invitation:
                 each.name: {"node_key": each.node_key, "signature": each.signature.hex()} for each in self.enrolments
             },
             "confirmations": confirmations,
+            "log": self.evidence.to_values(),
         }
         write_text(path, tomli_w.dumps(values, multiline_strings=True))
 
@@ -172,6 +190,7 @@ class Invitation:
         if not all(isinstance(value, str) for value in superlink.values()):
             raise ConfigurationError("The SuperLink's address and certificate are texts.")
         enrolments, confirmations = values.pop("enrolments", None), values.pop("confirmations", None)
+        evidence = Evidence.from_values(values.pop("log", None))
         agreement = Agreement.from_values(values, name)
         return cls(
             agreement,
@@ -180,6 +199,7 @@ class Invitation:
             superlink["address"],
             superlink["certificate"],
             bytes.fromhex(signature),
+            evidence,
         )
 
 

@@ -89,6 +89,8 @@ def check_federation(file: Path, home: Path | None, *, as_json: bool) -> None:
         print_json(_plain(invitation.agreement, findings))
     else:
         _show(invitation.agreement, findings)
+        head = invitation.evidence.head
+        results().print(f"coordinator's log: size {head.size}, root {head.root.hex()}", soft_wrap=True)
     if findings.obstacles:
         raise typer.Exit(UserError.exit_code)
 

@@ -1,0 +1,266 @@
+"""The coordinator's log of agreements and releases, which it can only add to without being found out.
+
+It is a Merkle tree (RFC 9162). Each agreement and each release comes with evidence: the tree's head, signed by the
+coordinator, a proof that it is in the log, and proofs that the log goes on from every earlier state. Whoever remembers
+a head so notices when somebody else was shown another history, or when something was taken out.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sottovoce.canonical import canonical_json
+from sottovoce.errors import ConfigurationError, SplitView
+from sottovoce.federation import merkle
+from sottovoce.federation.hexadecimal import hex_bytes
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sottovoce.files import write_bytes
+
+PURPOSE = "log-head"
+VERSION = 1
+MOST_ENTRIES = 2_000
+"""Largest number of entries: the proofs for all of them are computed and handed out each time."""
+LARGEST_FILE = 64_000_000
+_HASH = 32
+_REPORT = "Keep both files: they prove that it signed two. Show them to the other labels."
+
+
+def agreement_entry(agreement: bytes, invitation: bytes) -> bytes:
+    """What the log holds of a signed agreement: the digests of the agreement and of all that was signed."""
+    return canonical_json({"kind": "agreement", "agreement": agreement, "invitation": invitation})
+
+
+def release_entry(manifest: bytes) -> bytes:
+    """What the log holds of a release: the digest (32 bytes) of its manifest."""
+    return canonical_json({"kind": "release", "manifest": manifest})
+
+
+@dataclass(frozen=True)
+class Head:
+    """The state of a log.
+
+    Args:
+        key: the coordinator's (32 bytes).
+        size: number of entries.
+        root: of the Merkle tree over them (32 bytes).
+        signature: by the key over size and root (64 bytes).
+
+    Raises:
+        ConfigurationError: a field is out of range, or the signature is not the key's.
+    """
+
+    key: bytes
+    size: int
+    root: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        lengths = (len(self.key), len(self.root), len(self.signature))
+        if type(self.size) is not int or not 1 <= self.size <= MOST_ENTRIES:
+            raise ConfigurationError(f"The log's head has a size outside 1 to {MOST_ENTRIES}.")
+        if lengths != (PUBLIC_KEY_BYTES, _HASH, SIGNATURE_BYTES):
+            raise ConfigurationError("A field of the log's head has the wrong length.")
+        if not verify(self.key, self.signature, purpose=PURPOSE, message=_message(self.size, self.root)):
+            raise ConfigurationError("The head of the log is not signed by the coordinator.")
+
+    @classmethod
+    def sign(cls, coordinator: Identity, leaves: list[bytes]) -> "Head":
+        """The head over these leaves' hashes."""
+        tree = merkle.root(leaves)
+        signature = coordinator.sign(purpose=PURPOSE, message=_message(len(leaves), tree))
+        return cls(coordinator.public_key, len(leaves), tree, signature)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """That an entry is in a log, and that the log goes on from each of its earlier states.
+
+    Args:
+        head: of the log.
+        index: of the entry.
+        inclusion: the proof that the entry is there.
+        consistency: the proofs from sizes 1, 2, … to the head's.
+    """
+
+    head: Head
+    index: int
+    inclusion: tuple[bytes, ...]
+    consistency: tuple[tuple[bytes, ...], ...]
+
+    def __post_init__(self) -> None:
+        if type(self.index) is not int or len(self.consistency) != self.head.size - 1:
+            raise ConfigurationError("The log's evidence has a proof too many or too few, or no index.")
+
+    def expect(self, entry: bytes, key: bytes) -> None:
+        """Check that it shows this entry, in the log of the coordinator with this key.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        head = self.head
+        if head.key != key:
+            raise ConfigurationError("The log's head is signed with another key than the coordinator's.")
+        if not merkle.includes(head.root, head.size, merkle.leaf_hash(entry), self.index, self.inclusion):
+            raise ConfigurationError("The log's evidence does not show that this is in the log.")
+
+    def goes_on_from(self, earlier: Head) -> bool:
+        """Whether the log holds what it held when it had this head."""
+        if earlier.size > self.head.size or earlier.key != self.head.key:
+            return False
+        proof = () if earlier.size == self.head.size else self.consistency[earlier.size - 1]
+        return merkle.goes_on(earlier.root, earlier.size, self.head.root, self.head.size, proof)
+
+    def to_values(self) -> dict[str, Any]:
+        """Plain values, which `from_values` reads back to an equal value."""
+        return {
+            "version": VERSION,
+            "key": self.head.key.hex(),
+            "size": self.head.size,
+            "root": self.head.root.hex(),
+            "signature": self.head.signature.hex(),
+            "index": self.index,
+            "inclusion": [step.hex() for step in self.inclusion],
+            "consistency": [[step.hex() for step in proof] for proof in self.consistency],
+        }
+
+    @classmethod
+    def from_values(cls, values: object) -> "Evidence":
+        """The evidence that plain values describe.
+
+        Raises:
+            ConfigurationError: a field is missing, unknown or cannot be what it says; or the head is not signed.
+        """
+        expected = {"version", "key", "size", "root", "signature", "index", "inclusion", "consistency"}
+        if not isinstance(values, dict) or set(values) != expected or values["version"] != VERSION:
+            raise ConfigurationError(f"The evidence of the log is none of version {VERSION}.")
+        key, tree, signature = (hex_bytes(values[name], "the log") for name in ("key", "root", "signature"))
+        if not isinstance(values["consistency"], list):
+            raise ConfigurationError("The proofs of the log are no lists.")
+        proofs = tuple(_proof(proof) for proof in values["consistency"])
+        return cls(Head(key, values["size"], tree, signature), values["index"], _proof(values["inclusion"]), proofs)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_bytes(path, json.dumps(self.to_values()).encode() + b"\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Evidence":
+        """Read what `write` wrote.
+
+        Raises:
+            ConfigurationError: it cannot be read, or is no evidence.
+        """
+        return cls.from_values(_json(path))
+
+
+@dataclass
+class Log:
+    """A log at the coordinator.
+
+    Args:
+        entries: all of them, the oldest first.
+    """
+
+    entries: list[bytes] = field(default_factory=list)
+
+    def append(self, entry: bytes, coordinator: Identity) -> Evidence:
+        """Add an entry, unless it is there, and show that it is there.
+
+        Raises:
+            ConfigurationError: the log is full.
+        """
+        if entry not in self.entries:
+            self.entries.append(entry)
+        leaves = [merkle.leaf_hash(each) for each in self.entries]
+        index = self.entries.index(entry)
+        consistency = tuple(merkle.consistency_proof(leaves, size) for size in range(1, len(leaves)))
+        return Evidence(Head.sign(coordinator, leaves), index, merkle.inclusion_proof(leaves, index), consistency)
+
+
+@dataclass(frozen=True)
+class LogMemory:
+    """The newest state of each coordinator's log that somebody has seen, in a file."""
+
+    path: Path
+
+    def newest(self, key: bytes) -> Evidence | None:
+        """What was seen of the log of the coordinator with this key.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+        known = self._read().get(key.hex())
+        return None if known is None else Evidence.from_values(known)
+
+    def expect_same_log(self, evidence: Evidence) -> None:
+        """Check that evidence is of the log that was seen, as it was before or as it went on.
+
+        Raises:
+            SplitView: it is another one's.
+            ConfigurationError: the file is damaged.
+        """
+        seen = self.newest(evidence.head.key)
+        if seen is None:
+            return
+        older, newer = (seen, evidence) if seen.head.size <= evidence.head.size else (evidence, seen)
+        if not newer.goes_on_from(older.head):
+            raise SplitView(
+                f"The coordinator's log of {evidence.head.size} entries does not fit the one of {seen.head.size} that "
+                "was seen before: it has signed two histories.",
+                hint=_REPORT,
+            )
+
+    def remember(self, evidence: Evidence) -> None:
+        """Check evidence, and keep it if it is the newest.
+
+        Raises:
+            SplitView, ConfigurationError: as `expect_same_log` says.
+        """
+        with self._locked():
+            self.expect_same_log(evidence)
+            seen = self.newest(evidence.head.key)
+            if seen is None or seen.head.size < evidence.head.size:
+                values = self._read() | {evidence.head.key.hex(): evidence.to_values()}
+                write_bytes(self.path, json.dumps(values).encode() + b"\n", mode=0o600)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), mode=0o600):
+            yield
+
+    def _read(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {}
+        values = _json(self.path)
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"The memory of logs {self.path.name} is damaged.")
+        return values
+
+
+def _json(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise ValueError
+        return json.loads(data)
+    except OSError as error:
+        raise ConfigurationError(f"The evidence {path.name} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise ConfigurationError(f"The file {path.name} holds no evidence of a log.") from None
+
+
+def _proof(values: object) -> tuple[bytes, ...]:
+    if not isinstance(values, list):
+        raise ConfigurationError("A proof of the log is no list.")
+    return tuple(hex_bytes(step, "a proof of the log") for step in values)
+
+
+def _message(size: int, tree: bytes) -> bytes:
+    return canonical_json({"version": VERSION, "size": size, "root": tree})

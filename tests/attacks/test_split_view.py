@@ -1,0 +1,186 @@
+"""Promise: a coordinator cannot show two histories. What one label or consumer has seen, it cannot take back.
+
+The attack: the coordinator signs one agreement for one label and another for the next, goes back to an agreement whose
+rules were weaker, or publishes a release to one consumer only. Each signature holds, and nobody noticed.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from sottovoce.errors import ConfigurationError, ReleaseError, SplitView
+from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.enrolment import Enrolment
+from sottovoce.federation.identity import Identity
+from sottovoce.federation.invitation import Invitation
+from sottovoce.federation.log import Evidence, Head, Log, LogMemory, agreement_entry, release_entry
+from sottovoce.release.logged import check_logged
+from sottovoce_client.home.confirmations import confirm
+from sottovoce_client.home.label_home import LabelHome
+from sottovoce_client.home.node_key import NodeKey
+from sottovoce_client.home.pinning import pin
+from sottovoce_client.home.policy import Policy
+from sottovoce_server.home.certificates import make_authority
+from sottovoce_server.home.log_file import LogFile
+
+LABELS = ("east", "north", "south", "west")
+MANIFEST = b'{"name": "isles-style"}'
+
+
+@pytest.fixture
+def coordinator():
+    return Identity.generate()
+
+
+class Table:
+    """A coordinator that may have as many logs as it likes, and the label `east`, which has confirmed the others."""
+
+    def __init__(self, root, coordinator):
+        self.coordinator, self.root = coordinator, root
+        self.home = LabelHome.create(root / "east", name="east")
+        identities = {name: Identity.generate() for name in LABELS[1:]} | {"east": self.home.identity()}
+        node_key = NodeKey.generate().public
+        self.enrolments = [
+            Enrolment.sign(identities[name], name=name, node_key=node_key, federation="isles") for name in LABELS
+        ]
+        members = tuple(each.member for each in self.enrolments)
+        self.agreement = Agreement("isles", coordinator.public_key, members, n_min=3)
+        confirm(self.home, self.home.identity(), "isles", members[1:])
+        make_authority(root / "authority.key", root / "authority.pem")
+
+    def signed(self, log, **rules):
+        return Invitation.sign(
+            self.coordinator,
+            replace(self.agreement, **rules),
+            self.enrolments,
+            superlink="isles.example:9092",
+            certificate=(self.root / "authority.pem").read_text(),
+            log=lambda entry: log.append(entry, self.coordinator),
+        )
+
+    def pin(self, invitation):
+        invitation.write(self.root / "federation.toml")
+        return pin(self.home, self.root / "federation.toml", Policy())
+
+
+@pytest.fixture
+def table(tmp_path, coordinator):
+    return Table(tmp_path, coordinator)
+
+
+def test_agreements_that_follow_one_another_are_joined(table):
+    """The control: one log, in which releases lie between two agreements."""
+    log = Log()
+    table.pin(table.signed(log))
+    for number in range(5):
+        log.append(release_entry(bytes([number]) * 32), table.coordinator)
+    table.pin(table.signed(log, n_min=4))
+    assert table.home.agreement().n_min == 4
+    assert table.home.log_memory.newest(table.coordinator.public_key).head.size == 7
+    table.pin(Invitation.read(table.home.invitation_file))  # `label join` without a file
+
+
+def test_another_history_than_the_one_that_the_label_has_seen_is_refused(table):
+    table.pin(table.signed(Log()))
+    other = Log()
+    for number in range(3):
+        other.append(release_entry(bytes([number]) * 32), table.coordinator)
+    with pytest.raises(ConfigurationError, match="signed two histories"):
+        table.pin(table.signed(other, n_min=4))
+    assert table.home.agreement().n_min == 3
+
+
+def test_two_agreements_at_the_same_place_of_the_log_are_a_split_view(table):
+    table.pin(table.signed(Log()))
+    with pytest.raises(ConfigurationError, match="signed two histories"):
+        table.pin(table.signed(Log(), n_min=4))
+
+
+def test_an_agreement_that_was_replaced_does_not_come_back(table):
+    log = Log()
+    old = table.signed(log)
+    table.pin(table.signed(log, n_min=4))
+    with pytest.raises(ConfigurationError, match="older than one that this label has seen"):
+        table.pin(old)
+
+
+def test_an_agreement_that_is_not_in_the_log_is_none(table):
+    invitation = table.signed(Log())
+    elsewhere = Log().append(agreement_entry(bytes(32), bytes(32)), table.coordinator)
+    with pytest.raises(ConfigurationError, match="does not show that this is in the log"):
+        replace(invitation, evidence=elsewhere)
+    stranger = Log().append(agreement_entry(invitation.agreement.digest, invitation.digest), Identity.generate())
+    with pytest.raises(ConfigurationError, match="another key than the coordinator's"):
+        replace(invitation, evidence=stranger)
+
+
+def test_a_forged_head_is_no_head(coordinator):
+    head = Log().append(b"{}", coordinator).head
+    for change in ({"size": 2}, {"root": bytes(32)}, {"key": Identity.generate().public_key}, {"size": 0}):
+        with pytest.raises(ConfigurationError):
+            replace(head, **change)
+    assert isinstance(head, Head)
+
+
+def test_a_release_that_only_one_consumer_is_shown_is_found_by_the_other(tmp_path, coordinator):
+    """Both have seen the first release; then each is shown another second one."""
+    first, second = release_entry(bytes(32)), release_entry(hashlib.sha256(MANIFEST).digest())
+    ours, theirs = Log(), Log()
+    memory = LogMemory(tmp_path / "state" / "logs-seen.json")
+    memory.remember(ours.append(first, coordinator))
+    theirs.append(first, coordinator)
+    theirs.append(release_entry(b"\x02" * 32), coordinator)
+    memory.remember(theirs.append(release_entry(b"\x03" * 32), coordinator))
+    ours.append(second, coordinator).write(tmp_path / "log.json")
+    with pytest.raises(SplitView, match="signed two histories") as caught:
+        check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+    assert "prove" in (caught.value.hint or "")
+
+
+def test_an_older_release_is_in_order_once_a_newer_one_was_seen(tmp_path, coordinator):
+    log, memory = Log(), LogMemory(tmp_path / "logs-seen.json")
+    log.append(release_entry(hashlib.sha256(MANIFEST).digest()), coordinator).write(tmp_path / "log.json")
+    memory.remember(log.append(release_entry(b"\x01" * 32), coordinator))
+    found = check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+    assert found is not None
+    assert "size 1" in found
+    assert memory.newest(coordinator.public_key).head.size == 2
+
+
+def test_a_release_without_evidence_is_refused_by_who_knows_that_there_is_a_log(tmp_path, coordinator):
+    memory = LogMemory(tmp_path / "logs-seen.json")
+    assert check_logged(MANIFEST, coordinator.public_key, None, memory) is None
+    memory.remember(Log().append(release_entry(bytes(32)), coordinator))
+    with pytest.raises(ReleaseError, match="Nothing shows that the release is in its coordinator's log"):
+        check_logged(MANIFEST, coordinator.public_key, None, memory)
+
+
+def test_evidence_of_another_release_is_none(tmp_path, coordinator):
+    memory = LogMemory(tmp_path / "logs-seen.json")
+    Log().append(release_entry(bytes(32)), coordinator).write(tmp_path / "log.json")
+    with pytest.raises(ReleaseError, match="does not show that this is in the log"):
+        check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+    assert memory.newest(coordinator.public_key) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"size": "1"}, {"inclusion": "ab"}, {"consistency": [["zz"]]}, {"more": 1}]
+)
+def test_damaged_evidence_gets_a_named_error(tmp_path, coordinator, change):
+    values = Log().append(b"{}", coordinator).to_values() | change
+    (tmp_path / "log.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigurationError):
+        Evidence.read(tmp_path / "log.json")
+
+
+def test_the_coordinators_log_lies_in_a_file_that_only_grows(tmp_path, coordinator):
+    file = LogFile(tmp_path / "log.jsonl", coordinator)
+    first = file.append(b'{"a":1}')
+    second = LogFile(tmp_path / "log.jsonl", coordinator).append(b'{"b":2}')
+    assert (first.head.size, second.head.size, second.index) == (1, 2, 1)
+    assert second.goes_on_from(first.head)
+    assert file.append(b'{"a":1}').head == second.head  # what is there is not added again
+    (tmp_path / "log.jsonl").unlink()
+    assert not file.append(b'{"b":2}').goes_on_from(first.head)
