@@ -44,7 +44,7 @@ def test_defaults_are_those_of_the_program():
 def test_the_files_of_a_home_are_those_in_the_table(tmp_path):
     home = LabelHome.create(tmp_path / "home", name="blue-note")
     table = TEXT.partition("## The home")[2].partition("## The policy")[0]
-    named = set(re.findall(r"^\| `([\w.]+)/?` \|", table, re.MULTILINE))
+    named = set(re.findall(r"^\| `([\w.-]+)/?` \|", table, re.MULTILINE))
     made = {path.name for path in home.root.iterdir()} - {"home.json"}  # of no use to people
     assert made <= named
     assert named - made == {
