@@ -98,7 +98,7 @@ def federation(root: Path) -> ServerHome:
     sottovoce("server", "init", "isles", "--address", f"127.0.0.1:{port}", "--home", root / "server")
     for name, catalogue in zip(LABELS, sorted((root / "music").glob("label-*")), strict=True):
         sottovoce("label", "init", name, "--home", root / name, "--federation", "isles", "--out", root / f"{name}.json")
-        sottovoce("label", "catalogue", catalogue, "--home", root / name, "--json")
+        sottovoce("label", "catalogue", catalogue, "--declare", "--home", root / name, "--json")
     sottovoce("server", "enrol", *(root / f"{name}.json" for name in LABELS), "--home", root / "server")
     sottovoce("server", "sign", "--home", root / "server")
     server = ServerHome.open(root / "server")

@@ -171,7 +171,7 @@ def federation(processes: Processes, tmp_path: Path) -> tuple[Path, int]:
         )
         # Who is held out, and with it whether a label has enough tracks to train on, is the same each time.
         (tmp_path / name / "split.key").write_bytes(sha256(name.encode()).digest())
-        processes.run("label", "catalogue", catalogue, "--home", tmp_path / name, "--json")
+        processes.run("label", "catalogue", catalogue, "--declare", "--home", tmp_path / name, "--json")
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(make, LABELS, sorted((tmp_path / "music").glob("label-*"))))
@@ -257,6 +257,8 @@ def test_a_federation_trains_over_killed_processes(processes, federation):
     key = server / "signed" / "federation.toml"
     release = published_and_pulled(processes, root, Path(figures["release"]), key)
     assert json.loads(processes.run("release", "verify", release, "--key", key, "--json"))["vouched"]
+    own = processes.run("release", "verify", figures["release"], "--key", key, "--json")
+    assert "in the coordinator's log (size 2)" in own  # one agreement, one release
     shown = json.loads(processes.run("release", "show", release, "--key", key, "--json"))
     assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS]
     song = next((root / "music").glob("label-01/techno/*/*"))
