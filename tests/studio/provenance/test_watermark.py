@@ -37,7 +37,7 @@ def levels(tune):
 @given(st.binary(min_size=6, max_size=6), st.integers(0, 2**32 - 1))
 def test_a_payload_is_read_through_errors(payload, seed):
     rng = np.random.default_rng(seed)
-    soft = encode(payload) + rng.normal(scale=1.5, size=CODED_BITS)
+    soft = encode(payload) + rng.normal(scale=1.2, size=CODED_BITS)
     assert decode(soft) == payload
 
 
