@@ -22,6 +22,7 @@ from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Announcement, Kind, Message, ReportRequest, decode
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
+from sottovoce.protocol.topology import threshold
 from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce.run.records import parameters_digest
 from sottovoce_client.budget import ledger as ledger_module
@@ -170,7 +171,7 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
         if not distributed:
             config = config.changed(local_steps=2, batch_size=20)
         federation = Federation.create(root / "homes", folders, root / "cache", experiment)
-        agreement = replace(federation.agreement, n_min=labels - 1)
+        agreement = replace(federation.agreement, n_min=threshold(labels))
         for home in federation.homes:
             agreement.write(home.agreement_file)
         return replace(federation, agreement=agreement), config
