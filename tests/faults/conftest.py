@@ -123,7 +123,8 @@ class Table:
         self.exchange(self.aggregator.prepare_requests(number), away)
         counters = len(discovery.task(config.task).counters(len(CLASSES)))
         participants = self.aggregator.ready(number)
-        layout = VectorLayout.for_round(config, Kind.TRAIN, self.parameters.size, counters, len(participants))
+        most = max(1, len(participants))  # with nobody prepared, the round is refused below
+        layout = VectorLayout.for_round(config, Kind.TRAIN, self.parameters.size, counters, most)
         digest = parameters_digest(self.parameters)
         return self.aggregator.start_round(number, Kind.TRAIN, participants, digest, layout.elements)
 
