@@ -28,10 +28,12 @@ from sottovoce.run.records import parameters_digest
 from sottovoce_client.budget import ledger as ledger_module
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds import trainer
 from sottovoce_client.rounds.label import Label
+from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.local_federation import Federation
 from sottovoce_simulations.engine.partition import Scheme
@@ -175,6 +177,7 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
         agreement = replace(federation.agreement, n_min=threshold(labels))
         for home in federation.homes:
             agreement.write(home.agreement_file)
+            declare(home, Suggestion(LEAST_UNITS, LEAST_UNITS))  # its tracks are made, not in its folder
         return replace(federation, agreement=agreement), config
 
     return make

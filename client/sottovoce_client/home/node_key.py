@@ -63,7 +63,7 @@ class NodeKey:
         data = private_file(path, "node key")
         try:
             key = load_ssh_private_key(data, None) if data.startswith(_OPENSSH) else decrypted(data, path, passphrase)
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, NotImplementedError):
             raise ConfigurationError(f"The node key {path.name} is damaged.") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigurationError(f"The node key {path.name} is of another kind than ECDSA.")

@@ -13,11 +13,10 @@ from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue import Purpose
-from sottovoce_client.data.declaration import Suggestion, declare, suggestion
+from sottovoce_client.data.declaration import declare, suggestion
 from sottovoce_client.data.preparation import catalogues_of
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_simulations.engine.experiment import Experiment
 
 NAME = "simulation"
@@ -103,14 +102,13 @@ class Federation:
 
 
 def _declare(home: LabelHome, experiment: Experiment) -> None:
-    """Declare about as many units as there are, as a label's people would; of a handful the least that trains."""
+    """Declare about as many units as there are, as a label's people would."""
     purpose = Purpose(experiment.task)
     try:
         catalogues = catalogues_of(home, [purpose])
     except CatalogueError:
         catalogues = ()
-    counted = suggestion(home, catalogues, [purpose])
-    declare(home, Suggestion(*(max(LEAST_UNITS, number) for number in counted)))
+    declare(home, suggestion(home, catalogues, [purpose]))
 
 
 def _named(catalogues: Sequence[Path]) -> dict[str, Path]:
