@@ -84,7 +84,7 @@ def test_recordings_in_two_files_are_no_measure_and_too_few_tracks_are_refused()
     without = bounds(scores, of, tested=scores, false_alarms=FALSE_ALARMS)
     assert (without.tracks, without.duplicates) == (LEAST_TRACKS, 1)
     scores[0, 10] = DUPLICATE / 2
-    with pytest.raises(CatalogueError, match="not counting 2 that are there in two files"):
+    with pytest.raises(CatalogueError, match="not counting 2 whose recording is in another file too"):
         bounds(scores, of, tested=scores, false_alarms=FALSE_ALARMS)
 
 

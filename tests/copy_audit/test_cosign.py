@@ -120,7 +120,7 @@ def test_an_audit_that_ends_in_no_verdict_was_one_all_the_same(
     second = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))
 
     def broken(*arguments, **named):
-        raise CatalogueError("No track that was trained on can be read any more.")
+        raise CatalogueError("None of the training tracks can be read any more.")
 
     with monkeypatch.context() as patch:
         patch.setattr(cosign, "audited", broken)

@@ -1,4 +1,4 @@
-"""A label's catalogue: its audio files, what is known of them, and what they may be used for."""
+"""A label's catalogue: its audio files, their metadata, and what they may be used for."""
 
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent, Purpose
 from sottovoce_client.catalogue.holdout import Split, group_of, holdout

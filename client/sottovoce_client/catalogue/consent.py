@@ -13,7 +13,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Purpose(StrEnum):
-    """What a model made from a track does."""
+    """What a model trained on a track may do."""
 
     STYLE = "style"
     GENERATOR = "generator"
@@ -22,10 +22,10 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Consent:
-    """The purposes a track may serve, each for ever (None) or up to and including a last day.
+    """The purposes that a track may be used for, each without limit (None) or up to and including a last day.
 
     Args:
-        grants: `(purpose, last day)` pairs, sorted by purpose, each purpose once. None at all: no purpose.
+        grants: `(purpose, last day)` pairs, sorted by purpose, each purpose once. Empty: no purpose.
     """
 
     grants: tuple[tuple[Purpose, date | None], ...] = ()
@@ -33,11 +33,11 @@ class Consent:
     def __post_init__(self) -> None:
         purposes = [purpose for purpose, _ in self.grants]
         if purposes != sorted(set(purposes)):
-            raise ConfigurationError("A consent must name its purposes in order, each once.")
+            raise ConfigurationError("A consent must list its purposes in order, each once.")
 
     @classmethod
     def to(cls, *purposes: Purpose) -> "Consent":
-        """Consent to some purposes, for ever."""
+        """Consent to some purposes, without a last day."""
         return cls(tuple((purpose, None) for purpose in sorted(set(purposes))))
 
     @classmethod
@@ -45,7 +45,7 @@ class Consent:
         """Read `style; generator until 2027-01-31`, or `none`; commas separate as well.
 
         Raises:
-            ConfigurationError: a purpose is unknown or named twice, a date is no date, or there is no purpose at all.
+            ConfigurationError: a purpose is unknown or given twice, a date is invalid, or no purpose is given.
         """
         if text.strip().casefold() == NOTHING:
             return cls()
@@ -58,11 +58,11 @@ class Consent:
                 raise ConfigurationError(f"A consent names '{purpose}' twice.")
             until[purpose] = last_day
         if not until:
-            raise ConfigurationError(f"A consent names no purpose; write '{NOTHING}' to consent to nothing.")
+            raise ConfigurationError(f"A consent lists no purpose; write '{NOTHING}' to consent to nothing.")
         return cls(tuple(sorted(until.items(), key=lambda grant: grant[0])))
 
     def allows(self, purpose: Purpose, today: date) -> bool:
-        """Whether the track may serve a purpose on a day."""
+        """Whether the track may be used for a purpose on a day."""
         return any(granted is purpose and (until is None or today <= until) for granted, until in self.grants)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def _grant(text: str) -> tuple[Purpose, date | None]:
         purpose = Purpose(match["purpose"] if match else text)
     except ValueError:
         raise ConfigurationError(
-            f"A consent says '{text}'; expected {', '.join(Purpose)} or {NOTHING}, each with 'until YYYY-MM-DD' or not."
+            f"A consent says '{text}'; expected {', '.join(Purpose)} or {NOTHING}, optionally with 'until YYYY-MM-DD'."
         ) from None
     if match is None or match["until"] is None:
         return purpose, None
@@ -85,8 +85,8 @@ def _grant(text: str) -> tuple[Purpose, date | None]:
             raise ValueError
         return purpose, date.fromisoformat(match["until"])
     except ValueError:
-        raise ConfigurationError(f"A consent ends on '{match['until']}', which is no date (YYYY-MM-DD).") from None
+        raise ConfigurationError(f"A consent ends on '{match['until']}', which is not a date (YYYY-MM-DD).") from None
 
 
-# A recogniser keeps nothing of a recording that could be heard again; the other purposes must be asked for one by one.
+# A recogniser cannot play a recording back. The other purposes need explicit consent.
 DEFAULT_CONSENT = Consent.to(Purpose.STYLE)

@@ -1,4 +1,4 @@
-"""What is written inside an audio file about it: title, artist, album, genre, ISRC."""
+"""Reads the tags inside an audio file: title, artist, album, genre, ISRC."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ _ID3 = {"title": "TIT2", "artist": "TPE1", "album": "TALB", "genre": "TCON", "is
 
 @dataclass(frozen=True)
 class Tags:
-    """Embedded text, each empty where there is none."""
+    """The embedded tags; a missing one is empty."""
 
     title: str = ""
     artist: str = ""
@@ -25,11 +25,11 @@ class Tags:
 
 
 def read_tags(path: Path) -> Tags:
-    """The tags of a file that has been found to be audio; damaged tags read as none, since the audio is what counts."""
+    """The tags of a valid audio file. Damaged tags read as missing, since only the audio is essential."""
     try:
         file = opened(path)
         found = _fields(file.tags) if file is not None and file.tags is not None else {}
-    except Exception:  # a parser of old and sloppy formats meets anything, and any of it means: no tags
+    except Exception:  # mutagen raises many kinds of error on malformed files; each means: no tags
         found = {}
     if path.suffix.lower() in (".wav", ".wave"):
         found = {**_riff_info(path), **found}
@@ -47,7 +47,7 @@ def _first(value: Any) -> str:
 
 
 def _riff_info(path: Path) -> dict[str, str]:
-    """A WAV file's INFO chunk, which mutagen passes over."""
+    """A WAV file's INFO chunk, which mutagen ignores."""
     import soundfile
 
     try:

@@ -1,4 +1,4 @@
-"""Opening one file: its digest, whether its audio can be used, and its tags."""
+"""Reads one file: its digest, whether its audio can be used, and its tags."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
@@ -11,20 +11,20 @@ from sottovoce.errors import AudioError
 from sottovoce.files import sha256_file
 from sottovoce_client.catalogue.embedded_tags import Tags, read_tags
 
-# A permission, a network drive or a file may come back, so these say nothing of the content.
+# Permissions, network drives and files may come back, so these reasons are not about the content.
 _PASSING = (RejectReason.NO_PERMISSION, RejectReason.MISSING, RejectReason.UNREADABLE)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file's content says, whatever a scan is for.
+    """Facts about a file's content, independent of a scan's purpose.
 
     Args:
         digest: SHA-256 of the content, 64 hexadecimal digits; empty where the content could not be read.
-        seconds: of audio; 0 where there is none.
-        reason: why its audio cannot be used, or None where it can.
+        seconds: length of the audio; 0 if it has none.
+        reason: why its audio cannot be used, or None if it can.
         detail: the same in a sentence.
-        tags: what is written inside.
+        tags: the embedded tags.
     """
 
     digest: str
@@ -35,11 +35,11 @@ class Facts:
 
     @property
     def lasting(self) -> bool:
-        """Whether the same content says the same tomorrow."""
+        """Whether the facts depend on the content alone, so that the index may keep them."""
         return bool(self.digest)
 
     def plain(self) -> tuple[Any, ...]:
-        """Plain values in one order, which `of` reads back."""
+        """The facts as plain values in a fixed order, which `of` reads back."""
         return (self.digest, self.seconds, self.reason, self.detail, *astuple(self.tags))
 
     @classmethod
@@ -50,7 +50,7 @@ class Facts:
 
 
 def examine(path: Path) -> Facts:
-    """Read a file through."""
+    """Read a whole file."""
     try:
         digest = sha256_file(path)
         seconds = inspect(path).seconds

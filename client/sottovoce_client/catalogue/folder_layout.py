@@ -1,4 +1,4 @@
-"""Which files a catalogue's layout makes candidates: `STYLE/…/track.ext`, or whatever its sheet lists."""
+"""Finds the candidate files of a catalogue: `STYLE/…/track.ext`, or those that its sheet lists."""
 
 import posixpath
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from sottovoce_client.catalogue.walk import Entry, Found, Ignored, leads_out, lo
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that may be opened: its consent allows a purpose that the scan is for.
+    """A file that may be opened, since its consent allows one of the scan's purposes.
 
     Args:
         file: the file.
-        style: from the sheet or the folder; empty where only the embedded genre can say.
-        row: what the sheet says of it; None in a catalogue without one.
+        style: from the sheet or the folder; empty if only the embedded genre can tell.
+        row: its row in the sheet; None in a catalogue without one.
         consent: the sheet's, or the label's default.
     """
 
@@ -41,10 +41,10 @@ class Withheld:
 def candidates(
     root: Path, *, purposes: frozenset[Purpose], today: date, default_consent: Consent
 ) -> Iterator[Candidate | Withheld | Rejected | Ignored]:
-    """Everything in a catalogue's folder, told apart without opening any audio.
+    """Classify everything in a catalogue's folder without opening any audio.
 
     Raises:
-        CatalogueError: the sheet cannot be read as one.
+        CatalogueError: the sheet is not valid.
     """
     rows = read_sheet(root)
     for entry, style, row in _in_folders(root) if rows is None else _on_sheet(root, rows):

@@ -1,7 +1,7 @@
-"""What earlier scans found, so that the next one opens only what changed.
+"""The index of a catalogue: remembers what earlier scans found, so that the next one opens only changed files.
 
-One SQLite file, written as the scan goes: a scan that is interrupted goes on where it was. It holds nothing that could
-not be found out again, so a damaged one is put aside and begun anew.
+It is one SQLite file, written during the scan, so that an interrupted scan resumes. Its content can always be computed
+again, so a damaged index is moved aside and rebuilt.
 """
 
 import os
@@ -16,9 +16,9 @@ from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.file_facts import Facts
 from sottovoce_client.catalogue.walk import Found
 
-APPLICATION = 0x53_6F_74_74  # "Sott": a database of somebody else's is never taken for an index
-VERSION = 1  # raised whenever `examine` would say something else of the same file
-BATCH = 64  # files whose facts a killed process may cost
+APPLICATION = 0x53_6F_74_74  # "Sott": marks the database as ours, so that another program's is never overwritten
+VERSION = 1  # raise it whenever `examine` returns different facts for the same file
+BATCH = 64  # files per transaction: the most that a killed process loses
 BUSY_SECONDS = 60.0
 
 _TABLE = """
@@ -36,7 +36,7 @@ _LEARN = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 
 
 def default_index(root: Path) -> Path:
-    """Where the index of a catalogue lives unless somebody says otherwise: in the user's cache, never beside audio."""
+    """Default path of a catalogue's index: in the user's cache, never beside the audio."""
     from platformdirs import user_cache_path
 
     name = sha256(os.fsencode(root.resolve())).hexdigest()[:32]
@@ -44,7 +44,7 @@ def default_index(root: Path) -> Path:
 
 
 class Index:
-    """Facts by path, valid as long as a file's size, time and inode stay the same. For one thread.
+    """Facts by path, valid while a file's size, modification time and inode stay the same. Use it from one thread.
 
     Raises:
         CatalogueError: the index cannot be opened or written, or is a database of another program.
@@ -59,7 +59,7 @@ class Index:
                 self._connection = _connect(path)
             except sqlite3.OperationalError:  # locked, read-only, no space: nothing is damaged
                 raise
-            except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite's own message may quote what is no text
+            except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite's message may contain bytes that are not text
                 _put_aside(path)
                 self._connection = _connect(path)
 
@@ -67,32 +67,32 @@ class Index:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Keep what was learnt, however the scan ends."""
+        """Save the facts, however the scan ends."""
         with closing(self._connection):
             self._save()
 
     def known(self, file: Found) -> Facts | None:
-        """What is known of a file, or None where it is new or has changed."""
+        """The stored facts of a file, or None if it is new or has changed."""
         key = (os.fsencode(file.path), file.size, file.modified, file.inode)
         with _explained():
             row = self._connection.execute(_KNOWN, key).fetchone()
         return None if row is None else Facts.of(row)
 
     def learn(self, file: Found, facts: Facts) -> None:
-        """Remember what a file's content says."""
+        """Store the facts of a file."""
         self._unsaved.append((os.fsencode(file.path), file.size, file.modified, file.inode, *facts.plain()))
         if len(self._unsaved) >= BATCH:
             self._save()
 
     def forget_all_but(self, paths: Iterable[str]) -> None:
-        """Drop files that are no longer there."""
+        """Delete the entries of files that no longer exist."""
         present = {os.fsencode(path) for path in paths}
         with _explained(), self._connection:
             known = [path for (path,) in self._connection.execute("SELECT path FROM files")]
             self._connection.executemany("DELETE FROM files WHERE path = ?", [(p,) for p in known if p not in present])
 
     def _save(self) -> None:
-        """Write what was learnt in one short transaction, so that another scan waits for no decoder."""
+        """Write the new facts in one short transaction, so that another scan never waits for a decoder."""
         with _explained(), self._connection:
             self._connection.executemany(_LEARN, self._unsaved)
         self._unsaved.clear()
@@ -117,7 +117,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if tables and application != APPLICATION:
             raise sqlite3.OperationalError("it is the database of another program")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")  # losing the last batch costs time, not truth
+        connection.execute("PRAGMA synchronous = NORMAL")  # losing the last batch only costs time
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             connection.execute("DROP TABLE IF EXISTS files")
@@ -127,7 +127,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is damaged")
         connection.commit()
-        path.chmod(0o600)  # it names the label's tracks
+        path.chmod(0o600)  # it lists the label's tracks
     except BaseException:
         connection.close()
         raise
@@ -135,7 +135,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _put_aside(path: Path) -> None:
-    """Keep what is there under another name: it may be a file that was named by mistake."""
+    """Rename the existing file instead of deleting it: --index may name it by mistake."""
     path.replace(path.with_name(f"{path.name}.damaged"))
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -6,9 +6,9 @@ _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
 
 
 def parse(text: str) -> str | None:
-    """The code in its bare form (`QZABC2400001`), or None where the text is no ISRC.
+    """The code in its bare form (`QZABC2400001`), or None if the text is not an ISRC.
 
-    Hyphens, white space, lower case and the prefix `ISRC` are how people write one, and are taken off.
+    Hyphens, white space and the prefix `ISRC` are removed, and letters become upper case.
     """
     bare = re.sub(r"[\s\-\u2010-\u2013]", "", text).upper().removeprefix("ISRC").removeprefix(":")
     return bare if _ISRC.fullmatch(bare) else None

@@ -1,8 +1,8 @@
-"""Reading many files at a time, each in one of a few processes of our own.
+"""Reads many files in parallel, in a few processes of our own.
 
-Decoders are C code that other people's files drive: they write to stderr of files that they dislike, and some file may
-bring one down. Here both stay in a process that can be replaced. `multiprocessing` would do it too, but imports the
-caller's main module again, which Ray's workers, notebooks and scripts without a guard do not bear.
+Decoders are C code that untrusted files drive: they write to stderr, and a file may crash them. A separate process
+contains both and can be replaced. `multiprocessing` would import the caller's main module again, which fails in Ray's
+workers, in notebooks and in scripts without a `__main__` guard.
 """
 
 import json
@@ -22,16 +22,16 @@ COMMAND = (sys.executable, "-P", "-m", "sottovoce_client.catalogue.reader_proces
 
 
 def read_all(files: Iterable[tuple[int, Path]], workers: int) -> Generator[tuple[int, Facts], None, None]:
-    """The facts of numbered files as they come, in any order, `workers` at a time.
+    """Yield the facts of numbered files as they become ready, in any order, `workers` at a time.
 
-    A file that brings its reader down counts as corrupt, but not for good: something else may have ended the process.
-    When the caller stops early, for whatever reason, the readers end at once.
+    A file that crashes its reader counts as corrupt in this scan only, since something else may have killed the
+    process. If the caller stops early, the readers end at once.
     """
     waiting = iter(files)
     with selectors.DefaultSelector() as selector, ExitStack() as running:
 
         def give(reader: "_Reader | None") -> bool:
-            """The next file to a reader, or to a new one; False where there is none left."""
+            """Give the next file to a reader, or to a new one; False if no file is left."""
             entry = next(waiting, None)
             if entry is None:
                 return False
@@ -50,11 +50,11 @@ def read_all(files: Iterable[tuple[int, Path]], workers: int) -> Generator[tuple
                     selector.unregister(reader.answers)
                 if not give(None if facts is None else reader):
                     busy -= 1
-                yield number, facts or Facts("", reason=RejectReason.CORRUPT, detail="The decoder failed at it.")
+                yield number, facts or Facts("", reason=RejectReason.CORRUPT, detail="The decoder crashed on it.")
 
 
 class _Reader:
-    """This side of one reading process; it has one file at a time."""
+    """The parent's handle on one reading process, which reads one file at a time."""
 
     def __init__(self) -> None:
         self._number = -1
@@ -63,9 +63,9 @@ class _Reader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the scan to deal with
+            start_new_session=True,  # the scan handles Ctrl-C
         )
-        # Both are pipes, as asked for above.
+        # Both are pipes, as requested above.
         self._questions = cast("IO[bytes]", self._process.stdin)
         self.answers = cast("IO[bytes]", self._process.stdout)
 
@@ -73,7 +73,7 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process now, whatever it does."""
+        """Kill the process now."""
         self._process.kill()
         with suppress(BrokenPipeError):
             self._questions.close()
@@ -81,13 +81,13 @@ class _Reader:
         self._process.wait()
 
     def ask(self, number: int, path: Path) -> None:
-        """Send a file; a process that has ended shows in the answer."""
+        """Send a file. If the process has ended, `answer` reports it."""
         self._number = number
         with suppress(BrokenPipeError):
             self._questions.write(json.dumps(os.fspath(path)).encode() + b"\n")
             self._questions.flush()
 
     def answer(self) -> tuple[int, Facts | None]:
-        """The number of the file that was sent, and its facts; None where the process has ended instead."""
+        """The number of the file that was sent, and its facts, or None if the process has ended."""
         line = self.answers.readline()
         return self._number, Facts.of(json.loads(line)) if line.endswith(b"\n") else None

@@ -1,6 +1,6 @@
-"""A process that reads audio files for a scan: a path a line comes in, a file's facts a line go out, both as JSON.
+"""A process that reads audio files for a scan: it takes one path per line and prints that file's facts, as JSON.
 
-It ends with its input, so it never outlives the scan, whatever happens to that.
+It exits at the end of its input, so it never outlives the scan.
 """
 
 import json
@@ -12,9 +12,9 @@ from sottovoce_client.catalogue.file_facts import examine
 
 
 def main() -> None:
-    """Answer every line of stdin with one of stdout."""
+    """Answer every line on stdin with one on stdout."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a decoder says on stdout must not be taken for an answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a decoder's output on stdout must not be mistaken for an answer
     for line in sys.stdin:
         answers.write(json.dumps(examine(Path(json.loads(line))).plain()) + "\n")
         answers.flush()

@@ -1,4 +1,4 @@
-"""From facts about files to tracks: who says what of a track, and which of two equal files is the one."""
+"""Turns facts about files into tracks: decides which source wins, and which of two equal files is kept."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +13,9 @@ from sottovoce_client.catalogue.tracks import Rejected, Remark, Track
 def resolve(
     root: Path, examined: Iterable[tuple[Candidate, Facts]], segment_seconds: float
 ) -> tuple[list[Track], list[Rejected], list[Remark]]:
-    """Tracks, unusable files and remarks, from candidates in the order in which the first of equal files wins.
+    """Tracks, unusable files and remarks from the candidates. Of files with equal content, the first one wins.
 
-    The sheet speaks first, then the folder (of its style), then the tags inside the file.
+    The sheet has precedence, then the folder (for the style), then the embedded tags.
     """
     tracks: dict[str, Track] = {}
     by_isrc: dict[str, Track] = {}
@@ -37,7 +37,7 @@ def resolve(
             remarks.append(Remark(path, f"'{code}' is no ISRC (two letters, three letters or digits, seven digits)."))
         if track.isrc is not None and by_isrc.setdefault(track.isrc, track) is not track:
             other = _name(by_isrc[track.isrc], root)
-            remarks.append(Remark(path, f"It has the ISRC of {other}: if they are one recording, keep one."))
+            remarks.append(Remark(path, f"It has the same ISRC as {other}: if they are one recording, keep one."))
     return list(tracks.values()), rejected, remarks
 
 
@@ -46,7 +46,7 @@ def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Reje
     if facts.reason is not None:
         return Rejected(path, facts.reason, facts.detail)
     if facts.seconds < segment_seconds:
-        length = f"It lasts {facts.seconds:.2f} s, and a segment {segment_seconds:g} s."
+        length = f"It lasts {facts.seconds:.2f} s, less than a segment of {segment_seconds:g} s."
         return Rejected(path, RejectReason.TOO_SHORT, length)
     if not (candidate.style or facts.tags.genre):
         return Rejected(path, RejectReason.NO_STYLE, "Neither a sheet, nor a folder, nor a tag inside it names one.")
@@ -74,7 +74,7 @@ def _said(candidate: Candidate, facts: Facts, name: str) -> str:
 
 
 def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
-    detail = f"Its content is that of {_name(first, root)}"
+    detail = f"Its content is the same as that of {_name(first, root)}"
     conflicts = []
     if track.style != first.style:
         conflicts.append(f"style '{first.style}' there, '{track.style}' here")

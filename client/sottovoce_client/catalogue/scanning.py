@@ -1,4 +1,4 @@
-"""Scanning a catalogue: walk, ask the index, open what changed on all cores, decide."""
+"""Scans a catalogue: walks its folders, opens files that are not in the index on all cores, and sorts them."""
 
 import os
 from collections.abc import Callable, Generator, Iterable
@@ -16,7 +16,7 @@ from sottovoce_client.catalogue.reader_pool import read_all
 from sottovoce_client.catalogue.resolve import resolve
 from sottovoce_client.catalogue.tracks import Catalogue, NothingUsable, Rejected
 
-# `progress(done, total)`: the total is None while the folders are still walked. Called from the scanning thread.
+# `progress(done, total)`; the total is None while the folders are still being walked. Called from the scanning thread.
 Progress = Callable[[int, int | None], None]
 
 
@@ -31,24 +31,24 @@ def scan(
     progress: Progress | None = None,
     today: date | None = None,
 ) -> Catalogue:
-    """What a catalogue holds, opening only files that consent to one of the purposes and changed since the last scan.
+    """Scan a catalogue. Opens only files with consent to one of the purposes that changed since the last scan.
 
-    What it has learnt is kept when it is interrupted (Ctrl-C, or an error raised by `progress`), and so is everything
-    but the last few files when its process is killed.
+    An interrupted scan (Ctrl-C, or an error raised by `progress`) keeps its results; a killed one loses only the last
+    few files.
 
     Args:
         root: the catalogue's folder; it may be read-only.
         index: the file that remembers earlier scans; by default one in the user's cache.
-        segment_seconds: a track must last as long as this.
-        purposes: open what may serve one of these; None: what may serve any purpose.
-        default_consent: of a track for which the sheet says nothing.
-        workers: processes that read files, by default one a core; 1 reads in this process and starts none.
-        progress: told of every file that is done.
-        today: the day that consent is asked for; by default the local one.
+        segment_seconds: least length of a track.
+        purposes: open files with consent to one of these; None: with consent to any purpose.
+        default_consent: consent of tracks for which the sheet gives none.
+        workers: number of processes that read files, by default one per core; 1 reads in this process.
+        progress: called after every file.
+        today: the day on which consent must hold; by default the local date.
 
     Raises:
         NothingUsable: no track can be used.
-        CatalogueError: there is no such folder, its sheet cannot be read as one, or the index cannot be used.
+        CatalogueError: the folder does not exist, its sheet is not valid, or the index cannot be used.
     """
     if not root.is_dir():
         raise CatalogueError("There is no such folder." if not root.exists() else "This is a file, not a folder.")
@@ -90,24 +90,24 @@ def scan(
 
 
 def _silence(done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 def _cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine has."""
+    """Number of cores that this process may use; in a container, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _facts(
     root: Path, files: list[Candidate], memory: Index, workers: int | None, tell: Progress
 ) -> tuple[list[Facts], int]:
-    """The facts of each file, in order, and how many files had to be read for them."""
+    """The facts of each file, in order, and the number of files that had to be read."""
     facts = [memory.known(candidate.file) for candidate in files]
     unknown = [number for number, known in enumerate(facts) if known is None]
     done = len(files) - len(unknown)
     tell(done, len(files))
     paths = ((number, root / files[number].file.path) for number in unknown)
-    with closing(_examined(paths, workers)) as examined:  # an interruption ends the readers now, not some day
+    with closing(_examined(paths, workers)) as examined:  # an interruption ends the readers at once
         for number, learnt in examined:
             facts[number] = learnt
             if learnt.lasting:

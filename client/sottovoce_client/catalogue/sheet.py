@@ -1,7 +1,7 @@
-"""The catalogue sheet, `catalogue.csv`: which file is which track, and what it may be used for.
+"""The catalogue sheet, `catalogue.csv`: lists the tracks' files and what each may be used for.
 
-Where it exists it lists the catalogue: a file that it does not name is not part of it, and folders mean nothing. A row
-that cannot be understood makes its file unusable, since a consent that was misread must not become a default.
+If it exists, it defines the catalogue: files that it does not list are left out, and folder names are ignored. A row
+that cannot be parsed makes its file unusable, since a misread consent must not fall back to the default.
 """
 
 import csv
@@ -26,12 +26,12 @@ DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """What the sheet says of one file; an empty text where it is silent.
+    """One row of the sheet; cells without content are empty.
 
     Args:
-        line: where the row begins, from 1.
+        line: line on which the row begins, from 1.
         path: relative to the catalogue, normalised, with `/`.
-        consent: None where the label's default holds.
+        consent: None if the label's default holds.
         problem: why the row cannot be used, or None.
     """
 
@@ -47,16 +47,16 @@ class Row:
 
 
 def key(path: str) -> str:
-    """What two spellings of one path share: macOS stores `é` as two characters, spreadsheets write one."""
+    """A key that is equal for all spellings of a path: macOS stores `é` as two characters, spreadsheets write one."""
     return unicodedata.normalize("NFC", path)
 
 
 def read_sheet(root: Path) -> dict[str, Row] | None:
-    """The rows of a catalogue's sheet by `key(path)`, or None where there is no sheet.
+    """The rows of a catalogue's sheet by `key(path)`, or None if there is no sheet.
 
     Raises:
-        CatalogueError: the folder cannot be read; or there is a sheet, but it cannot be read as one: not a readable
-            file, not UTF-8, not CSV, or its header lacks a column or has one that looks like a slip.
+        CatalogueError: the folder cannot be read, or its sheet is not valid: not a readable file, not UTF-8, not CSV,
+            or with a missing or misspelt column.
     """
     sheet = _find(root)
     if sheet is None:
@@ -66,7 +66,7 @@ def read_sheet(root: Path) -> dict[str, Row] | None:
     rows: dict[str, Row] = {}
     for line, cells in records:
         row = _row(line, header, cells)
-        name = key(row.path) or f"\0{line}"  # rows that name no file are told apart by their line
+        name = key(row.path) or f"\0{line}"  # rows without a path are keyed by their line
         rows[name] = _named_twice(rows[name], row) if name in rows else row
     return rows
 
@@ -85,12 +85,12 @@ def _find(root: Path) -> Path | None:
 
 def _text(sheet: Path) -> str:
     try:
-        # A pipe of this name would block for ever.
+        # Opening a pipe would block for ever.
         if not stat.S_ISREG(sheet.stat().st_mode):
             raise CatalogueError(f"{SHEET} is not a file.")
         data = sheet.read_bytes()
     except OSError as error:
-        # Going on without it would put every track under the default consent.
+        # Without the sheet, every track would get the default consent.
         raise CatalogueError(f"{SHEET} cannot be read: {error.strerror}.") from None
     try:
         return data.decode("utf-8-sig")
@@ -126,7 +126,7 @@ def _header(line: int, cells: list[str]) -> list[str]:
         if name in COLUMNS and names.count(name) > 1:
             raise CatalogueError(f"{where}: the header has the column '{name}' {names.count(name)} times.")
         close = difflib.get_close_matches(name, set(COLUMNS) - set(names), n=1, cutoff=0.75)
-        if name not in COLUMNS and close:  # 'consnet' passed over would put every track under the default consent
+        if name not in COLUMNS and close:  # ignoring a column 'consnet' would give every track the default consent
             raise CatalogueError(f"{where}: the header has a column '{name}'.", hint=f"Did you mean '{close[0]}'?")
     for name in REQUIRED:
         if name not in names:
@@ -152,7 +152,7 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
     if len(cells) > len(header):
         return replace(row, problem=f"it has {len(cells)} cells where the header has {len(header)}")
     if not path or "\0" in path:
-        return replace(row, problem="it names no file")
+        return replace(row, problem="it has no path")
     try:
         return replace(row, consent=Consent.parse(consent) if consent else None)
     except ConfigurationError as error:
@@ -160,7 +160,7 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
 
 
 def _named_twice(first: Row, second: Row) -> Row:
-    """The first row where both say the same; otherwise nobody knows which of them holds."""
+    """The first row if both are equal; otherwise a row with a problem, since it is unclear which one holds."""
     if first.problem or second == replace(first, line=second.line):
         return first
-    return replace(first, problem=f"line {second.line} says something else of the same file")
+    return replace(first, problem=f"line {second.line} contradicts it about the same file")

@@ -1,4 +1,4 @@
-"""A catalogue in words: tables for people, one JSON object for programs."""
+"""Prints a catalogue: tables for people, one JSON object for programs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from rich.text import Text
 from sottovoce.commands.output import shown
 from sottovoce_client.catalogue.tracks import Catalogue, Rejected, Remark, Track
 
-FIRST = 5  # files named of each reason, unless all are asked for
+FIRST = 5  # files listed per reason, unless all are requested
 
 
 def show(catalogue: Catalogue, console: Console, *, seconds: float, show_all: bool) -> None:
-    """Print what a catalogue holds, what cannot be used and why, and what is worth a look."""
+    """Print a catalogue's tracks, its unusable files with the reasons, and remarks."""
     if catalogue.tracks:
         console.print(_styles(catalogue))
     limit = None if show_all else FIRST
@@ -32,7 +32,7 @@ def show(catalogue: Catalogue, console: Console, *, seconds: float, show_all: bo
 
 
 def as_json(catalogue: Catalogue, *, seconds: float) -> dict[str, Any]:
-    """The catalogue as plain JSON values, every file named."""
+    """The catalogue as plain JSON values, with every file."""
     return {
         "root": str(catalogue.root),
         **_sums(catalogue.tracks),

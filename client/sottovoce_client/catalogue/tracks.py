@@ -1,4 +1,4 @@
-"""What a catalogue holds: tracks that can be used, files that cannot, and what is worth a look."""
+"""The content of a catalogue: usable tracks, unusable files, and remarks."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue.consent import Consent, Purpose
 from sottovoce_client.catalogue.safe_text import identity
 
-# Names that say that nobody knows: tracks under them have nothing in common.
+# Placeholder names: tracks under them have nothing in common.
 PLACEHOLDERS = frozenset({"", "unknown", "unknown artist", "unknown album", "various", "various artists", "va", "n/a"})
 
 
@@ -22,11 +22,11 @@ class Track:
         digest: SHA-256 of the file's content, 64 hexadecimal digits; no two tracks of a catalogue share one.
         path: the file, ready to be opened.
         style: from the sheet, the folder or the embedded genre.
-        title: empty where nobody says.
-        artist: empty where nobody says.
-        album: empty where nobody says.
-        isrc: in its bare form, or None where there is none or the one there is wrong.
-        consent: the purposes that the track may serve.
+        title: empty if unknown.
+        artist: empty if unknown.
+        album: empty if unknown.
+        isrc: in its bare form, or None if it is missing or invalid.
+        consent: the purposes that the track may be used for.
         seconds: its length.
     """
 
@@ -42,12 +42,12 @@ class Track:
 
     @property
     def artist_key(self) -> str | None:
-        """What all spellings of the artist's name share, or None where the artist is not known."""
+        """A key that is equal for all spellings of the artist's name, or None if the artist is unknown."""
         return _known(self.artist)
 
     @property
     def album_key(self) -> str | None:
-        """What all spellings of the album's name share, or None where the album is not known."""
+        """A key that is equal for all spellings of the album's name, or None if the album is unknown."""
         return _known(self.album)
 
 
@@ -62,8 +62,8 @@ class Rejected:
 
     Args:
         path: relative to the catalogue, with `/`.
-        reason: why, in one of few words.
-        detail: why, in a sentence for the label's own people; it may name other files of the catalogue.
+        reason: the kind of problem.
+        detail: the problem in a sentence for the label's own people; it may name other files of the catalogue.
     """
 
     path: str
@@ -73,7 +73,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Remark:
-    """A track that can be used, but of which something is worth a look."""
+    """A remark on a usable track: something that is worth checking."""
 
     path: str
     detail: str
@@ -85,12 +85,12 @@ class Catalogue:
 
     Args:
         root: its folder.
-        tracks: those that can be used, sorted by path.
-        unusable: files that cannot, sorted by path.
-        remarks: what is worth a look, sorted by path.
-        withheld: files that were not opened since they lack consent, relative to the root, sorted.
-        ignored: how many other files lie there: hidden, or with a name that promises no audio.
-        opened: how many files this scan had to read; the index knew the others.
+        tracks: the usable tracks, sorted by path.
+        unusable: the unusable files, sorted by path.
+        remarks: the remarks, sorted by path.
+        withheld: files that were not opened for lack of consent, relative to the root, sorted.
+        ignored: number of other files: hidden, or not audio by their name.
+        opened: number of files that this scan read; the others were in the index.
     """
 
     root: Path
@@ -103,16 +103,16 @@ class Catalogue:
 
     @property
     def reasons(self) -> dict[RejectReason, int]:
-        """How many files are unusable for each reason, most frequent first."""
+        """Number of unusable files for each reason, most frequent first."""
         return dict(Counter(file.reason for file in self.unusable).most_common())
 
     def for_purpose(self, purpose: Purpose, today: date) -> tuple[Track, ...]:
-        """The tracks that may serve a purpose on a day."""
+        """The tracks that may be used for a purpose on a day."""
         return tuple(track for track in self.tracks if track.consent.allows(purpose, today))
 
 
 class NothingUsable(CatalogueError):
-    """No track of a catalogue can be used; `catalogue` says why for each file."""
+    """No track of a catalogue can be used; `catalogue` gives the reason for each file."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         counts = [f"{count} {reason}" for reason, count in catalogue.reasons.items()]

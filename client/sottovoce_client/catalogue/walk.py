@@ -1,4 +1,4 @@
-"""Walking a catalogue's folder: what lies there, without opening a file."""
+"""Walks a catalogue's folder and lists its files without opening them."""
 
 import os
 import stat
@@ -32,7 +32,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Ignored:
-    """Something that is no part of a catalogue: hidden, or with a name that promises no audio."""
+    """A file that is not part of a catalogue: hidden, or not audio by its name."""
 
     path: str
 
@@ -41,11 +41,11 @@ Entry = Found | Rejected | Ignored
 
 
 def walk(root: Path) -> Iterator[Entry]:
-    """Everything below a catalogue's folder, one folder after another, each sorted by name.
+    """List everything below a catalogue's folder, folder by folder, each sorted by name.
 
-    Hidden files and folders are passed over. A link to a file of the catalogue counts as a file; a link to one of its
-    folders is passed over, since what lies there is met in its own place (and a loop of links ends here); a link that
-    leads out is rejected, whatever it leads to.
+    Hidden files and folders are skipped. A link to a file of the catalogue counts as a file. A link to one of its
+    folders is skipped, since the folder is listed in its own place (and loops of links end). A link that leads out of
+    the catalogue is rejected.
     """
     real_root = os.path.realpath(root)
     folders = [""]
@@ -72,12 +72,12 @@ def walk(root: Path) -> Iterator[Entry]:
 
 
 def look(root: Path, path: str, *, listed: bool = False) -> Entry:
-    """What one path below `root` is, by name and kind.
+    """Classify one path below `root` by its name and kind.
 
     Args:
         root: the catalogue.
         path: relative to it, with `/`.
-        listed: somebody says that this is a track, so it is one or it is unusable.
+        listed: whether the sheet lists it, so that it is a track or unusable, never ignored.
     """
     suffix = PurePosixPath(path).suffix.lower()
     if not listed and suffix not in AUDIO | OTHER_AUDIO:
@@ -86,7 +86,7 @@ def look(root: Path, path: str, *, listed: bool = False) -> Entry:
         facts = (root / path).stat()
     except OSError as error:
         return _unreadable(path, error)
-    if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block for ever
         return Rejected(path, RejectReason.NOT_AUDIO, "It is not a regular file.")
     if suffix in OTHER_AUDIO:
         message = f"'{suffix}' is not one of WAV, FLAC, OGG, Opus and MP3: convert it."

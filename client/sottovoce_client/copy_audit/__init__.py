@@ -1,11 +1,11 @@
-"""The copy audit: whether what a release makes is too close to music of this label's own.
+"""The copy audit: checks whether a release's output is too close to this label's own music.
 
     release → samples → excerpts ─┐
-    held-out tracks  → excerpts ──┼─ compared, by two tests, with the sketch of every track that was trained on
+    held-out tracks  → excerpts ──┼─ compared, by two tests, with the sketch of every training track
     catalogue → sketches (cached) ┘
 
-The excerpts are in memory, and the catalogue streams past them. Only whether the audit was passed may leave the label.
+The excerpts stay in memory while the catalogue streams past them. Only the verdict (passed or not) may leave the label.
 """
 
 TASKS = ("generator",)
-"""Tasks whose releases make music of nothing but a seed, and are audited. An editor goes on from what it is given."""
+"""Tasks whose releases are audited: those that generate music from a seed. Editors only continue their input."""

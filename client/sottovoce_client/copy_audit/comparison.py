@@ -1,4 +1,4 @@
-"""The catalogue streams past the excerpts: two tests, and which track each excerpt is closest to by each."""
+"""Compares excerpts with the catalogue, track by track, and keeps the closest track by each of two tests."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,24 +14,25 @@ SHORT, LONG = 0, 1
 """The tests, rows of `Closest.scores`: 4 s by chromagram and fingerprint together, and 8 s by chromagram alone."""
 TESTS = (SHORT, LONG)
 SHARE_POWER = 0.75
-"""What the fingerprint's share is taken to, before the distance is divided by it."""
+"""Exponent of the fingerprint's share, by which the distance is divided."""
 
 
 class Closest:
-    """What each of some excerpts has come closest to so far.
+    """The closest track to each excerpt so far, by each test.
 
-    The score of 4 s is their distance, divided by a power of the fingerprint's share in the same track. A chord that is
-    held is near to many another, but shares no peaks with it; what shares peaks by chance is not near.
+    The score of 4 s is the chromagram distance divided by a power of the fingerprint's share in the same track. A held
+    chord is near to many others but shares no peaks with them; excerpts that share peaks by chance are not near.
 
-    Memory is that of the excerpts; tracks are looked at one by one, and forgotten.
+    Only the excerpts are held in memory; tracks are compared one by one and then dropped.
 
     Args:
-        excerpts: all that tracks are to be compared with.
-        groups: of each excerpt, whose tracks it is not compared with; None for all tracks.
+        excerpts: the excerpts to compare tracks with.
+        groups: for each excerpt, the group whose tracks are skipped; None compares with all tracks.
 
     Attributes:
-        scores: of each excerpt by each test, less the closer, `[len(TESTS), excerpts]`; infinite where there is none.
-        near: number of the track that is closest, likewise; `NOWHERE` where there is none.
+        scores: score of each excerpt by each test, smaller for closer, `[len(TESTS), excerpts]`; infinite without a
+            comparison.
+        near: number of the closest track, same shape; `NOWHERE` without a comparison.
     """
 
     def __init__(self, excerpts: Sequence[Excerpt], groups: Sequence[str | None] | None = None) -> None:
@@ -44,7 +45,7 @@ class Closest:
         self.near = np.full((len(TESTS), len(excerpts)), NOWHERE)
 
     def look_at(self, number: int, track: Sketch, group: str = "another") -> None:
-        """Compare with one track, of a group that is not the empty one."""
+        """Compare the excerpts with one track; its group must not be empty."""
         shares = np.maximum(self._landmarks.shares(track), LEAST_SHARE)
         scores = np.full_like(self.scores, np.inf)
         scores[SHORT] = self._short.distances(track) / shares**SHARE_POWER
@@ -54,7 +55,7 @@ class Closest:
 
 
 def closest(excerpts: Sequence[Excerpt], tracks: Iterable[Sketch]) -> Closest:
-    """What excerpts come closest to among tracks, which are numbered from 0."""
+    """Find the closest track to each excerpt. Tracks are numbered from 0."""
     found = Closest(excerpts)
     for number, track in enumerate(tracks):
         found.look_at(number, track)

@@ -1,4 +1,4 @@
-"""What is compared: a few seconds of a sample, or of a held-out track."""
+"""Excerpts: the few seconds of a sample, or of a held-out track, that the audit compares."""
 
 import math
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sottovoce_client.copy_audit.sketch import COLUMN_RATE, FRAME_RATE, Sketch
 
 SECONDS = 4.0
-"""As a segment that models are trained on: what they know by heart is no longer than that."""
+"""Length of an excerpt in seconds: one training segment, the longest passage that a model can memorise."""
 LONG_SECONDS = 8.0
-"""A second, longer look: little music is like another's for so long, even under noise."""
+"""Length of the second, longer test in seconds: unrelated music is rarely alike for this long, even under noise."""
 EVERY = 1.0
-"""Seconds from the start of an excerpt to that of the next one: what was copied is seldom cut where ours begin."""
+"""Hop between the starts of two excerpts in seconds; they overlap, since a copy may begin anywhere."""
 COLUMNS, LONG_COLUMNS = round(SECONDS * COLUMN_RATE), round(LONG_SECONDS * COLUMN_RATE)
 STRETCHES = (0.95, 1.0, 1.05)
-"""By how much longer a copy may be than what it was copied from."""
+"""Tempo factors that are searched: the length of a copy over that of its original."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Excerpt:
     """`SECONDS` of audio.
 
     Args:
-        times: of its peaks, in frames from its start, int32 `[peaks]`.
-        bands: of its peaks, uint8 `[peaks]`.
-        chroma: what it would be, were it so many times shorter: `[len(STRETCHES), COLUMNS, SEMITONES]`, float32.
-        long: the same of `LONG_SECONDS` that begin there, `LONG_COLUMNS` columns; None where the audio ends before.
+        times: times of the peaks, in frames from the excerpt's start, int32 `[peaks]`.
+        bands: bands of the peaks, uint8 `[peaks]`.
+        chroma: the chromagram with each stretch undone, `[len(STRETCHES), COLUMNS, SEMITONES]`, float32.
+        long: the same for `LONG_SECONDS`, with `LONG_COLUMNS` columns; None if the audio ends before.
     """
 
     times: NDArray[np.int32]
@@ -38,12 +38,12 @@ class Excerpt:
 
 
 def excerpts(sketch: Sketch, start: float = 0.0, seconds: float = math.inf) -> Iterator[Excerpt]:
-    """All of a sketch, or of a part of it, one every `EVERY` seconds.
+    """Cut a sketch, or a part of it, into excerpts, one every `EVERY` seconds.
 
     Args:
-        sketch: of a piece of audio.
-        start: seconds at which the part begins.
-        seconds: how long it is.
+        sketch: the sketch of a piece of audio.
+        start: start of the part, in seconds.
+        seconds: length of the part, in seconds.
     """
     end = min(len(sketch.chroma), (start + seconds) * COLUMN_RATE)
     part = Sketch(sketch.times, sketch.bands, sketch.chroma[: math.ceil(end)])
@@ -52,7 +52,7 @@ def excerpts(sketch: Sketch, start: float = 0.0, seconds: float = math.inf) -> I
 
 
 def at(sketch: Sketch, seconds: float) -> Excerpt:
-    """The excerpt that begins there."""
+    """The excerpt that begins at this point."""
     first = round(seconds * FRAME_RATE)
     low, high = np.searchsorted(sketch.times, [first, first + round(SECONDS * max(STRETCHES) * FRAME_RATE)])
     begin = seconds * COLUMN_RATE
@@ -66,12 +66,12 @@ def at(sketch: Sketch, seconds: float) -> Excerpt:
 
 
 def longest_start(sketch: Sketch) -> float:
-    """Seconds at which the last whole excerpt begins; negative where there is none."""
+    """Start of the last whole excerpt in seconds; negative if the audio is too short for one."""
     return (len(sketch.chroma) - COLUMNS * max(STRETCHES)) / COLUMN_RATE
 
 
 def _stretched(chroma: NDArray[np.uint8], start: float, columns: int) -> NDArray[np.float32]:
-    """So many columns for each of `STRETCHES`, as far apart, between those that there are."""
+    """Interpolate this number of columns for each of `STRETCHES`, spaced by the stretch."""
     return np.stack([_columns(chroma, start, stretch, columns) for stretch in STRETCHES])
 
 

@@ -1,8 +1,8 @@
-"""The acoustic fingerprint: pairs of peaks that an excerpt and a track share, at one offset in time.
+"""The acoustic fingerprint: counts the pairs of peaks that an excerpt and a track share at one offset in time.
 
 After Wang, "An industrial-strength audio search algorithm" (ISMIR 2003). The peaks lie on a logarithmic frequency axis,
-so that excerpts can be looked for transposed and stretched without computing anything of the catalogue anew. Unlike in
-that paper, it is the few excerpts that are indexed; the catalogue streams past them.
+so that transposed and stretched excerpts can be found without recomputing anything for the catalogue. Unlike in that
+paper, the index holds the few excerpts, and the catalogue streams past it.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ from sottovoce_client.copy_audit.excerpt import STRETCHES, Excerpt
 from sottovoce_client.copy_audit.sketch import BANDS, FINE, FRAME_RATE, Sketch
 
 TRANSPOSITIONS = (-FINE, 0, FINE)
-"""Bands by which a copy may be higher than what it was copied from: a semitone down, none, a semitone up."""
+"""Transpositions that are searched, in bands: a semitone down, none, a semitone up."""
 PARTNERS = 8
-"""Later peaks that each peak is paired with."""
+"""Number of later peaks that each peak is paired with."""
 SHORTEST, LONGEST = 2, 63
-"""Frames between the two peaks of a pair."""
+"""Least and greatest distance in time between the two peaks of a pair, in frames."""
 WIDEST = 31
-"""Bands between them: ten semitones."""
+"""Greatest distance in pitch between the two peaks of a pair, in bands (ten semitones)."""
 OFFSET_FRAMES = 4
-"""Frames that count as one offset in time."""
+"""Width of one slot of time offsets, in frames."""
 LEAST_SHARE = 0.05
-"""Of an excerpt's pairs; fewer are chance."""
+"""Least share of an excerpt's pairs that counts; a smaller one is chance."""
 PIECE_FRAMES, OVERLAP_FRAMES = round(60 * FRAME_RATE), round(6 * FRAME_RATE)
-"""A track is looked at in pieces, for the memory's sake; what an excerpt was copied from lies within one."""
+"""Length and overlap, in frames, of the pieces that a track is compared in: they bound memory, and each passage that an
+excerpt could be copied from lies whole within one piece."""
 
 _VARIANTS = [(shift, stretch) for shift in TRANSPOSITIONS for stretch in STRETCHES]
 _TIME_BITS, _INTERVAL_BITS = 6, 6
@@ -36,10 +37,10 @@ _CODES = BANDS << (_TIME_BITS + _INTERVAL_BITS)
 
 
 class Landmarks:
-    """The pairs of some excerpts, ready for tracks to be compared with.
+    """An index of the excerpts' pairs, to compare tracks with.
 
     Args:
-        excerpts: all that tracks are to be compared with.
+        excerpts: the excerpts to compare tracks with.
     """
 
     def __init__(self, excerpts: Sequence[Excerpt]) -> None:
@@ -59,7 +60,7 @@ class Landmarks:
                 codes.append(_code(lower, intervals, lengths)[known])
                 entries.append(np.stack([owners * len(_VARIANTS) + variant, starts, numbers])[:, known])
         everything = np.concatenate(codes)
-        # Numbers that say both are sorted several times faster than their order is found.
+        # Sorting numbers that pack code and position is several times faster than argsort.
         order = np.sort(everything << _PLACE_BITS | np.arange(len(everything))) & (1 << _PLACE_BITS) - 1
         self._variants, self._starts, self._numbers = np.concatenate(entries, axis=1)[:, order]
         self._first = np.zeros(_CODES + 1, dtype=np.int32)
@@ -68,8 +69,8 @@ class Landmarks:
     def shares(self, track: Sketch) -> NDArray[np.float64]:
         """The share of each excerpt's pairs that the track has at its best offset, transposition and stretch.
 
-        `[excerpts]`, 0 to 1; what is less than `LEAST_SHARE` is 0. A pair counts once, however often the track repeats
-        it there: a chord that is held is no copy.
+        `[excerpts]`, 0 to 1; shares below `LEAST_SHARE` are set to 0. Each pair counts once, however often the track
+        repeats it at that offset, so that a held chord does not look like a copy.
         """
         found = np.zeros(self._count)
         pairs = _pairs(track.times, track.bands)
@@ -82,14 +83,14 @@ class Landmarks:
         return found
 
     def _in_piece(self, times: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The same for some pairs of a track, of which the times and codes are given, in order of time."""
+        """The same for pairs of a track, given by their times and codes in order of time."""
         found = np.zeros(self._count)
         first = self._first[codes]
         counts = self._first[codes + 1] - first
         total = int(counts.sum())
         if not total:
             return found
-        # The entries of all codes, end to end: from the first of each code on, one after another.
+        # The index entries of all codes, concatenated.
         begins = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
         places = begins + np.arange(total)
         slots = (np.repeat(times, counts) - self._starts[places]) // OFFSET_FRAMES
@@ -97,7 +98,7 @@ class Landmarks:
         width = int(slots.max()) + 1
         keys = self._variants[places] * width + slots
         votes = np.bincount(keys, minlength=self._count * len(_VARIANTS) * width)
-        # An offset may lie on the border of two slots: each counts with the next one.
+        # An offset may lie on the border of two slots, so each slot is counted together with the next one.
         votes[:-1] += votes[1:]
         least = np.repeat(LEAST_SHARE * self._pairs, len(_VARIANTS) * width)
         enough = votes >= np.maximum(least, 1)
@@ -112,7 +113,7 @@ class Landmarks:
 def _pairs(
     times: NDArray[np.int32], bands: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Time and band of the first peak of each pair, the interval from it to the second in bands, and in frames."""
+    """For each pair: time and band of its first peak, and the interval to the second peak in bands and in frames."""
     when, which = times.astype(np.int64), bands.astype(np.int64)
     parts: list[tuple[NDArray[np.int64], ...]] = []
     for step in range(1, min(PARTNERS, len(when) - 1) + 1):

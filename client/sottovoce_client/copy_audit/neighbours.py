@@ -1,7 +1,8 @@
-"""The nearest neighbour of an excerpt: how far the most similar stretch of the catalogue is from it.
+"""Nearest-neighbour distance: how far an excerpt is from the most similar passage of the catalogue.
 
-An excerpt's embedding is its chromagram (semitones over time), brought to mean 0 and length 1, so that the distance of
-two is 1 minus their correlation. It is the least one over two semitones of transposition each way, and stretches.
+An excerpt's embedding is its chromagram (semitones over time), normalised to mean 0 and length 1, so that the distance
+of two is 1 minus their correlation. The distance is the least over transpositions of up to two
+semitones and over stretches.
 """
 
 from collections.abc import Sequence
@@ -13,20 +14,20 @@ from sottovoce_client.copy_audit.excerpt import STRETCHES
 from sottovoce_client.copy_audit.sketch import SEMITONES, Sketch
 
 TRANSPOSITIONS = (-2, -1, 0, 1, 2)
-"""Semitones."""
+"""Transpositions that are searched, in semitones."""
 _MARGIN = max(TRANSPOSITIONS)
 _KEPT = SEMITONES - 2 * _MARGIN
-"""Semitones of an excerpt that are within the catalogue's, however it is transposed."""
+"""Number of an excerpt's semitones that stay within the chromagram under every transposition."""
 _TINY = 1e-6
 _POSITIONS = 512
-"""Of a track that are compared at a time: memory does not grow with its length."""
+"""Number of a track's positions that are compared at a time, which bounds memory."""
 
 
 class Neighbours:
-    """The embeddings of some excerpts, ready for tracks to be compared with.
+    """The excerpts' embeddings, to compare tracks with.
 
     Args:
-        chromas: of all that tracks are to be compared with, each `[len(STRETCHES), columns, SEMITONES]`.
+        chromas: chromagrams of the excerpts, each `[len(STRETCHES), columns, SEMITONES]`.
     """
 
     def __init__(self, chromas: Sequence[NDArray[np.float32]]) -> None:
@@ -37,7 +38,7 @@ class Neighbours:
         self._excerpts = _embedded(np.array(wanted, dtype=np.float32).reshape(shape))
 
     def distances(self, track: Sketch) -> NDArray[np.float64]:
-        """The distance of each excerpt to the most similar stretch of a track, `[excerpts]`, 0 to 2."""
+        """The distance of each excerpt to the most similar passage of a track, `[excerpts]`, 0 to 2."""
         found = np.full(self._count, 2.0)
         if not self._count or len(track.chroma) < self._columns:
             return found

@@ -1,4 +1,4 @@
-"""One audit: samples of a release, and excerpts to calibrate by, compared with every track that was trained on."""
+"""One audit: compares samples of a release, and excerpts for calibration, with every training track."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -24,19 +24,20 @@ from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
 MOST_TRACKS = 256
-"""To calibrate by, drawn at random where there are more."""
+"""Greatest number of tracks for calibration, drawn at random from more."""
 
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
-"""Opened for each stage of an audit by its name, such as `sottovoce_client.commands.label.common.bar`."""
+"""Type of a function that opens a progress display for a stage by its name, such as
+`sottovoce_client.commands.label.common.bar`."""
 
 
 class CopiesFound(PrivacyError):
-    """A release makes music that is too close to this label's own."""
+    """The release generates music that is too close to this label's own."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """For the label's own people: a sample that is too close to one of their tracks."""
+    """A sample that is too close to one of the label's tracks. It never leaves the label."""
 
     sample: Sample
     track: Path
@@ -44,14 +45,14 @@ class Match:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an audit has found, for the label's own people. Of all this, only `passed` may leave.
+    """The result of an audit, for the label's own people. Only `passed` may leave the label.
 
     Args:
-        samples: that were made.
-        copied: samples of which a part is too close to a track.
-        tracks: that were trained on, and compared with.
-        bounds: what was too close, and what says so.
-        matches: each copied sample and what it is closest to.
+        samples: number of samples generated.
+        copied: number of samples with a passage too close to a track.
+        tracks: number of training tracks compared with.
+        bounds: the thresholds, and how they were calibrated.
+        matches: each copied sample and the track it is closest to.
     """
 
     samples: int
@@ -77,15 +78,15 @@ def audit(
     """Audit a release.
 
     Args:
-        home: the label's.
-        release: loaded, and thereby checked.
-        policy: how many samples, and how seldom a false alarm.
-        workers: processes that compute sketches.
-        stage: shows progress.
+        home: the label's home.
+        release: the loaded release; loading has verified it.
+        policy: sets the number of samples and the false-alarm probability.
+        workers: number of processes that compute sketches.
+        stage: opens a progress display for each stage.
 
     Raises:
-        ReleaseError: the release is of a task that makes nothing, or makes no sound.
-        CatalogueError: there is nothing to compare with, or too little to calibrate by.
+        ReleaseError: the release's task does not generate music, or the release generates silence.
+        CatalogueError: there are no tracks to compare with, or too few for calibration.
     """
     release.expect_task(*TASKS)
     with stage("reading") as progress:
@@ -111,7 +112,7 @@ def audit(
             seen.append(track)
             (progress or _silence)(number + 1, len(split.train))
     if not seen:
-        raise CatalogueError("No track that was trained on can be read any more.")
+        raise CatalogueError("None of the training tracks can be read any more.")
     end = len(tested)
     known = (compared.near[SHORT, end:] != NOWHERE).nonzero()[0]  # not: where everything is by one artist
     scores = compared.scores[:, :end]
@@ -133,32 +134,32 @@ def audit(
 def tracks_of(
     home: LabelHome, release: Release, *, workers: int | None = None, progress: Progress | None = None
 ) -> Split:
-    """What this label has trained a release on, and what it held out, as training itself tells them apart.
+    """Split the label's tracks into those it trained the release on and those it held out, as training itself does.
 
     Raises:
-        CatalogueError: it has trained on nothing.
+        CatalogueError: the label trained on none of its tracks.
     """
     manifest = release.manifest
     about = home.diary.joining(manifest.run) or {}
-    styles = about.get("classes", manifest.classes)  # whoever made the release does not say which tracks were in it
+    styles = about.get("classes", manifest.classes)  # the release must not decide which tracks count as trained on
     usable = usable_tracks(home, manifest.task, workers=workers, progress=progress)
     tracks = [track for track in usable if track.style in styles]
     if not tracks:
-        raise CatalogueError("This label has no track of the release's styles that consents to its purpose.")
+        raise CatalogueError("No track of this label in the release's styles has consent for the release's purpose.")
     split = holdout(tracks, _share_held_out(about), key=home.split_key_file.read_bytes())
     if not split.train:
-        raise CatalogueError("This label has trained on no track of the release's styles.")
+        raise CatalogueError("This label trained on no track in the release's styles.")
     return split
 
 
 def _share_held_out(about: Mapping[str, object]) -> float:
-    """The label's own share; earlier versions let each run choose one, and noted it."""
+    """The label's held-out share. In earlier versions each run chose its own, which the diary recorded."""
     share = about.get("holdout")
     return share if isinstance(share, float) and 0 < share < 1 else HELD_OUT_SHARE
 
 
 def _to_calibrate_by(store: SketchStore, split: Split) -> tuple[list[Excerpt], list[int], list[str]]:
-    """Excerpts of some tracks, held-out ones first; of each excerpt, the number of its track and the track's group."""
+    """Excerpts of tracks, held-out ones first, each with the number and the group of its track."""
     system = random.SystemRandom()
     tracks: list[Track] = []
     for some in (split.held_out, split.train):
@@ -177,10 +178,10 @@ def _to_calibrate_by(store: SketchStore, split: Split) -> tuple[list[Excerpt], l
 
 
 def as_sample(sketched: Sketch, chance: random.Random) -> list[Excerpt]:
-    """The excerpts of so much of a track as a sample is long, from anywhere in it; all, where it is shorter."""
+    """Excerpts of a random passage as long as a sample; of the whole track if it is shorter."""
     start = chance.uniform(0, max(0.0, len(sketched.chroma) / COLUMN_RATE - SECONDS))
     return list(excerpts(sketched, start, SECONDS))
 
 
 def _silence(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""

@@ -1,4 +1,4 @@
-"""What a release makes, drawn afresh for each audit, so that no release can be prepared for what will be looked at."""
+"""Samples of a release, drawn with fresh randomness for each audit, so that no release can be tuned to pass."""
 
 import secrets
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from sottovoce_client.data.feature_cache import Progress
 
 SECONDS = 10.0
 TEMPERATURES = (1.0, 0.7, 0.4)
-"""Taken in turn: what a model has learnt by heart comes out the more clearly the less chance has a say."""
+"""Sampling temperatures, used in turn: at low temperatures a model reproduces more of what it has memorised."""
 _SEEDS = 1 << 48
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How to make one again: `sottovoce generate --style STYLE --seed SEED --temperature T --seconds 10`."""
+    """Settings that repeat a sample: `sottovoce generate --style STYLE --seed SEED --temperature T --seconds 10`."""
 
     style: str
     seed: int
@@ -25,15 +25,15 @@ class Sample:
 
 
 def samples(release: Release, each: int, progress: Progress) -> Iterator[tuple[Sample, Sketch]]:
-    """New samples of a release, with their sketches.
+    """Generate new samples of a release, with their sketches.
 
     Args:
-        release: of one of `sottovoce_client.copy_audit.TASKS`.
-        each: how many of each style.
-        progress: told how many samples of how many are done.
+        release: a release for one of `sottovoce_client.copy_audit.TASKS`.
+        each: number of samples of each style.
+        progress: called with the number of samples done and the total.
 
     Raises:
-        ReleaseError: what it makes is no sound.
+        ReleaseError: the release does not generate sound.
     """
     classes = release.manifest.classes
     total = each * len(classes)

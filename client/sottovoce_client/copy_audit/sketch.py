@@ -1,6 +1,6 @@
-"""What a track is remembered by for comparing: its loudest partials, and how strongly each semitone sounds when.
+"""Sketches: compact descriptions of tracks for comparison, made of spectral peaks and a chromagram.
 
-Both are on a logarithmic frequency axis, on which a transposition is a shift.
+Both use a logarithmic frequency axis, on which a transposition is a shift.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from torch.nn import functional
 from sottovoce.audio.decoding import read, resampled
 
 VERSION = 1
-"""Of this code; raised whenever the same audio would give another sketch."""
+"""Version of the sketch format; raise it whenever the same audio would give another sketch."""
 
 RATE = 11_025
 WINDOW, HOP = 2048, 256
 FRAME_RATE = RATE / HOP
-"""Frames a second: 43."""
+"""Rate of the spectrogram's frames, 43 per second."""
 LOWEST, SEMITONES, FINE = 165.0, 56, 3
-"""Hz of the lowest band, semitones from it upwards, and bands in a semitone. Below, a bin is wider than a semitone."""
+"""Lowest band in Hz, number of semitones above it, and bands per semitone. Below it a bin is wider than a semitone."""
 BANDS = SEMITONES * FINE
 POOL = 11
-"""Frames from one column of the chromagram to the next: 0.255 s."""
+"""Hop of the chromagram's columns, in frames (0.255 s)."""
 COLUMN_RATE = FRAME_RATE / POOL
 PEAKS_A_SECOND = 30
 LEVELS = 6.0
-"""Steps of a chromagram's number for each dB."""
+"""Quantisation of the chromagram, in steps per dB."""
 
 _QUIET = 1e-3  # of the loudest band: -60 dB
 _AROUND = 8 * FINE  # bands on each side whose mean a partial must stand out from
-_LEAST = 6.0  # dB by which it must
-_NEAR_BANDS, _NEAR_FRAMES = 2, 4  # on each side, within which a peak is the largest
+_LEAST = 6.0  # least prominence in dB
+_NEAR_BANDS, _NEAR_FRAMES = 2, 4  # neighbourhood on each side in which a peak is the maximum
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Sketch:
     """A piece of audio, a few hundred bytes a second.
 
     Args:
-        times: of the peaks, in frames, ascending, int32 `[peaks]`.
-        bands: of the peaks, uint8 `[peaks]`.
-        chroma: how far each semitone stands out, uint8 `[columns, SEMITONES]`.
+        times: times of the peaks, in frames, ascending, int32 `[peaks]`.
+        bands: bands of the peaks, uint8 `[peaks]`.
+        chroma: prominence of each semitone, quantised, uint8 `[columns, SEMITONES]`.
     """
 
     times: NDArray[np.int32]
@@ -57,13 +57,13 @@ def sketch_file(path: Path) -> Sketch:
     """The sketch of an audio file.
 
     Raises:
-        AudioError: it cannot be used; `reason` says why.
+        AudioError: the file cannot be used; `reason` says why.
     """
     return sketch(read(path, RATE))
 
 
 def sketch(audio: Tensor) -> Sketch:
-    """The sketch of mono samples at `RATE`, float32 `[samples]`; of less than a window, there is nothing in it."""
+    """The sketch of mono samples at `RATE`, float32 `[samples]`; empty if they are shorter than a window."""
     if len(audio) < WINDOW:
         return Sketch(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros((0, SEMITONES), np.uint8))
     with torch.inference_mode():
@@ -73,12 +73,12 @@ def sketch(audio: Tensor) -> Sketch:
 
 
 def heard(audio: NDArray[np.floating], rate: int) -> Tensor:
-    """Samples of any rate as `sketch` wants them."""
+    """Convert samples of any rate to the mono samples at `RATE` that `sketch` takes."""
     return resampled(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), rate, RATE)
 
 
 def _standing_out(audio: Tensor) -> Tensor:
-    """By how many dB each band stands out from its surroundings, at least 0, `[BANDS, frames]`.
+    """Prominence of each band over its neighbours in dB, at least 0, `[BANDS, frames]`.
 
     Filters (loudspeakers, equalisers, codecs) and broad noise change this little.
     """
@@ -92,7 +92,7 @@ def _standing_out(audio: Tensor) -> Tensor:
 
 
 def _peaks(levels: Tensor) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The most outstanding local maxima of each second, in order of time."""
+    """The most prominent local maxima of each second, in order of time."""
     size = (2 * _NEAR_BANDS + 1, 2 * _NEAR_FRAMES + 1)
     largest = functional.max_pool2d(levels[None], size, 1, (_NEAR_BANDS, _NEAR_FRAMES))[0]
     bands, times = ((levels == largest) & (levels > _LEAST)).nonzero(as_tuple=True)
@@ -106,7 +106,7 @@ def _peaks(levels: Tensor) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
 
 
 def _rank_in_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of the same group stand before each, `[len(groups)]`."""
+    """For each item, the number of earlier items in the same group, `[len(groups)]`."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     first = np.searchsorted(ordered, ordered)
@@ -116,7 +116,7 @@ def _rank_in_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _chroma(levels: Tensor) -> NDArray[np.uint8]:
-    """Semitones over columns of `POOL` frames, each column the Hann-weighted mean of twice as many."""
+    """The chromagram with one column per `POOL` frames, each the Hann-weighted mean of twice as many frames."""
     semitones = levels.view(SEMITONES, FINE, -1).amax(dim=1)
     weights = torch.hann_window(2 * POOL + 1, periodic=False)[1:-1]
     pooled = functional.conv1d(semitones[:, None], (weights / weights.sum())[None, None], stride=POOL, padding=POOL - 1)
@@ -125,7 +125,7 @@ def _chroma(levels: Tensor) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _bank() -> Tensor:
-    """Triangles on a logarithmic axis, none narrower than a bin, each of unit sum: `[BANDS, bins]`."""
+    """Triangular filters on a logarithmic frequency axis, at least one bin wide, each of unit sum: `[BANDS, bins]`."""
     width = RATE / WINDOW
     centres = LOWEST * 2 ** (torch.arange(BANDS) / (12 * FINE)) / width
     spread = (centres * (2 ** (1 / (12 * FINE)) - 1)).clamp(min=1.0)

@@ -1,8 +1,8 @@
-"""Sketches on disk, beside the features: one checksummed file for each track, whole or taken for absent.
+"""Sketches on disk, beside the features: one checksummed file per track. A damaged file counts as missing.
 
     CACHE/copying/<version>/<two digits>/<digest of the audio file>
 
-A track of three minutes takes about 65 kB. One at a time is in memory.
+A track of three minutes takes about 65 kB. Only one sketch is in memory at a time.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class SketchStore:
     """A folder of sketches, readable by its owner only; it may be deleted at any time.
 
     Args:
-        cache: the label's cache, in which it lies.
+        cache: the label's cache folder, which contains it.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -35,7 +35,7 @@ class SketchStore:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def get(self, file_digest: str) -> Sketch | None:
-        """A track's sketch, or None when it is not there whole."""
+        """A track's sketch, or None if it is missing or damaged."""
         try:
             data = self._place(file_digest).read_bytes()
         except OSError:
@@ -50,7 +50,7 @@ class SketchStore:
         return Sketch(times, bands, chroma.reshape(columns, SEMITONES))
 
     def put(self, file_digest: str, sketch: Sketch) -> None:
-        """Keep a track's sketch; it is there for every process when this returns."""
+        """Store a track's sketch; every process can read it when this returns."""
         body = _HEADER.pack(len(sketch.times), len(sketch.chroma))
         body += sketch.times.astype("<i4").tobytes() + sketch.bands.tobytes() + sketch.chroma.tobytes()
         place = self._place(file_digest)
@@ -60,15 +60,15 @@ class SketchStore:
     def fill(
         self, tracks: Iterable[AnySource], *, workers: int | None = None, progress: Progress | None = None
     ) -> tuple[RejectReason, ...]:
-        """Compute what is not there yet. An interruption keeps what is done by then.
+        """Compute the missing sketches. An interruption keeps those already done.
 
         Args:
-            tracks: each with the `path` and `digest` of its file.
-            workers: processes at a time; by default one a core, and 1 starts none.
-            progress: told how many tracks of how many are done.
+            tracks: the tracks, each with the `path` and `digest` of its file.
+            workers: number of processes; by default one per core, and 1 computes in this process.
+            progress: called with the number of tracks done and the total.
 
         Returns:
-            Why some tracks have no sketch, one reason each.
+            The reasons why tracks have no sketch, one for each such track.
         """
         everything = list(tracks)
         missing = [track for track in everything if not self._place(track.digest).exists()]
@@ -85,7 +85,7 @@ class SketchStore:
         return tuple(unusable)
 
     def load(self, tracks: Iterable[AnySource]) -> Iterator[tuple[AnySource, Sketch]]:
-        """Tracks with their sketches, one at a time. A damaged one is computed anew; an unusable track is left out."""
+        """Tracks with their sketches, one at a time. Damaged sketches are recomputed; unusable tracks are left out."""
         for track in tracks:
             found = self.get(track.digest)
             if found is None:
@@ -105,4 +105,4 @@ def _checksum(file_digest: str, body: bytes) -> bytes:
 
 
 def _silence(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""

@@ -79,7 +79,7 @@ def test_every_unusable_file_is_reported_and_the_rest_goes_on(root: Path, index:
         "jazz/truncated.flac": "truncated",
         "unstyled.wav": "no style",
     }
-    assert details(catalogue)["jazz/short.wav"] == "It lasts 3.90 s, and a segment 4 s."
+    assert details(catalogue)["jazz/short.wav"] == "It lasts 3.90 s, less than a segment of 4 s."
     assert all(file.detail for file in catalogue.unusable)
 
 
@@ -96,8 +96,8 @@ def test_the_first_of_equal_files_wins_and_contradictions_are_named(root: Path, 
     catalogue = scan(root, index=index, workers=3)
     assert paths(catalogue) == ["a/1.wav"]
     assert details(catalogue) == {
-        "a/3.wav": "Its content is that of a/1.wav.",
-        "b/2.wav": "Its content is that of a/1.wav, and they contradict each other: style 'a' there, 'b' here.",
+        "a/3.wav": "Its content is the same as that of a/1.wav.",
+        "b/2.wav": "Its content is the same as that of a/1.wav, and they contradict each other: style 'a' there, 'b' here.",
     }
 
 
@@ -156,7 +156,7 @@ def test_two_recordings_with_one_isrc_are_remarked_on(root: Path, index: Path, w
     catalogue = scan(root, index=index)
     assert len(catalogue.tracks) == 2
     assert [remark.detail for remark in catalogue.remarks] == [
-        "It has the ISRC of a.wav: if they are one recording, keep one."
+        "It has the same ISRC as a.wav: if they are one recording, keep one."
     ]
 
 

@@ -122,4 +122,4 @@ def test_a_file_named_twice_in_the_same_words_counts_once(root: Path) -> None:
 
 def test_a_file_named_twice_in_other_words_cannot_be_used(root: Path) -> None:
     rows = rows_of(root, "path,style,consent\na.wav,jazz,style\na.wav,jazz,none\n")
-    assert rows["a.wav"].problem == "line 3 says something else of the same file"
+    assert rows["a.wav"].problem == "line 3 contradicts it about the same file"
