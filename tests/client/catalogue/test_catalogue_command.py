@@ -94,7 +94,7 @@ def test_a_purpose_and_a_default_are_taken(root: Path, index: Path, write) -> No
     [
         (["--purpose", "dancing"], "'dancing' is no purpose.", "style, generator, editor"),
         (["--default-consent", "dancing"], "A consent says 'dancing'", None),
-        (["--default-consent", ""], "A consent names no purpose", None),
+        (["--default-consent", ""], "A consent lists no purpose", None),
     ],
 )
 def test_a_wrong_option_is_named(root: Path, options: list[str], message: str, hint: str | None) -> None:

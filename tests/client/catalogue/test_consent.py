@@ -36,8 +36,8 @@ def test_a_consent_is_read(text: str, grants: dict[Purpose, date | None]) -> Non
         ("style until 31.1.2027", "ends on '31.1.2027', which is no date"),
         ("style until 20270131", "ends on '20270131', which is no date"),
         ("style; style until 2027-01-31", "names 'style' twice"),
-        ("", "names no purpose; write 'none'"),
-        (" ; ", "names no purpose"),
+        ("", "lists no purpose; write 'none'"),
+        (" ; ", "lists no purpose"),
     ],
 )
 def test_what_is_no_consent_is_refused(text: str, message: str) -> None:

@@ -57,8 +57,8 @@ def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
         catalogue = scan(root, index=index, workers=2)
     assert [track.path.stem for track in catalogue.tracks] == ["a", "c", "e", "f"]
     assert [(file.path, file.reason, file.detail) for file in catalogue.unusable] == [
-        ("jazz/b crash.wav", "corrupt", "The decoder failed at it."),
-        ("jazz/d crash.wav", "corrupt", "The decoder failed at it."),
+        ("jazz/b crash.wav", "corrupt", "The decoder crashed on it."),
+        ("jazz/d crash.wav", "corrupt", "The decoder crashed on it."),
     ]
     assert scan(root, index=index).opened == 2  # what was no fault of the files is found out
 

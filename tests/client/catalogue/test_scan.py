@@ -97,7 +97,8 @@ def test_the_first_of_equal_files_wins_and_contradictions_are_named(root: Path, 
     assert paths(catalogue) == ["a/1.wav"]
     assert details(catalogue) == {
         "a/3.wav": "Its content is the same as that of a/1.wav.",
-        "b/2.wav": "Its content is the same as that of a/1.wav, and they contradict each other: style 'a' there, 'b' here.",
+        "b/2.wav": "Its content is the same as that of a/1.wav, "
+        "and they contradict each other: style 'a' there, 'b' here.",
     }
 
 

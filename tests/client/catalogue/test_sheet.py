@@ -100,7 +100,7 @@ def test_a_sheet_that_cannot_be_read_never_means_no_sheet(root: Path) -> None:
     ("row", "problem"),
     [
         ("a.wav,jazz,,,,,stlye", "a consent says 'stlye'; expected style, generator, editor or none"),
-        ("a.wav,jazz,,,,,style until 2027-13-01", "a consent ends on '2027-13-01', which is no date (YYYY-MM-DD)"),
+        ("a.wav,jazz,,,,,style until 2027-13-01", "a consent ends on '2027-13-01', which is not a date (YYYY-MM-DD)"),
         ("a.wav,jazz,So, What,,,,style", "it has 8 cells where the header has 7"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_row_that_cannot_be_understood_has_a_problem(root: Path, row: str, pro
 
 def test_rows_that_name_no_file_are_each_reported(root: Path) -> None:
     rows = rows_of(root, "path,style\n,jazz\n,folk\n")
-    assert [(row.line, row.problem) for row in rows.values()] == [(2, "it names no file"), (3, "it names no file")]
+    assert [(row.line, row.problem) for row in rows.values()] == [(2, "it has no path"), (3, "it has no path")]
 
 
 def test_a_file_named_twice_in_the_same_words_counts_once(root: Path) -> None:
