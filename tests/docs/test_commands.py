@@ -44,7 +44,7 @@ COMMANDS = [*started(r"(?:[\w./-]*/)?(sottovoce .*)"), *from_units()]
 def test_a_command_exists_with_its_options(line):
     command: click.Command = typer.main.get_command(app)
     words = shlex.split(line, comments=True)[1:]
-    context = click.Context(command, info_name="sottovoce")
+    context = click.Context(command, info_name="sottovoce", **command.context_settings)
     while isinstance(command, click.Group):
         found = command.get_command(context, words[0])
         assert found is not None, f"there is no command {words[0]}"
