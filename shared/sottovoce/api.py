@@ -22,7 +22,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sottovoce.errors import ConfigurationError
+from sottovoce.audio.reject_reason import RejectReason
+from sottovoce.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -86,7 +87,10 @@ class Model:
             AudioError: the file cannot be used; `reason` says why.
             ReleaseError: the release does not recognise styles.
         """
-        values = map(float, self.release.probabilities(Path(path)))
+        file = Path(path)
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
+        values = map(float, self.release.probabilities(file))
         ranked = sorted(zip(self.styles, values, strict=True), key=lambda pair: -pair[1])
         return Classification(ranked[0][0], dict(ranked))
 

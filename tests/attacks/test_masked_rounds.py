@@ -11,7 +11,6 @@ from sottovoce.protocol import violations
 from sottovoce.protocol.keys import RunKey, encapsulate, nonce_commitment
 from sottovoce.protocol.messages import Encapsulated, Kind, Prepared, PrepareRequest, Reveal, Signature, UnmaskRequest
 from sottovoce.protocol.pair_keys import mask_seed
-from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.prg import add_masks
 from sottovoce.protocol.shamir import combine
 from sottovoce.protocol.sharing import open_vault
@@ -25,16 +24,7 @@ ELEMENTS = 4
 def advertised(labels: int = 7, **options: object) -> InMemoryRounds:
     """A table whose labels have all advertised."""
     table = InMemoryRounds(labels, **options)  # type: ignore[arg-type]
-    for label, identity in table.identities.items():
-        table.participants[label], advert = Participant.join(
-            table.aggregator.announcement,
-            label=label,
-            identity=identity,
-            agreement=table.agreement,
-            epsilon=8.0,
-            delta=1e-5,
-        )
-        table.aggregator.receive(advert)
+    table.advertise()
     return table
 
 

@@ -25,16 +25,7 @@ ADVERT = tuple(name for name in Advert.__dataclass_fields__ if name not in ("TYP
 def joined(labels: int = LABELS, **options: object) -> InMemoryRounds:
     """A table whose labels have all advertised, and nothing more."""
     table = InMemoryRounds(labels, **options)  # type: ignore[arg-type]
-    for label, identity in table.identities.items():
-        table.participants[label], advert = Participant.join(
-            table.aggregator.announcement,
-            label=label,
-            identity=identity,
-            agreement=table.agreement,
-            epsilon=8.0,
-            delta=1e-5,
-        )
-        table.aggregator.receive(advert)
+    table.advertise()
     return table
 
 

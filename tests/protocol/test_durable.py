@@ -31,17 +31,7 @@ def restart(table: InMemoryRounds) -> None:
 @pytest.mark.parametrize("labels", [4, pytest.param(130, marks=pytest.mark.slow)])
 def test_labels_may_restart_at_every_step(labels: int) -> None:
     table = InMemoryRounds(labels)
-    for label, identity in table.identities.items():
-        participant, advert = Participant.join(
-            table.aggregator.announcement,
-            label=label,
-            identity=identity,
-            agreement=table.agreement,
-            epsilon=8.0,
-            delta=1e-5,
-        )
-        table.participants[label] = participant
-        table.aggregator.receive(advert)
+    table.advertise()
     for step in (table.aggregator.fix_members, table.aggregator.close_reveals, table.aggregator.close_ciphertexts):
         restart(table)
         for label, asked in step().items():

@@ -38,17 +38,7 @@ def test_an_independent_label_takes_part_in_real_rounds(labels: int, gone: tuple
     table = InMemoryRounds(labels)
     aggregator, stranger = table.aggregator, "label-001"
     other = independent.Label(stranger, key_of(table, stranger))
-    for label, identity in table.identities.items():
-        if label != stranger:
-            table.participants[label], advert = Participant.join(
-                aggregator.announcement,
-                label=label,
-                identity=identity,
-                agreement=table.agreement,
-                epsilon=8.0,
-                delta=1e-5,
-            )
-            aggregator.receive(advert)
+    table.advertise(label for label in table.identities if label != stranger)
     aggregator.receive(decode(other.answer(aggregator.announcement.encode())))
 
     def exchange(requests: dict[str, Message]) -> None:

@@ -10,7 +10,6 @@ import pytest
 from sottovoce.errors import ProtocolError
 from sottovoce.protocol.keys import RunKey
 from sottovoce.protocol.messages import CrossCheckRequest
-from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.saved_state import Saved
 from sottovoce.protocol.seal import unseal
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
@@ -69,17 +68,7 @@ def test_keys_states_and_shares_never_print(make_table: Callable[..., InMemoryRo
 
 def test_nothing_of_a_set_up_prints_its_secrets() -> None:
     table = InMemoryRounds(3)
-    for label, identity in table.identities.items():
-        participant, advert = Participant.join(
-            table.aggregator.announcement,
-            label=label,
-            identity=identity,
-            agreement=table.agreement,
-            epsilon=8.0,
-            delta=1e-5,
-        )
-        table.participants[label] = participant
-        table.aggregator.receive(advert)
+    table.advertise()
     participant = table.participants["label-000"]
     stage = participant._stage
     secrets, printed = [stage.key.private_bytes(), stage.nonce], []  # type: ignore[union-attr]

@@ -73,16 +73,7 @@ class Story:
         self.table = table = InMemoryRounds(LABELS, ring_bits=RING_BITS, n_min=4)
         self.states: dict[str, str] = {}
         self.said: list[Message] = [table.aggregator.announcement]
-        for label, identity in table.identities.items():
-            table.participants[label], advert = Participant.join(
-                table.aggregator.announcement,
-                label=label,
-                identity=identity,
-                agreement=table.agreement,
-                epsilon=8.0,
-                delta=1e-5,
-            )
-            table.aggregator.receive(advert)
+        table.advertise()
         self.adverts = table.aggregator.adverts
         self.said += [self.adverts[ME]]
         self.keep("joined")

@@ -39,7 +39,7 @@ class Policy:
         least_participants: labels that a sum needs, below which this one neither reports nor helps to open it.
         most_assumed_honest: with distributed noise, the most honest labels in a sum that a guarantee may assume.
         least_confirmed: other labels that must be confirmed as real, in the agreement and in each round, before this
-            one takes part; 0 asks for so many that fewer than a third of a round can be invented.
+            one takes part; 0 asks for enough that fewer than a third of a round can be invented.
         most_rounds: of one run.
         largest_model: parameters.
         declared_tracks: about how many tracks the label trains on, in two significant digits; 0 declares nothing, and
@@ -136,7 +136,7 @@ class Policy:
         return Ceilings(self.epsilon_per_run, self.epsilon_lifetime, self.delta_max, self.allow_non_private)
 
     def confirmed_of(self, participants: int) -> int:
-        """The number of confirmed other labels that a round of so many participants needs."""
+        """The number of confirmed other labels that a round needs."""
         return self.least_confirmed or threshold(participants) - 1
 
     def awake(self, now: datetime | None = None) -> bool:

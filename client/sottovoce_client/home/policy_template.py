@@ -21,7 +21,7 @@ _COMMENTS = {
     "allow_non_private": "Whether a run may do without privacy. The lifetime's epsilon is infinite from then on.",
     "least_participants": "Labels that a sum needs, below which this one does not help to open it; at least 3.",
     "most_assumed_honest": "Honest labels in a sum that a guarantee by distributed noise may assume, at most.",
-    "least_confirmed": "Other labels that must be confirmed as real; 0: so many that under a third could be invented.",
+    "least_confirmed": "Other labels that must be confirmed as real; 0: enough that under a third could be invented.",
     "most_rounds": "Rounds of one run.",
     "largest_model": "Parameters of a model.",
     "declared_tracks": "About how many tracks the label trains on, in two digits (480). Change it by hand, seldom.",

@@ -37,7 +37,7 @@ LEAST_UNITS = 10
 
 
 def objection(config: RunConfiguration, agreement: Agreement, policy: Policy) -> RefusalReason | None:
-    """The reason to refuse a run: its policy forbids it, or it cannot be computed here. None where there is none."""
+    """The reason to refuse a run: its policy forbids it, or it cannot be computed here. None to accept it."""
     try:
         family = discovery.family(config.task, config.family)
     except ConfigurationError:

@@ -53,7 +53,7 @@ class OpenedHome:
         return cls(home, identity, agreement, policy, states, confirmed)
 
     def knows_enough_of(self, participants: Iterable[str]) -> bool:
-        """Whether so many of the participants are confirmed as the policy asks for, this label not counted."""
+        """Whether as many participants are confirmed as the policy asks for, not counting this label."""
         names = set(participants)
         return len(names & self.confirmed) >= self.policy.confirmed_of(len(names))
 

@@ -1,18 +1,17 @@
 """`sottovoce classify`: the style of each file, by a release."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from sottovoce.api import Model
 from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import AudioError, ConfigurationError
-
-if TYPE_CHECKING:
-    from sottovoce.release.load import Release
 
 BAR = 24
 SOME_FAILED = 1
@@ -31,7 +30,7 @@ def classify(
     that cannot be used is named with its reason, the others go on, and the exit code is 1.
     """
     _expect_files(files)
-    model = opened(release, key)
+    model = Model(opened(release, key))
     found, failed = [], 0
     for file in files:
         try:
@@ -62,14 +61,8 @@ def _expect_files(files: list[Path]) -> None:
             )
 
 
-def _classified(model: "Release", file: Path) -> dict[str, Any]:
-    from sottovoce.audio.reject_reason import RejectReason
-
-    if file.exists() and not file.is_file():  # a pipe would be waited for without end
-        raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
-    values = model.probabilities(file)
-    ranked = sorted(zip(model.manifest.classes, map(float, values), strict=True), key=lambda pair: -pair[1])
-    return {"file": str(file), "style": ranked[0][0], "probabilities": dict(ranked)}
+def _classified(model: Model, file: Path) -> dict[str, Any]:
+    return {"file": str(file), **asdict(model.classify(file))}
 
 
 def _print_answer(file: Path, answer: dict[str, Any], top: int) -> None:

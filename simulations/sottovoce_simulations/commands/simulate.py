@@ -2,7 +2,6 @@
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +62,7 @@ def simulate(
     from sottovoce_simulations.commands.simulation_display import Console
     from sottovoce_simulations.engine.experiment import Experiment
     from sottovoce_simulations.engine.partition import Scheme
+    from sottovoce_simulations.engine.simulation import results_folder
     from sottovoce_simulations.engine.simulation import simulate as run
     from sottovoce_simulations.engine.sweep import Sweep
     from sottovoce_simulations.engine.sweep import sweep as run_sweep
@@ -73,13 +73,13 @@ def simulate(
         raise ConfigurationError("Two kinds of noise are two simulations.", hint="Add --sweep epsilon=…")
     experiment = Experiment(
         catalogues=console.synthetic() if catalogues is None else catalogues,
-        scheme=Scheme.parse(partition or ("iid" if clients else "as-is")),
+        scheme=Scheme.parse(partition or Scheme.default(clients)),
         clients=clients,
         drop_out=drop_out,
         noise=Trust.DISTRIBUTED if Trust.DISTRIBUTED in noises else Trust.LOCAL,
         **vars(request),
     )
-    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{request.family}"  # noqa: DTZ005 - a name for people here
+    folder = out or results_folder(request.family)
     if sweep is not None:
         wanted = Sweep.parse(sweep, noises, seeds, request.seed or 1)
         with console:

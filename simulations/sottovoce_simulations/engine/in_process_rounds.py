@@ -85,6 +85,13 @@ class InMemoryRounds:
 
     def join(self, labels: Iterable[str] | None = None) -> None:
         """Have some labels, or all, set the run up."""
+        self.advertise(labels)
+        self._answer(self.aggregator.fix_members())
+        self._answer(self.aggregator.close_reveals())
+        self._answer(self.aggregator.close_ciphertexts())
+
+    def advertise(self, labels: Iterable[str] | None = None) -> None:
+        """Have some labels, or all, answer the announcement, which begins the set-up."""
         for label in self.identities if labels is None else labels:
             participant, advert = Participant.join(
                 carried(self.aggregator.announcement),
@@ -96,9 +103,6 @@ class InMemoryRounds:
             )
             self.participants[label] = participant
             self.aggregator.receive(carried(advert))
-        self._answer(self.aggregator.fix_members())
-        self._answer(self.aggregator.close_reveals())
-        self._answer(self.aggregator.close_ciphertexts())
 
     def request(self, number: int, elements: int, kind: Kind = Kind.TRAIN) -> ReportRequest:
         """Open a round among all members; those that missed the one before prepare first."""

@@ -53,6 +53,11 @@ class Scheme:
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ConfigurationError(f"Expected the partition's ALPHA={self.alpha} > 0 and finite.", hint=_HINT)
 
+    @staticmethod
+    def default(clients: int | None) -> str:
+        """The scheme where none is named: one pool is split evenly, folders are the labels they are."""
+        return Kind.IID if clients else Kind.AS_IS
+
     @classmethod
     def parse(cls, text: str) -> "Scheme":
         """Read `dirichlet:0.5`, `iid` or `as-is`.

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.run.configuration import Balance, Trust, Unit
 from sottovoce_simulations.engine.experiment import Experiment
 from sottovoce_simulations.engine.partition import Scheme
+from sottovoce_simulations.engine.simulation import results_folder
 from sottovoce_simulations.engine.simulation import simulate as run
 
 KINDS = {"noise": Trust, "unit": Unit, "balance": Balance, "scheme": Scheme.parse}
@@ -23,7 +23,7 @@ def simulate(catalogues: Path, out: Path | None, options: Mapping[str, Any]) -> 
     """Run an experiment and return what it left; arguments and errors are those of `sottovoce.simulate`."""
     given = dict(options)
     cpus = given.pop("cpus", None)
-    given.setdefault("scheme", given.pop(PARTITION, "iid" if given.get("clients") else "as-is"))
+    given.setdefault("scheme", given.pop(PARTITION, Scheme.default(given.get("clients"))))
     known = {field.name for field in fields(Experiment)}
     for name in sorted(given.keys() - known):
         close = difflib.get_close_matches(name, [*known, PARTITION, "cpus"], 1)
@@ -32,6 +32,6 @@ def simulate(catalogues: Path, out: Path | None, options: Mapping[str, Any]) -> 
         name: KINDS[name](value) if isinstance(value, str) and name in KINDS else value for name, value in given.items()
     }
     experiment = Experiment(catalogues=catalogues, **values)
-    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{experiment.family}"  # noqa: DTZ005 - a name for people
+    folder = out or results_folder(experiment.family)
     result = run(experiment, folder, cpus=cpus)
     return Simulation(folder, result["configuration"], result["figures"], result["rounds"])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +36,11 @@ SHOWN_PACKAGES = ("sottovoce", "flwr", "torch", "torchaudio", "opacus", "dp-acco
 CACHE = ".sottovoce"
 RELEASE = "release"
 AGREEMENT = "federation.toml"
+
+
+def results_folder(family: str) -> Path:
+    """Where a simulation that names no folder leaves its results."""
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people
 
 
 class Watcher(Protocol):
