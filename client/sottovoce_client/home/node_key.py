@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sottovoce.errors import ConfigurationError
-from sottovoce.federation.identity import decrypted, private_file
+from sottovoce.federation.identity import UNREADABLE_KEY, decrypted, private_file
 from sottovoce.files import write_bytes
 
 PASSPHRASE = "SOTTOVOCE_PASSPHRASE"  # noqa: S105 - the variable's name, not its value
@@ -63,7 +62,7 @@ class NodeKey:
         data = private_file(path, "node key")
         try:
             key = load_ssh_private_key(data, None) if data.startswith(_OPENSSH) else decrypted(data, path, passphrase)
-        except (ValueError, UnsupportedAlgorithm, NotImplementedError):
+        except UNREADABLE_KEY:
             raise ConfigurationError(f"The node key {path.name} is damaged.") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigurationError(f"The node key {path.name} is of another kind than ECDSA.")

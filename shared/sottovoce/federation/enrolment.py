@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
@@ -17,7 +16,7 @@ from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Member
 from sottovoce.federation.hexadecimal import hex_bytes
-from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, UNREADABLE_KEY, Identity, verify
 from sottovoce.files import write_text
 
 PURPOSE = "enrolment"
@@ -145,6 +144,6 @@ def _is_node_key(line: str) -> bool:
         return False
     try:
         key = load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm, NotImplementedError):
+    except UNREADABLE_KEY:
         return False
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1)

@@ -18,6 +18,8 @@ from sottovoce.files import write_bytes
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+UNREADABLE_KEY = (ValueError, UnsupportedAlgorithm, NotImplementedError)
+"""Errors that `cryptography` raises for bytes that are not a key it reads; the last, for a compressed point."""
 _ENCRYPTED = b"-----BEGIN"
 """How a key that needs a passphrase starts (PEM); one that needs none is 32 raw bytes."""
 
@@ -116,7 +118,7 @@ def decrypted(data: bytes, path: Path, passphrase: bytes | None) -> object:
         raise ConfigurationError(f"The key {path.name} needs its passphrase.")
     try:
         return load_pem_private_key(data, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (TypeError, *UNREADABLE_KEY):
         raise ConfigurationError(
             f"The key {path.name} does not open: the passphrase is wrong, or the file is damaged."
         ) from None
