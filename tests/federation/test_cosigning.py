@@ -14,6 +14,7 @@ from sottovoce.release.signatures import Role
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.records import FRAME, RECORD, Action
 from sottovoce_client.rounds.label import Label
+from sottovoce_server.flower import cosignature_requests
 from sottovoce_server.flower.cosignature_requests import INVALID, NO_ANSWER, cosign
 from sottovoce_server.flower.run_app import train
 
@@ -97,13 +98,26 @@ def test_a_label_counted_in_a_round_that_it_never_had_does_not_sign(asked, grid)
 
 def test_a_label_that_does_not_answer_is_left_out(asked, grid):
     grid.lose = lambda label, action: label == "label-5" and action == Action.COSIGN
-    cosigned = asked()
+    cosigned = asked(timeout=0)
     assert cosigned.labels == LABELS[:4]
     assert cosigned.others == {"label-5": NO_ANSWER}
 
 
 def test_a_label_that_is_not_connected_is_not_waited_for(asked):
-    assert asked(nodes={**NODES, "label-5": 99}).others == {"label-5": NO_ANSWER}
+    assert asked(nodes={**NODES, "label-5": 99}, timeout=0).others == {"label-5": NO_ANSWER}
+
+
+def test_a_label_that_comes_back_signs(asked, grid, monkeypatch):
+    # A restarted SuperLink has no node at first, then all but one, which gives no answer the first time it is asked.
+    connected = iter([(), (1, 2, 3, 4), (1, 2, 3, 4, 5)])
+    monkeypatch.setattr(grid, "get_node_ids", lambda: next(connected, range(1, 6)))
+    lost = iter([True])
+    grid.lose = lambda label, action: label == "label-5" and next(lost, False)
+    monkeypatch.setattr(cosignature_requests, "RETURN_PAUSE", 0)
+    cosigned = asked()
+    assert (cosigned.labels, cosigned.others) == (LABELS, {})
+    asked_for = [label for label, action, _ in grid.seen if action == Action.COSIGN]
+    assert asked_for == [*LABELS, "label-5"]  # who has signed is not asked again
 
 
 @pytest.mark.parametrize("what", ["another's", "bytes", "of another run", "damaged"])

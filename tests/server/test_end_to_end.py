@@ -262,11 +262,12 @@ def test_a_federation_trains_over_killed_processes(processes, federation):
     own = processes.run("release", "verify", figures["release"], "--key", key, "--json")
     assert "in the coordinator's log (size 2)" in own  # one agreement, one release
     shown = json.loads(processes.run("release", "show", release, "--key", key, "--json"))
-    assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS]
+    entries = ServerHome.open(server).journal().verify()
+    assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS], entries[-1].data
     song = next((root / "music").glob("label-01/techno/*/*"))
     assert json.loads(processes.run("classify", song, "--release", release, "--key", key, "--json"))
 
-    kinds = [entry.kind for entry in ServerHome.open(server).journal().verify()]
+    kinds = [entry.kind for entry in entries]
     assert kinds[:5] == ["enrolment"] * 4 + ["agreement"]
     assert kinds.count("advert") == 4
     assert kinds.count("round") == 3

@@ -1,5 +1,6 @@
 """Asks the labels of a run to co-sign its release; each signs only what agrees with its own books."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from logging import getLogger
@@ -19,7 +20,13 @@ from sottovoce_server.rounds.history import RunHistory
 
 LOG = getLogger(__name__)
 PATIENCE = 60.0
-"""Most seconds to wait for signatures: a release is one without them, too, and a label can add its own by hand."""
+"""Longest wait for answers to one request, in seconds: a release is valid without co-signatures, and a label can add
+its own by hand."""
+RETURN_SECONDS = 120.0
+"""Longest wait for labels that took part and are away when the release is written, in seconds: after a SuperLink's
+restart its nodes come back one by one."""
+RETURN_PAUSE = 1.0
+"""Pause between two looks for labels that came back, in seconds."""
 NO_ANSWER = "NoAnswer"
 INVALID = "Invalid"
 _REASONS = {kind.__name__ for kind in (NotAudited, NotCosigning, OtherAccount)}
@@ -59,7 +66,8 @@ def cosign(
         run: the run (16 bytes).
         nodes: Flower's node of each label that took part.
         history: of the run.
-        timeout: seconds to wait; never more than `PATIENCE`.
+        timeout: seconds to wait for answers, and for labels that are away; never more than `PATIENCE` and
+            `RETURN_SECONDS`.
 
     Raises:
         ReleaseError: the release's signatures cannot be read.
@@ -67,25 +75,29 @@ def cosign(
     """
     manifest = (release / MANIFEST_FILE).read_bytes()
     coordinator = decode((release / SIGNATURE_FILE).read_bytes())[0]
-    connected = set(grid.get_node_ids())  # nobody waits for a label that has left
-    requests = [
-        _request(CosignRequest(run, manifest, _rounds_of(label, history)), node)
-        for label, node in nodes.items()
-        if node in connected
-    ]
     by_node = {node: label for label, node in nodes.items()}
     signed: dict[str, Signature] = {}
     others = dict.fromkeys(nodes, NO_ANSWER)
-    for reply in _replies(grid, requests, min(timeout, PATIENCE)):
-        label = by_node.get(reply.metadata.src_node_id)
-        if label is None:
-            continue
-        found = _signature(reply, label, agreement, run, manifest)
-        if isinstance(found, Signature):
-            signed[label] = found
-            del others[label]
-        else:
-            others[label] = found
+    deadline = time.monotonic() + min(timeout, RETURN_SECONDS)
+    while True:
+        unanswered = {nodes[label] for label, reason in others.items() if reason == NO_ANSWER}
+        requests = [
+            _request(CosignRequest(run, manifest, _rounds_of(by_node[node], history)), node)
+            for node in sorted(unanswered.intersection(grid.get_node_ids()))
+        ]
+        for reply in _replies(grid, requests, min(timeout, PATIENCE)):
+            label = by_node.get(reply.metadata.src_node_id)
+            if label is None or label in signed:
+                continue
+            found = _signature(reply, label, agreement, run, manifest)
+            if isinstance(found, Signature):
+                signed[label] = found
+                del others[label]
+            else:
+                others[label] = found
+        if NO_ANSWER not in others.values() or time.monotonic() >= deadline:
+            break
+        time.sleep(RETURN_PAUSE)
     labels = tuple(sorted(signed))
     write_bytes(release / SIGNATURE_FILE, encode((coordinator, *(signed[label] for label in labels))))
     return Cosigned(labels, others)
