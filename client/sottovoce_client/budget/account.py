@@ -1,6 +1,7 @@
 """A label's account in one value: what each run was about, what it spent, what is promised, and what remains."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sottovoce.errors import ConfigurationError
 from sottovoce_client.budget.ledger import Kind, Ledger, Row
@@ -24,8 +25,13 @@ class RunAccount:
         charged: numbers of the rounds that were charged.
         epsilon: ε of what was charged, at the policy's δ.
         promised: the ε that the label has promised for the whole run; None without privacy, or where unknown.
-        reason: why it was refused.
+        reason: why it was refused, in the word that the coordinator was told.
+        why: the same in more words, and `hint` the way out, where the label noted them.
+        hint: see `why`.
         declined: rounds of it that were declined: (number, reason).
+        complained: labels whose shares for this one were wrong, by their doing or the coordinator's: (round, labels).
+        left_out: labels that the coordinator no longer asks, as it said last.
+        no_tracks: the first round that no track in the catalogue fitted (0: on joining); None where some always did.
     """
 
     run: str
@@ -39,7 +45,12 @@ class RunAccount:
     epsilon: float = 0.0
     promised: float | None = None
     reason: str = ""
+    why: str = ""
+    hint: str = ""
     declined: tuple[tuple[int, str], ...] = ()
+    complained: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    left_out: tuple[str, ...] = ()
+    no_tracks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,14 +110,17 @@ def run_of(account: Account, beginning: str) -> RunAccount:
 def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -> list[RunAccount]:
     notes = home.diary.notes()
     about = {note.run: note.details for note in notes if note.what is What.JOINED}
-    declined: dict[str, list[tuple[int, str]]] = {}
+    of_run: dict[tuple[str, What], list[dict[str, Any]]] = {}
     for note in notes:
-        if note.what is What.ROUND_DECLINED:
-            declined.setdefault(note.run, []).append((_int(note.details.get("round")), str(note.details.get("reason"))))
+        of_run.setdefault((note.run, note.what), []).append(note.details)
     accounts = []
     for run, epsilon in spent.items():
         mine = [row for row in rows if row.run == run]
         known = about.get(run.hex(), {})
+        declined, complained, left_out, no_tracks = (
+            of_run.get((run.hex(), what), [])
+            for what in (What.ROUND_DECLINED, What.COMPLAINED, What.LEFT_OUT, What.NO_TRACKS)
+        )
         promised = known.get("epsilon")
         accounts.append(
             RunAccount(
@@ -120,7 +134,10 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
                 charged=tuple(row.round for row in mine if row.kind is Kind.CHARGE),
                 epsilon=epsilon,
                 promised=promised if isinstance(promised, float) else None,
-                declined=tuple(declined.get(run.hex(), ())),
+                declined=tuple((_int(each.get("round")), str(each.get("reason"))) for each in declined),
+                complained=tuple((_int(each.get("round")), _names(each)) for each in complained),
+                left_out=_names(left_out[-1]) if left_out else (),
+                no_tracks=_int(no_tracks[0].get("round")) if no_tracks else None,
             )
         )
     return accounts
@@ -136,10 +153,17 @@ def _refused(home: LabelHome, joined: set[str]) -> list[RunAccount]:
             family=str(note.details.get("family", "")),
             planned=_int(note.details.get("rounds")),
             reason=str(note.details.get("reason", "")),
+            why=str(note.details.get("why", "")),
+            hint=str(note.details.get("hint", "")),
         )
         for note in home.diary.notes()
         if note.what is What.REFUSED and note.run not in joined
     ]
+
+
+def _names(details: dict[str, Any]) -> tuple[str, ...]:
+    labels = details.get("labels")
+    return tuple(label for label in labels if isinstance(label, str)) if isinstance(labels, list) else ()
 
 
 def _int(value: object) -> int:

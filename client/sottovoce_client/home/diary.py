@@ -34,6 +34,7 @@ class What(StrEnum):
     ROUND_DECLINED = "round-declined"
     COMPLAINED = "complained"
     LEFT_OUT = "left-out"
+    NO_TRACKS = "no-tracks"
     CLOSED = "closed"
     COSIGNED = "cosigned"
     AUDIT_BEGUN = "audit-begun"
@@ -80,9 +81,17 @@ class Diary:
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
-    def refused(self, run: bytes, config: RunConfiguration, reason: str) -> None:
-        """Take down a run that the label does not take part in."""
-        self._add(What.REFUSED, run, {**_about(config), "reason": reason})
+    def refused(self, run: bytes, config: RunConfiguration, reason: str, *, why: str = "", hint: str = "") -> None:
+        """Take down a run that the label does not take part in.
+
+        Args:
+            run: its id.
+            config: as it was announced.
+            reason: the word that the coordinator was told.
+            why: more about it, and `hint` the way out: for this label's people only.
+            hint: see `why`.
+        """
+        self._add(What.REFUSED, run, {**_about(config), "reason": reason, "why": why, "hint": hint})
 
     def round_declined(self, run: bytes, round_number: int, reason: str) -> None:
         """Take down a round of a run under way that was not answered."""
@@ -97,6 +106,11 @@ class Diary:
         known = [note for note in self._read() if note.what is What.LEFT_OUT and note.run == run.hex()]
         if not known or known[-1].details.get("labels") != list(labels):
             self._add(What.LEFT_OUT, run, {"round": round_number, "labels": list(labels)})
+
+    def no_tracks(self, run: bytes, round_number: int) -> None:
+        """Take down the first round of a run that nothing in the catalogue fits; 0 where that shows on joining."""
+        if not any(note.what is What.NO_TRACKS and note.run == run.hex() for note in self._read()):
+            self._add(What.NO_TRACKS, run, {"round": round_number})
 
     def cosigned(self, run: bytes) -> None:
         """Take down that the label has signed the run's release."""

@@ -71,7 +71,7 @@ def plan_of(config: RunConfiguration, agreement: Agreement, policy: Policy) -> P
     if config.unit is not Unit.LABEL and units < LEAST_UNITS:
         raise CatalogueError(
             f"Training needs {LEAST_UNITS} {config.unit}s or more, and this label's policy declares {units}.",
-            hint=f"Set declared_{config.unit}s in policy.toml to about as many as the label trains on.",
+            hint="sottovoce label catalogue --declare writes how many there are, in two digits.",
         )
     plan = plan_for(
         config,

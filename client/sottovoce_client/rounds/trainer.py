@@ -4,11 +4,19 @@ It loads torch; `sottovoce_client.rounds.label` imports it only for these messag
 """
 
 import hashlib
+from logging import getLogger
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.errors import BudgetExceeded, CatalogueError, ConfigurationError, LocalProtocolError, PrivacyError
+from sottovoce.errors import (
+    BudgetExceeded,
+    CatalogueError,
+    ConfigurationError,
+    LocalProtocolError,
+    PrivacyError,
+    SottovoceError,
+)
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest
@@ -22,6 +30,9 @@ from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 from sottovoce_client.rounds.run_state import RunState
+
+LOG = getLogger(__name__)
+RESCAN = "To look at it: sottovoce label catalogue"
 
 
 class OutsideHours(LocalProtocolError):
@@ -56,16 +67,16 @@ class Trainer:
                 return self._join_again(announcement)
             try:
                 plan = local_round.plan_of(config, opened.agreement, opened.policy)
-                self._data(config)  # computes features before the first round; its size decides nothing
-            except (CatalogueError, ConfigurationError):
-                return self._refusal(announcement, RefusalReason.CATALOGUE)
-            except PrivacyError:
-                return self._refusal(announcement, RefusalReason.PRIVACY)
+                prepared = self._data(config)  # features before the first round; their number decides nothing
+            except (CatalogueError, ConfigurationError) as error:
+                return self._refusal(announcement, RefusalReason.CATALOGUE, error)
+            except PrivacyError as error:
+                return self._refusal(announcement, RefusalReason.PRIVACY, error)
             with Ledger(self._home.ledger_file) as ledger:
                 try:
                     ledger.open_run(announcement.run, plan, opened.policy.ceilings)
-                except BudgetExceeded:
-                    return self._refusal(announcement, RefusalReason.BUDGET)
+                except BudgetExceeded as error:
+                    return self._refusal(announcement, RefusalReason.BUDGET, error)
             participant, advert = Participant.join(
                 announcement,
                 label=self._home.name,
@@ -83,6 +94,7 @@ class Trainer:
                 delta=advert.delta,
             )
             opened.states.save(announcement.run, RunState(participant, plan))
+            self._tell_if_empty(announcement.run, 0, prepared)
         return advert
 
     def _join_again(self, announcement: Announcement) -> Message:
@@ -109,6 +121,7 @@ class Trainer:
             self._home.diary.left_out(request.run, request.round, request.left_out)
         states.save(request.run, state)
         prepared = self._data(config)
+        self._tell_if_empty(request.run, request.round, prepared)
         update: NDArray[np.float32] | NDArray[np.int64] | None = None
         randomness = self._randomness(request.round)
         if request.kind is Kind.EVALUATE:
@@ -126,9 +139,21 @@ class Trainer:
             states.save(request.run, state)
         return report
 
-    def _refusal(self, announcement: Announcement, reason: RefusalReason) -> Refusal:
-        """A signed refusal with a reason from a closed list; the diary tells the label's people what it was about."""
-        self._home.diary.refused(announcement.run, announcement.config, reason.value)
+    def _tell_if_empty(self, run: bytes, number: int, prepared: Prepared) -> None:
+        """Tell this label's people, and nobody else, that it has nothing to train on: a refusal would tell the others.
+
+        Whether a run finds any track would be a threshold on an exact count (decision 0064).
+        """
+        if not len(prepared.train):
+            LOG.warning("Nothing in this label's catalogue fits the run: it takes part with noise alone. %s", RESCAN)
+            self._home.diary.no_tracks(run, number)
+
+    def _refusal(
+        self, announcement: Announcement, reason: RefusalReason, error: SottovoceError | None = None
+    ) -> Refusal:
+        """A signed refusal with a reason from a closed list; the diary tells the label's people more about it."""
+        why, hint = (error.message, error.hint or "") if error else ("", "")
+        self._home.diary.refused(announcement.run, announcement.config, reason.value, why=why, hint=hint)
         return Refusal.sign(
             self._opened.identity,
             run=announcement.run,

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.commands.output import counted, print_json, results, shown
+from sottovoce.commands.output import counted, print_json, results, say, shown
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.refusals import RefusalReason
@@ -20,7 +20,8 @@ from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
 SHORT = 8  # digits of a run's id that a table shows
-LATEST = 5  # refusals that a status names
+LATEST = 5  # refusals, and runs in which labels went wrong, that a status names
+RESCAN = "Look at it with: sottovoce label catalogue"
 
 
 def show_status(home: Path | None, *, as_json: bool) -> None:
@@ -44,6 +45,10 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
                 "catalogues": [str(folder) for folder in label.catalogues],
                 "training_now": policy.awake(),
                 "open_runs": [_plain(run) for run in account.runs if run.state == "open"],
+                "gone_wrong": [
+                    {"run": run.run, "complained": run.complained, "left_out": run.left_out}
+                    for run in _gone_wrong(account)
+                ],
                 "refused": [_plain(run) for run in account.runs if run.state == "refused"][-LATEST:],
                 "lifetime": _lifetime(account),
             }
@@ -65,9 +70,14 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     console.print(card)
     running = [run for run in account.runs if run.state == "open"]
     console.print(_table(running, "Open runs") if running else "No run is open.")
+    for run in running:
+        if run.no_tracks is not None:
+            say(console, "Warning", f"run {run.run[:SHORT]} {_without_tracks(run.no_tracks)}", "bold yellow")
+    if wrong := _gone_wrong(account):
+        console.print(_labels_gone_wrong(wrong))
     refused = [run for run in account.runs if run.state == "refused"][-LATEST:]
     if refused:
-        console.print(_refusals(refused, "Declined lately"))
+        _show_refusals(refused, "Declined lately")
 
 
 def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
@@ -88,7 +98,7 @@ def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
         refused = [run for run in account.runs if run.state == "refused"]
         results().print(_table(joined, "Runs") if joined else "No run has been joined.")
         if refused:
-            results().print(_refusals(refused, "Declined"))
+            _show_refusals(refused, "Declined")
         results().print(f"Lifetime ε: {_sentence(account)}")
 
 
@@ -130,11 +140,40 @@ def _table(runs: list[RunAccount], title: str) -> Table:
     return table
 
 
-def _refusals(runs: list[RunAccount], title: str) -> Table:
+def _show_refusals(runs: list[RunAccount], title: str) -> None:
     table = Table("run", "when", "task", "why", title=title, title_justify="left")
     for run in runs:
-        table.add_row(run.run[:SHORT], run.began, Text(f"{run.task}/{run.family}"), _explained(run.reason))
+        table.add_row(
+            run.run[:SHORT], run.began, Text(f"{run.task}/{run.family}"), Text(run.why or _explained(run.reason))
+        )
+    results().print(table)
+    for hint in dict.fromkeys(run.hint for run in runs if run.hint):
+        say(results(), "Next", hint, "bold cyan")
+
+
+def _gone_wrong(account: Account) -> list[RunAccount]:
+    """The latest runs in which other labels lied to this one, or are no longer asked."""
+    return [run for run in account.runs if run.complained or run.left_out][-LATEST:]
+
+
+def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
+    table = Table("run", "label", "what this label knows", title="Labels that went wrong", title_justify="left")
+    for run in runs:
+        for number, labels in run.complained:
+            for label in labels:
+                table.add_row(
+                    run.run[:SHORT],
+                    Text(label),
+                    f"its share in round {number} was wrong: it lied, or the coordinator did",
+                )
+        for label in run.left_out:
+            table.add_row(run.run[:SHORT], Text(label), "left out of the run by the coordinator")
     return table
+
+
+def _without_tracks(number: int) -> str:
+    since = f"since round {number}" if number else "since this label joined it"
+    return f"has found no track that fits it {since}: this label takes part with noise alone. {RESCAN}"
 
 
 def _explained(reason: str) -> str:
