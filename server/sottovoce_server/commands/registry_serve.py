@@ -134,16 +134,15 @@ def _run(
 
     import uvicorn
 
+    from sottovoce_server.ports.bounded_http import allow_open_files, bounded
     from sottovoce_server.registry.api import make_app
     from sottovoce_server.registry.file_store import Store
 
     database = opened(data, database_url)
     cert, key = tls
-    config = uvicorn.Config(
+    allow_open_files()
+    config = bounded(
         make_app(database, Store(data, settings.largest_file), settings),
-        log_level="warning",
-        access_log=False,  # the audit log is for that
-        server_header=False,
         proxy_headers=proxy is not None,
         forwarded_allow_ips=proxy,
         ssl_certfile=cert,

@@ -120,10 +120,19 @@ def sign(home: HomeOption = None) -> None:
     results().print(f"Its digest: {agreement.digest.hex()}", soft_wrap=True)
 
 
-@server.command(epilog="Example:\n\n  sottovoce server start")
+@server.command(epilog="Examples:\n\n  sottovoce server start\n\n  sottovoce server start --host 127.0.0.1 --port 9093")
 def start(
     home: HomeOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "0.0.0.0",  # noqa: S104
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            help="Port to listen on, where a proxy listens at the agreement's. Default: the agreement's.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run Flower's SuperLink until it is stopped (Ctrl-C).
 
@@ -133,7 +142,7 @@ def start(
 
     opened = _home(home)
     say(notes(), "SuperLink", f"listens for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
-    serve(opened, host=host)
+    serve(opened, host=host, port=port)
 
 
 @server.command(

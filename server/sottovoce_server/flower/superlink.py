@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from logging import getLogger
 from threading import Event, Thread
@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import write_bytes
 from sottovoce_server.home.coordinator_home import HOME, ServerHome, port_of
+from sottovoce_server.ports.bounded_body import BoundedBody
+from sottovoce_server.ports.bounded_http import allow_open_files, bounded
 
 if TYPE_CHECKING:
     from flwr.server.superlink.linkstate import LinkState
@@ -61,12 +63,13 @@ def environment(home: ServerHome) -> dict[str, str]:
     }
 
 
-def serve(home: ServerHome, *, host: str = ANYWHERE) -> None:
+def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) -> None:
     """Run the SuperLink until it is told to stop (SIGINT, SIGTERM).
 
     Args:
         home: the coordinator's, with a signed agreement.
         host: address to listen at.
+        port: to listen at; None for the agreement's, which labels call.
 
     Raises:
         ConfigurationError: the agreement is not signed, or its labels are not those enrolled.
@@ -78,7 +81,7 @@ def serve(home: ServerHome, *, host: str = ANYWHERE) -> None:
         raise ConfigurationError(
             "Labels were enrolled or removed since the agreement was signed.", hint="Run: sottovoce server sign"
         )
-    port = port_of(invitation.superlink)
+    port = port or port_of(invitation.superlink)
     os.environ.update(environment(home))  # before Flower is imported: it reads some of it then
     os.umask(0o077)  # the database holds what labels send
 
@@ -86,18 +89,22 @@ def serve(home: ServerHome, *, host: str = ANYWHERE) -> None:
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
     from flwr.superlink.main import create_app
 
+    from sottovoce_server.flower.callers import Callers
+
     app = create_app(_configuration(home, host, port), SuperLinkLifespan)
-    _know_only(app.state.linkstate_factory.state(), list(keys.values()))
+    nodes = {_pem(key) for key in keys.values()}
+    state = app.state.linkstate_factory.state()
+    _know_only(state, nodes)
+    allow_open_files()
+    config = bounded(
+        BoundedBody(app, Callers(nodes, lambda token: state.get_task_by_token(token) is not None).largest_body),
+        host=host,
+        port=port,
+        ssl_keyfile=str(home.server_key_file),
+        ssl_certfile=str(home.server_file),
+    )
     with _superexec(home, port):
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            ssl_keyfile=str(home.server_key_file),
-            ssl_certfile=str(home.server_file),
-            access_log=False,
-            log_level="warning",
-        )
+        uvicorn.Server(config).run()
 
 
 def _configuration(home: ServerHome, host: str, port: int) -> "SuperLinkLifespanConfig":
@@ -148,15 +155,16 @@ def _token_plugin(token: str) -> "ControlAuthnPlugin":
     return TokenPlugin()
 
 
-def _know_only(state: "LinkState", node_keys: Sequence[str]) -> None:
-    """Let the SuperLink's database hold just the nodes of these keys (OpenSSH); those that stay keep their number."""
+def _pem(key: str) -> bytes:
+    """A node's key as Flower has it (PEM), from its OpenSSH form."""
+    return load_ssh_public_key(key.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _know_only(state: "LinkState", wanted: Set[bytes]) -> None:
+    """Let the SuperLink's database hold just the nodes of these keys (PEM); those that stay keep their number."""
     from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
     from flwr.supercore.constant import NodeStatus
 
-    wanted = {
-        load_ssh_public_key(key.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        for key in node_keys
-    }
     known = {
         node.public_key: node.node_id
         for node in state.get_node_info(owner_aids=[NOOP_FLWR_AID])

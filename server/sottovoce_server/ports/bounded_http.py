@@ -1,0 +1,122 @@
+"""uvicorn for strangers: bounded headers, time limits, and a bounded number of connections.
+
+uvicorn's default parser (httptools) joins a header that never ends in quadratic time on the event loop, and waits for
+the rest of a request for ever. h11 bounds what it buffers; the clock and the counts are added here.
+"""
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_BYTES = 32 << 10
+"""Most bytes of a request's line and headers together."""
+HEADER_SECONDS = 10.0
+"""Time to send a request's headers, from the connection's or the last response's end, in seconds."""
+HANDSHAKE_SECONDS = 10.0
+"""Time for the TLS handshake, in seconds."""
+CONNECTIONS = 8192
+"""Most open connections. Further ones are closed at once."""
+CONNECTIONS_PER_ADDRESS = 512
+"""Most open connections from one address. This machine's own address is exempt: a reverse proxy connects from there,
+and limits its callers itself."""
+OPEN_FILES = CONNECTIONS + 1024
+"""Open files that the process asks the operating system for."""
+
+
+class BoundedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose servers do not wait long for a TLS handshake."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """Listen, as `asyncio` does."""
+        if options.get("ssl") is not None:
+            options["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
+        return await super().create_server(*args, **options)
+
+
+class BoundedH11(H11Protocol):
+    """One connection: closed unless a whole request's headers come within `HEADER_SECONDS`."""
+
+    _open: ClassVar[Counter[str]] = Counter()
+    _exempt: ClassVar[frozenset[str]] = frozenset({"127.0.0.1", "::1"})
+    _clock: asyncio.TimerHandle | None = None
+    _address: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it, and close it at once where there are too many."""
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        alike = 0 if address in self._exempt else self._open[address]
+        if alike >= CONNECTIONS_PER_ADDRESS or self._open.total() >= CONNECTIONS:
+            transport.abort()
+            return
+        self._address = address
+        self._open[address] += 1
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no more."""
+        self._stop_clock()
+        if self._address is not None:
+            self._open[self._address] -= 1
+            if not self._open[self._address]:
+                del self._open[self._address]
+            self._address = None
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Handle what has come; the clock runs while a request's headers are incomplete."""
+        super().handle_events()
+        if self.conn.their_state is h11.IDLE:
+            self._wait_for_headers()
+        else:
+            self._stop_clock()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
+            self._wait_for_headers()
+
+    def _wait_for_headers(self) -> None:
+        """Start the clock, unless it is running: a header that trickles in does not turn it back."""
+        if self._clock is None:
+            self._clock = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+
+def bounded(app: Callable[..., Any], **options: Any) -> uvicorn.Config:
+    """How uvicorn serves an app to strangers.
+
+    Args:
+        app: an ASGI app, which bounds the bodies that it reads itself or through `BoundedBody`.
+        options: further settings of uvicorn's.
+    """
+    return uvicorn.Config(
+        app,
+        http=BoundedH11,
+        loop=f"{__name__}:{BoundedLoop.__name__}",
+        ws="none",
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        access_log=False,  # the registry has an audit log, the coordinator a journal
+        log_level="warning",
+        server_header=False,
+        **options,
+    )
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files as far as it may, towards `OPEN_FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
