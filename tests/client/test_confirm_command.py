@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement, Member
-from sottovoce.federation.confirmation import Confirmation, read_confirmations, write_confirmations
+from sottovoce.federation.confirmation import Confirmation, Withdrawal, read_confirmations, write_confirmations
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint, from_hex, from_words
 from sottovoce.federation.identity import Identity
@@ -117,7 +117,11 @@ def test_a_forged_confirmation_is_refused(run, identities, agreement, tmp_path):
     made = Confirmation.sign(identities["label-0"], federation="test", by="label-0", member=agreement.members[2])
     write_confirmations(tmp_path / "theirs.json", [made])
     text = (tmp_path / "theirs.json").read_text()
-    for change in (text.replace("label-1", "label-2"), text.replace('"test"', '"rest"'), text.replace(" 1", " 2", 1)):
+    for change in (
+        text.replace("label-1", "label-2"),
+        text.replace('"test"', '"rest"'),
+        text.replace(": 2,", ": 3,", 1),
+    ):
         (tmp_path / "theirs.json").write_text(change)
         code, _, err = run("confirmations", tmp_path / "theirs.json")
         assert code == 2, err
@@ -180,3 +184,75 @@ def test_a_new_key_of_a_confirmed_label_is_not_confirmed(label_home, agreement, 
     later = Agreement("test", agreement.coordinator_key, (agreement.members[0], stolen, *agreement.members[2:]))
     assert set(confirmed_by(label_home, agreement)) == {"label-0", "label-1", "label-2"}
     assert set(confirmed_by(label_home, later)) == {"label-1", "label-2"}
+
+
+def test_a_withdrawal_is_for_good_whoever_hands_the_confirmation_in_again(
+    run, as_json, label_home, invite, identities, agreement, confirmed, words, tmp_path
+):
+    """Two others vouch for `label-2` as well; the coordinator hands all confirmations out with each agreement."""
+    given = [
+        *read_confirmations(label_home.confirmations_file),
+        *(
+            Confirmation.sign(identities[by], federation="test", by=by, member=agreement.members[3])
+            for by in ("label-0", "label-1")
+        ),
+    ]
+    file = invite(confirmations=given)
+    pin(label_home, file, Policy())
+    code, out, err = run("confirm", "label-2", "--withdraw", "--yes")
+    assert code == 0
+    assert "2 of the other labels are confirmed; 2 have to be" in out
+    assert "tell the others" in err
+    pin(label_home, file, Policy())
+    assert set(confirmed_by(label_home, agreement, given)) == {"label-0", "label-1"}
+    members = {each["name"]: each for each in as_json("check", file)[1]["members"]}
+    assert members["label-2"]["confirmed_by"] == []
+    assert "label-2: WITHDRAWN by you" in run("check", file)[1]
+    code, _, err = run("confirm", "label-2", "--words", words["label-2"])
+    assert code == 2
+    assert "for good" in err
+    code, _, err = run("confirm", "label-2", "--withdraw", "--yes")
+    assert code == 2
+    assert "no confirmation of 'label-2' to take back" in err
+    run("confirmations", "--out", tmp_path / "ours.json")
+    assert [each.name for each in read_confirmations(tmp_path / "ours.json") if isinstance(each, Withdrawal)] == [
+        "label-2"
+    ]
+
+
+def test_too_few_after_a_withdrawal_end_taking_part(run, label_home, invite, confirmed):
+    label_home.policy_file.write_text("least_confirmed = 3\n")
+    pin(label_home, invite(), Policy.from_toml(label_home.policy_file))
+    code, _, err = run("confirm", "label-1", "--withdraw", input="n\n")
+    assert code == 1
+    code, _, err = run("confirm", "label-1", "--withdraw", input="y\n")
+    assert code == 0
+    assert "takes part in no run of all members" in err
+    code, _, err = run("join")
+    assert code == 2
+    assert "2 of the other labels are confirmed to be real, and 3 have to be" in err
+
+
+def test_another_labels_withdrawal_takes_its_word_back(run, label_home, invite, identities, agreement, tmp_path):
+    confirm(label_home, label_home.identity(), "test", agreement.members[1:3])
+    third = agreement.members[3]
+    given = [Confirmation.sign(identities[by], federation="test", by=by, member=third) for by in ("label-0", "label-1")]
+    assert set(confirmed_by(label_home, agreement, given)) == {"label-0", "label-1", "label-2"}
+    write_confirmations(
+        tmp_path / "theirs.json",
+        [Withdrawal.sign(identities["label-0"], federation="test", by="label-0", member=third)],
+    )
+    assert run("confirmations", tmp_path / "theirs.json")[0] == 0
+    assert set(confirmed_by(label_home, agreement, given)) == {"label-0", "label-1"}
+    pin(label_home, invite(confirmations=given), Policy())
+    assert set(confirmed_by(label_home, agreement)) == {"label-0", "label-1"}
+
+
+def test_a_file_of_the_first_version_is_still_read(label_home, agreement, confirmed):
+    values = json.loads(label_home.confirmations_file.read_text())
+    old = {name: value for name, value in values.items() if name != "withdrawals"} | {"version": 1}
+    label_home.confirmations_file.write_text(json.dumps(old))
+    assert set(confirmed_by(label_home, agreement)) == {"label-0", "label-1", "label-2"}
+    label_home.confirmations_file.write_text(json.dumps(values | {"version": 3}))
+    with pytest.raises(ConfigurationError, match="another version than 1 to 2"):
+        confirmed_by(label_home, agreement)

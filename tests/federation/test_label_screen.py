@@ -14,6 +14,7 @@ from sottovoce.run.records import Action
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.home.confirmations import withdraw
 from sottovoce_client.home.diary import What
 from sottovoce_client.rounds import trainer
 from sottovoce_client.rounds.label import Label
@@ -126,3 +127,24 @@ def test_status_names_labels_that_went_wrong(grid, agreement, config, monkeypatc
     (wrong,) = screen("status", "--json")["gone_wrong"]
     assert wrong["complained"] == [[1, ["label-3"]]]
     assert wrong["left_out"] == ["label-2"]
+
+
+def test_a_label_that_has_withdrawn_too_many_takes_part_no_more_in_a_run_under_way(
+    grid, labels, agreement, config, federation
+):
+    home = federation.homes[0]
+
+    def begin(name, message):
+        if name == "label-1" and message.metadata.message_type == Action.CROSS_CHECK.value:
+            withdraw(home, home.identity(), agreement.federation, agreement.members[1:3])
+            labels[0] = Label(home)
+
+    grid.tamper = begin
+    history = train(grid, agreement, config).history
+    assert [len(record.survivors) for record in history.rounds] == [5, 4, 4]
+    declined = [note.details for note in home.diary.notes() if note.what is What.ROUND_DECLINED]
+    assert {(each["round"], each["reason"]) for each in declined} == {
+        (2, "unconfirmed"),
+        (3, "unconfirmed"),
+        (4, "unconfirmed"),
+    }

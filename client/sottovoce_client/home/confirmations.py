@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.confirmation import (
     Confirmation,
+    Withdrawal,
     confirmed_members,
     merged,
     read_confirmations,
@@ -19,7 +20,7 @@ from sottovoce_client.home.label_home import LabelHome
 
 
 def kept_confirmations(home: LabelHome) -> tuple[Confirmation, ...]:
-    """Every counter-signature in the home.
+    """Every counter-signature and withdrawal in the home.
 
     Raises:
         ConfigurationError: the file is damaged.
@@ -27,13 +28,24 @@ def kept_confirmations(home: LabelHome) -> tuple[Confirmation, ...]:
     return read_confirmations(home.confirmations_file) if home.confirmations_file.exists() else ()
 
 
-def keep_confirmations(home: LabelHome, more: Iterable[Confirmation]) -> None:
+def keep_confirmations(home: LabelHome, more: Iterable[Confirmation], *, joined: Agreement | None = None) -> None:
     """Add counter-signatures to those in the home.
 
+    Args:
+        home: the label's.
+        more: counter-signatures and withdrawals.
+        joined: the agreement that the label joins now. Words of others that are not about its members are dropped, or
+            agreements that follow one another would fill the file. Withdrawals stay: the coordinator hands none out.
+
     Raises:
-        ConfigurationError: the file is damaged.
+        ConfigurationError: the file is damaged, or there are too many.
     """
-    write_confirmations(home.confirmations_file, merged(kept_confirmations(home), more), mode=0o600)
+    kept = merged(kept_confirmations(home), more)
+    if joined is not None:
+        kept = tuple(
+            each for each in kept if each.by == home.name or isinstance(each, Withdrawal) or each.about(joined)
+        )
+    write_confirmations(home.confirmations_file, kept, mode=0o600)
 
 
 def confirm(home: LabelHome, identity: Identity, federation: str, members: Iterable[Member]) -> None:
@@ -41,6 +53,22 @@ def confirm(home: LabelHome, identity: Identity, federation: str, members: Itera
     keep_confirmations(
         home,
         [Confirmation.sign(identity, federation=federation, by=home.name, member=member) for member in members],
+    )
+
+
+def withdrawn(home: LabelHome, member: Member) -> bool:
+    """Whether this label has taken back its word for a member's key."""
+    return any(
+        isinstance(each, Withdrawal) and each.by == home.name and Member(each.name, each.public_key) == member
+        for each in kept_confirmations(home)
+    )
+
+
+def withdraw(home: LabelHome, identity: Identity, federation: str, members: Iterable[Member]) -> None:
+    """Take this label's word for members back, for good."""
+    keep_confirmations(
+        home,
+        [Withdrawal.sign(identity, federation=federation, by=home.name, member=member) for member in members],
     )
 
 

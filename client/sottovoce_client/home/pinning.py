@@ -67,7 +67,7 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
     home.log_memory.remember(invitation.evidence)
     write_text(home.certificate_file, invitation.certificate)
     invitation.write(home.invitation_file)
-    keep_confirmations(home, invitation.confirmations)
+    keep_confirmations(home, invitation.confirmations, joined=invitation.agreement)
     invitation.agreement.write(home.agreement_file)
     return invitation
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
-from sottovoce.federation.confirmation import Confirmation, merged, read_confirmations, write_confirmations
+from sottovoce.federation.confirmation import Confirmation, merged, read_confirmations, standing, write_confirmations
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
@@ -255,7 +255,7 @@ class ServerHome:
         return read_confirmations(self.confirmations_file) if self.confirmations_file.exists() else ()
 
     def take_confirmations(self, confirmations: tuple[Confirmation, ...]) -> None:
-        """Keep labels' counter-signatures; they go out once the agreement is signed again."""
+        """Keep labels' counter-signatures and withdrawals; those that stand go out with the next agreement."""
         write_confirmations(self.confirmations_file, merged(self.confirmed(), confirmations))
 
     def sign(self) -> Invitation:
@@ -291,7 +291,7 @@ class ServerHome:
             superlink=address,
             certificate=self.authority_file.read_text(encoding="ascii"),
             # Those of labels that have left or have another key say nothing of this agreement.
-            confirmations=[each for each in self.confirmed() if each.about(agreement)],
+            confirmations=[each for each in standing(self.confirmed()) if each.about(agreement)],
             log=self.log().append,
         )
         self._certify(host_of(address))

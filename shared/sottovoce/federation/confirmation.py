@@ -1,13 +1,15 @@
 """Counter-signatures: a label states that it has compared another's fingerprint with that label's people.
 
-They make the agreement's names and keys something that labels know, and not something that the coordinator says.
+They make the agreement's names and keys something that labels know, and not something that the coordinator says. A
+withdrawal takes such a word back for good: it wins over every confirmation of the same key by the same label, however
+often somebody hands that one in again.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from sottovoce.canonical import digest
 from sottovoce.errors import ConfigurationError
@@ -16,9 +18,12 @@ from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_bytes
 
-PURPOSE = "confirmation"
 VERSION = 1
-LARGEST_FILE = 16_000_000
+"""Version of what is signed."""
+FILE_VERSION = 2
+"""Version of the file. The first one held no withdrawals, and is still read."""
+LARGEST_FILE = 64_000_000
+"""Largest file in bytes: it holds all that an agreement's file may bring (`invitation.LARGEST_FILE`, at a third)."""
 _FIELDS = ("by", "by_key", "name", "public_key", "signature")
 LEAST_VOUCHERS = 2
 """Smallest number of members that can confirm another one for us: a single one could invent as many as it liked."""
@@ -40,6 +45,8 @@ class Confirmation:
         ConfigurationError: a field cannot be what it says, or the signature is not the key's.
     """
 
+    PURPOSE: ClassVar = "confirmation"
+
     federation: str
     by: str
     by_key: bytes
@@ -54,16 +61,21 @@ class Confirmation:
             raise ConfigurationError("A key in a confirmation has the wrong length.")
         message = _message(self.federation, self.by, self.by_key, self.name, self.public_key)
         if len(self.signature) != SIGNATURE_BYTES or not verify(
-            self.by_key, self.signature, purpose=PURPOSE, message=message
+            self.by_key, self.signature, purpose=self.PURPOSE, message=message
         ):
-            raise ConfigurationError(f"A confirmation of '{self.name}' is not signed by '{self.by}', who is said to.")
+            raise ConfigurationError(f"A {self.PURPOSE} of '{self.name}' is not signed by '{self.by}', who is said to.")
 
     @classmethod
-    def sign(cls, identity: Identity, *, federation: str, by: str, member: Member) -> "Confirmation":
+    def sign(cls, identity: Identity, *, federation: str, by: str, member: Member) -> Self:
         """The word of the label that holds this identity."""
         message = _message(federation, by, identity.public_key, member.name, member.public_key)
-        signature = identity.sign(purpose=PURPOSE, message=message)
+        signature = identity.sign(purpose=cls.PURPOSE, message=message)
         return cls(federation, by, identity.public_key, member.name, member.public_key, signature)
+
+    @property
+    def subject(self) -> tuple[str, str, bytes, str, bytes]:
+        """Who says something of whom; a withdrawal and the confirmation that it takes back have the same."""
+        return self.federation, self.by, self.by_key, self.name, self.public_key
 
     def about(self, agreement: Agreement) -> bool:
         """Whether the agreement pins both keys under these names."""
@@ -74,45 +86,73 @@ class Confirmation:
         )
 
 
+class Withdrawal(Confirmation):
+    """One label takes its word for another's key back: that key is another's, was stolen, or is nobody's."""
+
+    PURPOSE: ClassVar = "withdrawal"
+
+
+def standing(given: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
+    """The confirmations that the labels who gave them have not withdrawn."""
+    everything = tuple(given)
+    gone = {each.subject for each in everything if isinstance(each, Withdrawal)}
+    return tuple(each for each in everything if not isinstance(each, Withdrawal) and each.subject not in gone)
+
+
 def confirmed_members(agreement: Agreement, name: str, given: Iterable[Confirmation]) -> dict[str, frozenset[str]]:
     """The other members that a label may count as real, each with those who say so.
 
-    A member counts if the label has confirmed it itself, or if more than half of the members that it has confirmed
-    itself have, and at least `LEAST_VOUCHERS` of them. Nobody further away counts: the chain ends there.
+    A member counts if the label has confirmed it itself, or if more than half of all that the label has confirmed
+    itself have, and at least `LEAST_VOUCHERS` of them. Those that are members no more count in that half: else whoever
+    writes the agreement would leave out all but the few that vouch for whom it has invented. Nobody further away
+    counts: the chain ends there. Whom the label has withdrawn, nobody can vouch for.
 
     Args:
         agreement: whose members count, under the keys that it pins.
         name: the label's own.
-        given: counter-signatures; those of other federations, keys and names are passed over.
+        given: counter-signatures and withdrawals; those of other federations are passed over.
     """
     pinned = {member.name: member.public_key for member in agreement.members}
+    everything = tuple(given)
+    mine = [each for each in everything if (each.federation, each.by, each.by_key) == _self(agreement, name)]
+    withdrawn = {(each.name, each.public_key) for each in mine if isinstance(each, Withdrawal)}
+    known_to_me = {(each.name, each.public_key) for each in standing(mine)}
     by: dict[str, set[str]] = {}
-    for each in given:
+    for each in standing(everything):
         known = pinned.get(each.by) == each.by_key and pinned.get(each.name) == each.public_key
         if known and each.federation == agreement.federation and each.by != each.name:
             by.setdefault(each.name, set()).add(each.by)
     own = {member for member, signers in by.items() if name in signers}
-    least = max(LEAST_VOUCHERS, len(own) // 2 + 1)
+    least = max(LEAST_VOUCHERS, len(known_to_me) // 2 + 1)
     counted = {}
     for member, signers in sorted(by.items()):
         vouchers = signers & own
-        if member != name and (member in own or len(vouchers) >= least):
+        if (member, pinned[member]) in withdrawn or member == name:
+            continue
+        if member in own or len(vouchers) >= least:
             counted[member] = frozenset({name} if member in own else vouchers)
     return counted
 
 
-def write_confirmations(path: Path, confirmations: Iterable[Confirmation], *, mode: int = 0o644) -> None:
-    """Write them as JSON, which `read_confirmations` reads back."""
-    listed = [
-        {"federation": each.federation, **{field: _text(getattr(each, field)) for field in _FIELDS}}
-        for each in confirmations
-    ]
-    values = {"sottovoce": "confirmations", "version": VERSION, "confirmations": listed}
-    write_bytes(path, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode(), mode=mode)
+def write_confirmations(path: Path, given: Iterable[Confirmation], *, mode: int = 0o644) -> None:
+    """Write confirmations and withdrawals as JSON, which `read_confirmations` reads back.
+
+    Raises:
+        ConfigurationError: they are too many for such a file; nothing is written.
+    """
+    listed: dict[str, list[dict[str, str]]] = {"confirmations": [], "withdrawals": []}
+    for each in given:
+        values = {"federation": each.federation, **{field: _text(getattr(each, field)) for field in _FIELDS}}
+        listed["withdrawals" if isinstance(each, Withdrawal) else "confirmations"].append(values)
+    whole = {"sottovoce": "confirmations", "version": FILE_VERSION, **listed}
+    data = (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
+    if len(data) > LARGEST_FILE:
+        raise ConfigurationError("There are more confirmations than a file of them can hold.")
+    write_bytes(path, data, mode=mode)
 
 
 def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
-    """Read a file of confirmations, each of them verified.
+    """Read a file of confirmations and withdrawals, each of them verified.
 
     Raises:
         ConfigurationError: it cannot be read, is no such file, or a signature does not hold.
@@ -125,35 +165,41 @@ def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
         raise ConfigurationError(f"The confirmations {path.name} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):
         values = None
-    expected = {"sottovoce", "version", "confirmations"}
-    if not isinstance(values, dict) or set(values) != expected or values["sottovoce"] != "confirmations":
+    if not isinstance(values, dict) or values.get("sottovoce") != "confirmations" or "version" not in values:
         raise ConfigurationError(
             f"The file {path.name} holds no confirmations.", hint="sottovoce label confirmations --out FILE writes it."
         )
-    if values["version"] != VERSION or isinstance(values["version"], bool):
-        raise ConfigurationError(f"The confirmations {path.name} are of another version than {VERSION}.")
-    if not isinstance(values["confirmations"], list):
+    version = values["version"]
+    if type(version) is not int or not 1 <= version <= FILE_VERSION:
+        raise ConfigurationError(
+            f"The confirmations {path.name} are of another version than 1 to {FILE_VERSION}.",
+            hint="Read them with the version of Sottovoce that wrote them, or a newer one.",
+        )
+    kinds: dict[str, type[Confirmation]] = {"confirmations": Confirmation}
+    if version == FILE_VERSION:
+        kinds["withdrawals"] = Withdrawal
+    if set(values) != {"sottovoce", "version", *kinds} or not all(isinstance(values[name], list) for name in kinds):
         raise ConfigurationError(f"The confirmations {path.name} are damaged.")
-    return tuple(_confirmation(each, path.name) for each in values["confirmations"])
+    return tuple(_read(each, kind, path.name) for name, kind in kinds.items() for each in values[name])
 
 
 def merged(*parts: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
-    """All of them, each pair of labels and keys once, in order of their names."""
-    found = {
-        (each.federation, each.by, each.by_key, each.name, each.public_key): each for part in parts for each in part
-    }
+    """All of them, each pair of labels and keys once, in order of their names; a withdrawal after the confirmation."""
+    found = {(*each.subject, isinstance(each, Withdrawal)): each for part in parts for each in part}
     return tuple(found[key] for key in sorted(found))
 
 
-def _confirmation(value: object, file: str) -> Confirmation:
+def _self(agreement: Agreement, name: str) -> tuple[str, str, bytes | None]:
+    return agreement.federation, name, agreement.key_of(name)
+
+
+def _read(value: object, kind: type[Confirmation], file: str) -> Confirmation:
     if not isinstance(value, dict) or set(value) != {"federation", *_FIELDS}:
         raise ConfigurationError(f"The confirmations {file} are damaged.")
     if not all(isinstance(part, str) for part in value.values()):
         raise ConfigurationError(f"The confirmations {file} hold something that is not text.")
     keys = {field: hex_bytes(value[field], file) for field in ("by_key", "public_key", "signature")}
-    return Confirmation(
-        value["federation"], value["by"], keys["by_key"], value["name"], keys["public_key"], keys["signature"]
-    )
+    return kind(value["federation"], value["by"], keys["by_key"], value["name"], keys["public_key"], keys["signature"])
 
 
 def _text(value: str | bytes) -> str:

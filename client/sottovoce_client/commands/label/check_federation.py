@@ -13,13 +13,14 @@ from sottovoce.commands.output import counted, notes, print_json, results, say, 
 from sottovoce.errors import CatalogueError, ConfigurationError, UserError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.changes import changes
+from sottovoce.federation.confirmation import standing
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.invitation import Invitation
 from sottovoce.run.configuration import Trust, Unit
 from sottovoce_client.budget.account import Account, account_of
 from sottovoce_client.catalogue import Purpose
 from sottovoce_client.commands.label.common import bar, opened
-from sottovoce_client.home.confirmations import confirmed_by, kept_confirmations
+from sottovoce_client.home.confirmations import confirmed_by, kept_confirmations, withdrawn
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.pinning import objections, pinned_agreement
 from sottovoce_client.home.policy import Policy
@@ -153,11 +154,12 @@ def fellows_of(label: LabelHome, invitation: Invitation) -> tuple[Fellow, ...]:
     agreement = invitation.agreement
     confirmed = confirmed_by(label, agreement, invitation.confirmations)
     kept = (*kept_confirmations(label), *invitation.confirmations)
-    own = {each.by for each in kept if each.name == label.name and each.about(agreement)}
+    own = {each.by for each in standing(kept) if each.name == label.name and each.about(agreement)}
     found = []
     for member in agreement.members:
         by = tuple(sorted(confirmed.get(member.name, ())))
         status = "confirmed by " + ("you" if by == (label.name,) else ", ".join(by)) if by else "NOT CONFIRMED"
+        status = "WITHDRAWN by you" if withdrawn(label, member) else status
         status = "this label: read this to the others" if member.name == label.name else status
         value = fingerprint(member.name, member.public_key)
         found.append(Fellow(member.name, value, status, by, member.name in own))

@@ -8,11 +8,18 @@ import typer
 from sottovoce.commands.output import counted, notes, results, say, shown
 from sottovoce.errors import ConfigurationError, PrivacyError
 from sottovoce.federation.agreement import Agreement, Member
-from sottovoce.federation.confirmation import merged, read_confirmations, write_confirmations
+from sottovoce.federation.confirmation import Withdrawal, merged, read_confirmations, standing, write_confirmations
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint, from_hex, from_words
 from sottovoce.federation.invitation import read_agreement
 from sottovoce_client.commands.label.common import opened, unlock
-from sottovoce_client.home.confirmations import confirm, confirmed_by, keep_confirmations, kept_confirmations
+from sottovoce_client.home.confirmations import (
+    confirm,
+    confirmed_by,
+    keep_confirmations,
+    kept_confirmations,
+    withdraw,
+    withdrawn,
+)
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
@@ -35,6 +42,11 @@ def confirm_label(
     label = opened(home)
     agreement = read_agreement(file) if file else label.agreement()
     member = _member(agreement, name, label)
+    if withdrawn(label, member):
+        raise ConfigurationError(
+            f"You have withdrawn the confirmation of '{name}' with this key, which is for good.",
+            hint="That label needs a new key: `sottovoce label init` in a new home, and a new enrolment.",
+        )
     value = fingerprint(member.name, member.public_key)
     if words is not None and hexadecimal is not None:
         raise ConfigurationError("--words and --fingerprint exclude each other.")
@@ -56,6 +68,40 @@ def confirm_label(
     say(notes(), "Next", "sottovoce label confirmations --out FILE writes it for the others.", "bold cyan")
 
 
+def withdraw_label(name: str, file: Path | None, home: Path | None, *, yes: bool, passphrase_file: Path | None) -> None:
+    """Take the confirmation of a label back: of the key in the agreement, and of each that this label has confirmed.
+
+    Raises:
+        ConfigurationError: there is no such label, or nothing to take back.
+    """
+    label = opened(home)
+    agreement = read_agreement(file) if file else label.agreement()
+    found = {each for each in agreement.members if each.name == name and name != label.name}
+    kept = [each for each in kept_confirmations(label) if each.federation == agreement.federation]
+    found |= {
+        Member(each.name, each.public_key) for each in standing(kept) if (each.by, each.name) == (label.name, name)
+    }
+    new = [member for member in found if not withdrawn(label, member)]
+    if not new:
+        raise ConfigurationError(
+            f"There is no confirmation of '{name}' to take back.", hint="sottovoce label confirmations lists them."
+        )
+    if not yes:
+        typer.confirm(f"Take back that '{name}' is real? This key cannot be confirmed again.", abort=True, err=True)
+    unlock(label, passphrase_file)
+    withdraw(label, label.identity(), agreement.federation, new)
+    confirmed, needed = confirmed_by(label, agreement), _needed(label, agreement)
+    results().print(f"Withdrawn: '{name}'. {len(confirmed)} of the other labels are confirmed; {needed} have to be.")
+    if len(confirmed) < needed:
+        say(notes(), "Note", "this label takes part in no run of all members until more are.", "bold yellow")
+    say(
+        notes(),
+        "Next",
+        "tell the others: sottovoce label confirmations --out FILE writes it for them and for the coordinator.",
+        "bold cyan",
+    )
+
+
 def exchange_confirmations(files: list[Path], home: Path | None, *, out: Path | None) -> None:
     """Take in the counter-signatures of others, and write this label's own for them.
 
@@ -74,7 +120,8 @@ def exchange_confirmations(files: list[Path], home: Path | None, *, out: Path | 
         results().print(f"{counted(len(own), 'confirmation')} of this label: {shown(out)}", soft_wrap=True)
     elif not files:
         for each in kept:
-            results().print(f"{each.by} confirmed {each.name} for '{each.federation}'", markup=False, soft_wrap=True)
+            did = "withdrew" if isinstance(each, Withdrawal) else "confirmed"
+            results().print(f"{each.by} {did} {each.name} for '{each.federation}'", markup=False, soft_wrap=True)
 
 
 def _member(agreement: Agreement, name: str, label: LabelHome) -> Member:

@@ -40,6 +40,8 @@ Examples:
   sottovoce label confirm verve federation.toml
 
   sottovoce label confirm verve --words "amount liar … bird"
+
+  sottovoce label confirm verve --withdraw     take it back, for good
 """
 
 
@@ -59,6 +61,13 @@ def confirm(
     hexadecimal: Annotated[
         str | None, typer.Option("--fingerprint", help="The same in hexadecimal digits.", show_default=False)
     ] = None,
+    take_back: Annotated[
+        bool,
+        typer.Option(
+            "--withdraw", help="Take the confirmation back: this key counts no more here, whoever vouches for it."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --withdraw: do not ask.")] = False,
     home: HomeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
@@ -66,9 +75,15 @@ def confirm(
 
     Call them on a number that you know from elsewhere, and let them read the words that their own `label check` or
     `label status` shows. The coordinator must not be the one who tells you. The exit code is 3 if they differ.
-    """
-    from sottovoce_client.commands.label.confirm import confirm_label
 
+    A withdrawal holds from the next message on: this label takes part no more where too few confirmed ones are left. It
+    is for good; that label needs a new key to be confirmed again.
+    """
+    from sottovoce_client.commands.label.confirm import confirm_label, withdraw_label
+
+    if take_back:
+        withdraw_label(name, federation, home, yes=yes, passphrase_file=passphrase_file)
+        return
     confirm_label(name, federation, home, words=words, hexadecimal=hexadecimal, passphrase_file=passphrase_file)
 
 
