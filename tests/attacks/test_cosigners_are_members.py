@@ -93,6 +93,21 @@ def test_verify_says_which_members_have_signed(release, coordinator, labels, ver
     assert any(line.startswith("3 of 4 members co-signed: south, east, west.") for line in found["checks"])
 
 
+def test_verify_says_it_in_words_too(release, coordinator, labels):
+    key = str(release.parent / "federation.toml")
+    for name in ("south", "east", "west"):
+        cosign(release, labels[name], label=name, trusted_key=coordinator.public_key)
+    done = CliRunner().invoke(app, ["release", "verify", str(release), "--key", key])
+    assert done.exit_code == 0
+    words = " ".join(done.stdout.split())
+    assert "3 of 4 members co-signed: south, east, west. It was made under this agreement." in words
+    cosign(release, Identity.generate(), label="north", trusted_key=coordinator.public_key)
+    done = CliRunner().invoke(app, ["release", "verify", str(release), "--key", key])
+    assert done.exit_code == 2
+    assert "'north' is no member of the federation with that key" in done.stderr
+    assert "co-signed" not in done.stdout
+
+
 def test_verify_says_that_nobody_has_signed_and_that_the_agreement_is_another_one(release, agreement, verified):
     assert any(line.startswith("0 of 4 members co-signed.") for line in verified()[1]["checks"])
     Agreement(agreement.federation, agreement.coordinator_key, agreement.members, n_min=4).write(

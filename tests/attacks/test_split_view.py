@@ -11,12 +11,14 @@ from dataclasses import replace
 import pytest
 
 from sottovoce.errors import ConfigurationError, ReleaseError, SplitView
+from sottovoce.federation import merkle
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce.federation.log import Evidence, Head, Log, LogMemory, agreement_entry, release_entry
-from sottovoce.release.logged import check_logged
+from sottovoce.release.logged import check_logged, remember_agreement
+from sottovoce.release.trusted_key import trusted_key, trusted_log
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.node_key import NodeKey
@@ -106,6 +108,38 @@ def test_an_agreement_that_was_replaced_does_not_come_back(table):
         table.pin(old)
 
 
+def test_an_agreement_that_was_replaced_does_not_come_back_under_a_newer_head_either(table):
+    """The head of the log, signed anew, is as new as can be; the agreement's place in the log is not."""
+    log = Log()
+    old, newer = table.signed(log), table.signed(log, n_min=4)
+    table.pin(newer)
+    for _ in range(2):
+        leaves = [merkle.leaf_hash(entry) for entry in log.entries]
+        evidence = Evidence(
+            Head.sign(table.coordinator, leaves),
+            0,
+            merkle.inclusion_proof(leaves, 0),
+            tuple(merkle.consistency_proof(leaves, size) for size in range(1, len(leaves))),
+        )
+        with pytest.raises(ConfigurationError, match="older than one that this label has seen"):
+            table.pin(replace(old, evidence=evidence))
+        log.append(release_entry(bytes(32)), table.coordinator)
+    assert table.home.agreement().n_min == 4
+
+
+def test_a_coordinator_that_goes_back_to_earlier_rules_says_so_with_a_new_entry(table):
+    log = Log()
+    first = table.signed(log)
+    table.pin(first)
+    table.pin(table.signed(log, n_min=4))
+    again = table.signed(log)
+    assert (again.digest, again.evidence.index, len(log.entries)) == (first.digest, 2, 3)
+    table.pin(again)
+    assert table.signed(log).evidence.index == 2
+    with pytest.raises(ConfigurationError, match="older than one that this label has seen"):
+        table.pin(first)
+
+
 def test_an_agreement_that_is_not_in_the_log_is_none(table):
     invitation = table.signed(Log())
     elsewhere = Log().append(agreement_entry(bytes(32), bytes(32)), table.coordinator)
@@ -135,7 +169,7 @@ def test_a_release_that_only_one_consumer_is_shown_is_found_by_the_other(tmp_pat
     memory.remember(theirs.append(release_entry(b"\x03" * 32), coordinator))
     ours.append(second, coordinator).write(tmp_path / "log.json")
     with pytest.raises(SplitView, match="signed two histories") as caught:
-        check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+        check_logged(MANIFEST, coordinator.public_key, Evidence.read(tmp_path / "log.json"), memory)
     assert "prove" in (caught.value.hint or "")
 
 
@@ -143,7 +177,7 @@ def test_an_older_release_is_in_order_once_a_newer_one_was_seen(tmp_path, coordi
     log, memory = Log(), LogMemory(tmp_path / "logs-seen.json")
     log.append(release_entry(hashlib.sha256(MANIFEST).digest()), coordinator).write(tmp_path / "log.json")
     memory.remember(log.append(release_entry(b"\x01" * 32), coordinator))
-    found = check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+    found = check_logged(MANIFEST, coordinator.public_key, Evidence.read(tmp_path / "log.json"), memory)
     assert found is not None
     assert "size 1" in found
     assert memory.newest(coordinator.public_key).head.size == 2
@@ -161,7 +195,7 @@ def test_evidence_of_another_release_is_none(tmp_path, coordinator):
     memory = LogMemory(tmp_path / "logs-seen.json")
     Log().append(release_entry(bytes(32)), coordinator).write(tmp_path / "log.json")
     with pytest.raises(ReleaseError, match="does not show that this is in the log"):
-        check_logged(MANIFEST, coordinator.public_key, tmp_path / "log.json", memory)
+        check_logged(MANIFEST, coordinator.public_key, Evidence.read(tmp_path / "log.json"), memory)
     assert memory.newest(coordinator.public_key) is None
 
 
@@ -184,3 +218,20 @@ def test_the_coordinators_log_lies_in_a_file_that_only_grows(tmp_path, coordinat
     assert file.append(b'{"a":1}').head == second.head  # what is there is not added again
     (tmp_path / "log.jsonl").unlink()
     assert not file.append(b'{"b":2}').goes_on_from(first.head)
+
+
+def test_a_registry_cannot_strip_the_evidence_from_whoever_holds_the_agreement(table, tmp_path):
+    """The signed agreement shows that its coordinator keeps a log, so that a release without evidence is none of it.
+
+    The key alone says nothing of a log: whoever had only that took a release that was made for them alone.
+    """
+    memory = LogMemory(tmp_path / "logs-seen.json")
+    table.signed(Log()).write(tmp_path / "federation.toml")
+    key = str(tmp_path / "federation.toml")
+    assert trusted_log(table.coordinator.public_key.hex()) is None
+    remember_agreement(trusted_log(key), memory)
+    with pytest.raises(ReleaseError, match="Nothing shows that the release is in its coordinator's log"):
+        check_logged(MANIFEST, trusted_key(key), None, memory)
+    elsewhere = Log().append(release_entry(hashlib.sha256(MANIFEST).digest()), table.coordinator)
+    with pytest.raises(SplitView, match="signed two histories"):
+        check_logged(MANIFEST, trusted_key(key), elsewhere, memory)

@@ -79,7 +79,7 @@ def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
         home.log_memory.expect_same_log(evidence)
     except SplitView as error:
         return [error.message.rstrip(".")]
-    if seen is not None and evidence.head.size < seen.head.size:
+    if seen is not None and evidence.index < seen.index:  # the head says nothing: the coordinator signs the newest anew
         return ["the agreement is older than one that this label has seen"]
     return []
 

@@ -17,7 +17,7 @@ from sottovoce.federation.log import release_entry
 from sottovoce.models import discovery
 from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
-from sottovoce.release.manifest import MANIFEST_FILE
+from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
@@ -126,7 +126,7 @@ class _Run:
             replace=True,
         )
         raw = (self._folder.release / MANIFEST_FILE).read_bytes()
-        self._home.log().append(release_entry(hashlib.sha256(raw).digest())).write(self._folder.evidence)
+        self._home.log().append(release_entry(hashlib.sha256(raw).digest())).write(self._folder.release / LOG_FILE)
         files = {name: entry.sha256 for name, entry in manifest.files.items()}
         snapshot, _ = self._folder.keeper.load()
         cosigned = cosign(

@@ -14,7 +14,6 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.files import write_bytes
 from sottovoce.protocol.messages import Announcement, decode
-from sottovoce.release.logged import EVIDENCE_FILE
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.rounds.checkpoint import Keeper
 
@@ -129,11 +128,6 @@ class RunFolder:
     def release(self) -> Path:
         """Its release, once it is published."""
         return self.folder / "release"
-
-    @property
-    def evidence(self) -> Path:
-        """What shows that the release is in the coordinator's log; it goes out with the release."""
-        return self.folder / EVIDENCE_FILE
 
     def write_order(self, order: Order) -> None:
         """Say what is to be done."""

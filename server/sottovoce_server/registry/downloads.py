@@ -5,10 +5,10 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
 
-from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce_server.registry.schema import File
 
-JSON_FILES = (MANIFEST_FILE, SIGNATURE_FILE)
+JSON_FILES = (MANIFEST_FILE, SIGNATURE_FILE, LOG_FILE)
 
 
 def file_response(request: Request, file: File, path: Path) -> Response:

@@ -1,7 +1,7 @@
 """The registry's files: whole ones under their digest, half ones aside. No name from outside becomes a path.
 
 blobs/ab/abcdef…      what is published, by SHA-256
-uploads/ID/FILE       what is on its way in; FILE is one of a release's four names
+uploads/ID/FILE       what is on its way in; FILE is one of a release's names
 incoming/RANDOM       what is being received
 checking/ID           an upload that is being checked: nothing can be put into it any more
 """
@@ -20,8 +20,9 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-from sottovoce.release.check import FILES, LARGEST_MANIFEST, LARGEST_SIGNATURES
-from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from sottovoce.federation.log import LARGEST_EVIDENCE
+from sottovoce.release.check import ALLOWED, LARGEST_MANIFEST, LARGEST_SIGNATURES
+from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce_server.registry.settings import STALL_SECONDS, UPLOAD_SECONDS
 
 ID = re.compile(r"[0-9a-f]{32}")
@@ -59,7 +60,8 @@ class Store:
 
     def limit(self, file: str) -> int:
         """How many bytes one of a release's files may have."""
-        return {MANIFEST_FILE: LARGEST_MANIFEST, SIGNATURE_FILE: LARGEST_SIGNATURES}.get(file, self.largest_file)
+        small = {MANIFEST_FILE: LARGEST_MANIFEST, SIGNATURE_FILE: LARGEST_SIGNATURES, LOG_FILE: LARGEST_EVIDENCE}
+        return small.get(file, self.largest_file)
 
     def begin(self) -> str:
         """Begin an upload; its id."""
@@ -84,7 +86,7 @@ class Store:
             Gone: there is no such upload.
         """
         target = self._upload(upload) / file
-        if file not in FILES or not target.parent.is_dir():
+        if file not in ALLOWED or not target.parent.is_dir():
             raise Gone
         aside = self.root / "incoming" / secrets.token_hex(16)
         digest, size, limit = hashlib.sha256(), 0, self.limit(file)

@@ -12,10 +12,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from sottovoce.errors import ReleaseError
+from sottovoce.errors import ReleaseError, SplitView
+from sottovoce.federation.log import LogMemory
 from sottovoce.files import sha256_file
-from sottovoce.release.check import FILES, LARGEST_SIGNATURES, Checked, check
+from sottovoce.release.check import ALLOWED, LARGEST_SIGNATURES, Checked, check
 from sottovoce.release.cosignatures import expect_members, extended
+from sottovoce.release.logged import MEMORY_FILE, check_logged, evidence_of
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, decode, encode
 from sottovoce.release.versions import expect_identity, publishable_name
@@ -47,6 +49,11 @@ class Publishing:
     store: Store
     settings: Settings
     one_at_a_time: Lock  # checking holds a release in memory
+
+    @property
+    def logs(self) -> LogMemory:
+        """The coordinators' logs as this registry has seen them; whoever publishes another history is refused."""
+        return LogMemory(self.store.root / MEMORY_FILE)
 
     def begin(self, caller: Caller, model: str, version: str) -> str:
         """Begin an upload; its id.
@@ -100,7 +107,8 @@ class Publishing:
         try:
             with self.one_at_a_time:
                 checked = self._checked(folder, announced)
-                files = {name: _size_and_digest(folder / name) for name in sorted(FILES)}
+                there = sorted(name for name in ALLOWED if (folder / name).exists())
+                files = {name: _size_and_digest(folder / name) for name in there}
                 for name, (_, sha256) in files.items():
                     self.store.keep(folder / name, sha256)
                 return self._make_visible(caller, announced, checked, files)
@@ -130,6 +138,10 @@ class Publishing:
         agreement = self.settings.agreement_of(checked.manifest.agreement)
         if agreement is not None:
             expect_members(checked.signatures, agreement)
+        try:
+            check_logged(checked.raw, key, evidence_of(folder), self.logs)
+        except SplitView as error:
+            raise ReleaseError(error.message, hint=error.hint) from None
         return checked
 
     def _make_visible(

@@ -17,8 +17,8 @@ ModelVersion = Annotated[
     str, PathField(pattern=VERSION, description="When it was made, UTC.", examples=["20250131T120000Z"])
 ]
 FileName = Annotated[
-    Literal["manifest.json", "manifest.sig", "model.safetensors", "normalisation.safetensors"],
-    PathField(description="One of a release's four files."),
+    Literal["manifest.json", "manifest.sig", "model.safetensors", "normalisation.safetensors", "log.json"],
+    PathField(description="One of a release's four files, or what shows that it is in the coordinator's log."),
 ]
 UploadId = Annotated[str, PathField(pattern=r"^[0-9a-f]{32}$", description="From `POST /v1/uploads`.")]
 

@@ -11,7 +11,7 @@ from sottovoce.commands import release_transfer
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ReleaseError, SplitView
-from sottovoce.release.trusted_key import trusted_agreement, trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key, trusted_log
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
@@ -63,7 +63,7 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What shows that the release is in the coordinator's log. Default: log.json beside its folder.",
+            help="What shows that the release is in the coordinator's log. Default: log.json in its folder.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +75,7 @@ def verify(
     sign with a key of their own. With the agreement for --key, co-signers must be its members, with their own keys.
     """
     from sottovoce.release.load import load
-    from sottovoce.release.logged import check_logged, default_memory, evidence_beside
+    from sottovoce.release.logged import check_logged, default_memory, evidence_of, remember_agreement
     from sottovoce.release.manifest import MANIFEST_FILE
 
     sentences: list[str] = []
@@ -91,8 +91,9 @@ def verify(
         pinned = trusted_key(key)
         opened = load(directory, pinned, agreement=trusted_agreement(key), say=passed)
         if pinned is not None:
-            raw = (directory / MANIFEST_FILE).read_bytes()
-            logged = check_logged(raw, pinned, log or evidence_beside(directory), default_memory())
+            raw, memory = (directory / MANIFEST_FILE).read_bytes(), default_memory()
+            remember_agreement(trusted_log(key), memory)
+            logged = check_logged(raw, pinned, evidence_of(directory, log), memory)
             if logged is not None:
                 passed(logged)
     except (ReleaseError, SplitView) as error:

@@ -13,7 +13,7 @@ from rich.text import Text
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, located
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.release.trusted_key import trusted_agreement, trusted_key
+from sottovoce.release.trusted_key import trusted_agreement, trusted_key, trusted_log
 
 if TYPE_CHECKING:
     from sottovoce.release.registry_client import Progress, RegistryClient
@@ -100,7 +100,8 @@ def pull(
     """Download a release and check it against the coordinator's key.
 
     Nothing is usable before all of it was checked. A download that broke goes on where it was when you run the command
-    again. A release that is older than one that you have seen, or other than it was, is refused.
+    again. A release that is older than one that you have seen, other than it was, or not in the log of its coordinator
+    as you have seen it, is refused.
 
     Examples:
 
@@ -108,6 +109,7 @@ def pull(
 
       sottovoce release pull isles-style-svm@20250131T120000Z --from http://127.0.0.1:8470 --key key --out model
     """
+    from sottovoce.release.logged import default_memory, remember_agreement
     from sottovoce.release.pull import pull as download
     from sottovoce.release.seen_versions import Seen
     from sottovoce.release.versions import Reference
@@ -117,12 +119,15 @@ def pull(
         raise ConfigurationError("A key is needed.")
     with _client(source, token_file, authority) as client, _progress("Downloading") as progress:
         try:
+            memory = default_memory()
+            remember_agreement(trusted_log(key), memory)
             pulled = download(
                 client,
                 wanted,
                 pinned,
                 out,
                 seen=Seen.default(),
+                memory=memory,
                 agreement=trusted_agreement(key),
                 progress=progress,
             )
@@ -138,6 +143,7 @@ def pull(
                 "already": pulled.already,
                 "verified": True,
                 "cosigned_by": signers,
+                "logged": pulled.logged is not None,
             }
         )
         return
@@ -145,6 +151,8 @@ def pull(
     results().print(Text(f"{pulled.reference} {what}, signed with the key that you trust."), soft_wrap=True)
     if signers:
         results().print(Text(f"It is co-signed by {', '.join(signers)}."), soft_wrap=True)
+    if pulled.logged:
+        results().print(Text(pulled.logged), soft_wrap=True)
 
 
 def publish(

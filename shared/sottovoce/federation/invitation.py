@@ -240,12 +240,21 @@ def read_agreement(path: Path) -> Agreement:
         ConfigurationError: it is neither, or is signed and the signature does not hold.
         FileNotFoundError: there is no such file.
     """
+    return Invitation.read(path).agreement if is_signed(path) else Agreement.read(path)
+
+
+def is_signed(path: Path) -> bool:
+    """Whether a `federation.toml` is a signed one; it is not verified.
+
+    Raises:
+        ConfigurationError: it is no TOML.
+        FileNotFoundError: there is no such file.
+    """
     with path.open("rb") as file:
         try:
-            signed = "signature" in tomllib.load(file)
+            return "signature" in tomllib.load(file)
         except (ValueError, RecursionError):
             raise ConfigurationError(f"The agreement {path.name} is not TOML.") from None
-    return Invitation.read(path).agreement if signed else Agreement.read(path)
 
 
 def _message(

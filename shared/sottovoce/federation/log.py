@@ -25,7 +25,10 @@ PURPOSE = "log-head"
 VERSION = 1
 MOST_ENTRIES = 2_000
 """Largest number of entries: the proofs for all of them are computed and handed out each time."""
+LARGEST_EVIDENCE = 4_000_000
+"""Largest file of evidence in bytes: twice what a log of `MOST_ENTRIES` needs."""
 LARGEST_FILE = 64_000_000
+"""Largest file of what was seen of all coordinators' logs, in bytes."""
 _HASH = 32
 _REPORT = "Keep both files: they prove that it signed two. Show them to the other labels."
 
@@ -146,7 +149,24 @@ class Evidence:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        write_bytes(path, json.dumps(self.to_values()).encode() + b"\n")
+        write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `write` writes."""
+        return json.dumps(self.to_values()).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Evidence":
+        """Read what `to_bytes` gave.
+
+        Raises:
+            ConfigurationError: it is no evidence.
+        """
+        try:
+            values = json.loads(data) if len(data) <= LARGEST_EVIDENCE else None
+        except (ValueError, RecursionError):
+            values = None
+        return cls.from_values(values)
 
     @classmethod
     def read(cls, path: Path) -> "Evidence":
@@ -155,7 +175,11 @@ class Evidence:
         Raises:
             ConfigurationError: it cannot be read, or is no evidence.
         """
-        return cls.from_values(_json(path))
+        try:
+            with path.open("rb") as file:
+                return cls.from_bytes(file.read(LARGEST_EVIDENCE + 1))
+        except OSError as error:
+            raise ConfigurationError(f"The evidence {path.name} cannot be read: {error.strerror}.") from None
 
 
 @dataclass
@@ -171,13 +195,16 @@ class Log:
     def append(self, entry: bytes, coordinator: Identity) -> Evidence:
         """Add an entry, unless it is there, and show that it is there.
 
+        An agreement that another one has replaced is added anew, so that its place says that it is the newest.
+
         Raises:
             ConfigurationError: the log is full.
         """
-        if entry not in self.entries:
+        agreements = [each for each in self.entries if _is_agreement(each)]
+        if entry not in self.entries or (_is_agreement(entry) and entry != agreements[-1]):
             self.entries.append(entry)
         leaves = [merkle.leaf_hash(each) for each in self.entries]
-        index = self.entries.index(entry)
+        index = len(self.entries) - 1 - self.entries[::-1].index(entry)
         consistency = tuple(merkle.consistency_proof(leaves, size) for size in range(1, len(leaves)))
         return Evidence(Head.sign(coordinator, leaves), index, merkle.inclusion_proof(leaves, index), consistency)
 
@@ -224,7 +251,7 @@ class LogMemory:
         with self._locked():
             self.expect_same_log(evidence)
             seen = self.newest(evidence.head.key)
-            if seen is None or seen.head.size < evidence.head.size:
+            if seen is None or (seen.head.size, seen.index) < (evidence.head.size, evidence.index):
                 values = self._read() | {evidence.head.key.hex(): evidence.to_values()}
                 write_bytes(self.path, json.dumps(values).encode() + b"\n", mode=0o600)
 
@@ -235,25 +262,26 @@ class LogMemory:
             yield
 
     def _read(self) -> dict[str, Any]:
-        if not self.path.exists():
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(LARGEST_FILE + 1)
+            values = json.loads(data) if len(data) <= LARGEST_FILE else None
+        except FileNotFoundError:
             return {}
-        values = _json(self.path)
+        except OSError as error:
+            raise ConfigurationError(f"The memory of logs {self.path.name} cannot be read: {error.strerror}.") from None
+        except (ValueError, RecursionError):
+            values = None
         if not isinstance(values, dict):
-            raise ConfigurationError(f"The memory of logs {self.path.name} is damaged.")
+            raise ConfigurationError(
+                f"The memory of logs {self.path.name} is damaged.",
+                hint="Restore it from a copy; removing it forgets which histories were seen.",
+            )
         return values
 
 
-def _json(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError
-        return json.loads(data)
-    except OSError as error:
-        raise ConfigurationError(f"The evidence {path.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise ConfigurationError(f"The file {path.name} holds no evidence of a log.") from None
+def _is_agreement(entry: bytes) -> bool:
+    return b'"kind":"agreement"' in entry
 
 
 def _proof(values: object) -> tuple[bytes, ...]:

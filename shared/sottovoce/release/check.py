@@ -2,7 +2,8 @@
 
 In this order, each step only with what the steps before have established:
 
-- the folder holds exactly the files of a release, all of them regular files;
+- the folder holds exactly the files of a release, all of them regular files (`log.json`, which may be among them, is
+  looked at by `sottovoce.release.logged`);
 - the signatures are valid over the manifest's bytes, the coordinator's under the key that the caller trusts, if any;
 - the manifest is strict JSON of a known schema, complete, and every field is in range;
 - each file has the size and the SHA-256 that the manifest gives, and the normalisation constants those that the feature
@@ -31,6 +32,7 @@ from sottovoce.release.cosignatures import Cosigned, cosigned_by
 from sottovoce.release.manifest import (
     CONSTANTS_FILE,
     CONTENT_FILES,
+    LOG_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     SIGNATURE_FILE,
@@ -43,6 +45,8 @@ from sottovoce.release.signatures import Role, Signature, decode
 LARGEST_MANIFEST = 1 << 20
 LARGEST_SIGNATURES = 1 << 22  # room for 10,000 labels
 FILES = frozenset({MANIFEST_FILE, SIGNATURE_FILE, *CONTENT_FILES})
+ALLOWED = FILES | {LOG_FILE}
+"""Every file that the folder of a release may hold."""
 
 Say = Callable[[str], object]
 
@@ -90,8 +94,9 @@ def check(
     Raises:
         ReleaseError: anything is not in order.
     """
-    _expect_files(directory)
-    say(f"The folder holds the {len(FILES)} files of a release and nothing else.")
+    found = _expect_files(directory)
+    evidence = ", the evidence of a log" if LOG_FILE in found else ""
+    say(f"The folder holds the {len(FILES)} files of a release{evidence} and nothing else.")
     raw = _read(directory, MANIFEST_FILE, LARGEST_MANIFEST)
     signatures = check_signatures(raw, _read(directory, SIGNATURE_FILE, LARGEST_SIGNATURES), trusted_key, say)
     manifest = read_manifest(raw)
@@ -108,7 +113,7 @@ def check(
     return Checked(manifest, raw, signatures, trusted_key is not None, cosigned, tensors, contents[CONSTANTS_FILE])
 
 
-def _expect_files(directory: Path) -> None:
+def _expect_files(directory: Path) -> frozenset[str]:
     try:
         with os.scandir(directory) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
@@ -123,13 +128,14 @@ def _expect_files(directory: Path) -> None:
     for name in sorted(FILES - set(found)):
         raise ReleaseError(f"The release's {name} is missing.", hint="Fetch the release again.")
     for name in sorted(found):
-        if name not in FILES:
+        if name not in ALLOWED:
             raise ReleaseError(
                 f"The release's folder holds {name!r}, which no release has.",
                 hint="Nobody signed it: move it elsewhere, if you put it there.",
             )
         if not found[name]:
             raise ReleaseError(f"The release's {name} is not a regular file.", hint="Fetch the release again.")
+    return frozenset(found)
 
 
 def _inside(directory: Path) -> str:

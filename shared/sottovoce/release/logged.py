@@ -5,11 +5,10 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
-from sottovoce.errors import ConfigurationError, ReleaseError, SplitView
+from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.federation.log import Evidence, LogMemory, release_entry
+from sottovoce.release.manifest import LOG_FILE
 
-EVIDENCE_FILE = "log.json"
-"""Name of the file beside a release's folder that shows that the release is in the log."""
 MEMORY_FILE = "logs-seen.json"
 
 
@@ -18,19 +17,33 @@ def default_memory() -> LogMemory:
     return LogMemory(user_state_path("sottovoce") / MEMORY_FILE)
 
 
-def evidence_beside(release: Path) -> Path | None:
-    """The file of evidence beside a release's folder, where a run leaves it; None where there is none."""
-    beside = release.absolute().parent / EVIDENCE_FILE
-    return beside if beside.is_file() else None
+def evidence_of(release: Path, file: Path | None = None) -> Evidence | None:
+    """The evidence in a release's folder, or beside it, where earlier versions left it; None where there is none.
+
+    Args:
+        release: the folder.
+        file: where the evidence is instead.
+
+    Raises:
+        ReleaseError: it cannot be read, or is none.
+    """
+    places = (release / LOG_FILE, release.absolute().parent / LOG_FILE)
+    found = file or next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None
+    try:
+        return Evidence.read(found)
+    except ConfigurationError as error:
+        raise ReleaseError(error.message, hint=error.hint) from None
 
 
-def check_logged(manifest: bytes, key: bytes, file: Path | None, memory: LogMemory) -> str | None:
+def check_logged(manifest: bytes, key: bytes, evidence: Evidence | None, memory: LogMemory) -> str | None:
     """Check that a release is in its coordinator's log, and remember how long the log is.
 
     Args:
         manifest: the release's manifest, as bytes.
         key: the coordinator's, which is trusted (32 bytes).
-        file: the evidence; None where there is none.
+        evidence: that it is; None where there is none.
         memory: what was seen of logs before.
 
     Returns:
@@ -40,19 +53,30 @@ def check_logged(manifest: bytes, key: bytes, file: Path | None, memory: LogMemo
         ReleaseError: the evidence does not show it, or there is none though the coordinator keeps a log.
         SplitView: the log is not the one that was seen before.
     """
-    if file is None:
-        if memory.newest(key) is not None:
+    try:
+        if evidence is None:
+            if memory.newest(key) is None:
+                return None
             raise ReleaseError(
                 "Nothing shows that the release is in its coordinator's log, which you have seen before.",
-                hint=f"Ask the coordinator for the run's {EVIDENCE_FILE}, and give it with --log.",
+                hint=f"Ask the coordinator for the release's {LOG_FILE}, and put it into the folder.",
             )
-        return None
-    try:
-        evidence = Evidence.read(file)
         evidence.expect(release_entry(hashlib.sha256(manifest).digest()), key)
         memory.remember(evidence)
-    except SplitView:
-        raise
     except ConfigurationError as error:
         raise ReleaseError(error.message, hint=error.hint) from None
     return f"It is in the coordinator's log (size {evidence.head.size}), which goes on from what you have seen of it."
+
+
+def remember_agreement(evidence: Evidence | None, memory: LogMemory) -> None:
+    """Take in the log that a signed agreement shows, so that releases are looked for in it, and in no other one.
+
+    Raises:
+        SplitView: it is not the one that was seen before.
+        ReleaseError: the memory is damaged.
+    """
+    try:
+        if evidence is not None:
+            memory.remember(evidence)
+    except ConfigurationError as error:
+        raise ReleaseError(error.message, hint=error.hint) from None

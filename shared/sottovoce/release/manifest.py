@@ -20,6 +20,8 @@ MODEL_FILE = "model.safetensors"
 CONSTANTS_FILE = "normalisation.safetensors"
 CONTENT_FILES = (MODEL_FILE, CONSTANTS_FILE)
 """The files a release consists of beside its manifest and signatures: these, no more and no fewer."""
+LOG_FILE = "log.json"
+"""The file in a release's folder that shows that it is in the coordinator's log; a simulation's release has none."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 STARTS = (PUBLIC, NONE)
 RUN = re.compile(r"[0-9a-f]{32}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.errors import RegistryError, ReleaseError
-from sottovoce.release.check import FILES, LARGEST_MANIFEST, Checked, check
+from sottovoce.release.check import ALLOWED, LARGEST_MANIFEST, Checked, check
 from sottovoce.release.manifest import SIGNATURE_FILE
 from sottovoce.release.registry_client import Progress, Refused, RegistryClient
 from sottovoce.release.versions import Reference, publishable_name, version_of
@@ -95,7 +95,7 @@ def _upload(client: RegistryClient, reference: Reference, directory: Path, progr
     if not isinstance(upload, str) or not upload.isalnum():
         raise ReleaseError("The registry's answer cannot be read.", hint="Is this the address of a registry?")
     try:
-        for name in sorted(FILES):
+        for name in sorted(each for each in ALLOWED if (directory / each).exists()):
             client.send(f"uploads/{upload}/files/{name}", directory / name, progress)
         client.json(f"uploads/{upload}/publish", "POST")
     except RegistryError:

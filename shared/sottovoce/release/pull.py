@@ -1,7 +1,8 @@
 """Downloads a release: nothing of it is usable before all of it was checked against the pinned key.
 
 In this order: the manifest's signatures under the pinned key; that it is the release that was asked for, not older and
-not other than what was seen before; then each file by the size and digest that the manifest gives, aside, going on
+not other than what was seen before; that it is in the coordinator's log, and the log the one that was seen before; then
+each file by the size and digest that the manifest gives, aside, going on
 where an earlier download broke off; then the whole release as `check` does; and only then its folder appears.
 """
 
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
 from sottovoce.federation.agreement import NAME, Agreement
+from sottovoce.federation.log import LARGEST_EVIDENCE, Evidence, LogMemory
 from sottovoce.files import folder_aside, sha256_file, write_bytes
 from sottovoce.release.check import (
     FILES,
@@ -26,14 +28,17 @@ from sottovoce.release.check import (
     check_signatures,
 )
 from sottovoce.release.cosignatures import extended
-from sottovoce.release.manifest import CONTENT_FILES, MANIFEST_FILE, SIGNATURE_FILE, FileEntry, Manifest
+from sottovoce.release.logged import check_logged
+from sottovoce.release.manifest import CONTENT_FILES, LOG_FILE, MANIFEST_FILE, SIGNATURE_FILE, FileEntry, Manifest
 from sottovoce.release.manifest_reading import read_manifest
-from sottovoce.release.registry_client import Progress, RegistryClient
+from sottovoce.release.registry_client import Progress, Refused, RegistryClient
 from sottovoce.release.seen_versions import Seen
 from sottovoce.release.signatures import decode, encode
 from sottovoce.release.versions import VERSION, Reference, expect_identity, version_of
 
 PAGES = 1000
+NOT_FOUND = 404
+"""HTTP status of a file that the registry does not have."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,19 @@ class Listed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull came to: the release, and whether its folder was in order and the same before."""
+    """What a pull came to.
+
+    Args:
+        reference: the release's name and version.
+        checked: the release.
+        already: whether its folder was in order and the same before.
+        logged: that it is in the coordinator's log, as a sentence; None where that coordinator showed none so far.
+    """
 
     reference: Reference
     checked: Checked
     already: bool
+    logged: str | None
 
 
 def listed(client: RegistryClient) -> list[Listed]:
@@ -82,6 +95,7 @@ def pull(
     out: Path,
     *,
     seen: Seen,
+    memory: LogMemory,
     agreement: Agreement | None = None,
     progress: Progress = lambda *_: None,
 ) -> Pulled:
@@ -93,11 +107,13 @@ def pull(
         key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way.
         out: the release's folder. An older release of the same name that is there is replaced, anything else is not.
         seen: what was pulled before.
+        memory: what was seen of coordinators' logs before.
         agreement: whose members alone may have co-signed; None: labels state their own keys.
         progress: called as bytes come.
 
     Raises:
         ReleaseError: what the registry hands out is not in order, older than what was seen or is there, or another.
+        SplitView: the coordinator's log is not the one that was seen before.
         RegistryError: the registry cannot be reached, or refuses.
     """
     reference = wanted if wanted.version else Reference(wanted.name, _newest(client, wanted.name))
@@ -111,11 +127,15 @@ def pull(
         manifest = read_manifest(raw)
         expect_identity(manifest, reference.name, reference.version or "")
         seen.expect_same(key, reference, raw)
+        evidence = _evidence(client, f"{path}/files/{LOG_FILE}")
+        logged = check_logged(raw, key, evidence, memory)
         there = _standing(out, manifest, key)
         if there is not None and there.raw == raw:
             _extend(out, there, signed)
+            if evidence is not None and not (out / LOG_FILE).exists():
+                evidence.write(out / LOG_FILE)
             seen.remember(key, reference, raw)
-            return Pulled(reference, check(out, key, agreement=agreement), already=True)
+            return Pulled(reference, check(out, key, agreement=agreement), already=True, logged=logged)
         for name in CONTENT_FILES:
             _fetch(client, f"{path}/files/{name}", manifest.files[name], work / name, progress)
         write_bytes(work / MANIFEST_FILE, raw)
@@ -123,11 +143,25 @@ def pull(
         with folder_aside(out) as aside:
             for name in FILES:
                 (work / name).replace(aside / name)
+            if evidence is not None:
+                evidence.write(aside / LOG_FILE)
             checked = check(aside, key, agreement=agreement)
             _standing(out, manifest, key)
         seen.remember(key, reference, raw)
         shutil.rmtree(work)
-    return Pulled(reference, checked, already=False)
+    return Pulled(reference, checked, already=False, logged=logged)
+
+
+def _evidence(client: RegistryClient, path: str) -> Evidence | None:
+    """What the registry has to show that a release is in the log; None where it has nothing."""
+    try:
+        return Evidence.from_bytes(client.content(path, LARGEST_EVIDENCE))
+    except Refused as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        return None
+    except ConfigurationError as error:
+        raise ReleaseError(f"The registry's {LOG_FILE}: {error.message}", hint=error.hint) from None
 
 
 def _newest(client: RegistryClient, name: str) -> str:

@@ -8,6 +8,7 @@ from sottovoce.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sottovoce.federation.agreement import Agreement
+    from sottovoce.federation.log import Evidence
 
 KEY = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_KEY_FILE = 1 << 22
@@ -56,3 +57,16 @@ def trusted_agreement(key: str | None) -> "Agreement | None":
     from sottovoce.federation.invitation import read_agreement
 
     return read_agreement(Path(key))
+
+
+def trusted_log(key: str | None) -> "Evidence | None":
+    """The coordinator's log as the signed agreement that an option names shows it; None where it names another thing.
+
+    Raises:
+        ConfigurationError: it cannot be read or verified.
+    """
+    if key is None or Path(key).suffix != ".toml" or not Path(key).is_file():
+        return None
+    from sottovoce.federation.invitation import Invitation, is_signed
+
+    return Invitation.read(Path(key)).evidence if is_signed(Path(key)) else None

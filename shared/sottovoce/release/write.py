@@ -24,7 +24,7 @@ from sottovoce.files import folder_aside, write_bytes
 from sottovoce.models import discovery
 from sottovoce.models.parameters import model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
-from sottovoce.release.check import FILES, check
+from sottovoce.release.check import ALLOWED, check
 from sottovoce.release.load import load
 from sottovoce.release.manifest import (
     CONSTANTS_FILE,
@@ -194,4 +194,4 @@ def _is_release(directory: Path) -> bool:
     if directory.is_symlink() or not directory.is_dir():
         return False
     names = {entry.name for entry in directory.iterdir()}
-    return MANIFEST_FILE in names and names <= FILES
+    return MANIFEST_FILE in names and names <= ALLOWED

@@ -7,10 +7,10 @@ import pytest
 from sottovoce.features.extract import default_spec
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
+from sottovoce.federation.log import LogMemory
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.release import write as writing
-from sottovoce.release.check import FILES
 from sottovoce.release.seen_versions import Seen
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.registry import tokens
@@ -114,8 +114,8 @@ class Registry:
         assert answer.status_code == 201, answer.text
         return answer.json()["upload"]
 
-    def send(self, token, upload, folder, files=FILES):
-        for file in sorted(files):
+    def send(self, token, upload, folder, files=None):
+        for file in sorted(files or {path.name for path in folder.iterdir()}):
             answer = self("PUT", f"/v1/uploads/{upload}/files/{file}", token, content=(folder / file).read_bytes())
             assert answer.status_code == 200, answer.text
 
@@ -217,6 +217,11 @@ def wire(published):
 @pytest.fixture
 def seen(tmp_path):
     return Seen(tmp_path / "state" / "seen.json")
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return LogMemory(tmp_path / "state" / "logs-seen.json")
 
 
 @pytest.fixture(autouse=True)

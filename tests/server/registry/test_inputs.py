@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sottovoce.errors import ConfigurationError, RegistryError, ReleaseError
-from sottovoce.release.check import FILES
+from sottovoce.federation.log import LogMemory
+from sottovoce.release.check import ALLOWED, FILES
 from sottovoce.release.pull import listed, pull
 from sottovoce.release.registry_client import RegistryClient
 from sottovoce.release.seen_versions import Seen
@@ -89,7 +90,12 @@ def test_no_bit_survives_a_flip(wire, coordinator, tmp_path_factory, file, at, b
     with RegistryClient("http://registry.example", transport=wire) as client:
         try:
             pulled = pull(
-                client, Reference(NAME, VERSION), coordinator.public_key, folder / "model", seen=Seen(folder / "seen")
+                client,
+                Reference(NAME, VERSION),
+                coordinator.public_key,
+                folder / "model",
+                seen=Seen(folder / "seen"),
+                memory=LogMemory(folder / "logs"),
             )
         except (ReleaseError, RegistryError):
             refused = True
@@ -129,7 +135,7 @@ def test_no_body_crashes_the_service(published, body):
 
 
 @FEW
-@given(content=st.dictionaries(st.sampled_from(sorted(FILES)), st.binary(max_size=300)))
+@given(content=st.dictionaries(st.sampled_from(sorted(ALLOWED)), st.binary(max_size=300)))
 def test_no_upload_of_rubbish_is_published(published, content):
     token = published.token("publish")
     upload = published.begin(token, of="20260102T000000Z")
@@ -141,11 +147,11 @@ def test_no_upload_of_rubbish_is_published(published, content):
 
 
 @pytest.mark.parametrize("file", sorted(FILES))
-def test_an_empty_file_is_an_answer_too(wire, coordinator, seen, tmp_path, file):
+def test_an_empty_file_is_an_answer_too(wire, coordinator, seen, memory, tmp_path, file):
     wire.spoil = lambda request, answer: httpx.Response(200) if request.url.path.endswith(file) else answer
     with (
         RegistryClient("http://registry.example", transport=wire) as client,
         pytest.raises((ReleaseError, RegistryError)),
     ):
-        pull(client, Reference(NAME, VERSION), coordinator.public_key, tmp_path / "model", seen=seen)
+        pull(client, Reference(NAME, VERSION), coordinator.public_key, tmp_path / "model", seen=seen, memory=memory)
     assert not (tmp_path / "model").exists()

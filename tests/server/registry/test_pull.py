@@ -36,9 +36,9 @@ def client(wire):
 
 
 @pytest.fixture
-def fetch(client, coordinator, seen, tmp_path):
+def fetch(client, coordinator, seen, memory, tmp_path):
     def run(wanted=NAME, out=tmp_path / "model", *, key=coordinator.public_key, through=client):
-        return pull(through, Reference.parse(wanted), key, out, seen=seen)
+        return pull(through, Reference.parse(wanted), key, out, seen=seen, memory=memory)
 
     return run
 

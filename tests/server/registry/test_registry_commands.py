@@ -236,7 +236,7 @@ def large_release(release, coordinator, folder, size):
 
 @pytest.mark.slow
 def test_a_service_that_is_killed_in_the_middle_of_a_download(
-    sottovoce, start, publish_token, release, coordinator, tmp_path, seen, monkeypatch
+    sottovoce, start, publish_token, release, coordinator, tmp_path, seen, memory, monkeypatch
 ):
     monkeypatch.undo()  # here retries wait
     folder, size = large_release(release, coordinator, tmp_path / "large", 8 << 20)
@@ -259,7 +259,13 @@ def test_a_service_that_is_killed_in_the_middle_of_a_download(
 
     with RegistryClient(service.url) as client:
         pulled = pull(
-            client, Reference.parse(NAME), coordinator.public_key, tmp_path / "model", seen=seen, progress=kill_once
+            client,
+            Reference.parse(NAME),
+            coordinator.public_key,
+            tmp_path / "model",
+            seen=seen,
+            memory=memory,
+            progress=kill_once,
         )
     assert restarted.is_set()
     assert pulled.reference.version == VERSION
