@@ -62,7 +62,7 @@ def test_swapped_and_repeated_lines_show(journal):
             journal.verify()
 
 
-@pytest.mark.parametrize("damage", [b"x", b"{}\n", b"\xff\n", b"[]\n", b"null\n", b"[" * 5000 + b"\n"])
+@pytest.mark.parametrize("damage", [b"{}\n", b"\xff\n", b"[]\n", b"null\n", b"[" * 5000 + b"\n"])
 def test_what_is_no_line_is_refused_and_nothing_is_added_after_it(journal, damage):
     damaged = journal.path.read_bytes() + damage
     journal.path.write_bytes(damaged)

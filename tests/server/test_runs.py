@@ -13,6 +13,7 @@ from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 from sottovoce_server.home.runs import Order, RunFolder
 from sottovoce_server.rounds import submission
+from sottovoce_server.rounds.listing import listed_runs
 
 
 @pytest.fixture
@@ -101,3 +102,37 @@ def test_whoever_works_on_a_run_waits_for_one_that_only_looks(home, announcement
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with in_the_hands_of_another(run, 0.5), run.worked_on():
         assert run.under_way
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"state": 1}', b"\xff"])
+def test_a_damaged_progress_file_is_said_and_stops_no_listing(home, announcement, damage):
+    whole = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    whole.report("published")
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    (run.folder / "progress.json").write_bytes(damage)
+    assert [(each["run"], each["state"]) for each in listed_runs(home)] == [
+        (run.run, "unreadable"),
+        (whole.run, "published"),
+    ]
+
+
+def test_a_folder_that_was_made_and_not_filled_stops_no_listing(home):
+    (home.runs / ("0" * 32)).mkdir()
+    assert [each["state"] for each in listed_runs(home)] == ["unreadable"]
+
+
+def test_a_submitted_run_that_the_superlink_does_not_know_broke_off(home, announcement, monkeypatch):
+    lost, known = (RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0)) for _ in range(2))
+    under_way = [Mock(over=False)]
+    under_way[0].name = known.run
+
+    @contextmanager
+    def connected(_home):
+        yield Mock(runs=lambda: under_way)
+
+    assert {each["state"] for each in listed_runs(home)} == {"submitted"}  # no SuperLink answers
+    monkeypatch.setattr("sottovoce_server.flower.control.connected", connected)
+    assert {each["run"]: each["state"] for each in listed_runs(home)} == {
+        lost.run: "broke off",
+        known.run: "submitted",
+    }

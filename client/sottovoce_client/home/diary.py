@@ -5,7 +5,6 @@ only those about releases (co-signing, audits) depend on notes.
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from sottovoce.canonical import canonical_json
-from sottovoce.files import write_bytes
+from sottovoce.files import append_line, cut_unfinished_line, write_bytes
 from sottovoce.run.configuration import RunConfiguration
 
 OWNER_ONLY = 0o600
@@ -158,15 +157,9 @@ class Diary:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         line = canonical_json({**details, "time": time, "what": what.value, "run": run.hex()})
         with FileLock(self.file.with_name(f".{self.file.name}.lock"), mode=OWNER_ONLY):
-            handle = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWNER_ONLY)
-            with os.fdopen(handle, "ab+") as file:
-                size = file.tell()
-                # After a crash in the middle of a line, the next one begins on its own.
-                torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-                file.write((b"\n" if torn else b"") + line + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            if size > LARGEST:
+            cut_unfinished_line(self.file)
+            append_line(self.file, line, mode=OWNER_ONLY)
+            if self.file.stat().st_size > LARGEST:
                 self._shorten()
 
     def _shorten(self) -> None:

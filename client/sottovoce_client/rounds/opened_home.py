@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
+from sottovoce.files import clear_asides
 from sottovoce_client.home.confirmations import confirmed_by
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
@@ -49,6 +50,7 @@ class OpenedHome:
         identity, agreement = home.identity(), home.agreement()
         policy = Policy.from_toml(home.policy_file)
         confirmed = frozenset(confirmed_by(home, agreement))
+        clear_asides(home.runs)
         states = RunStates(home.runs, identity, agreement, policy.least_participants)
         return cls(home, identity, agreement, policy, states, confirmed)
 

@@ -205,22 +205,9 @@ def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from rich import box
     from rich.table import Table
 
-    from sottovoce_server.home.runs import RunFolder
+    from sottovoce_server.rounds.listing import listed_runs
 
-    listed = []
-    for folder in RunFolder.all(_home(home)):
-        config, progress = folder.order().announcement.config, folder.progress()
-        done = progress.get("history", {"rounds": []})["rounds"]
-        listed.append(
-            {
-                "run": folder.run,
-                "task": config.task,
-                "family": config.family,
-                "rounds": config.rounds,
-                "done": len(done),
-                "state": folder.state,
-            }
-        )
+    listed = listed_runs(_home(home))
     if as_json:
         print_json(listed)
         return

@@ -13,7 +13,7 @@ from sottovoce.federation.confirmation import Confirmation, merged, read_confirm
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
-from sottovoce.files import folder_aside, write_bytes, write_text
+from sottovoce.files import clear_asides, folder_aside, write_bytes, write_text
 from sottovoce.run.configuration import Trust
 from sottovoce_server.home.certificates import covers, make_authority, make_server_certificate
 from sottovoce_server.home.journal import Journal
@@ -207,7 +207,7 @@ class ServerHome:
             ConfigurationError: a file is damaged.
         """
         found = []
-        for path in sorted(self.enrolments.glob("*.json")):
+        for path in sorted(self.enrolments.glob("[!.]*.json")):
             try:
                 found.append(Enrolment.read(path))
             except ConfigurationError as error:
@@ -226,6 +226,7 @@ class ServerHome:
         Raises:
             ConfigurationError: it is for another federation; or the name, or one of the keys, is another label's.
         """
+        clear_asides(self.enrolments)
         federation = self._settings()["federation"]
         if enrolment.federation != federation:
             raise ConfigurationError(
@@ -242,8 +243,8 @@ class ServerHome:
                 )
             if enrolment.identity_key == other.identity_key or enrolment.node_key == other.node_key:
                 raise ConfigurationError(f"'{enrolment.name}' shows a key of '{other.name}'.")
-        enrolment.write(self.enrolments / f"{enrolment.name}.json")
         self.journal().append("enrolment", enrolment.to_json())
+        enrolment.write(self.enrolments / f"{enrolment.name}.json")
         return True
 
     def confirmed(self) -> tuple[Confirmation, ...]:
@@ -284,6 +285,8 @@ class ServerHome:
             min_honest=settings["min_honest"],
         )
         address = settings["address"]
+        self._certify(host_of(address))
+        self.journal().append("agreement", {"digest": agreement.digest.hex(), "labels": [m.name for m in members]})
         invitation = Invitation.sign(
             identity,
             agreement,
@@ -294,9 +297,7 @@ class ServerHome:
             confirmations=[each for each in standing(self.confirmed()) if each.about(agreement)],
             log=self.log().append,
         )
-        self._certify(host_of(address))
         invitation.write(self.invitation_file)
-        self.journal().append("agreement", {"digest": agreement.digest.hex(), "labels": [m.name for m in members]})
         return invitation
 
     def invitation(self) -> Invitation:

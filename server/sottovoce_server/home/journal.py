@@ -4,8 +4,8 @@ Nobody without the coordinator's key can change, insert or remove a line unnotic
 other journal, and anybody could cut its end off: who wants to notice that keeps the newest digest elsewhere.
 """
 
+import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from filelock import FileLock
 from sottovoce.canonical import canonical_json, digest
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.identity import Identity, verify
+from sottovoce.files import append_line, cut_unfinished_line
 
 PURPOSE = "journal"
 FIRST = "0" * 64
@@ -30,7 +31,8 @@ class Entry:
     Args:
         number: from 1.
         time: UTC, ISO 8601.
-        kind: `enrolment`, `agreement`, `announcement`, `advert`, `refusal`, `round`, `resumption`, `release`.
+        kind: `enrolment`, `agreement`, `announcement`, `advert`, `refusal`, `round`, `resumption`, `release`, or
+            `repair` after an unfinished line was cut off.
         data: what happened; nothing derived from anybody's audio.
         previous: digest of the line before (hexadecimal), or 64 zeros.
         signature: by the coordinator, over the digest (hexadecimal).
@@ -64,30 +66,36 @@ class Journal:
     def append(self, kind: str, data: dict[str, Any]) -> Entry:
         """Add a line; it is on disk when this returns.
 
+        A last line without its end, which a crash leaves, is cut off first, and a line of its own says so.
+
         Raises:
             ConfigurationError: the journal's last line is damaged: nothing is added to a broken chain.
+            OSError: the line could not be written, as on a full disk. The journal is as it was.
         """
         with FileLock(self.path.with_suffix(".lock"), mode=0o600):
             last = self._last()
-            unsigned = Entry(
-                number=last.number + 1 if last else 1,
-                time=datetime.now(UTC).isoformat(timespec="seconds"),
-                kind=kind,
-                data=json.loads(canonical_json(data)),
-                previous=last.digest if last else FIRST,
-            )
-            signature = self.identity.sign(purpose=PURPOSE, message=bytes.fromhex(unsigned.digest)).hex()
-            entry = Entry(**{**vars(unsigned), "signature": signature})
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(handle, canonical_json(vars(entry)) + b"\n")
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            cut = cut_unfinished_line(self.path)
+            if cut:
+                last = self._add(last, "repair", {"bytes": len(cut), "sha256": hashlib.sha256(cut).hexdigest()})
+            return self._add(last, kind, data)
+
+    def _add(self, last: Entry | None, kind: str, data: dict[str, Any]) -> Entry:
+        unsigned = Entry(
+            number=last.number + 1 if last else 1,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            kind=kind,
+            data=json.loads(canonical_json(data)),
+            previous=last.digest if last else FIRST,
+        )
+        signature = self.identity.sign(purpose=PURPOSE, message=bytes.fromhex(unsigned.digest)).hex()
+        entry = Entry(**{**vars(unsigned), "signature": signature})
+        append_line(self.path, canonical_json(vars(entry)), mode=0o600)
         return entry
 
     def verify(self, head: str | None = None) -> list[Entry]:
         """Every line, after checking that each is signed, in order, and follows on the one before it.
+
+        What a crash left unfinished after the last line is passed over; the next line's `append` cuts it off.
 
         Args:
             head: a digest that was the newest once, or None. It must still be in the journal.
@@ -122,8 +130,7 @@ class Journal:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
-        if lines.pop() != b"":
-            raise ConfigurationError("The journal's last line is not whole.")
+        lines.pop()  # empty, or what a crash left of a line
         for number, line in enumerate(lines, start=1):
             yield _parsed(line, number)
 

@@ -12,13 +12,15 @@ from filelock import FileLock, Timeout
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, SottovoceError
-from sottovoce.files import write_bytes
+from sottovoce.files import folder_aside, write_bytes
 from sottovoce.protocol.messages import Announcement, decode
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.rounds.checkpoint import Keeper
 
 _RUN = re.compile(r"[0-9a-f]{32}")
 BROKE_OFF = "broke off"
+SUBMITTED = "submitted"
+UNREADABLE = "unreadable"
 _AT_WORK = ("waiting", "training", "publishing")
 GLANCE_SECONDS = 2.0
 """How long who works on a run waits for somebody who only looks whether anybody does."""
@@ -79,11 +81,12 @@ class RunFolder:
     @classmethod
     def create(cls, home: ServerHome, order: Order) -> "RunFolder":
         """A new run's folder."""
-        folder = cls(home.runs / order.announcement.run.hex())
-        folder.folder.mkdir(mode=0o700)
-        folder.write_order(order)
-        (folder.folder / BEGUN).touch(mode=0o600)
-        return folder
+        path = home.runs / order.announcement.run.hex()
+        with folder_aside(path) as aside:
+            aside.chmod(0o700)
+            cls(aside).write_order(order)
+            (aside / BEGUN).touch(mode=0o600)
+        return cls(path)
 
     @property
     def run(self) -> str:
@@ -167,12 +170,14 @@ class RunFolder:
         write_bytes(self.folder / "progress.json", canonical_json({"state": state, **kept, **details}), mode=0o600)
 
     def progress(self) -> Mapping[str, Any]:
-        """What was reported last; the state is `submitted` before anything was."""
+        """What was reported last; the state is `submitted` before anything was, and `unreadable` if it is damaged."""
         try:
-            values: Mapping[str, Any] = json.loads((self.folder / "progress.json").read_bytes())
+            values = json.loads((self.folder / "progress.json").read_bytes())
         except FileNotFoundError:
-            return {"state": "submitted"}
-        return values
+            return {"state": SUBMITTED}
+        except (ValueError, RecursionError):
+            values = None
+        return values if isinstance(values, dict) and isinstance(values.get("state"), str) else {"state": UNREADABLE}
 
     @property
     def state(self) -> str:

@@ -1,0 +1,46 @@
+"""The coordinator's runs, as `sottovoce server runs` lists them."""
+
+from typing import Any
+
+from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce_server.home.coordinator_home import ServerHome
+from sottovoce_server.home.runs import BROKE_OFF, SUBMITTED, UNREADABLE, RunFolder
+
+
+def listed_runs(home: ServerHome) -> list[dict[str, Any]]:
+    """Every run, the newest first: `run`, `task`, `family`, `rounds`, `done` and `state`.
+
+    A run whose folder is damaged is listed as `unreadable`, with "?" for its model; one that was submitted, and that a
+    SuperLink knows nothing of, broke off.
+    """
+    folders = RunFolder.all(home)
+    lost = _lost(home) if any(folder.state == SUBMITTED for folder in folders) else frozenset()
+    return [_listed(folder, lost) for folder in folders]
+
+
+def _listed(folder: RunFolder, lost: frozenset[str]) -> dict[str, Any]:
+    state = BROKE_OFF if folder.state == SUBMITTED and folder.run in lost else folder.state
+    try:
+        config = folder.order().announcement.config
+    except ConfigurationError:
+        return {"run": folder.run, "task": "?", "family": "?", "rounds": 0, "done": 0, "state": UNREADABLE}
+    return {
+        "run": folder.run,
+        "task": config.task,
+        "family": config.family,
+        "rounds": config.rounds,
+        "done": len(folder.progress().get("history", {"rounds": []})["rounds"]),
+        "state": state,
+    }
+
+
+def _lost(home: ServerHome) -> frozenset[str]:
+    """Runs that the SuperLink does not have under way; none if it does not answer."""
+    from sottovoce_server.flower.control import connected
+
+    try:
+        with connected(home) as control:
+            under_way = {run.name for run in control.runs() if not run.over}
+    except SottovoceError:
+        return frozenset()
+    return frozenset(folder.run for folder in RunFolder.all(home) if folder.run not in under_way)
