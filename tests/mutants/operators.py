@@ -1,6 +1,8 @@
 """Small faults to plant in Python source: one change to one expression or statement inside a function."""
 
 import ast
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -17,6 +19,8 @@ SWAPS: dict[type, type] = {
 }  # fmt: skip
 WRAPPERS = {"min", "max", "clip", "abs", "floor", "ceil", "round", "sqrt", "sorted"}
 """Functions whose call may be replaced by its first argument."""
+PURPOSE = re.compile(r"[a-z]+(-[a-z]+)*")
+"""What a key or a hash is for, and other short names; other strings are nearly all messages."""
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -28,11 +32,13 @@ class Mutant:
         name: what is changed, and where; without line numbers, so that it outlives changes elsewhere.
         function: qualified name and first line of the outermost function that is changed, as in a code object.
         codes: the code of the changed module's functions, by the same.
+        digest: of the outermost function before the change, without its comments.
     """
 
     name: str
     function: tuple[str, int]
     codes: dict[tuple[str, int], CodeType]
+    digest: str
 
 
 def mutants_of(source: str, path: str) -> Iterator[Mutant]:
@@ -40,6 +46,7 @@ def mutants_of(source: str, path: str) -> Iterator[Mutant]:
     tree, lines, seen = ast.parse(source), source.splitlines(), Counter[str]()
     whole = functions_of(compile(tree, path, "exec"))
     for function, qualified in _functions(tree, ""):
+        digest = hashlib.sha256(ast.unparse(function).encode()).hexdigest()[:16]
         for holder, key, old, new in _changes(function):
             name = f"{qualified} | {lines[old.lineno - 1].strip()} | {_text(old)} -> {_text(new)}"
             seen[name] += 1
@@ -48,7 +55,7 @@ def mutants_of(source: str, path: str) -> Iterator[Mutant]:
             _put(holder, key, old)
             changed = [where for where, code in codes.items() if code != whole.get(where)]
             if len(changed) == 1 and codes[changed[0]].co_freevars == whole[changed[0]].co_freevars:
-                yield Mutant(name + f" #{seen[name]}" * (seen[name] > 1), changed[0], codes)
+                yield Mutant(name + f" #{seen[name]}" * (seen[name] > 1), changed[0], codes, digest)
 
 
 def functions_of(code: CodeType) -> dict[tuple[str, int], CodeType]:
@@ -123,6 +130,10 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.args[0]
             for index in range(len(node.keywords)):
                 yield ast.Call(node.func, node.args, [*node.keywords[:index], *node.keywords[index + 1 :]])
+            for index, argument in enumerate(node.args):
+                if isinstance(argument, ast.Constant) and PURPOSE.fullmatch(str(argument.value)):
+                    args = [*node.args[:index], ast.Constant(f"{argument.value}x"), *node.args[index + 1 :]]
+                    yield ast.Call(node.func, args, node.keywords)
         case ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
             yield ast.Pass()
         case ast.Break() | ast.Continue():
