@@ -24,8 +24,13 @@ KEPT = ROOT / ".mutants"
 
 
 @cache
+def _of_file(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
 def digest(*paths: Path) -> str:
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    """Of files, as they were when this process first read them."""
+    return hashlib.sha256(b"".join(map(_of_file, paths))).hexdigest()[:16]
 
 
 def of_test(item: pytest.Item) -> str:

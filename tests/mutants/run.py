@@ -39,7 +39,7 @@ from results import KILLED, SURVIVED, Results, Row, write_table
 
 HERE, PAGE = Path(__file__).parent, ROOT / "docs" / "mutants.md"
 MOST_SURVIVORS = 0.05
-TESTS = 10.0
+TESTS = 30.0
 """Time that the tests of a mutant may take, the quickest first, in seconds: what only others notice has survived."""
 MEMORY = 2 << 30
 """Address space that a mutant may take beyond what is in use, in bytes."""

@@ -179,6 +179,19 @@ def test_survivors_are_counted_by_the_agreement_and_the_labels_own_policy(
             careful().cross_check(check)
 
 
+def test_a_round_of_fewer_than_the_labels_own_policy_wants_is_refused_before_training(table: InMemoryRounds) -> None:
+    request = table.request(1, 3)
+    careful = Participant.from_bytes(
+        table.participants[ME].to_bytes(),
+        identity=table.identities[ME],
+        agreement=table.agreement,
+        least_survivors=LABELS,
+    )
+    fewer = replace(request, participants=request.participants[:-1])
+    refused(violations.TooFewParticipants, careful, lambda: careful.accept(fewer, bytes(32)))
+    careful.accept(request, bytes(32))
+
+
 def test_no_cross_check_means_none_is_signed(make_table: MakeTable) -> None:
     table = make_table(LABELS, cross_check=False)
     request, participant = reported(table), table.participants[ME]

@@ -9,10 +9,11 @@ import pytest
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol import violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.keys import RunKey
-from sottovoce.protocol.messages import Advert, Announcement, Encapsulated, Message, Pairing, Reveal, Roster
+from sottovoce.protocol.messages import Advert, Announcement, Encapsulated, Message, Pairing, Refusal, Reveal, Roster
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.topology import MOST_DRAWS
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
@@ -340,6 +341,23 @@ def test_a_set_up_begins_anew_without_who_did_not_complete_it(table: InMemoryRou
     for label, pairing in paired(table).items():
         aggregator.receive(table.participants[label].pair(pairing))
     assert aggregator.ready(1) == tuple(sorted(new))
+
+
+def test_who_is_not_in_a_new_set_up_stays_out_of_it_and_a_refusal_stays_known(table: InMemoryRounds) -> None:
+    aggregator = Aggregator(table.agreement, table.aggregator.announcement)
+    adverts = {label: member.advert for label, member in table.participants.items()}
+    for label in ("label-000", "label-001"):
+        aggregator.receive(adverts[label])
+    reason = RefusalReason.PRIVACY
+    values = {"run": adverts[ME].run, "agreement": table.agreement.digest, "label": "label-002", "reason": reason}
+    aggregator.receive(Refusal.sign(table.identities["label-002"], **values))
+    announcement = aggregator.start_again(without=["label-001"])
+    assert aggregator.refusals == {"label-002": reason}
+    for label in ("label-001", "label-002", "label-003"):
+        with pytest.raises(violations.OutOfOrder):
+            aggregator.receive(adverts[label])
+    aggregator.receive(table.participants[ME].join_again(announcement))
+    assert list(aggregator.adverts) == [ME]
 
 
 def test_a_label_takes_part_in_so_many_draws_of_a_run_and_no_more(table: InMemoryRounds) -> None:

@@ -98,6 +98,12 @@ def test_a_wrong_report_is_as_good_as_none(table: InMemoryRounds) -> None:
     assert total.vector.tolist() == [3] * ELEMENTS
 
 
+def test_a_report_prepares_its_label_for_the_next_round(table: InMemoryRounds) -> None:
+    table.report(table.request(1, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
+    assert table.aggregator.ready(2) == tuple(table.participants)
+    assert table.aggregator.prepare_requests(2) == {}
+
+
 def test_a_report_counts_once_and_not_late(table: InMemoryRounds) -> None:
     report = one_report(table)
     table.aggregator.receive(report)
@@ -172,14 +178,30 @@ def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
         (violations.NotAParticipant, replace(mine, label="label-099")),
     ):
         refused(table, error, changed)
+    of_all = signed(table, mine, values=(), complaints=tuple(Complaint(label, bytes(32)) for label in table.participants))
+    refused(table, violations.WrongShares, of_all)
     for answer in shares.values():
         table.aggregator.receive(answer)
     refused(table, violations.OutOfOrder, shares["label-001"])
     assert table.aggregator.finish().vector.tolist() == [5] * ELEMENTS
 
 
+def test_a_holder_may_complain_of_every_other_label(make_table: MakeTable) -> None:
+    table = make_table(5)
+    for answer in checks(table).values():
+        table.aggregator.receive(answer)
+    shares = {label: table.participants[label].unmask(r) for label, r in table.aggregator.close_cross_check().items()}
+    mine = shares.pop("label-000")
+    complaints = tuple(Complaint(label, bytes(32)) for label in shares)
+    table.aggregator.receive(signed(table, mine, values=mine.values[:1], complaints=complaints))
+    for answer in shares.values():
+        table.aggregator.receive(answer)
+    assert table.aggregator.finish().vector.tolist() == [5] * ELEMENTS
+
+
 def test_answers_to_the_announcement_are_checked(make_table: MakeTable) -> None:
     table = InMemoryRounds(4)
+    assert table.aggregator.liars == {}
     participant, advert = Participant.join(
         table.aggregator.announcement,
         label="label-000",

@@ -228,6 +228,25 @@ def test_a_key_that_two_labels_do_not_agree_on_shows_before_anything_is_masked(m
     assert list(table.aggregator.liars) == [LIAR]
 
 
+def test_how_many_can_lie_is_counted_among_the_members_of_the_run_not_of_the_agreement() -> None:
+    table = InMemoryRounds(10)  # of which three may lie, but of the four that join only one
+    table.join(list(table.identities)[:4])
+
+    def spoil(table: InMemoryRounds, preparation: Preparation) -> Message:
+        tags = (os.urandom(16), os.urandom(16), *preparation.tags[2:])
+        return signed(table, preparation, tags=tags)  # type: ignore[no-any-return]
+
+    play(table, prepared=spoil)
+    assert list(table.aggregator.liars) == [LIAR]
+
+
+def test_who_is_left_out_is_listed_in_ascending_order(make_table: MakeTable) -> None:
+    table = make_table(7)
+    for label in reversed(table.participants):
+        table.aggregator.leave_out(label)
+    assert table.aggregator.left_out == tuple(table.participants)
+
+
 def test_who_is_left_out_is_named_to_everybody_and_asked_no_more(make_table: MakeTable) -> None:
     table = make_table(7)
     play(table, shared=wrong_share)

@@ -126,8 +126,7 @@ class Members:
         assembly.refusals = self._assembly.refusals
         self._assembly = assembly
         for label in self._identities:
-            if self._phases[label] is not Phase.DECLINED:
-                self._phases[label] = Phase.INVITED if label in joined else Phase.DECLINED
+            self._phases[label] = Phase.INVITED if label in joined else Phase.DECLINED
         return self._announcement
 
     def fix_members(self, labels: Iterable[str] | None = None) -> dict[str, Roster]:
