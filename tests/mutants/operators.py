@@ -87,6 +87,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Any, Any, Any]]:
                 continue  # what an error says is no behaviour
             if isinstance(node, ast.UnaryOp) and isinstance(child, ast.Constant):
                 continue  # -1 becomes 1; where it stands for a length, -2 means the same
+            if isinstance(node, ast.keyword) and node.arg == "strict":
+                continue  # it is left out, which is the same
             where = name if index is None else (name, index)
             condition = name == "test" or (name == "ifs" and isinstance(node, ast.comprehension))
             for new in [*_conditions(node, condition), *_replacements(child)]:

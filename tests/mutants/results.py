@@ -52,10 +52,12 @@ class Results:
     Args:
         file: to which each result is added at once, so that a run that is broken off loses nothing.
         reasons: why mutants survive, by "module | name".
+        seconds: that the tests of a mutant may take; who survived fewer may not survive these.
     """
 
-    def __init__(self, file: Path, reasons: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, reasons: Mapping[str, str], *, seconds: float) -> None:
         self.reasons = reasons
+        self._seconds = seconds
         self._file = file
         lines = file.read_text().splitlines() if file.exists() else []
         self._known: dict[str, dict[str, Any]] = {line["key"]: line for line in map(json.loads, lines)}
@@ -73,18 +75,14 @@ class Results:
         if line is None:
             return None
         if line["result"] == SURVIVED:
-            return SURVIVED if line["tests"] == tests or f"{module} | {mutant.name}" in self.reasons else None
+            same = line["tests"] == tests and line["seconds"] >= self._seconds
+            return SURVIVED if same or f"{module} | {mutant.name}" in self.reasons else None
         return KILLED if line["by"] is None or line["by"] in ids else None
 
     def add(self, module: str, mutant: Mutant, result: str, *, tests: str, by: str | None) -> None:
         """Keep a result, and the test that found the mutant."""
-        line = {
-            "key": _key(module, mutant),
-            "result": result,
-            "tests": tests,
-            "by": by,
-            "on": str(datetime.now(UTC).date()),
-        }
+        line = {"key": _key(module, mutant), "result": result, "by": by, "on": str(datetime.now(UTC).date())}
+        line |= {"tests": tests, "seconds": self._seconds}
         self._known[line["key"]] = line  # type: ignore[index]
         self._file.parent.mkdir(exist_ok=True)
         with self._file.open("a") as file:

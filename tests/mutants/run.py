@@ -2,8 +2,9 @@
 
 The tests that `targets.toml` names for a module are collected once, and each is run once to see which functions it
 calls. Then each mutant gets a forked process, in which its function's code is exchanged and the tests that call the
-function run, those first that killed others of its mutants, then the quickest, until one fails. No file is changed and
-nothing is imported anew: a process for each mutant would spend ten seconds on importing torch and Flower.
+function run, those first that killed others of its mutants, then the quickest, until one fails, or `--seconds` have
+passed. No file is changed and nothing is imported anew: a process for each mutant would spend ten seconds on importing
+torch and Flower.
 
 A run ends after `--minutes`; what it found is kept in `.mutants/`, and the next run goes on from there. A result holds
 as long as the function stays as it is and the test that killed the mutant is there, and, of a survivor without a
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate, chain
@@ -39,8 +40,8 @@ from results import KILLED, SURVIVED, Results, Row, write_table
 
 HERE, PAGE = Path(__file__).parent, ROOT / "docs" / "mutants.md"
 MOST_SURVIVORS = 0.05
-TESTS = 30.0
-"""Time that the tests of a mutant may take, the quickest first, in seconds: what only others notice has survived."""
+ALIKE = 4
+"""How many cases of one parametrised test come before all others' further ones."""
 MEMORY = 2 << 30
 """Address space that a mutant may take beyond what is in use, in bytes."""
 QUIET = ["-s", "--import-mode=importlib", "-o", "addopts=", "-m", "not slow and not deployment"]
@@ -54,6 +55,7 @@ class Mutants:
         targets: test files of each module, relative to the repository.
         results: of former runs; new ones are added.
         minutes: to run for, or None.
+        seconds: that the tests of a mutant may take; what only slower ones notice has survived.
         sample: how many mutants of a module are tried at most, or None.
         seed: of the samples.
     """
@@ -64,10 +66,11 @@ class Mutants:
         results: Results,
         *,
         minutes: float | None = None,
+        seconds: float,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.targets, self.results, self.sample, self.seed = targets, results, sample, seed
+        self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
         self.error: Exception | None = None
         self.rows: list[Row] = []
@@ -149,10 +152,16 @@ class Mutants:
         self.say(str(row))
 
     def quickest(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """In the order of their seconds, as many as take `TESTS` together."""
-        items = sorted(items, key=self.calls.seconds)
-        times = accumulate(map(self.calls.seconds, items))
-        return [item for item, until in zip(items, times, strict=True) if until < TESTS]
+        """As many as the seconds suffice for: the first cases of every test, then further ones, each by their time."""
+        cases: Counter[str] = Counter()
+        order = []
+        for item in sorted(items, key=self.calls.seconds):
+            name = item.nodeid.partition("[")[0]
+            order.append((cases[name] // ALIKE, len(order), item))
+            cases[name] += 1
+        order.sort()
+        times = accumulate(self.calls.seconds(item) for _, _, item in order)
+        return [item for (_, _, item), until in zip(order, times, strict=True) if until < self.seconds]
 
     def finder(self, items: list[pytest.Item], mutant: Mutant | None = None, path: str = "") -> pytest.Item | None:
         """The first test that notices: it fails, needs ten times as long, or dies."""
@@ -187,6 +196,7 @@ class Mutants:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, help="Minutes to run for; the next run goes on.")
+    parser.add_argument("--seconds", type=float, default=30.0, help="That the tests of one mutant may take.")
     parser.add_argument("--only", nargs="+", default=[""], help="Modules whose path holds one of these.")
     parser.add_argument("--sample", type=int, help="Mutants to try of each module; all by default.")
     parser.add_argument("--seed", type=int, default=0, help="Of the samples.")
@@ -197,8 +207,9 @@ def main() -> int:
         sys.exit(f"targets.toml names what is not there: {', '.join(missing)}")
     groups = tomllib.loads((HERE / "survivors.toml").read_text()).get("group", [])
     reasons = {name: group["reason"] for group in groups for name in group["mutants"]}
-    results = Results(KEPT / "results.jsonl", reasons)
-    plugin = Mutants(targets, results, minutes=options.minutes, sample=options.sample, seed=options.seed)
+    results = Results(KEPT / "results.jsonl", reasons, seconds=options.seconds)
+    chosen = {name: getattr(options, name) for name in ("minutes", "seconds", "sample", "seed")}
+    plugin = Mutants(targets, results, **chosen)
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(set(chain(*targets.values())))
