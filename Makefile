@@ -40,8 +40,8 @@ test-deployment: $(STAMP) ## whole federations of real processes, killed and res
 	$(BIN)/pytest -m deployment
 
 mutants: export OMP_NUM_THREADS := 1
-mutants: $(STAMP) ## plant small faults in the core and see that a test fails: MINUTES=30, goes on where it stopped
-	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes $(MINUTES))
+mutants: $(STAMP) ## plant small faults in the core and see that a test fails: MINUTES=30, ONLY=protocol; goes on where it stopped
+	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY))
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff format .

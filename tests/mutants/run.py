@@ -147,6 +147,9 @@ class Mutants:
         for name in survivors:
             self.say(f"SURVIVED {name}")
         self.unexplained += survivors
+        for name in self.results.reasons:
+            if name.startswith(f"{module} | ") and len(chosen) == len(mutants) and found.get(name, KILLED) == KILLED:
+                self.say(f"NEEDS NO REASON {name}")
         row = self.results.row(module, mutants, tests, ids)
         self.rows.append(row)
         self.say(str(row))

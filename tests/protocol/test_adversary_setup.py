@@ -343,6 +343,23 @@ def test_a_set_up_begins_anew_without_who_did_not_complete_it(table: InMemoryRou
     assert aggregator.ready(1) == tuple(sorted(new))
 
 
+def test_the_set_up_waits_for_every_members_ciphertexts(table: InMemoryRounds) -> None:
+    revealed(table)
+    nonces = table.aggregator.close_reveals()
+    for label in list(nonces)[1:]:
+        table.aggregator.receive(table.participants[label].encapsulate(nonces[label]))
+    assert table.aggregator.missing == (ME,)
+    with pytest.raises(LocalProtocolError, match=f"'{ME}' has not completed"):
+        table.aggregator.close_ciphertexts()
+
+
+def test_a_run_that_is_not_set_up_has_neither_members_nor_rounds(table: InMemoryRounds) -> None:
+    with pytest.raises(LocalProtocolError, match="not fixed yet"):
+        _ = table.aggregator.missing
+    with pytest.raises(LocalProtocolError, match="not set up yet"):
+        table.aggregator.prepare_requests(1)
+
+
 def test_who_is_not_in_a_new_set_up_stays_out_of_it_and_a_refusal_stays_known(table: InMemoryRounds) -> None:
     aggregator = Aggregator(table.agreement, table.aggregator.announcement)
     adverts = {label: member.advert for label, member in table.participants.items()}

@@ -268,13 +268,14 @@ def fresh_advert(table: InMemoryRounds, label: str) -> Advert:
     )[1]
 
 
-def test_a_preparation_for_a_round_that_is_over_is_refused(table: InMemoryRounds) -> None:
-    session = table.aggregator.session
-    old = table.participants["label-000"].prepare(PrepareRequest(session.run, session.digest, 2))
+def test_a_preparation_for_a_round_that_is_over_or_under_way_is_refused(table: InMemoryRounds) -> None:
+    session, mine = table.aggregator.session, table.participants["label-000"]
+    late = [mine.prepare(PrepareRequest(session.run, session.digest, number)) for number in (2, 3)]
     table.aggregator.prepare_requests(5)
     table.request(3, ELEMENTS)
     table.aggregator.prepare_requests(5)
-    refused(table, violations.WrongRound, old)
+    for preparation in late:
+        refused(table, violations.WrongRound, preparation)
 
 
 def test_a_label_does_not_say_what_a_coordinator_says(table: InMemoryRounds) -> None:

@@ -252,6 +252,7 @@ def test_who_is_left_out_is_named_to_everybody_and_asked_no_more(make_table: Mak
     play(table, shared=wrong_share)
     table.aggregator.leave_out(LIAR)
     assert LIAR not in table.aggregator.ready(2)
+    assert LIAR not in table.aggregator.prepare_requests(3)
     request = table.request(2, 3)
     assert request.left_out == (LIAR,)
     assert LIAR not in table.aggregator.participants
