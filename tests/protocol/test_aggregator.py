@@ -178,7 +178,9 @@ def test_wrong_shares_are_as_good_as_none(make_table: MakeTable) -> None:
         (violations.NotAParticipant, replace(mine, label="label-099")),
     ):
         refused(table, error, changed)
-    of_all = signed(table, mine, values=(), complaints=tuple(Complaint(label, bytes(32)) for label in table.participants))
+    of_all = signed(
+        table, mine, values=(), complaints=tuple(Complaint(label, bytes(32)) for label in table.participants)
+    )
     refused(table, violations.WrongShares, of_all)
     for answer in shares.values():
         table.aggregator.receive(answer)
