@@ -10,6 +10,7 @@ from sottovoce.models.discovery import family, task
 from sottovoce.models.interfaces import Batch
 from sottovoce.models.style import _prediction as prediction
 from sottovoce.models.style.task import CORRECT, LOSS, PAIR, TRACKS
+from sottovoce.run.metrics import shown
 
 CNN, STYLE = family("style", "cnn"), task("style")
 
@@ -110,3 +111,22 @@ def test_a_long_track_is_judged_in_parts(monkeypatch):
 def test_no_segment_is_no_track():
     with pytest.raises(AudioError, match="shorter than one segment"):
         prediction.probabilities(CNN, Given(), np.zeros((0, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize(("tracks", "std"), [(120, 350.0), (120, 1000.0), (2000, 2000.0)])
+def test_macro_f1_of_noisy_counts_is_right_on_average_and_off_by_what_is_told(tracks, std):
+    """Cut at 0, as it was, a matrix of few tracks had most of its F1 from noise, and nothing said so."""
+    classes, random = tuple("abcdefgh"), np.random.default_rng(0)
+    confusion = np.full((8, 8), 0.3 / 7 * tracks / 8)
+    np.fill_diagonal(confusion, 0.7 * tracks / 8)
+    exact = np.zeros(len(STYLE.counters(8)), np.int64)
+    exact[1], exact[2:-1] = TRACKS * tracks, PAIR * confusion.ravel()
+    found = [
+        STYLE.metrics(exact + random.normal(0, std, len(exact)).round().astype(np.int64), classes, std)
+        for _ in range(100)
+    ]
+    figures = np.array([each["macro_f1"] for each in found])
+    told = float(np.mean([each["noise"]["macro_f1"] for each in found]))
+    assert np.std(figures) == pytest.approx(told, rel=0.3)
+    assert abs(figures.mean() - 0.7) < 4 * told / np.sqrt(len(figures)) + 0.2 * told
+    assert shown(found[0])["macro-F1"].split(" ± ")[1] == f"{found[0]['noise']['macro_f1']:.3f}"

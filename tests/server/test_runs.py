@@ -1,12 +1,15 @@
 """What a coordinator keeps of its runs, and how it lists them."""
 
+import json
 import os
 from contextlib import contextmanager
 from threading import Event, Thread
 from unittest.mock import Mock
 
 import pytest
+from typer.testing import CliRunner
 
+from sottovoce.cli import app
 from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configure import configure_run
@@ -136,3 +139,16 @@ def test_a_submitted_run_that_the_superlink_does_not_know_broke_off(home, announ
         lost.run: "broke off",
         known.run: "submitted",
     }
+
+
+def test_the_list_of_runs_shows_the_latest_figures_and_what_noise_leaves_of_them(home, announcement):
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    RunFolder.create(home, Order(announcement(), "b", 1.0, 1.0))
+    noise = {"accuracy": 0.02, "macro_f1": 0.1}
+    figures = {"2": {"accuracy": 0.5}, "10": {"accuracy": 0.9, "macro_f1": 0.8, "noise": noise}}
+    run.report("published", history={"rounds": [1, 2], "metrics": figures})
+    arguments = ["server", "runs", "--home", str(home.root)]
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert [each["figures"] for each in found] == [None, figures["10"]]
+    words = " ".join(CliRunner().invoke(app, arguments, env={"COLUMNS": "120"}).stdout.split())
+    assert "accuracy 0.900 ± 0.020, macro-F1 0.800 ± 0.100" in words

@@ -201,20 +201,25 @@ def train(
 
 @server.command(epilog="Example:\n\n  sottovoce server runs")
 def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the runs of this coordinator, the newest first."""
+    """List the runs of this coordinator, the newest first, with the latest figures of each.
+
+    What follows ± is the standard deviation that the labels' noise for privacy leaves on a figure.
+    """
     from rich import box
     from rich.table import Table
 
+    from sottovoce.run.metrics import shown
     from sottovoce_server.rounds.listing import listed_runs
 
     listed = listed_runs(_home(home))
     if as_json:
         print_json(listed)
         return
-    table = Table("run", "model", "rounds", "state", box=box.SIMPLE_HEAD)
+    table = Table("run", "model", "rounds", "state", "figures", box=box.SIMPLE_HEAD)
     for each in listed:
         model, rounds = f"{each['task']} {each['family']}", f"{each['done']} of {each['rounds']}"
-        table.add_row(str(each["run"])[:8], model, rounds, str(each["state"]))
+        last = ", ".join(f"{name} {value}" for name, value in shown(each["figures"] or {}).items())
+        table.add_row(str(each["run"])[:8], model, rounds, str(each["state"]), last)
     results().print(table if listed else "There are no runs yet.")
 
 

@@ -8,7 +8,7 @@ from sottovoce_server.home.runs import BROKE_OFF, SUBMITTED, UNREADABLE, RunFold
 
 
 def listed_runs(home: ServerHome) -> list[dict[str, Any]]:
-    """Every run, the newest first: `run`, `task`, `family`, `rounds`, `done` and `state`.
+    """Every run, the newest first: `run`, `task`, `family`, `rounds`, `done`, `state` and the latest `figures`, if any.
 
     A run whose folder is damaged is listed as `unreadable`, with "?" for its model; one that was submitted, and that a
     SuperLink knows nothing of, broke off.
@@ -23,14 +23,18 @@ def _listed(folder: RunFolder, lost: frozenset[str]) -> dict[str, Any]:
     try:
         config = folder.order().announcement.config
     except ConfigurationError:
-        return {"run": folder.run, "task": "?", "family": "?", "rounds": 0, "done": 0, "state": UNREADABLE}
+        unknown = {"task": "?", "family": "?", "rounds": 0, "done": 0, "figures": None}
+        return {"run": folder.run, **unknown, "state": UNREADABLE}
+    history = folder.progress().get("history", {})
+    metrics = history.get("metrics", {})
     return {
         "run": folder.run,
         "task": config.task,
         "family": config.family,
         "rounds": config.rounds,
-        "done": len(folder.progress().get("history", {"rounds": []})["rounds"]),
+        "done": len(history.get("rounds", [])),
         "state": state,
+        "figures": metrics[max(metrics, key=int)] if metrics else None,
     }
 
 

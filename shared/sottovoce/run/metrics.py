@@ -12,6 +12,9 @@ COLLAPSED_ENTROPY = 0.25
 DOMINATED = 0.8
 """... unless the largest true class holds more than this share anyway: then naming it always is hardly wrong."""
 
+DRAWS = 200
+"""Number of times that noise is drawn to see how much it moves a figure."""
+
 SHOWN = {"loss": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 """The figures of a round that a person sees, whichever of them its task has, by what they are called."""
 
@@ -73,6 +76,29 @@ def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
         "predicted_class_entropy": _entropy(counts.sum(axis=0)) / math.log(len(classes)) if len(classes) > 1 else 0.0,
         "collapsed": _collapsed(counts),
     }
+
+
+def noisy_macro_f1(cells: NDArray[np.float64], noise_std: float) -> tuple[float, float]:
+    """Macro-F1 of a confusion matrix whose cells carry noise, and how far the noise moves it.
+
+    F1 is taken of the cells as they are, negative ones too: cutting them at 0 first adds false tracks to every class,
+    so that of 120 tracks of 8 classes a model of 0.75 comes out at 0.52. Classes that nobody holds out count as 0.
+
+    Args:
+        cells: `[C, C]`, true class by predicted class, in tracks.
+        noise_std: standard deviation of the noise on each cell, in tracks.
+
+    Returns:
+        The figure in [0, 1], and its standard deviation: that of the same figure under further noise of this size.
+    """
+    draws = np.random.default_rng(0)  # what is drawn protects nothing
+    further = (_macro_f1(cells + noise_std * draws.standard_normal(cells.shape)) for _ in range(DRAWS))
+    return _macro_f1(cells), float(np.std(list(further)))
+
+
+def _macro_f1(cells: NDArray[np.float64]) -> float:
+    both = cells.sum(axis=0) + cells.sum(axis=1)
+    return float(np.clip(2 * np.diag(cells) / np.maximum(both, 1.0), 0.0, 1.0).mean())
 
 
 def _per_class(

@@ -19,13 +19,17 @@ from sottovoce_simulations.engine.local_federation import Federation
 
 
 def rows(history: RunHistory) -> list[dict[str, Any]]:
-    """One row a round; the figures are of the model that the round made, None where they never came back."""
+    """One row a round; the figures are of the model that the round made, None where they never came back.
+
+    `noise` gives the standard deviations that the labels' noise leaves on them.
+    """
     known: set[str] = set().union(*history.metrics.values())
     names = [name for name in SHOWN if name in known]
     return [
         {
             "round": record.number,
             **{name: history.metrics.get(record.number, {}).get(name) for name in names},
+            "noise": history.metrics.get(record.number, {}).get("noise"),
             "participants": len(record.participants),
             "survivors": list(record.survivors),
             "dropped": record.dropped,

@@ -57,21 +57,25 @@ class StyleTask(Task):
     ) -> Mapping[str, object]:
         """Figures of `sottovoce.run.metrics.from_confusion`, with `tracks` and their mean `loss`.
 
-        Accuracy has a counter of its own, with less noise than the confusion matrix; in that one, noise below 0 is cut.
+        Accuracy has a counter of its own, with less noise than the confusion matrix; in that one, noise below 0 is cut,
+        but not for `macro_f1`. `noise` gives the standard deviation of each figure where it is known.
         """
-        from sottovoce.run.metrics import from_confusion
+        from sottovoce.run.metrics import from_confusion, noisy_macro_f1
 
-        confusion = np.maximum(np.round(sums[2:-1] / PAIR), 0).astype(np.int64).reshape(len(classes), len(classes))
+        cells = (sums[2:-1] / PAIR).reshape(len(classes), len(classes))
+        confusion = np.maximum(np.round(cells), 0).astype(np.int64)
         tracks = max(float(sums[1]) / TRACKS, 0.0)
         lead = float(np.clip(sums[0] / CORRECT / max(tracks, 1.0), -1, 1))
         figures = from_confusion(confusion, classes)
         figures["accuracy"] = (lead + 1) / 2 if tracks else 0.0
         found = {"tracks": round(tracks), "loss": float(LOSS.mean(sums[-1], tracks)), **figures}
         if noise_std:
+            found["macro_f1"], of_macro_f1 = noisy_macro_f1(cells, noise_std / PAIR)
             of_lead = math.hypot(1 / CORRECT, lead / TRACKS) * noise_std / max(tracks, 1.0)
             found["noise"] = {
                 "accuracy": of_lead / 2,
                 "loss": LOSS.deviation(noise_std, tracks),
+                "macro_f1": of_macro_f1,
                 "confusion_matrix": noise_std / PAIR,
                 "tracks": noise_std / TRACKS,
             }
