@@ -12,6 +12,7 @@ from sottovoce.files import write_text
 
 BENCHMARKS = (
     "masking",
+    "ledger",
     "noise",
     "features",
     "rounds",

@@ -13,12 +13,14 @@ import time
 
 import pytest
 
+from sottovoce.canonical import canonical_json
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError, PrivacyError, UnknownPrivacyEvent
+from sottovoce.privacy import accountant
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for
-from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian
+from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, to_json
 from sottovoce.run.configuration import Balance
-from sottovoce_client.budget.ledger import Ceilings, Kind, Ledger
+from sottovoce_client.budget.ledger import Ceilings, Head, Kind, Ledger, Row
 
 RUN, OTHER = b"a" * 16, b"b" * 16
 CEILINGS = Ceilings(epsilon_per_run=8.0, epsilon_lifetime=12.0, delta=1e-5)
@@ -432,3 +434,120 @@ def test_a_histogram_alone_can_be_charged(ledger, plan):
     ledger.charge(RUN, 0, [Gaussian(plan.histogram_noise)])
     ledger.charge(RUN, 1, plan.events(5, histogram=False))
     assert ledger.spent_in(RUN) == plan.events(5)
+
+
+def test_opening_and_charging_cost_the_same_at_a_hundred_and_at_ten_thousand_rows(tmp_path, calls):
+    def cost(rows):
+        file = tmp_path / f"{rows}.sqlite"
+        Ledger.create(file).close()
+        _filled(file, rows)
+        with calls() as counted, Ledger(file) as ledger:
+            ledger.charge(RUN, 1, [PoissonGaussian(0.1, 5.0, 1)])
+        return counted.total()
+
+    assert cost(10_000) <= cost(1_000) * 1.01
+
+
+def _filled(file, rows):
+    """A long life: one open run, and closed ones of ten rounds each before it."""
+    step = (PoissonGaussian(0.1, 5.0, 1),)
+    whole = (PoissonGaussian(0.1, 5.0, 10),)
+    database = sqlite3.connect(file)
+    previous, made = b"sottovoce/ledger/1", []
+    for number in range(1, rows + 1):
+        block, place = divmod(number - 1, 12)
+        last = number == rows
+        run = RUN if last else block.to_bytes(16)
+        kind = Kind.OPEN if last or place == 0 else Kind.CLOSE if place == 11 else Kind.CHARGE
+        events = whole if kind is Kind.OPEN else step if kind is Kind.CHARGE else ()
+        row = Row(number, "2026-01-01T00:00:00+00:00", kind, run, place if kind is Kind.CHARGE else 0, events)
+        previous = row.hash(previous)
+        body = canonical_json([to_json(event) for event in events]).decode()
+        made.append((number, row.time, kind.value, run.hex(), row.round, body, previous))
+    database.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", made)
+    database.commit()
+    database.close()
+
+
+def test_a_changed_row_far_back_is_found_where_it_counts(file, plan):
+    Ledger.create(file).close()
+    _filled(file, 1000)
+    tampered(file, "UPDATE ledger SET events = '[]' WHERE number = 2")
+    with Ledger(file) as ledger:
+        for act in (
+            ledger.verify,
+            ledger.rows,
+            ledger.spent,
+            lambda: ledger.epsilon(1e-5),
+            lambda: ledger.committed(1e-5),
+            lambda: ledger.spent_in(bytes(16)),
+            lambda: ledger.open_run(OTHER, plan, CEILINGS),
+        ):
+            with pytest.raises(LedgerError, match="Row 2 of the ledger is not what was written"):
+                act()
+    tampered(file, "DELETE FROM ledger WHERE number = 2")
+    with Ledger(file) as ledger, pytest.raises(LedgerError, match=r"cannot be read|not what was written"):
+        ledger.rows()
+
+
+def test_joining_beside_many_different_runs_composes_no_distributions_and_locks_nobody_out(file, calls, monkeypatch):
+    """Below the ceiling by the cheaper bound; another process charges while this one composes."""
+    generous = Ceilings(epsilon_per_run=100.0, epsilon_lifetime=1e4, delta=1e-5)
+    made = [_Plan(PoissonGaussian(0.1, 4.0 + number / 50, 30)) for number in range(20)]
+    with Ledger.create(file) as ledger, Ledger(file, patience=0.0) as other:
+        for number, each in enumerate(made):
+            ledger.open_run(number.to_bytes(16), each, generous)
+        real, composing = accountant.is_at_most, []
+
+        def compose(*arguments):
+            if not composing:
+                other.charge(bytes(16), 1, [PoissonGaussian(0.1, 4.0, 1)])
+            composing.append(arguments)
+            return real(*arguments)
+
+        monkeypatch.setattr(accountant, "is_at_most", compose)
+        with calls() as counted:
+            ledger.open_run(RUN, _Plan(PoissonGaussian(0.1, 6.0, 30)), generous)
+        assert len(composing) == 2  # once more, with what the other one charged meanwhile
+        whole = sum(name.startswith("PLDAccountant.compose") for name in counted.elements())
+        assert whole <= 2  # the new run alone, not all of them together
+        assert [row.kind for row in ledger.rows()] == [Kind.OPEN] * 20 + [Kind.CHARGE, Kind.OPEN]
+
+
+class _Plan:
+    """As much of a plan as the ledger looks at."""
+
+    delta = 1e-5
+
+    def __init__(self, *events):
+        self.whole_run = events
+
+
+@pytest.mark.parametrize("older", ["cut off", "another"])
+def test_an_older_copy_is_found_by_a_head_that_was_noted(file, plan, older, tmp_path):
+    with Ledger.create(file) as ledger:
+        assert ledger.head == Head(0, b"sottovoce/ledger/1")
+        ledger.open_run(RUN, plan, CEILINGS)
+        copy = file.read_bytes()
+        ledger.charge(RUN, 1, plan.events(5))
+        noted = ledger.head
+        ledger.expect(noted)
+        ledger.charge(RUN, 2, plan.events(5, histogram=False))
+        ledger.expect(noted)
+    file.write_bytes(copy)
+    with Ledger(file) as ledger:
+        if older == "another":
+            ledger.charge(RUN, 7, plan.events(5))
+        with pytest.raises(LedgerError, match="older copy"):
+            ledger.expect(noted)
+
+
+def test_statistics_of_sqlite_are_no_tampering_and_text_for_a_hash_is(file, plan):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+    sqlite3.connect(file).execute("ANALYZE")
+    with Ledger(file) as ledger:
+        ledger.charge(RUN, 1, plan.events(5))
+    tampered(file, "UPDATE ledger SET hash = 'text' WHERE number = 2")
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Ledger(file)

@@ -38,6 +38,8 @@ _SCHEMA = (
 _FIRST = b"sottovoce/ledger/1"
 _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
+_TAIL = 256
+"""Rows at the end of the chain that are checked whenever a ledger is opened. Whatever row is read is checked too."""
 
 
 class Kind(StrEnum):
@@ -63,6 +65,14 @@ class Ceilings:
     epsilon_lifetime: float
     delta: float
     allow_non_private: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest row's number (0 in an empty ledger) and hash: a ledger that was ever so long holds that row."""
+
+    number: int
+    hash: bytes
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,10 @@ class Row:
 
 
 class Ledger:
-    """A label's ledger, open and verified. Use it as a context manager, or `close` it.
+    """A label's ledger, open. Use it as a context manager, or `close` it.
+
+    Each row that is read is checked against the one before it, so that no sum rests on a row that was changed;
+    `verify` checks all of them. What opening and charging cost does not grow with the ledger.
 
     Args:
         path: of a ledger that `create` made. A missing one is an error: a label that lost its ledger has spent an
@@ -117,10 +130,13 @@ class Ledger:
             with _named_errors():
                 # EXTRA also flushes the folder when the journal is removed: a power cut cannot undo a commit.
                 self._database.execute("PRAGMA synchronous = EXTRA")
-                found = {sql for (sql,) in self._database.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
-                if found != set(_SCHEMA):
+                found = self._database.execute(
+                    "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
+                )
+                if {sql for (sql,) in found} != set(_SCHEMA):
                     raise LedgerError("The file is no ledger, or its safeguards were removed.")
-            self.verify()
+            with self._transaction("BEGIN"):
+                self._read("WHERE row.number > ?", self.head.number - _TAIL)
         except BaseException:
             self._database.close()
             raise
@@ -173,27 +189,36 @@ class Ledger:
         """
         planned = merged(plan.whole_run if plan else (NonPrivate(),))
         _check_alone(plan, ceilings)
-        with self._transaction():
-            rows = self.rows()
-            mine = [row for row in rows if row.run == run]
-            if mine:
-                if mine[-1].kind is Kind.CLOSE:
-                    raise LedgerError("This run is closed: it cannot be opened again.")
-                if mine[0].events != planned:
-                    raise LedgerError(
-                        "This run was opened with another plan.",
-                        hint="Its catalogue or configuration changed meanwhile: start a new run.",
-                    )
+        while True:
+            with self._transaction("BEGIN"):
+                head, rows = self.head, self.rows()
+            if self._is_open(run, planned):
                 return
+            # Composing takes long, and another process may want to charge meanwhile: nothing is locked.
             if plan:
-                together = _epsilon((*_committed(rows), *planned), ceilings.delta)
-                if together > ceilings.epsilon_lifetime:
-                    raise BudgetExceeded(
-                        f"With this run the tracks' lifetime ε would be {together:.4g} at δ = {ceilings.delta:g}, "
-                        f"above its ceiling of {ceilings.epsilon_lifetime:g}.",
-                        hint="Close runs that were given up, or decline. What was spent cannot come back.",
-                    )
-            self._append(Kind.OPEN, run, 0, planned)
+                _check_together((*_committed(rows), *planned), ceilings)
+            with self._transaction():
+                if self.head == head:
+                    self._append(Kind.OPEN, run, 0, planned)
+                    return
+
+    def _is_open(self, run: bytes, planned: tuple[Event, ...]) -> bool:
+        """Whether a run was opened with this plan.
+
+        Raises:
+            LedgerError: it was opened with another plan, or is closed.
+        """
+        mine = self._read("WHERE row.run = ?", run.hex())
+        if not mine:
+            return False
+        if mine[-1].kind is Kind.CLOSE:
+            raise LedgerError("This run is closed: it cannot be opened again.")
+        if mine[0].events != planned:
+            raise LedgerError(
+                "This run was opened with another plan.",
+                hint="Its catalogue or configuration changed meanwhile: start a new run.",
+            )
+        return True
 
     def charge(self, run: bytes, round_number: int, events: Iterable[Event]) -> None:
         """Write down what a round spends; when this returns, it is on the disk and the round may train.
@@ -205,7 +230,7 @@ class Ledger:
         """
         charged = merged(events)
         with self._transaction():
-            rows = self._read("WHERE run = ?", run.hex())
+            rows = self._read("WHERE row.run = ?", run.hex())
             if not rows or rows[-1].kind is Kind.CLOSE:
                 raise LedgerError("Only an open run can be charged.")
             planned, *charges = rows
@@ -222,14 +247,14 @@ class Ledger:
             LedgerError: the run is not open, or the ledger cannot be written.
         """
         with self._transaction():
-            kinds = [row.kind for row in self._read("WHERE run = ?", run.hex())]
+            kinds = [row.kind for row in self._read("WHERE row.run = ?", run.hex())]
             if not kinds or kinds[-1] is Kind.CLOSE:
                 raise LedgerError("Only an open run can be closed.")
             self._append(Kind.CLOSE, run, 0, ())
 
     def spent_in(self, run: bytes) -> tuple[Event, ...]:
         """All that one run has charged."""
-        return merged(_events(row for row in self._read("WHERE run = ?", run.hex()) if row.kind is Kind.CHARGE))
+        return merged(_events(row for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE))
 
     def spent(self) -> tuple[Event, ...]:
         """All that was ever charged."""
@@ -247,15 +272,49 @@ class Ledger:
         """ε of all that was charged and all that open runs may still charge, at this δ."""
         return _epsilon(_committed(self.rows()), delta)
 
+    @property
+    def head(self) -> Head:
+        """The newest row."""
+        with _named_errors():
+            found = self._database.execute("SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1").fetchone()
+        number, value = found or (0, _FIRST)
+        return Head(number, _blob(value))
+
+    def expect(self, known: Head) -> None:
+        """Check that this ledger is not an older copy of itself.
+
+        Args:
+            known: a head that it had once.
+
+        Raises:
+            LedgerError: it has no such row.
+        """
+        if known.number == 0:
+            return
+        with _named_errors():
+            found = self._database.execute("SELECT hash FROM ledger WHERE number = ?", (known.number,)).fetchone()
+        if not found or _blob(found[0]) != known.hash:
+            raise LedgerError(
+                f"The ledger lacks row {known.number}, which this label has written: it is an older copy, or another.",
+                hint="Put the newest copy back: sottovoce label restore",
+            )
+
     def rows(self) -> tuple[Row, ...]:
-        """Every row, the oldest first."""
-        return self._read()
+        """Every row, the oldest first.
+
+        Raises:
+            LedgerError: a row was changed, removed or put in between.
+            UnknownPrivacyEvent: a row holds an event without accounting.
+        """
+        rows = self._read()
+        if rows and rows[-1].number != len(rows):
+            raise _tampered(len(rows))
+        return rows
 
     def verify(self) -> None:
         """Read everything again and check the chain: a row changed, removed or put in between is found.
 
-        Rows cut off at the end, or an older copy of the whole file, leave a valid chain: against those helps only a
-        copy elsewhere.
+        Rows cut off at the end, or an older copy of the whole file, leave a valid chain: `expect` finds those.
 
         Raises:
             LedgerError: the file is damaged or a row has been tampered with.
@@ -264,44 +323,35 @@ class Ledger:
         with self._transaction("BEGIN"):  # another process may append between two reads
             if self._database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
                 raise LedgerError("The ledger is damaged.")
-            hashes = [bytes(value) for (value,) in self._database.execute("SELECT hash FROM ledger ORDER BY number")]
-            rows = self.rows()
-        previous = _FIRST
-        for number, (row, expected) in enumerate(zip(rows, hashes, strict=True), start=1):
-            previous = row.hash(previous)
-            if row.number != number or previous != expected:
-                raise LedgerError(
-                    f"Row {number} of the ledger is not what was written.",
-                    hint="Restore the ledger from a copy; until then nothing is trained.",
-                )
+            self.rows()
 
     def _read(self, where: str = "", *values: object) -> tuple[Row, ...]:
-        columns = "SELECT number, time, kind, run, round, events FROM ledger"
+        """Rows in their order, each checked against the one before it in the file."""
+        columns = "row.number, row.time, row.kind, row.run, row.round, row.events, row.hash, before.hash"
+        joined = f"{columns} FROM ledger AS row LEFT JOIN ledger AS before ON before.number = row.number - 1"
         with _named_errors():
-            found = self._database.execute(f"{columns} {where} ORDER BY number", values).fetchall()
-        try:
-            return tuple(
-                Row(
-                    number,
-                    time,
-                    Kind(kind),
-                    bytes.fromhex(run),
-                    round_number,
-                    tuple(from_json(item) for item in json.loads(events)),
-                )
-                for number, time, kind, run, round_number, events in found
-            )
-        except (ValueError, TypeError):
-            raise LedgerError("A row of the ledger cannot be read, so nothing is trained.") from None
+            found = self._database.execute(f"SELECT {joined} {where} ORDER BY row.number", values).fetchall()
+        rows = []
+        for number, time, kind, run, round_number, events, expected, previous in found:
+            try:
+                items = tuple(from_json(item) for item in json.loads(events))
+                row = Row(number, time, Kind(kind), bytes.fromhex(run), round_number, items)
+                before = _FIRST if number == 1 else _blob(previous)
+                whole = row.hash(before) == _blob(expected)
+            except (ValueError, TypeError):
+                raise LedgerError("A row of the ledger cannot be read, so nothing is trained.") from None
+            if not whole:
+                raise _tampered(number)
+            rows.append(row)
+        return tuple(rows)
 
     def _append(self, kind: Kind, run: bytes, round_number: int, events: tuple[Event, ...]) -> None:
-        last = self._database.execute("SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1").fetchone()
-        number, previous = last or (0, _FIRST)
-        row = Row(number + 1, datetime.now(UTC).isoformat(timespec="seconds"), kind, run, round_number, events)
+        head = self.head
+        row = Row(head.number + 1, datetime.now(UTC).isoformat(timespec="seconds"), kind, run, round_number, events)
         body = canonical_json([to_json(event) for event in events]).decode()
         self._database.execute(
             "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.number, row.time, row.kind.value, run.hex(), row.round, body, row.hash(bytes(previous))),
+            (row.number, row.time, row.kind.value, run.hex(), row.round, body, row.hash(head.hash)),
         )
 
     @contextmanager
@@ -337,6 +387,37 @@ def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
     alone = _epsilon(plan.whole_run, plan.delta)
     if alone > ceilings.epsilon_per_run:
         raise BudgetExceeded(f"The run's ε = {alone:.4g} is above its ceiling of {ceilings.epsilon_per_run:g}.")
+
+
+def _check_together(events: tuple[Event, ...], ceilings: Ceilings) -> None:
+    """Whether all that is spent and promised, with a run's plan, is below the lifetime's ceiling."""
+    from sottovoce.privacy import accountant
+
+    if accountant.is_at_most(ceilings.epsilon_lifetime, events, ceilings.delta):
+        return
+    raise BudgetExceeded(
+        f"With this run the tracks' lifetime ε would be {_epsilon(events, ceilings.delta):.4g} at "
+        f"δ = {ceilings.delta:g}, above its ceiling of {ceilings.epsilon_lifetime:g}.",
+        hint="Close runs that were given up, or decline. What was spent cannot come back.",
+    )
+
+
+def _blob(value: object) -> bytes:
+    """A column that holds bytes.
+
+    Raises:
+        LedgerError: it holds something else.
+    """
+    if not isinstance(value, bytes):
+        raise LedgerError("A row of the ledger cannot be read, so nothing is trained.")
+    return value
+
+
+def _tampered(number: int) -> LedgerError:
+    return LedgerError(
+        f"Row {number} of the ledger is not what was written.",
+        hint="Restore the ledger from a copy; until then nothing is trained.",
+    )
 
 
 def _committed(rows: Iterable[Row]) -> tuple[Event, ...]:

@@ -92,17 +92,38 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
         UnknownPrivacyEvent: there is no accounting for an event.
         PrivacyError: δ is not in (0, 1), or the ε that was found can be refuted.
     """
+    return max(_epsilon(side, delta) for side in _sides(events, delta))
+
+
+def is_at_most(ceiling: float, events: Iterable[Event], delta: float) -> bool:
+    """Whether `epsilon` of these events is at most a ceiling, by its cheaper bound where that is enough.
+
+    Composing privacy loss distributions takes longer with each mechanism that differs from the others; RDP hardly.
+
+    Raises:
+        UnknownPrivacyEvent, PrivacyError: as with `epsilon`.
+    """
+    sides = _sides(events, delta)
+    return all(_rdp(side, delta) <= ceiling or _epsilon(side, delta) <= ceiling for side in sides)
+
+
+def _sides(events: Iterable[Event], delta: float) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
+    """What trained units pay, and what held-out ones do."""
     if not 0 < delta < 1:
         raise PrivacyError(f"Expected δ = {delta} in (0, 1).")
     events = tuple(events)
     held_out = [event.sums for event in events if isinstance(event, HeldOutCounts)]
-    trained = [event for event in events if not isinstance(event, HeldOutCounts)]
-    return max(_epsilon(merged(side), delta) for side in (trained, held_out))
+    return merged(event for event in events if not isinstance(event, HeldOutCounts)), merged(held_out)
+
+
+@lru_cache(maxsize=1024)
+def _rdp(events: tuple[Event, ...], delta: float) -> float:
+    return epsilon_rdp(events, delta)
 
 
 @lru_cache(maxsize=1024)
 def _epsilon(events: tuple[Event, ...], delta: float) -> float:
-    found = epsilon_rdp(events, delta)
+    found = _rdp(events, delta)
     if 0 < found < LARGEST:
         found = min(found, _epsilon_pld(events, delta, _grid(events, found)))
     reached = epsilon_lower(events, delta)
