@@ -42,7 +42,8 @@ def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Pa
     label = opened(home)
     unlock(label, passphrase_file)
     policy = Policy.from_toml(label.policy_file)
-    Ledger(label.ledger_file).close()  # verified before anything else: without it, nothing could be trained
+    with Ledger(label.ledger_file) as ledger:
+        ledger.verify()  # before anything else: without it, nothing could be trained
     if file is None and not label.invitation_file.exists():
         raise ConfigurationError("This label has joined no federation yet.", hint="Name the coordinator's file.")
     try:
