@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sottovoce.canonical import canonical_json
 from sottovoce.privacy.events import PoissonGaussian, to_json
-from sottovoce_client.budget.ledger import Kind, Ledger, Row
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.rows import Kind, Row
 
 ROWS = (100, 100_000)
 REPETITIONS = 20

@@ -20,7 +20,8 @@ from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for
 from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, to_json
 from sottovoce.run.configuration import Balance
-from sottovoce_client.budget.ledger import Ceilings, Head, Kind, Ledger, Row
+from sottovoce_client.budget.ledger import Ceilings, Ledger
+from sottovoce_client.budget.rows import Head, Kind, Row
 
 RUN, OTHER = b"a" * 16, b"b" * 16
 CEILINGS = Ceilings(epsilon_per_run=8.0, epsilon_lifetime=12.0, delta=1e-5)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_client.budget.ledger import Kind, Ledger, Row
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.rows import Kind, Row
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy

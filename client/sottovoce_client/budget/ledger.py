@@ -5,7 +5,6 @@ promised to other runs. Each round is then charged before it trains. Nothing tha
 a run only gives back what it never charged.
 """
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +21,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
 from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, to_json, within
 from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce_client.budget.rows import FIRST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
 
 _SCHEMA = (
     """CREATE TABLE ledger (number INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
@@ -35,19 +34,10 @@ _SCHEMA = (
     """CREATE TRIGGER no_delete BEFORE DELETE ON ledger
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
 )
-_FIRST = b"sottovoce/ledger/1"
 _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
 _TAIL = 256
 """Rows at the end of the chain that are checked whenever a ledger is opened. Whatever row is read is checked too."""
-
-
-class Kind(StrEnum):
-    """What a row says. OPEN: a run may spend up to these events. CHARGE: a round spends these. CLOSE: it is over."""
-
-    OPEN = "open"
-    CHARGE = "charge"
-    CLOSE = "close"
 
 
 @dataclass(frozen=True)
@@ -65,42 +55,6 @@ class Ceilings:
     epsilon_lifetime: float
     delta: float
     allow_non_private: bool = False
-
-
-@dataclass(frozen=True)
-class Head:
-    """The newest row's number (0 in an empty ledger) and hash: a ledger that was ever so long holds that row."""
-
-    number: int
-    hash: bytes
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the ledger: its number from 1, UTC time (ISO 8601), kind, run, round (0 unless a charge), events."""
-
-    number: int
-    time: str
-    kind: Kind
-    run: bytes
-    round: int
-    events: tuple[Event, ...]
-
-    def hash(self, previous: bytes) -> bytes:
-        """SHA-256 over the hash of the row before and this row."""
-        return hashlib.sha256(
-            previous
-            + canonical_json(
-                [
-                    self.number,
-                    self.time,
-                    self.kind,
-                    self.run.hex(),
-                    self.round,
-                    [to_json(event) for event in self.events],
-                ]
-            )
-        ).digest()
 
 
 class Ledger:
@@ -196,7 +150,7 @@ class Ledger:
                 return
             # Composing takes long, and another process may want to charge meanwhile: nothing is locked.
             if plan:
-                _check_together((*_committed(rows), *planned), ceilings)
+                _check_together((*committed_by(rows), *planned), ceilings)
             with self._transaction():
                 if self.head == head:
                     self._append(Kind.OPEN, run, 0, planned)
@@ -236,7 +190,7 @@ class Ledger:
             planned, *charges = rows
             if any(row.round == round_number for row in charges):
                 raise AlreadyCharged(f"Round {round_number} of this run has been charged before.")
-            if not within((*_events(charges), *charged), planned.events):
+            if not within((*events_of(charges), *charged), planned.events):
                 raise BudgetExceeded("The round would spend more than the run's plan holds.")
             self._append(Kind.CHARGE, run, round_number, charged)
 
@@ -254,11 +208,11 @@ class Ledger:
 
     def spent_in(self, run: bytes) -> tuple[Event, ...]:
         """All that one run has charged."""
-        return merged(_events(row for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE))
+        return merged(events_of(row for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE))
 
     def spent(self) -> tuple[Event, ...]:
         """All that was ever charged."""
-        return merged(_events(row for row in self.rows() if row.kind is Kind.CHARGE))
+        return merged(events_of(row for row in self.rows() if row.kind is Kind.CHARGE))
 
     def epsilon(self, delta: float) -> float:
         """ε of all that was ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
@@ -270,15 +224,15 @@ class Ledger:
 
     def committed(self, delta: float) -> float:
         """ε of all that was charged and all that open runs may still charge, at this δ."""
-        return _epsilon(_committed(self.rows()), delta)
+        return _epsilon(committed_by(self.rows()), delta)
 
     @property
     def head(self) -> Head:
         """The newest row."""
         with _named_errors():
             found = self._database.execute("SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1").fetchone()
-        number, value = found or (0, _FIRST)
-        return Head(number, _blob(value))
+        number, value = found or (0, FIRST)
+        return Head(number, as_bytes(value))
 
     def expect(self, known: Head) -> None:
         """Check that this ledger is not an older copy of itself.
@@ -293,7 +247,7 @@ class Ledger:
             return
         with _named_errors():
             found = self._database.execute("SELECT hash FROM ledger WHERE number = ?", (known.number,)).fetchone()
-        if not found or _blob(found[0]) != known.hash:
+        if not found or as_bytes(found[0]) != known.hash:
             raise LedgerError(
                 f"The ledger lacks row {known.number}, which this label has written: it is an older copy, or another.",
                 hint="Put the newest copy back: sottovoce label restore",
@@ -308,7 +262,7 @@ class Ledger:
         """
         rows = self._read()
         if rows and rows[-1].number != len(rows):
-            raise _tampered(len(rows))
+            raise tampered(len(rows))
         return rows
 
     def verify(self) -> None:
@@ -336,12 +290,12 @@ class Ledger:
             try:
                 items = tuple(from_json(item) for item in json.loads(events))
                 row = Row(number, time, Kind(kind), bytes.fromhex(run), round_number, items)
-                before = _FIRST if number == 1 else _blob(previous)
-                whole = row.hash(before) == _blob(expected)
+                before = FIRST if number == 1 else as_bytes(previous)
+                whole = row.hash(before) == as_bytes(expected)
             except (ValueError, TypeError):
                 raise LedgerError("A row of the ledger cannot be read, so nothing is trained.") from None
             if not whole:
-                raise _tampered(number)
+                raise tampered(number)
             rows.append(row)
         return tuple(rows)
 
@@ -400,44 +354,6 @@ def _check_together(events: tuple[Event, ...], ceilings: Ceilings) -> None:
         f"δ = {ceilings.delta:g}, above its ceiling of {ceilings.epsilon_lifetime:g}.",
         hint="Close runs that were given up, or decline. What was spent cannot come back.",
     )
-
-
-def _blob(value: object) -> bytes:
-    """A column that holds bytes.
-
-    Raises:
-        LedgerError: it holds something else.
-    """
-    if not isinstance(value, bytes):
-        raise LedgerError("A row of the ledger cannot be read, so nothing is trained.")
-    return value
-
-
-def _tampered(number: int) -> LedgerError:
-    return LedgerError(
-        f"Row {number} of the ledger is not what was written.",
-        hint="Restore the ledger from a copy; until then nothing is trained.",
-    )
-
-
-def _committed(rows: Iterable[Row]) -> tuple[Event, ...]:
-    """What closed runs have charged and what open ones may still come to."""
-    promised: dict[bytes, tuple[Event, ...]] = {}
-    charged: dict[bytes, tuple[Event, ...]] = {}
-    for row in rows:
-        match row.kind:
-            case Kind.OPEN:
-                promised[row.run] = row.events
-            case Kind.CHARGE:
-                charged[row.run] = (*charged.get(row.run, ()), *row.events)
-            case Kind.CLOSE:
-                promised[row.run] = charged.get(row.run, ())
-    return merged(event for events in promised.values() for event in events)
-
-
-def _events(rows: Iterable[Row]) -> Iterator[Event]:
-    for row in rows:
-        yield from row.events
 
 
 @contextmanager

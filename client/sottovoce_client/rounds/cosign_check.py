@@ -8,7 +8,8 @@ from sottovoce.release.manifest import Manifest, Noise
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.run.configuration import Trust
-from sottovoce_client.budget.ledger import Kind, Ledger
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.rows import Kind
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
