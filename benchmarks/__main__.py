@@ -1,4 +1,4 @@
-"""`make bench`: every measurement of docs/benchmarks.md, in order, as tables and as one JSON file."""
+"""`make bench`: run every measurement of docs/benchmarks.md, in order, and write the results as one JSON file."""
 
 import argparse
 import importlib

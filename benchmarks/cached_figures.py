@@ -9,7 +9,7 @@ from sottovoce.files import write_text
 
 
 def cached(path: Path, compute: Callable[[], Any]) -> Any:
-    """The JSON value in a file, computed and written first if the file is not there."""
+    """The JSON value in a file, computed and written first if the file is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(compute(), indent=2) + "\n")

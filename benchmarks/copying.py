@@ -1,6 +1,6 @@
-"""What the copy audit finds: planted copies by kind and length, false alarms on music that is no copy, and seconds.
+"""Detection rate of the copy audit: planted copies by kind and length, false alarms on uncopied music, and speed.
 
-On synthetic tracks, and on rendered scores where the extra `repertoire` is installed.
+On synthetic tracks, and on rendered scores if the extra `repertoire` is installed.
 """
 
 import json
@@ -34,7 +34,7 @@ from sottovoce_simulations.synthesis.catalogues import synthesise
 RATE = 22_050
 TRACKS, HELD_OUT, COPIES, AUDITS, SAMPLES = 300, 400, 20, 2_000, 20
 SAME_PIECE = ("patcarneysreel-", "bwv158-4-")
-"""Held-out scores that are in the catalogue under another name, note for note: Paddy Murphy's Wife, and BWV 279."""
+"""Held-out scores that the catalogue contains note for note under another name: Paddy Murphy's Wife, and BWV 279."""
 LENGTHS = (10.0, 6.0, 4.5)
 FALSE_ALARMS = 0.01
 SEED = 2028
@@ -52,7 +52,7 @@ def through(audio: Audio, rate: int) -> Audio:
 
 
 def through_vocoder(audio: Audio, blur: int) -> Audio:
-    """As a generator that knows the spectrogram, blurred over so many bands and frames, would play it."""
+    """Simulate a generator that knows the spectrogram, blurred over `blur` bands and frames, and vocode it."""
     spec = default_spec(View.SPECTROGRAM)
     levels = spectrogram.decibels(torch.from_numpy(audio)[None], spec)
     levels = torch.nn.functional.avg_pool2d(levels, blur, 1, blur // 2)[0]
@@ -125,7 +125,7 @@ def measured(folder: Path, index: Path) -> dict[str, Any]:
 def without(
     scores: NDArray[np.float64], of: NDArray[np.int64], held: list[Track]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What is left of the held-out tracks but for `SAME_PIECE`, numbered anew."""
+    """The held-out tracks without `SAME_PIECE`, renumbered."""
     kept = ~np.isin(of, [number for number, track in enumerate(held) if track.path.name.startswith(SAME_PIECE)])
     return scores[:, kept], np.unique(of[kept], return_inverse=True)[1]
 
@@ -133,7 +133,7 @@ def without(
 def false_alarms(
     scores: NDArray[np.float64], of: NDArray[np.int64], most: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Audits of samples that are held-out tracks, each by the measure of others of them: how many fail."""
+    """Fraction of audits that fail when held-out tracks are the samples, calibrated on others of them."""
     failed = 0
     for _ in range(AUDITS):
         order = rng.permutation(of.max() + 1)
@@ -146,7 +146,7 @@ def false_alarms(
 def planted_copy(
     track: Track, seconds: float, change: Callable[[Audio], Audio], rng: np.random.Generator
 ) -> list[Excerpt]:
-    """The excerpts of ten seconds in which so many of a track are copied, between noise as loud as the copy."""
+    """The excerpts of ten seconds that contain a copied passage of this length, surrounded by equally loud noise."""
     audio = read(track.path, RATE).numpy()
     length = min(round(seconds * RATE), len(audio))
     start = int(rng.integers(0, len(audio) - length + 1))
@@ -159,7 +159,7 @@ def planted_copy(
 
 
 def speed(root: Path) -> dict[str, object]:
-    """Seconds and bytes for tracks of three minutes, on one core; an audit is of 20 samples."""
+    """Seconds and bytes for three-minute tracks, on one core; an audit has 20 samples."""
     made = synthesise(
         root / "long",
         labels=1,

@@ -1,11 +1,11 @@
-"""What a round costs beyond training in a deployment: masked rounds against Flower's plain FedAvg.
+"""Cost of a round beyond training in a deployment: masked rounds against Flower's plain FedAvg.
 
-One SuperLink (TLS, node authentication) and the nodes of four labels on the loopback address, first with the masked
-run as `sottovoce server train` does it, then with `benchmarks.fedavg` on the same SuperLink, with the same node keys
-and the same data. FedAvg runs as Flower comes: a process for each message, and a look for answers every three seconds.
-The masked run has its own warm processes and closer looks (decision 0027), so the ratio compares what users of both
-wait for, and not the protocols alone. Only rounds that all labels answered are compared. A round of FedAvg is given
-with and without its own evaluation: figures of masked rounds ride along with the next report.
+One SuperLink (TLS, node authentication) and the nodes of four labels on the loopback address, first with the masked run
+as in `sottovoce server train`, then with `benchmarks.fedavg` on the same SuperLink, with the same node keys and data.
+FedAvg runs as shipped by Flower: one process per message, and polling every three seconds. The masked run has its own
+warm processes and polls more often (decision 0027), so the ratio compares what users wait for, not the protocols alone.
+Only rounds that all labels answered are compared. FedAvg's rounds are reported with and without their own evaluation:
+masked rounds send evaluation figures with the next report.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ LABELS = ("east", "north", "south", "west")
 STYLES = ("ambient", "blues", "bossa", "chiptune", "chorale", "gamelan", "march", "techno", "waltz")
 ROUNDS = 5
 PATIENCE, LONGEST = 180, 1200
-"""Seconds to wait for everybody, and for all rounds."""
+"""Seconds to wait for all labels, and for all rounds."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -59,7 +59,7 @@ def _environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def running(commands: list[list[str]], environments: list[dict[str, str]], log: Path) -> Iterator[None]:
-    """Processes, each in a session of its own, which end with the block and leave nothing behind."""
+    """Processes, each in its own session, which end with the block and leave nothing behind."""
     started = []
     try:
         with log.open("ab") as file:
@@ -86,11 +86,11 @@ def until(holds, what: str, seconds: float = PATIENCE) -> None:
             if holds():
                 return
         time.sleep(0.5)
-    raise SystemExit(f"Within {seconds:g} s it did not come that {what}.")
+    raise SystemExit(f"Timeout after {seconds:g} s waiting until {what}.")
 
 
 def federation(root: Path) -> ServerHome:
-    """Everybody's home, with the agreement signed."""
+    """Homes of all parties, with the agreement signed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -110,7 +110,7 @@ def federation(root: Path) -> ServerHome:
 
 
 def masked(root: Path, home: ServerHome) -> dict[str, float]:
-    """Mean seconds of a masked round, and of what is not its slowest label's training."""
+    """Mean seconds of a masked round, and of the part beyond its slowest label's training."""
     join = [sys.executable, "-m", "sottovoce", "label", "join", str(home.invitation_file), "--home"]
     with running([[*join, str(root / name)] for name in LABELS], [_environment()] * len(LABELS), root / "joined.log"):
         asked = ("--classes", ",".join(STYLES), "--rounds", ROUNDS, "--patience", PATIENCE, "--json")
@@ -126,7 +126,7 @@ def masked(root: Path, home: ServerHome) -> dict[str, float]:
 
 
 def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, float]]:
-    """The same of FedAvg's rounds, without and with its own evaluation."""
+    """The same for FedAvg's rounds, without and with its own evaluation."""
     config = configure_run(
         RunRequest(task="style", family="svm", rounds=ROUNDS, private=False), classes=STYLES, labels=len(LABELS)
     )
@@ -140,7 +140,7 @@ def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, floa
         number = control.start(*_plain_bundle(), "")
         until(lambda: done.exists() or control.run(number).over, "FedAvg ends", LONGEST)  # type: ignore[union-attr]
         if not done.exists():
-            raise SystemExit(f"FedAvg broke off: {control.run(number)}")
+            raise SystemExit(f"FedAvg failed: {control.run(number)}")
     rounds = [each for each in json.loads(done.read_text(encoding="utf-8")) if each["answered"] == len(LABELS)]
     return {
         "training_only": _means([(record["train_exchange"], record["training"]) for record in rounds]),
@@ -149,7 +149,7 @@ def plain(root: Path, home: ServerHome, order: Path) -> dict[str, dict[str, floa
 
 
 def _plain_node(root: Path, label: LabelHome, home: ServerHome) -> tuple[list[str], dict[str, str]]:
-    """Flower's own SuperNode with a label's key, for a bundle that brings its own app."""
+    """Flower's own SuperNode with a label's key, for a bundle with its own app."""
     environment = _environment(**supernode.environment(label, home.invitation().superlink, home.authority_file))
     environment["PYTHONPATH"] = _environment()["PYTHONPATH"]
     scripts = root / f"{label.name}-scripts"
@@ -197,9 +197,9 @@ def _plain_bundle() -> tuple[bytes, str]:
 
 
 def _means(rounds: list[tuple[float, float]]) -> dict[str, float]:
-    later = rounds[1:]  # the first one fills caches
+    later = rounds[1:]  # the first round fills caches
     if not later:
-        raise SystemExit("In no round but the first did all labels answer, so that there is nothing to compare.")
+        raise SystemExit("All labels answered in no round but the first, so there is nothing to compare.")
     seconds, training = mean(each[0] for each in later), mean(each[1] for each in later)
     return {
         "rounds": len(later),
@@ -210,7 +210,7 @@ def _means(rounds: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def run() -> dict[str, object]:
-    """Seconds a round of both, and how many times FedAvg's seconds beyond training the masked rounds take."""
+    """Seconds per round of both, and the ratio of masked rounds' time beyond training to FedAvg's."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         home = federation(root)

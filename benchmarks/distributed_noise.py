@@ -1,10 +1,10 @@
-"""What distributed noise buys: 3,000 tracks in all, over 5, 20 and 100 labels, beside pooling, with and without DP.
+"""Benefit of distributed noise: 3,000 tracks in total over 5, 20 and 100 labels, beside pooling with and without DP.
 
-Synthetic tracks, and rendered scores (extra `repertoire`). For each number of labels a real `--sweep` over ε = 1 and 8,
-with three seeds (one among 100); the pooled linear SVM without privacy; and a *central* run: the pooled tracks in one
-place, their clipped gradients added up in floating point, Gaussian noise of the σ that the labels' sum carries, and the
-same Adam. The central run shares no code with grid, ring, masks and server, so that what those cost would show.
-`python -m benchmarks distributed_noise`; `SOTTOVOCE_DISTRIBUTED_NOISE` names a folder to resume from.
+Synthetic tracks, and rendered scores (extra `repertoire`). For each number of labels: a real `--sweep` over ε = 1 and
+8, with three seeds (one for 100 labels); the pooled linear SVM without privacy; and a *central* run: the pooled tracks
+in one place, with clipped gradients summed in floating point, Gaussian noise of the σ of the labels' sum, and the same
+Adam. The central run shares no code with grid, ring, masks and server, so that their cost is visible. `python -m
+benchmarks distributed_noise`; `SOTTOVOCE_DISTRIBUTED_NOISE` names a folder to resume from.
 """
 
 import json
@@ -40,16 +40,16 @@ from sottovoce_simulations.synthesis import synthesise
 
 TRACKS, PIECES = 3_000, 600  # pieces of each of five classes
 SEEDS = {5: (1, 2, 3), 20: (1, 2, 3), 100: (1,)}
-"""Of runs among so many labels: a run of 100 takes as long as twenty of 5."""
+"""Seeds by number of labels: one run of 100 labels takes as long as twenty of 5."""
 LABELS = tuple(SEEDS)
 EPSILONS = (1.0, 8.0)
 EVEN = 1_000.0  # Dirichlet concentration of styles in the pool
 NETWORKS = ("cnn", "rnn")
-BETAS, TAU = (0.9, 0.99), 1e-3  # of Flower's FedAdam
+BETAS, TAU = (0.9, 0.99), 1e-3  # as in Flower's FedAdam
 
 
 def run() -> dict[str, Any]:
-    """For each data set and number of labels: rows of the sweep, the yardsticks, and the cost of a round."""
+    """For each data set and number of labels: rows of the sweep, the baselines, and the cost of a round."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("SOTTOVOCE_DISTRIBUTED_NOISE", temporary))
         pools = dict(_pools(folder))
@@ -118,13 +118,13 @@ def _cost(cells: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _kept(experiment: Experiment, out: Path) -> float:
-    """The central run's figure, which is worked out once."""
+    """The central run's figure, computed once."""
     file = out / "central" / f"{experiment.epsilon:g}-{experiment.seed}.json"
     return float(cached(file, lambda: _central(experiment, out)))
 
 
 def _central(experiment: Experiment, out: Path) -> float:
-    """Macro-F1 of the run's recipe on the pooled tracks, with noise of the variance that all labels' sum carries."""
+    """Macro-F1 of the run's recipe on the pooled tracks, with noise of the variance of the labels' sum."""
     cell = next(
         cell
         for cell in (out / "cells").iterdir()
@@ -136,7 +136,7 @@ def _central(experiment: Experiment, out: Path) -> float:
     labels = len(sides)
     config = experiment.run_configuration(plain.classes, labels)
     if config.distributed is None or config.distributed.sample_rate < 1:
-        raise SystemExit("The central run takes every track in every round, as the recipe of svm does.")
+        raise SystemExit("The central run uses every track in every round, as the recipe of svm does.")
     family = discovery.family(config.task, config.family)
     train, held_out = one([side.train for side in sides]), one(pooled_baseline.held_out(sides))
     parameters = initial(family, train.spec, len(config.classes), config.seed)

@@ -1,8 +1,8 @@
-"""How well gaps are mended, noise is taken off and tracks are gone on with, on unseen tracks, and how fast.
+"""Quality and speed of gap repair, denoising and extension on unseen tracks.
 
-Editors: as trained by `sottovoce simulate` over five labels of synthetic tracks (without privacy, and at ε = 8), from
-the public start where one is shipped. Tracks: synthetic ones of another seed, and, where `SOTTOVOCE_REPERTOIRE` names
-them, rendered scores. `SOTTOVOCE_EDITORS` names a folder to keep releases in, and to go on from.
+Editors: trained by `sottovoce simulate` over five labels of synthetic tracks (without privacy, and at ε = 8), from the
+public start if one is shipped. Tracks: synthetic ones with another seed, and rendered scores if `SOTTOVOCE_REPERTOIRE`
+names their folder. `SOTTOVOCE_EDITORS` names a folder for releases, to resume from.
 """
 
 import json
@@ -52,19 +52,19 @@ from sottovoce_simulations.synthesis import synthesise
 
 LABELS, TRACKS, ROUNDS = 5, 60, 5
 UNSEEN = 12
-"""Tracks of each kind that editors are tried on."""
+"""Number of test tracks of each kind."""
 TRAINING_SEED = 2026
 FAMILIES = ("rnn", "cnn")
 NOISES = (0.0, 5.0, 10.0)
 STEPS, BATCH = 3, 32
 EXTENDED: Mapping[str, Any] = {"labels": 1, "tracks": 12, "seconds": (30.0, 30.0), "seed": 2027}
-"""Synthetic tracks that end anew: longer than those of gaps, as tracks are."""
+"""Synthetic tracks for extension, longer than those for repair, like real tracks."""
 ENDING_SECONDS = 4.0
-"""Of each, that are taken off and gone on with."""
+"""Length of the end of each track that is removed and regenerated, seconds."""
 
 
 def run() -> dict[str, Any]:
-    """Repair, denoising and speed of every editor, beside classical methods and doing nothing."""
+    """Repair, denoising and speed of every editor, beside classical methods and the unprocessed input."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("SOTTOVOCE_EDITORS", temporary))
         releases = trained(folder)
@@ -82,7 +82,7 @@ def run() -> dict[str, Any]:
 
 
 def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
-    """Releases of both families, with privacy and without, and what their training said; and the public starts."""
+    """Releases of both families, with and without privacy, with their training's figures; and the public starts."""
     found: dict[str, tuple[Release, Any]] = {}
     catalogues = folder / "catalogues"
     if not catalogues.is_dir():
@@ -112,7 +112,7 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
 
 
 def public(family: str) -> Release:
-    """The start that is shipped, in the shape of a release."""
+    """The shipped public start as a release."""
     from sottovoce.run.configure import configure_run
     from sottovoce.run.request import RunRequest
 
@@ -124,7 +124,7 @@ def public(family: str) -> Release:
 
 
 class Interpolated(LearnedRepairer):
-    """The same way with the straight line between both sides in place of what a model says."""
+    """Like the learned repairer, with linear interpolation in place of the model."""
 
     name = "interpolation"
 
@@ -142,7 +142,7 @@ def repairers(releases: dict[str, tuple[Release, Any]]) -> dict[str, Repairer]:
 
 
 class Ideal(Denoise):
-    """The best gains of bands that there are: it is told the clean audio. No editor can do better this way."""
+    """Ideal band gains, computed from the clean audio: an upper bound for denoising by gains."""
 
     def __init__(self, release: Release, clean: Samples) -> None:
         super().__init__(release)
@@ -179,7 +179,7 @@ def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: 
 
 
 def endings(folder: Path) -> dict[str, list[Track]]:
-    """Tracks to be gone on with, by where they come from."""
+    """Tracks for extension, by source."""
     place = folder / "endings"
     if not place.is_dir():
         synthesise(place, **EXTENDED)
@@ -190,11 +190,11 @@ def endings(folder: Path) -> dict[str, list[Track]]:
 
 
 def extension_figures(release: Release, tracks: Mapping[str, Sequence[Track]]) -> dict[str, Any]:
-    """What is made after a track without its end, beside that end: means over the tracks.
+    """Compare a track's removed end with its generated extension: means over the tracks.
 
-    `level_db`: how far its level is from the end's. `colour_db`: the same of each band's mean level, the root of the
-    mean square. `onsets`: how much louder bands become from frame to frame, over the end's. *held*: what sounds at
-    last, on and on (the way before). *elsewhere*: another part of the same track, as real as music can be.
+    `level_db`: difference of levels. `colour_db`: root mean square difference of the bands' mean levels. `onsets`: mean
+    increase of band levels between frames, relative to the real end's. *held*: sustaining the last sound (the previous
+    method). *elsewhere*: another part of the same track, an upper bound for generated music.
     """
     found: dict[str, dict[str, list[list[float]]]] = {}
     for name, several in tracks.items():
@@ -251,7 +251,7 @@ def _si_sdr(wanted: Samples, found: Samples) -> float:
 
 
 def steps_a_second(family: str) -> dict[str, float]:
-    """Training steps a second of one core, on batches of `BATCH` segments, with and without per-track clipping."""
+    """Training steps per second on one core, on batches of `BATCH` segments, with and without per-track clipping."""
     torch.set_num_threads(1)
     kind = discovery.family("editor", family)
     vector = parameters.initial(kind, SPEC, 1, 0)

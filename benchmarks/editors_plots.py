@@ -1,7 +1,7 @@
-"""Spectrograms of what editors make, beside what was there: `python -m benchmarks.editors_plots OUT TRACK [RELEASE]`.
+"""Spectrograms of editors' results beside the originals: `python -m benchmarks.editors_plots OUT TRACK [RELEASE]`.
 
-TRACK is an audio file; RELEASE a release of the task `editor`, without which the public start of `rnn` is used.
-`--vae` names a release to restyle by, and `--style` the style.
+TRACK is an audio file; RELEASE a release of the task `editor`, default: the public start of `rnn`. `--vae` names a
+release for restyling, and `--style` the target style.
 """
 
 import argparse
@@ -25,7 +25,7 @@ LOWEST_DB, HIGHEST_DB = -80.0, 0.0
 
 
 def draw(path: Path, rate: int, panels: dict[str, Samples], marks: tuple[float, ...] = (), begin: float = 0.0) -> None:
-    """Mel spectrograms one below the other, with a line at each mark (s)."""
+    """Mel spectrograms stacked vertically, with a line at each mark (s)."""
     import torch
 
     analysis = Analysis(SPEC, CONSTANTS, rate)
@@ -46,7 +46,7 @@ def draw(path: Path, rate: int, panels: dict[str, Samples], marks: tuple[float, 
 
 
 def repaired(out: Path, track: Track, release: Release) -> None:
-    """A gap of 200 ms, mended in three ways."""
+    """A gap of 200 ms, repaired with three methods."""
     start, frames = round(GAP_AT * track.rate), round(GAP_SECONDS * track.rate)
     context = 2 * track.rate
     before, after = track.audio[start - context : start], track.audio[start + frames : start + frames + context]
@@ -79,7 +79,7 @@ def denoised(out: Path, track: Track, release: Release) -> None:
 
 
 def extended(out: Path, track: Track, release: Release) -> None:
-    """A track without its last seconds, gone on with for as long."""
+    """A track without its last seconds, extended by the same length."""
     heard = track.audio[: -round(ENDING_SECONDS * track.rate)]
     found = np.concatenate(list(Extend(release, ENDING_SECONDS).process(iter([heard]), track.rate)))
     end, seen = len(heard) / track.rate, max(0, len(track.audio) - round(SEEN_SECONDS * track.rate))
@@ -93,7 +93,7 @@ def extended(out: Path, track: Track, release: Release) -> None:
 
 
 def restyled(out: Path, track: Track, vae: Release, style: str) -> None:
-    """All of the way to another style."""
+    """Full restyling to another style."""
     from sottovoce.studio.editing.restyle import Restyle
 
     heard = track.audio[: 8 * track.rate]

@@ -1,4 +1,4 @@
-"""How fast features are computed, on one core and from the cache, beside librosa computing the same view."""
+"""Speed of feature extraction on one core and from the cache, compared with librosa on the same view."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ class File:
 
 
 def run() -> dict[str, Any]:
-    """Times real time on one core with decoding, the cache's gain, and librosa's speed for the same log-mel view."""
+    """Real-time factor on one core including decoding, gain from the cache, and librosa's speed on the log-mel view."""
     with tempfile.TemporaryDirectory() as folder, _one_thread():
         place = Path(folder)
         spec = default_spec()
@@ -69,7 +69,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _files(place: Path, name: str) -> list[File]:
-    """Stereo music-like noise: decoders take as long for it as for a dense mix."""
+    """Stereo, music-like noise, which takes as long to decode as a dense mix."""
     rng = np.random.default_rng(1)
     times = np.arange(round(SECONDS * RATE)) / RATE
     files = []
@@ -83,14 +83,14 @@ def _files(place: Path, name: str) -> list[File]:
 
 
 def _real_time(function: Callable[[Path], object], files: list[File]) -> float:
-    """Seconds of audio a second of one core, the best of some runs, after one that warms up."""
+    """Seconds of audio processed per second on one core, best of several runs after a warm-up."""
     function(files[0].path)
     best = min(_processor(lambda: [function(file.path) for file in files]) for _ in range(REPEATS))
     return len(files) * SECONDS / best
 
 
 def _processor(function: Callable[[], object]) -> float:
-    """Seconds of one core, which a busy machine does not change as it does those of the clock."""
+    """Seconds of CPU time, which, unlike wall-clock time, do not depend on the machine's load."""
     started = time.process_time()
     function()
     return time.process_time() - started
@@ -103,7 +103,7 @@ def _timed(function: Callable[[], object]) -> float:
 
 
 def _cached(place: Path, files: list[File], spec: FeatureSpec) -> tuple[float, float]:
-    """Seconds to have both views of all files in memory: computed, and from the cache."""
+    """Seconds to load both views of all files: computed, and from the cache."""
     cache = FeatureCache(place / "cache")
 
     def everything() -> None:
@@ -117,13 +117,13 @@ def _cached(place: Path, files: list[File], spec: FeatureSpec) -> tuple[float, f
 
 
 def _log_mel(path: Path, spec: FeatureSpec) -> torch.Tensor:
-    """Our log-mel view by itself, not normalised."""
+    """Our log-mel view alone, unnormalised."""
     with torch.inference_mode():
         return log_mel(cut(level(read(path, spec.sample_rate), spec), spec), spec)
 
 
 def _librosa_log_mel(path: Path, spec: FeatureSpec) -> "np.ndarray[Any, Any]":
-    """The log-mel view's segments in dB, by librosa, on loudness-normalised audio."""
+    """librosa's log-mel view of the segments in dB, on loudness-normalised audio."""
     audio, _ = librosa.load(path, sr=spec.sample_rate, res_type="soxr_hq")
     audio = audio * (10 ** (spec.loudness / 20) / np.sqrt(np.mean(audio.astype(np.float64) ** 2)))
     count = len(audio) // spec.segment_samples
@@ -144,7 +144,7 @@ def _librosa_log_mel(path: Path, spec: FeatureSpec) -> "np.ndarray[Any, Any]":
 
 
 def _difference(path: Path, spec: FeatureSpec) -> float:
-    """Largest difference in dB between the two, below the band that resampling filters shape."""
+    """Largest difference in dB between the two, below the band affected by resampling filters."""
     raw = replace(spec, normalisation="")
     ours, theirs = extract_file(path, raw).log_mel.astype(np.float32), _librosa_log_mel(path, spec)
     bands = slice(0, spec.n_mels * 9 // 10)

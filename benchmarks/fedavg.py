@@ -1,6 +1,6 @@
-"""Flower's plain FedAvg on a deployed federation, to measure masked rounds against: unmasked, unclipped, no privacy.
+"""Flower's plain FedAvg on a deployed federation, as a baseline for masked rounds: unmasked, unclipped, no privacy.
 
-The same data, model and local training as a masked run, so that what differs is the messages. Nothing here is for use.
+It uses the same data, model and local training as a masked run, so only the messages differ. For benchmarks only.
 """
 
 import json
@@ -20,7 +20,7 @@ from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.training.round_inputs import RoundInputs
 
 ORDER = "BENCHMARK_ORDER"
-"""Environment variable: a file with what to do, and, with `.done` behind its name, the one with what came of it."""
+"""Environment variable: path of the order; results are written to the same path with `.done` appended."""
 ARRAYS, CONFIG, RUN, EXAMPLES, SECONDS = "arrays", "config", "run", "num-examples", "training-seconds"
 
 client = ClientApp()
@@ -41,7 +41,7 @@ def _data(config: RunConfiguration):
 
 @client.train()
 def train_plainly(message: Message, _context: Context) -> Message:
-    """Train as a label does in a run without privacy, and send the new parameters as they are."""
+    """Train as a label does in a run without privacy, and send the new parameters unmasked."""
     from sottovoce.models import discovery
     from sottovoce.randomness import Randomness
     from sottovoce_client.training.dp_sgd import train
@@ -59,7 +59,7 @@ def train_plainly(message: Message, _context: Context) -> Message:
 
 @client.evaluate()
 def evaluate_plainly(message: Message, _context: Context) -> Message:
-    """Count on held-out tracks, and send the counts as they are."""
+    """Count on held-out tracks, and send the counts unmasked."""
     from sottovoce.models import discovery
     from sottovoce_client.training.evaluation import measure
 
@@ -71,7 +71,7 @@ def evaluate_plainly(message: Message, _context: Context) -> Message:
 
 
 class _Timed(FedAvg):
-    """FedAvg that notes each round's seconds, and those of its slowest label's training."""
+    """FedAvg that records each round's seconds, and those of its slowest label's training."""
 
     def configure_train(self, server_round: int, *rest) -> Iterable[Message]:
         self.started = time.monotonic()
@@ -91,7 +91,7 @@ class _Timed(FedAvg):
 
 @server.main()
 def main(grid: Grid, _context: Context) -> None:
-    """Do what the order says."""
+    """Carry out the order."""
     order = json.loads(Path(os.environ[ORDER]).read_text(encoding="utf-8"))
     config = RunConfiguration.from_bytes(order["config"].encode())
     labels = order["labels"]

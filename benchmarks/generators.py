@@ -1,14 +1,14 @@
-"""How good generated music is: recognised, close to real music, diverse, and how fast; without privacy and at ε = 8.
+"""Quality and speed of generated music: recognition, distance to real music, diversity; without privacy and at ε = 8.
 
-Five labels, of synthetic tracks and of rendered scores (extra `repertoire`); the labels' tracks, those that the judge
-of styles is trained on, and those that distances are taken to have no artist (synthetic: no seed; scores: no work) in
-common. *The embedding* is the project's own summary features, averaged over a clip: named, versioned and public, since
-its constants were fitted on synthetic music; distances are taken in its 16 main directions over real tracks. *Chosen*
-clips are those that an audition kept, by a release for styles that the same labels trained on the same tracks, with
-privacy where the generator has it.
+Five labels with synthetic tracks and with rendered scores (extra `repertoire`); the labels' tracks, the style judge's
+training tracks, and the reference tracks for distances share no artist (synthetic: no seed; scores: no work).
+*Embeddings* are the project's own summary features, averaged over a clip: named, versioned and public, since their
+constants were fitted on synthetic music; distances are computed in their 16 principal directions over real tracks.
+*Chosen* clips are best of n, judged by a style release that the same labels trained on the same tracks, with privacy if
+the generator has it.
 
 `python -m benchmarks generators`, or parts: `python -m benchmarks.generators --data synthetic --family rnn`.
-`SOTTOVOCE_GENERATORS` names a folder to keep results in, and to go on from: each cell is one file there.
+`SOTTOVOCE_GENERATORS` names a folder for results, one file per cell, to resume from.
 """
 
 import argparse
@@ -55,19 +55,19 @@ from sottovoce_simulations.synthesis import synthesise
 DATA = ("synthetic", "rendered")
 FAMILIES = ("rnn", "vae", "gan")
 SECONDS = 10.0
-CLIPS = 45  # of each cell, over all styles, and half as many of each imitation
+CLIPS = 45  # per cell, over all styles; half as many for each imitation
 TRACKS, JUDGED, HELD_OUT = 300, 180, 90
-PIECES = 600  # of each class, of which a part is used
+PIECES = 600  # per class, of which a part is used
 ROUNDS = {False: 6, True: 12}
 CONSENT = "style; generator"
-SEED = 11  # the start that is shipped was learned on music of seed 21
+SEED = 11  # the shipped start was trained on music with seed 21
 
 Clip = tuple[NDArray[np.float32], str]
 
 
 @dataclass(frozen=True)
 class Material:
-    """The labels' catalogues, and real clips elsewhere: `[tracks, D]` embeddings with their classes."""
+    """The labels' catalogues, and other real clips: `[tracks, D]` embeddings with their classes."""
 
     experiment: Experiment
     styles: tuple[str, ...]
@@ -78,7 +78,7 @@ class Material:
 
 
 def run(data: Sequence[str] = DATA, families: Sequence[str] = FAMILIES) -> dict[str, Any]:
-    """Figures by kind of data and cell."""
+    """Figures by data set and cell."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("SOTTOVOCE_GENERATORS", temporary))
         (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _rendered(folder: Path) -> Material:
 
 
 def _apart(tracks: Sequence[tuple[Path, str, str]], sizes: Sequence[int]) -> list[list[tuple[Path, str]]]:
-    """Parts of so many tracks, evenly over styles, that have no artist or work in common."""
+    """Disjoint sets of these sizes, balanced over styles, that share no artist or work."""
     rng = np.random.default_rng(SEED)
     parts: list[list[tuple[Path, str]]] = [[] for _ in sizes]
     styles = sorted({style for _, style, _ in tracks})
@@ -185,7 +185,7 @@ def _embedded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str, Any]:
-    """Figures of one family's clips, as they come and as an audition chooses them."""
+    """Figures of one family's clips: single samples, and best of n."""
     release = _trained(material.experiment, "generator", family, private, out)
     figures = json.loads((out / "run.json").read_text(encoding="utf-8"))["figures"]
     judge = _trained(material.experiment, "style", "svm", private, out.with_name(f"{out.name}-judge"))
@@ -207,12 +207,12 @@ def _cell(material: Material, family: str, private: bool, out: Path) -> dict[str
 
 
 def _noise(task: str, family: str, private: bool) -> str | None:
-    """Shared where the family can."""
+    """Distributed noise if the family supports it."""
     return None if not private else "distributed" if discovery.family(task, family).distributed_noise else "local"
 
 
 def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path) -> Release:
-    """What the labels trained together; in fewer rounds than a recipe says, if it is a generator."""
+    """The release trained by the labels; a generator with fewer rounds than its recipe."""
     if not (out / "release").is_dir():
         changes: dict[str, Any] = {"task": task, "family": family, "private": private}
         if task == "generator":
@@ -224,7 +224,7 @@ def _trained(pool: Experiment, task: str, family: str, private: bool, out: Path)
 
 
 def _clips(material: Material, release: Release, best_of: BestOf | None) -> tuple[list[Clip], float]:
-    """Of each style the same number, and how many times faster than real time they were made."""
+    """Equally many clips of each style, and the real-time factor of generating them."""
     begun = time.perf_counter()
     clips = [
         (generate(release, style, SECONDS, seed=1, index=index, best_of=best_of), style)
@@ -235,7 +235,7 @@ def _clips(material: Material, release: Release, best_of: BestOf | None) -> tupl
 
 
 def _judged(material: Material, clips: Sequence[Clip]) -> dict[str, Any]:
-    """All figures of some clips beside real held-out tracks."""
+    """All figures of some clips, with real held-out tracks as reference."""
     made, classes = np.stack([_embedded(audio) for audio, _ in clips]), _numbers(clips, material.styles)
     space = Space.of(material.real)
     diversity = space.diversity(made, classes, material.real, material.classes)
@@ -250,7 +250,7 @@ def _judged(material: Material, clips: Sequence[Clip]) -> dict[str, Any]:
 
 
 def _bounds(material: Material) -> dict[str, Any]:
-    """The same figures of what is real, of what went through vocoder and codec, and of what nobody would call music."""
+    """The same figures for real clips, for vocoded and codec-coded ones, and for degenerate imitations."""
     order = np.random.default_rng(0).permutation(len(material.real))
     space, halves = Space.of(material.real), np.split(material.real[order], [len(order) // 2])
     made = {name: _judged(material, clips) for name, clips in _imitations(material).items()}

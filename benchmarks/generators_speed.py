@@ -1,4 +1,4 @@
-"""What generators cost: steps a second with and without privacy, memory of a step, and seconds of music a second."""
+"""Cost of generators: training steps per second with and without privacy, memory, and real-time factor."""
 
 import multiprocessing
 import resource
@@ -21,7 +21,7 @@ SECONDS = 10.0
 
 
 def speed(families: Sequence[str]) -> dict[str, Any]:
-    """Each family's figures; each step in a process of its own, so that memory is its own."""
+    """Each family's figures; every step runs in its own process, so that memory is measured separately."""
     return {
         family: {
             **_in_a_process(_drawing, family),
@@ -81,5 +81,5 @@ def _vocoding() -> dict[str, float]:
 
 
 def _peak() -> int:
-    """Kilobytes that the process has held at most."""
+    """Peak memory of the process, kilobytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

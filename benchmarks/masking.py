@@ -1,4 +1,4 @@
-"""What masked rounds cost: a label's report step beside Flower's SecAgg+, the keystream, memory, and the unmasking.
+"""Cost of masked rounds: a label's report step compared with Flower's SecAgg+, keystream, memory, and unmasking.
 
 `python -m benchmarks.masking` prints the figures; `run()` returns them.
 """
@@ -41,10 +41,10 @@ LABELS = 10
 PARAMETERS = 1_000_000
 LARGE = 10_000_000
 REPETITIONS = 9
-QUICK_REPETITIONS = 31  # of what takes milliseconds: a busy machine disturbs the few
+QUICK_REPETITIONS = 31  # for steps of milliseconds, which load on the machine disturbs
 NO_COUNTERS = np.zeros(0, np.int64)
 
-# The defaults of Flower's SecAggPlusWorkflow.
+# Defaults of Flower's SecAggPlusWorkflow.
 CLIPPING_RANGE = 8.0
 TARGET_RANGE = 1 << 22
 MODULUS = 1 << 32
@@ -63,7 +63,7 @@ def some_update(parameters: int) -> NDArray[np.float32]:
 
 
 class OurLabel:
-    """A label that has accepted a round, again and again."""
+    """A label that accepts the same round repeatedly."""
 
     def __init__(self, parameters: int, ring_bits: int = 32) -> None:
         table = InMemoryRounds(LABELS, ring_bits=ring_bits)
@@ -86,7 +86,7 @@ class OurLabel:
 
 
 class FlowersLabel:
-    """The same stages of Flower's own SecAgg+ client (`flwr.client.mod.secure_aggregation.secaggplus_mod`)."""
+    """The same stages with Flower's own SecAgg+ client (`flwr.client.mod.secure_aggregation.secaggplus_mod`)."""
 
     def __init__(self) -> None:
         self._mine = generate_key_pairs()[0]
@@ -117,7 +117,7 @@ class FlowersLabel:
 
 
 def report_step() -> dict[str, float]:
-    """The whole report step of both, alternating, medians."""
+    """The whole report step of both, alternating; medians."""
     update, ours, flowers = some_update(PARAMETERS), OurLabel(PARAMETERS), FlowersLabel()
     our_times, flowers_times = [], []
     for _ in range(REPETITIONS):
@@ -134,7 +134,7 @@ def report_step() -> dict[str, float]:
 
 
 def mask_expansion() -> dict[str, float]:
-    """A label's ten masks, expanded and added, beside the same keystream thrown away."""
+    """Expanding and adding a label's ten masks, compared with discarding the same keystream."""
     vector, zeros, buffer = np.zeros(PARAMETERS, np.uint32), bytes(CHUNK_BYTES), bytearray(CHUNK_BYTES)
     seeds = [os.urandom(32) for _ in range(LABELS)]
 
@@ -156,13 +156,13 @@ def mask_expansion() -> dict[str, float]:
 
 
 def upload() -> dict[str, float]:
-    """Bytes of a label's encoded report, beside the same vector as float32."""
+    """Size of a label's encoded report, and of the same vector as float32, bytes."""
     update = some_update(PARAMETERS)
     return {str(bits): len(OurLabel(PARAMETERS, bits).report(update)) / update.nbytes for bits in RING_BITS}
 
 
 def memory() -> dict[str, float]:
-    """Peak of the report step at ten million parameters, the update itself included, in sizes of the update."""
+    """Peak memory of the report step at ten million parameters, including the update, in sizes of the update."""
     peaks = {}
     for bits in RING_BITS:
         label = OurLabel(LARGE, bits)
@@ -176,7 +176,7 @@ def memory() -> dict[str, float]:
 
 
 def unmasking() -> list[dict[str, float]]:
-    """The coordinator's seconds to take the reports in, and to unmask them, by labels and share of drop-outs."""
+    """The coordinator's seconds to receive reports and to unmask them, by number of labels and drop-out rate."""
     rows = []
     for labels in (10, 50, 100):
         for dropped in (0.0, 0.1, 0.3):
@@ -202,7 +202,7 @@ def unmasking() -> list[dict[str, float]]:
 
 
 def overhead() -> list[dict[str, int]]:
-    """Bytes that a label sends in a round beside the vector: its report, next preparation included, and its shares."""
+    """Bytes that a label sends per round besides the vector: report including next preparation, and shares."""
     rows = []
     for labels in (10, 64, 65, 100):
         table = InMemoryRounds(labels)

@@ -1,4 +1,4 @@
-"""How fast integers of the discrete Gaussian are drawn, beside as many floats of the continuous one."""
+"""Speed of drawing discrete Gaussian integers, compared with continuous Gaussian floats."""
 
 import json
 import statistics
@@ -20,7 +20,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def run() -> dict[str, object]:
-    """Seconds for a million draws of each variance, in turn with a million Gaussians; medians."""
+    """Seconds for a million draws of each variance, alternating with a million Gaussians; medians."""
     randomness = Randomness.system()
     tables = {variance: seconds(lambda variance=variance: table_for(variance)) for variance in VARIANCES}
     discrete: dict[float, list[float]] = {variance: [] for variance in VARIANCES}

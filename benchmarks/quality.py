@@ -1,9 +1,9 @@
-"""How well the federated, private models recognise styles that they have not heard, beside pooling without privacy.
+"""Quality of federated, private style recognition on unseen tracks, compared with pooling without privacy.
 
-Five labels of 600 synthetic tracks each. Every model is trained by `sottovoce simulate`'s own code and measured on the
-labels' held-out tracks; the yardstick is scikit-learn's RBF `SVC` (C chosen by cross-validation) on the very same
-features of the very same training tracks, pooled in one place, measured on the very same held-out tracks. `svm, one
-pooled label` is what a label that owned all of these tracks would reach by itself with the same privacy.
+Five labels with 600 synthetic tracks each. Every model is trained by `sottovoce simulate`'s own code and evaluated on
+the labels' held-out tracks; the baseline is scikit-learn's RBF `SVC` (C chosen by cross-validation) on the same
+features of the same training tracks, pooled, evaluated on the same held-out tracks. `svm, one pooled label` is the
+result of one label that owns all tracks, with the same privacy.
 """
 
 import json
@@ -35,11 +35,11 @@ from sottovoce_simulations.synthesis import synthesise
 LABELS, TRACKS = 5, 600
 FAMILIES = ("svm", "cnn", "rnn")
 SEEDS = (1, 2, 3)
-SYNTHESIS_SEED = 2026  # not the one that recipes were tuned on
+SYNTHESIS_SEED = 2026  # recipes were tuned on another seed
 
 
 def run() -> dict[str, Any]:
-    """Macro-F1 of every family with and without privacy, and of the yardstick."""
+    """Macro-F1 of every family with and without privacy, and of the baselines."""
     with tempfile.TemporaryDirectory() as folder:
         catalogues = Path(folder) / "catalogues"
         synthesise(catalogues, labels=LABELS, tracks=TRACKS, seed=SYNTHESIS_SEED)
@@ -47,12 +47,12 @@ def run() -> dict[str, Any]:
 
 
 def compare(experiment: Experiment, folder: Path, *, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """Train every family by an experiment, with and without privacy, and set it beside the yardsticks.
+    """Train every family of an experiment, with and without privacy, and compare with the baselines.
 
     Args:
         experiment: catalogues and partition.
-        folder: for the runs' results.
-        seeds: the private `svm`, whose noise differs from run to run, is trained once for each.
+        folder: folder for the runs' results.
+        seeds: seeds of the private `svm`, which is trained once for each, since its noise varies.
     """
     rows: dict[str, Any] = {}
     for family in FAMILIES:
@@ -87,7 +87,7 @@ def _trained(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
 
 def one(datasets: Sequence[TrackDataset]) -> TrackDataset:
-    """All labels' tracks as one label's."""
+    """All labels' tracks as one label's data set."""
     samples = [
         Sample(data.segments[data.offsets[track] : data.offsets[track + 1]], int(data.targets[track]))
         for data in datasets
@@ -97,7 +97,7 @@ def one(datasets: Sequence[TrackDataset]) -> TrackDataset:
 
 
 def _alone(config: RunConfiguration, data: Prepared, seed: int) -> float:
-    """Macro-F1 of the run's own training at one label that owns everything, with its privacy and without the masks."""
+    """Macro-F1 of training at one label that owns all tracks, with the run's privacy and without masks."""
     family, task = discovery.family(config.task, config.family), discovery.task(config.task)
     plan = plan_for(config, data.train.units)
     parameters = initial(family, data.train.spec, len(config.classes), seed)

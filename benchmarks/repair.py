@@ -1,7 +1,7 @@
-"""How well gaps are filled on unseen tracks, without any release, and how fast.
+"""Quality and speed of gap repair on unseen tracks, without a release.
 
-Synthetic tracks of a seed that nothing was learned from and, where `SOTTOVOCE_REPERTOIRE` names them, rendered scores.
-`python -m benchmarks repair`; benchmarks/editors.py sets releases beside it.
+Synthetic tracks with a seed that nothing was trained on and, if `SOTTOVOCE_REPERTOIRE` names their folder, rendered
+scores. `python -m benchmarks repair`; benchmarks/editors.py adds releases to the comparison.
 """
 
 import json
@@ -32,8 +32,8 @@ from sottovoce_simulations.synthesis import synthesise
 
 UNSEEN_LABELS, UNSEEN_TRACKS, UNSEEN_SEED = 2, 20, 2027
 GAPS = (0.02, 0.05, 0.2, 0.5)
-CONTEXT = 2.0  # seconds at least from a gap to both ends of a track
-QUIET = 1e-3  # RMS of a gap that is not worth mending
+CONTEXT = 2.0  # seconds; smallest distance from a gap to both ends of a track
+QUIET = 1e-3  # RMS level below which a gap is skipped
 CLASSICAL: Mapping[str, Repairer] = {
     "interpolate": InterpolatingRepairer(),
     "lpc": LpcRepairer(),
@@ -46,20 +46,20 @@ SPEC, CONSTANTS = default_spec(View.SPECTROGRAM), cast(SpectrogramNormalisation,
 
 @dataclass(frozen=True)
 class Track:
-    """Audio `[frames, channels]` and its rate."""
+    """Audio `[frames, channels]` and its sample rate."""
 
     audio: Samples
     rate: int
 
 
 def run() -> dict[str, Any]:
-    """Means over gaps of each length, by where the tracks come from."""
+    """Means over gaps of each length, by source of the tracks."""
     with tempfile.TemporaryDirectory() as temporary:
         return {name: repair_figures(CLASSICAL, tracks) for name, tracks in unseen(Path(temporary)).items()}
 
 
 def unseen(folder: Path) -> dict[str, list[Track]]:
-    """Tracks that no editor has learned from, by where they come from."""
+    """Tracks that no editor was trained on, by source."""
     catalogues = folder / "unseen"
     if not catalogues.is_dir():
         synthesise(catalogues, labels=UNSEEN_LABELS, tracks=UNSEEN_TRACKS, seed=UNSEEN_SEED)
@@ -74,7 +74,7 @@ def tracks_of(paths: Sequence[Path]) -> list[Track]:
 
 
 def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: int = 0) -> dict[str, Any]:
-    """Means over the tracks' gaps (one of each length in a track): mel-SNR, log-spectral distance, SNR, and speed."""
+    """Means over the tracks' gaps (one of each length per track): mel-SNR, log-spectral distance, SNR, and speed."""
     rng, found = np.random.default_rng(seed), dict[str, dict[str, list[list[float]]]]()
     for track in tracks:
         for seconds in GAPS:
@@ -105,7 +105,7 @@ def means(
     digits: int = 3,
     counted: str | None = None,
 ) -> dict[str, Any]:
-    """The named figures' means over what was measured, by case and way; with how much that was, if that has a name."""
+    """Means of the named figures, by case and method; with their number, if `counted` names it."""
     return {
         case: {
             way: dict(zip(names, np.mean(values, axis=0).round(digits).tolist(), strict=True))
@@ -117,7 +117,7 @@ def means(
 
 
 def _compared(original: Samples, mended: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
-    """Mel-SNR and log-spectral distance of the frames whose middle lies in the gap, and the SNR of its samples; dB."""
+    """Mel-SNR and log-spectral distance of the frames centred in the gap, and the SNR of its samples; dB."""
     analysis = Analysis(SPEC, CONSTANTS, rate)
     one, other = (mel(audio, analysis) for audio in (original, mended))
     places = torch.arange(one.shape[2]) * analysis.hop

@@ -1,6 +1,6 @@
-"""The same comparison on real music: five repertoires of rendered scores, 250 pieces each, spread over five labels.
+"""The comparison of `quality` on real music: five repertoires of rendered scores, 250 pieces each, over five labels.
 
-Instruments are drawn at random, so that timbre gives nothing away. Needs the extra `repertoire` (`make repertoire`).
+Instruments are random, so that timbre reveals nothing. Needs the extra `repertoire` (`make repertoire`).
 """
 
 import json
@@ -18,8 +18,8 @@ from sottovoce_simulations.scores.repertoire import PIECES, repertoire
 
 
 def rendered(pieces: int = PIECES) -> Path:
-    """The rendered scores, made once (minutes) and kept; `SOTTOVOCE_REPERTOIRE` names another place for them
-    (the number of pieces a class is added to the name)."""
+    """The rendered scores, made once (minutes) and cached; `SOTTOVOCE_REPERTOIRE` names another folder for them (with
+    the number of pieces per class appended)."""
     place = os.environ.get("SOTTOVOCE_REPERTOIRE")
     folder = Path(place) if place else platformdirs.user_cache_path("sottovoce") / "repertoire"
     folder = folder.with_name(f"{folder.name}-{pieces}")
@@ -28,7 +28,7 @@ def rendered(pieces: int = PIECES) -> Path:
 
 
 def run() -> dict[str, Any]:
-    """Macro-F1 of every family with and without privacy, and of the yardsticks."""
+    """Macro-F1 of every family with and without privacy, and of the baselines."""
 
     with tempfile.TemporaryDirectory() as folder:
         return compare(Experiment(rendered(), Scheme.parse("iid"), clients=LABELS), Path(folder))

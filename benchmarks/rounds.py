@@ -1,7 +1,7 @@
-"""What a round costs beyond the labels' own training, under Flower's simulation engine, for 5, 20 and 100 labels.
+"""Cost of a round beyond the labels' own training, under Flower's simulation engine, for 5, 20 and 100 labels.
 
-Each label trains the same tiny share, so that what is left of a round's wall time is the engine, the messages and the
-protocol. The labels' own seconds are those they noted at home, divided by the processes that worked side by side.
+Each label trains on the same small share, so the rest of a round's wall time is engine, messages and protocol. The
+labels' own training time is as they recorded it, divided by the number of parallel processes.
 """
 
 import json
@@ -20,7 +20,7 @@ TRACKS_A_LABEL = 24
 
 
 def overhead(catalogues: Path, labels: int, out: Path) -> dict[str, float]:
-    """Mean seconds of a round after the first (which loads the labels' code and data), and what is not training."""
+    """Mean seconds of a round after the first (which loads the labels' code and data), and the part beyond training."""
     experiment = Experiment(
         catalogues, Scheme.parse("iid"), clients=labels, rounds=ROUNDS, epsilon=50.0, delta=1e-3, seed=1
     )
@@ -45,7 +45,7 @@ def overhead(catalogues: Path, labels: int, out: Path) -> dict[str, float]:
 
 
 def run() -> dict[str, object]:
-    """Seconds a round for each number of labels."""
+    """Seconds per round for each number of labels."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         synthesise(root / "made", labels=5, tracks=max(LABELS) * TRACKS_A_LABEL // 5)

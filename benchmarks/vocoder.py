@@ -1,6 +1,6 @@
-"""How near audio comes to what its spectrogram was computed from, by each way to make spectrograms audible.
+"""Distance between audio and its reconstruction from a spectrogram, for each vocoder.
 
-Tracks that no vocoder has learned from, as benchmarks/repair.py has them. `python -m benchmarks vocoder`.
+Tracks that no vocoder was trained on, from benchmarks/repair.py. `python -m benchmarks vocoder`.
 """
 
 import json
@@ -25,9 +25,9 @@ from sottovoce.studio.vocoder import GriffinLim, NeuralVocoder
 from sottovoce.studio.vocoder.griffin_lim import MOMENTUM, Inversion, audible, random_phases
 from sottovoce.studio.vocoder.phase_gradients import integrated
 
-START_SECONDS, SECONDS = 2.0, 5.0  # of each track, without its beginning
-TRACKS = 12  # at least, of each kind, if there are as many
-RESOLUTIONS = (512, 1024, 4096)  # windows of the distance at several resolutions; none is the features' own
+START_SECONDS, SECONDS = 2.0, 5.0  # start and length of the used part of each track
+TRACKS = 12  # per kind, if available
+RESOLUTIONS = (512, 1024, 4096)  # windows of the multi-resolution distance; none is the features' own
 FIRST = "griffin-lim, 32"
 CODED = (FIRST, "network, gradients, 8", "network, gradients, 16", "inversion, gradients, 8")
 
@@ -35,7 +35,7 @@ Way = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def run() -> dict[str, Any]:
-    """Means over tracks, by where they come from."""
+    """Means over tracks, by source."""
     with tempfile.TemporaryDirectory() as temporary:
         tracks = unseen(Path(temporary))
     heard = {
@@ -49,7 +49,7 @@ def run() -> dict[str, Any]:
 
 
 def ways() -> dict[str, Way]:
-    """From levels in dB, `[n_mels, frames]`, to audio."""
+    """Methods from levels in dB, `[n_mels, frames]`, to audio."""
     network, inversion = NeuralVocoder(SPEC), Inversion(SPEC)
 
     def by_chance(levels: Tensor, generator: torch.Generator) -> Tensor:
@@ -64,7 +64,7 @@ def ways() -> dict[str, Way]:
         return way
 
     def as_before(levels: Tensor, _: torch.Generator) -> Tensor:
-        """What `sottovoce generate` did before there was a network."""
+        """The method of `sottovoce generate` before the neural vocoder."""
         return griffinlim(
             inversion.magnitudes(spectrogram.magnitudes(levels)),
             window=spectrogram.window(SPEC.n_fft),
@@ -89,7 +89,7 @@ def ways() -> dict[str, Way]:
 
 
 def coded(levels: Tensor) -> Tensor:
-    """Levels as the generators' codec gives them back: what is drawn is no better."""
+    """Levels after encoding and decoding by the generators' codec, an upper bound for generated music."""
     codec = _codec.shipped()
     found = CONSTANTS.decibels(codec.decode(codec.encode(CONSTANTS.spectrogram(levels[None]))))
     return found[0, :, : levels.shape[1]]
@@ -98,7 +98,7 @@ def coded(levels: Tensor) -> Tensor:
 def figures(
     methods: dict[str, Way], tracks: Sequence[Tensor], change: Callable[[Tensor], Tensor] = lambda levels: levels
 ) -> dict[str, dict[str, float]]:
-    """Means over tracks `[samples]`; the cost in seconds of one core a second, and over that of the first way."""
+    """Means over tracks `[samples]`; cost in core seconds per second of audio, and relative to the first."""
     torch.set_num_threads(1)
     found: dict[str, list[list[float]]] = {name: [] for name in methods}
     for audio in tracks:
@@ -119,9 +119,9 @@ def figures(
 
 
 def compared(audio: Tensor, made: Tensor) -> tuple[float, float, float, float]:
-    """Spectral convergence, log-spectral distances (linear and mel, dB), and a distance at several resolutions.
+    """Spectral convergence, log-spectral distances (linear and mel, dB), and a multi-resolution distance.
 
-    The last is of Yamamoto et al. ("Parallel WaveGAN", ICASSP 2020): convergence and mean distance of logarithms.
+    The last follows Yamamoto et al. ("Parallel WaveGAN", ICASSP 2020): convergence plus mean distance of logarithms.
     """
     one, other = (spectrogram.stft(some[None], SPEC.n_fft, SPEC.hop_length).abs()[0] for some in (audio, made))
     bank = spectrogram.mel_bank(SPEC)
@@ -137,7 +137,7 @@ def _convergence(wanted: Tensor, found: Tensor) -> float:
 
 
 def _distance(wanted: Tensor, found: Tensor) -> float:
-    """Of levels in dB: over bands or bins by their squares, then the mean over frames."""
+    """Distance of levels in dB: root mean square over bands or bins, then the mean over frames."""
     return float((20 / np.log(10) * (_log(wanted) - _log(found))).square().mean(dim=0).sqrt().mean())
 
 
@@ -146,7 +146,7 @@ def _log(magnitudes: Tensor) -> Tensor:
 
 
 def _heard(track: Track) -> Tensor:
-    """Some whole frames of a track, mono, as its features would be computed."""
+    """Some whole frames of a track, mono, at the features' loudness."""
     audio = torch.from_numpy(track.audio.mean(axis=1)).float()
     audio = level(resampled(audio, track.rate, SPEC.sample_rate), SPEC)
     audio = audio[round(START_SECONDS * SPEC.sample_rate) :][: round(SECONDS * SPEC.sample_rate)]

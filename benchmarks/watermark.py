@@ -1,4 +1,4 @@
-"""What the watermark survives, and how loud it is: on synthetic tracks, each attack by itself."""
+"""Robustness and audibility of the watermark on synthetic tracks, for each attack separately."""
 
 import io
 import json
@@ -68,7 +68,7 @@ ATTACKS: dict[str, Callable[[Audio], Audio]] = {
 
 
 def run() -> dict[str, object]:
-    """Shares of tracks whose payload is read after each attack; SNR and noise-to-mask ratio; seconds a minute."""
+    """Fraction of tracks whose payload is read after each attack; SNR and noise-to-mask ratio; seconds per minute."""
     tracks = made()
     read = dict.fromkeys(ATTACKS, 0)
     ratios, masks, false, embedding, detecting = [], [], 0, [], []
@@ -100,7 +100,7 @@ def run() -> dict[str, object]:
 
 
 def noise_to_mask(samples: Audio, noise: Audio) -> float:
-    """Mean over frames and critical bands of the noise's energy over what the music masks, dB (below 8 kHz)."""
+    """Mean over frames and critical bands of the noise's energy over the masked threshold, dB (below 8 kHz)."""
     music, added = (np.abs(spectra(through_mark(each))) ** 2 for each in (samples, noise))
     loud = in_bands(music) > 1e-6 * in_bands(music).max()
     ratio = in_bands(added) / (thresholds(music) + 1e-20)
@@ -112,7 +112,7 @@ def through_mark(samples: Audio) -> NDArray[np.float64]:
 
 
 def made() -> list[Audio]:
-    """Synthetic tracks of all styles, none of which the watermark was tuned on."""
+    """Synthetic tracks of all styles, which the watermark was not tuned on."""
     with tempfile.TemporaryDirectory() as folder:
         synthesise(Path(folder) / "music", labels=1, tracks=TRACKS, seconds=(SECONDS, SECONDS), seed=SEED)
         found = []

@@ -52,7 +52,7 @@ def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def run_configuration() -> Callable[..., RunConfiguration]:
-    """Makes a small, private run of the linear model; keywords change its knobs."""
+    """Makes a small, private run of the linear model; keywords override its configuration."""
 
     def make(**changes: Any) -> RunConfiguration:
         knobs: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The rules of the house, kept by reading every file: who imports whom, and what no file does."""
+"""Rules of the house, checked by reading every file: allowed imports, and forbidden constructs."""
 
 import ast
 import re

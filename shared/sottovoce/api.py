@@ -4,7 +4,7 @@
 
     model = sottovoce.load("run/release", key="federation.toml")
     model.privacy                       # what was promised to each track
-    model.classify("song.flac").style
+    model.privacy                       # privacy guarantee per track
     model.generate("waltz", seconds=30).save("waltz.flac")
 
     run = sottovoce.simulate("music/", epsilon=4)
@@ -62,7 +62,7 @@ class Model:
 
     @property
     def manifest(self) -> "Manifest":
-        """What the release says of itself, as it was signed."""
+        """The signed manifest."""
         return self.release.manifest
 
     @property
@@ -81,14 +81,14 @@ class Model:
         return self.release.vouched
 
     def classify(self, path: PATH) -> Classification:
-        """The style of a whole track.
+        """Recognise the style of a whole track.
 
         Raises:
             AudioError: the file cannot be used; `reason` says why.
             ReleaseError: the release does not recognise styles.
         """
         file = Path(path)
-        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+        if file.exists() and not file.is_file():  # opening a pipe would block for ever
             raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
         values = map(float, self.release.probabilities(file))
         ranked = sorted(zip(self.styles, values, strict=True), key=lambda pair: -pair[1])
@@ -103,17 +103,17 @@ class Model:
         temperature: float = 1.0,
         judge: "Model | None" = None,
     ) -> "Piece":
-        """New music of a style; `save` writes it with its credentials, tags and watermark.
+        """Generate new music of a style; `save` writes it with its credentials, tags and watermark.
 
         Args:
             style: one of `styles`.
             seconds: length.
             seed: equal seeds give equal music, on the same machine and versions; None draws one.
-            temperature: 1 draws as trained; less keeps to what is likelier.
-            judge: a model that recognises styles, which chooses the best of several beginnings.
+            temperature: 1 samples as trained; lower values favour likelier music.
+            judge: a model that recognises styles, which chooses the best of several candidates.
 
         Raises:
-            ReleaseError: the release generates nothing, or what is no sound.
+            ReleaseError: the release is no generator, or its output is not finite.
             ConfigurationError: there is no such style.
         """
         from sottovoce.studio.best_of import BestOf
@@ -149,7 +149,7 @@ class Simulation:
 
     @cached_property
     def release(self) -> Model:
-        """The model that it published."""
+        """The model that the simulation published."""
         return load(self.metrics["release"])
 
 
@@ -157,13 +157,13 @@ def load(release: PATH, *, key: str | bytes | None = None) -> Model:
     """Check a release and build its model. Nothing is unpickled.
 
     Args:
-        release: its folder.
+        release: the release's folder.
         key: the coordinator's key that you trust: 32 bytes, 64 hexadecimal digits, a file that holds them, or the
             federation's agreement (`federation.toml`). Without one the check finds damage but no forger.
 
     Raises:
-        ReleaseError: anything is not in order.
-        ConfigurationError: `key` names no key.
+        ReleaseError: a check fails.
+        ConfigurationError: `key` is not a usable key.
     """
     from sottovoce.release.load import load as load_release
     from sottovoce.release.trusted_key import trusted_agreement, trusted_key
@@ -194,20 +194,20 @@ def edit(
     fade_in: float | None = None,
     fade_out: float | None = None,
 ) -> "Result":
-    """Edit a file into another, which is whole or absent; the source is only read.
+    """Edit an audio file; the output is written whole or not at all, and the source is only read.
 
     Args:
         path: the audio file.
-        output: the other file; its extension chooses the container.
-        model: has the effects `denoise`, `extend`, `restyle` and the method `model`.
+        output: file to write; its extension chooses the container.
+        model: provides the effects `denoise`, `extend`, `restyle` and the method `model`.
         repair: gaps to fill, `(start, end)` in seconds.
         find_gaps: find drop-outs and fill them as well.
         method: how gaps are filled: auto, lpc, exemplar, interpolate or model.
         denoise: how much noise to remove, 0 to 1.
         extend: seconds of music to append.
         restyle: style to move towards.
-        amount: of the restyling, 0 to 1.
-        trim: start and end of what is kept, seconds.
+        amount: strength of the restyling, 0 to 1.
+        trim: start and end of the part to keep, seconds.
         stretch: tempo factor; 2 doubles the length.
         pitch: semitones up.
         eq: bands of the equaliser.
@@ -219,7 +219,7 @@ def edit(
     Raises:
         AudioError: the file cannot be used.
         ConfigurationError: the request or the output cannot be used.
-        ReleaseError: the model is of another task.
+        ReleaseError: the model belongs to another task.
     """
     from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects
     from sottovoce.studio.editing.pipeline import expect_apart
@@ -243,7 +243,7 @@ def simulate(catalogues: PATH, out: PATH | None = None, **options: Any) -> Simul
 
     Raises:
         ConfigurationError: the simulations are not installed, or an option is unknown or out of range.
-        CatalogueError: there are too few labels, or a label has nothing to train on.
+        CatalogueError: there are too few labels, or a label has no usable tracks.
     """
     found = entry_points(group="sottovoce.python", name=SIMULATE)
     if not found:

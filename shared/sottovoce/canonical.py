@@ -1,8 +1,8 @@
-"""One byte string for one value: what is hashed and signed is written here.
+"""Canonical JSON: the one byte string of a value that is hashed and signed.
 
-JSON with keys sorted by code point, no white space, UTF-8 and finite numbers only, floats as Python prints them: the
-shortest digits that read back to the same float. Close to RFC 8785, and not the same: there 8.0 is written `8`, whole
-numbers end at 2⁵³ (norms in a label's ledger are larger), and keys are sorted by UTF-16 code unit.
+JSON with keys sorted by code point, no white space, UTF-8, finite numbers only, and floats as Python prints them: the
+shortest digits that read back to the same float. Close to RFC 8785 but not identical: RFC 8785 writes 8.0 as `8`,
+limits whole numbers to 2⁵³ (norms in a label's ledger are larger), and sorts keys by UTF-16 code unit.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The canonical bytes of a dataclass, or of dicts, lists, strings, numbers, booleans, None and bytes (as hex).
+    """The canonical bytes of a dataclass, dict, list, string, number, boolean, None or bytes (as hex), nested freely.
 
     Raises:
         ValueError: a number is not finite.

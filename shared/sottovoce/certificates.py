@@ -1,10 +1,10 @@
-"""What the certificates that Sottovoce makes share, whoever makes them."""
+"""What all certificates that Sottovoce makes have in common."""
 
 from cryptography import x509
 
 
 def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """The usages of an authority's key, which signs certificates, or of any other key, which signs data."""
+    """Key usage extension: an authority's key signs certificates, any other key signs data."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,

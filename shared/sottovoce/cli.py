@@ -61,7 +61,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def sottovoce(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Record labels train music models together without sharing their audio."""

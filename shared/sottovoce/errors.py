@@ -1,26 +1,26 @@
 """Every error Sottovoce raises, as one tree.
 
     SottovoceError
-    ├── UserError                     what a person gave us cannot be used; exit code 2
+    ├── UserError                     a person's input cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
     │   ├── CatalogueError            a catalogue as a whole
     │   ├── AudioError                one audio file; `reason` is a `sottovoce.audio.reject_reason.RejectReason`
-    │   ├── SplitView                 a coordinator's log is not the one that was seen before
+    │   ├── SplitView                 a coordinator's log contradicts the log seen before
     │   └── ReleaseError              a release: missing, damaged, unsigned, of another task
     ├── PrivacyError                  a privacy promise would break; exit code 3
-    │   ├── UnknownPrivacyEvent       an accountant met an event that it has no proof for
+    │   ├── UnknownPrivacyEvent       an accountant met an event that it cannot interpret
     │   ├── BudgetExceeded            more ε than the policy or the run allows
-    │   └── LedgerError               the ledger cannot be read or written: nothing is trained
+    │   └── LedgerError               the ledger cannot be read or written: training does not start
     │       └── AlreadyCharged        this round of this run was charged before
     ├── ProtocolError                 masked rounds; exit code 4
-    │   ├── LocalProtocolError        we called our own side wrongly
-    │   └── RemoteProtocolError       the peer sent what it must not (see `sottovoce.protocol`)
+    │   ├── LocalProtocolError        our own side called the protocol wrongly
+    │   └── RemoteProtocolError       the peer sent an invalid message (see `sottovoce.protocol`)
     ├── RegistryError                 a registry cannot be reached, or refuses; exit code 6
-    ├── Diverged                      training met a number that is not finite: nothing leaves the label
-    └── RoundAborted                  a round ended without a sum, and revealed nothing
+    ├── Diverged                      training produced a number that is not finite: nothing leaves the label
+    └── RoundAborted                  a round ended without a sum and revealed nothing
 
-Messages never carry a secret, a track's name or a path of a label's catalogue (the command line, which talks to the
-label's own people, adds the path itself).
+Messages never contain a secret, a track's name or a path within a label's catalogue (the command line, which runs at
+the label, adds the path itself).
 """
 
 from typing import TYPE_CHECKING
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 class SottovoceError(Exception):
-    """Something went wrong that we can name.
+    """Base class of all errors that Sottovoce raises on purpose.
 
     Args:
         message: what is wrong, and where.
-        hint: what to do about it; shown on a line of its own.
+        hint: what to do about it; shown on its own line.
     """
 
     exit_code = 1
@@ -46,7 +46,7 @@ class SottovoceError(Exception):
 
 
 class UserError(SottovoceError):
-    """What a person gave us cannot be used."""
+    """A person's input cannot be used."""
 
     exit_code = 2
 
@@ -64,7 +64,7 @@ class AudioError(UserError):
 
     Args:
         message: what is wrong.
-        reason: the same in one of few words, for counting.
+        reason: category of the problem, for counting.
         hint: what to do about it.
     """
 
@@ -78,14 +78,14 @@ class ReleaseError(UserError):
 
 
 class SplitView(UserError):
-    """A coordinator's log does not go on from what was seen of it: it has shown two histories."""
+    """A coordinator's log does not extend the log seen before: it has shown two histories."""
 
 
 def no_sound() -> ReleaseError:
-    """Of a release whose finite parameters give numbers that are not: it diverged, or was made so."""
+    """The error for a release whose finite parameters produce non-finite output: diverged, or made to."""
     return ReleaseError(
-        "The release makes numbers that are no sound.",
-        hint="Its training diverged, or it was made to harm: use another one.",
+        "The release generates values that are not finite.",
+        hint="Its training diverged, or it is malicious: use another release.",
     )
 
 
@@ -96,7 +96,7 @@ class PrivacyError(SottovoceError):
 
 
 class UnknownPrivacyEvent(PrivacyError):
-    """An accountant met an event that it has no proof for."""
+    """An accountant met an event that it cannot interpret."""
 
 
 class BudgetExceeded(PrivacyError):
@@ -104,45 +104,45 @@ class BudgetExceeded(PrivacyError):
 
 
 class LedgerError(PrivacyError):
-    """The ledger cannot be read or written, so nothing is trained."""
+    """The ledger cannot be read or written, so training does not start."""
 
 
 class AlreadyCharged(LedgerError):
-    """This round of this run was charged before: it must not be trained a second time."""
+    """This round of this run was charged before and must not be trained again."""
 
 
 class ProtocolError(SottovoceError):
-    """A masked round met what the protocol does not allow."""
+    """A message or call in a masked round violates the protocol."""
 
     exit_code = 4
 
 
 class LocalProtocolError(ProtocolError):
-    """Our own side was called wrongly."""
+    """Our own side called the protocol wrongly."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent what it must not."""
+    """The peer sent a message that the protocol forbids."""
 
 
 class RegistryError(SottovoceError):
-    """A registry cannot be reached, refuses, or answers what it must not."""
+    """A registry cannot be reached, refuses a request, or sends an invalid answer."""
 
     exit_code = 6
 
 
 class Diverged(SottovoceError):
-    """Training met a number that is not finite, so nothing was sent."""
+    """Training produced a number that is not finite, so nothing was sent."""
 
 
 class RoundAborted(SottovoceError):
-    """A round ended without a sum, and revealed nothing.
+    """A round ended without a sum and revealed nothing.
 
     Args:
         message: what is wrong, and where.
         hint: what to do about it.
-        liars: labels whose own signed words prove that they lied.
-        disputes: pairs of labels of which one lied, and which one cannot be told.
+        liars: labels whose own signed messages prove that they cheated.
+        disputes: pairs of labels of which one lied; it cannot be decided which.
     """
 
     exit_code = 5

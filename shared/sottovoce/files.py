@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write aside, flush, rename."""
+"""Atomic file writes: write aside, flush, rename."""
 
 import hashlib
 import os
@@ -21,9 +21,9 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, renamed onto it when the block ends well and removed when it does not.
+    """Yield a temporary file beside `path`; rename it onto `path` if the block succeeds, else remove it.
 
-    The temporary name keeps the suffix of `path`, for libraries that choose a format by it.
+    The temporary name keeps the suffix of `path`, for libraries that choose a format by suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.{os.getpid()}.", suffix=path.suffix, dir=path.parent)
@@ -89,7 +89,7 @@ def cut_unfinished_line(path: Path) -> bytes:
 
 
 def _flush_folder(folder: Path) -> None:
-    """After a power cut, too, a name means the new file: without this, a label could wake up with an older state."""
+    """Make the rename survive a power cut: otherwise a label could restart from an older state."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -98,29 +98,29 @@ def _flush_folder(folder: Path) -> None:
 
 
 def expect_writable(folder: Path) -> None:
-    """Refuse a folder in which nothing can be written, before there is anything to write; it may yet have to be made.
+    """Check that files can be written to a folder, before there is anything to write. It need not exist yet.
 
     Raises:
-        ConfigurationError: it cannot be written to, or something on the way to it is no folder.
+        ConfigurationError: it is not writable, or part of its path is not a folder.
     """
     there = folder.absolute()
     while not os.path.lexists(there):
         there = there.parent
     if not there.is_dir():
-        raise ConfigurationError(f"'{there.name}' is no folder.", hint="Give another place for the output.")
+        raise ConfigurationError(f"'{there.name}' is not a folder.", hint="Choose another output path.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"Nothing can be written to the folder '{there.name}'.", hint="Give another place.")
+        raise ConfigurationError(f"Cannot write to the folder '{there.name}'.", hint="Choose another output path.")
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a whole file at once; a reader sees the old content or the new, never a part."""
+    """Write a file atomically: a reader sees the old content or the new, never a part."""
     with written_aside(path) as aside:
         aside.write_bytes(data)
         aside.chmod(mode)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file at once, as UTF-8."""
+    """Write a text file atomically, as UTF-8."""
     write_bytes(path, text.encode())
 
 
@@ -129,11 +129,10 @@ _PARTIAL = ".partial"
 
 @contextmanager
 def folder_aside(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, renamed onto it when the block ends well and removed when it does not.
+    """Yield an empty folder beside `path`; rename it onto `path` if the block succeeds, else remove it.
 
-    What stood at `path` before stays until then, and is removed after. A process that is killed leaves a hidden folder
-    beside it, which the next call for the same path clears away; where it was killed between its two renames, that
-    call first puts back what stood at `path`.
+    Until then the old content of `path` stays in place. A killed process leaves a hidden folder behind, which the next
+    call for the same path removes; if it was killed between its two renames, that call first restores `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     left = [

@@ -1,7 +1,7 @@
-"""Randomness for privacy: uniform words from the operating system's entropy, and the few draws made of them.
+"""Randomness for privacy: uniform words from the operating system, and draws made from them.
 
-A simulation may be repeatable: `Randomness.for_simulation(seed)` runs the same code on other words. Only a simulation
-can ask for it: nothing in a label's files or messages can name a seed.
+For repeatable simulations, `Randomness.for_simulation(seed)` runs the same code on seeded words. Only simulation code
+can ask for it: nothing in a label's files or messages can set a seed.
 """
 
 import math
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 UNIFORM_BITS = 53
-"""A uniform draw is k·2⁻⁵³, the finest even grid on [0, 1] that float64 holds."""
+"""Bits of a uniform draw k·2⁻⁵³: the finest even grid on [0, 1] that float64 represents."""
 GAUSSIANS_PER_DRAW = 4
-CHUNK = 1 << 14  # coordinates whose words (1 MiB) stay in the cache between the stages of `gaussian`
+CHUNK = 1 << 14  # coordinates; their words (1 MiB) stay in cache between the stages of `gaussian`
 REKEY_BYTES = 1 << 30
 _ZEROS = bytes(1 << 16)
 
@@ -29,22 +29,22 @@ _ZEROS = bytes(1 << 16)
 class Randomness(ABC):
     """Draws for sampling and noise, all made from uniform 64-bit words.
 
-    Two things are kept from an observer of noisy values. Which float64 values one Box–Muller draw can reach depends
-    on what it is added to (Mironov, CCS 2012), so that each Gaussian here is half the sum of four independent ones
-    (Holohan & Braghin, "Secure Random Sampling in Differential Privacy", ESORICS 2021), as in Opacus' secure mode.
-    And no state is shared: an instance cannot be copied or pickled, and notices a fork.
+    Gaussian draws resist the floating-point attack: which float64 values one Box–Muller draw can reach depends on the
+    value it is added to (Mironov, CCS 2012), so each Gaussian here is half the sum of four independent ones (Holohan &
+    Braghin, "Secure Random Sampling in Differential Privacy", ESORICS 2021), as in Opacus' secure mode. State is never
+    shared: an instance cannot be copied or pickled, and notices a fork.
     """
 
     simulated: bool
 
     @staticmethod
     def system() -> "Randomness":
-        """Randomness from the operating system's entropy: what every label uses."""
+        """Randomness from the operating system, which every label uses."""
         return SystemRandomness()
 
     @staticmethod
     def for_simulation(seed: int) -> "Randomness":
-        """Repeatable randomness: for a simulation only, since whoever knows the seed can subtract the noise."""
+        """Repeatable randomness, for simulations only: anyone who knows the seed can subtract the noise."""
         return SimulationRandomness(seed, _asked_for=_SIMULATION)
 
     @abstractmethod
@@ -71,20 +71,20 @@ class Randomness(ABC):
         return drawn
 
     def integers(self, high: int | NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Whole numbers in [0, high), `[count]`, for choices that privacy does not rest on, such as segments.
+        """Whole numbers in [0, high), `[count]`, for choices that do not affect privacy, such as segments.
 
         Args:
-            high: one bound, or one for each draw (`[count]`), each >= 1; a value is off uniform by at most high·2⁻⁶⁴.
+            high: one bound, or one for each draw (`[count]`), each >= 1; the bias of a value is at most high·2⁻⁶⁴.
             count: number of draws.
         """
         drawn: NDArray[np.int64] = (self.words(count) % np.asarray(high).astype(np.uint64)).astype(np.int64)
         return drawn
 
     def gaussian(self, shape: tuple[int, ...], std: float) -> "torch.Tensor":
-        """Independent N(0, std²), float32, computed in float64; see the class on how each is hardened.
+        """Independent N(0, std²), float32, computed in float64; hardened as the class describes.
 
         Args:
-            shape: of the result.
+            shape: shape of the result.
             std: standard deviation, in the units of what it is added to.
 
         Raises:
@@ -99,17 +99,17 @@ class Randomness(ABC):
         for start in range(0, size, CHUNK):
             part = noise[start : start + CHUNK]
             words = torch.from_numpy(self.words(2 * GAUSSIANS_PER_DRAW * len(part)).view(np.int64))
-            # Arithmetic shift keeps the sign: the mask brings it back to 53 unsigned bits.
+            # The arithmetic shift keeps the sign; the mask restores 53 unsigned bits.
             whole = (words >> (64 - UNIFORM_BITS)) & ((1 << UNIFORM_BITS) - 1)
             pairs = whole.to(torch.float64).view(2, GAUSSIANS_PER_DRAW, len(part))
-            # Box–Muller. (k + 1)·2⁻⁵³ lies in (0, 1], so that the logarithm is finite.
+            # Box–Muller: (k + 1)·2⁻⁵³ lies in (0, 1], so the logarithm is finite.
             radius = pairs[0].add_(1).mul_(2.0**-UNIFORM_BITS).log_().mul_(-2).sqrt_()
             angle = pairs[1].mul_(2 * math.pi * 2.0**-UNIFORM_BITS)
             part.copy_(angle.cos_().mul_(radius).sum(dim=0).mul_(std / math.sqrt(GAUSSIANS_PER_DRAW)))
         return noise.view(shape)
 
     def torch_generator(self) -> "torch.Generator":
-        """A fresh torch generator for augmentation and drop-out: nothing that privacy rests on."""
+        """A fresh torch generator for augmentation and dropout, on which privacy does not depend."""
         import torch
 
         return torch.Generator().manual_seed(int(self.words(1)[0] >> np.uint64(1)))
@@ -149,7 +149,7 @@ _SIMULATION = object()
 
 
 class SimulationRandomness(Randomness):
-    """Words from Philox under a seed; made by `Randomness.for_simulation` only."""
+    """Words from Philox under a seed; only `Randomness.for_simulation` makes one."""
 
     simulated = True
 

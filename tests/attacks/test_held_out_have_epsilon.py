@@ -1,8 +1,7 @@
 """Promise: nothing a label measures leaves without ε, and no run chooses what is held out.
 
-The attacks: exact counts on held-out tracks were answered for parameters of the coordinator's making, a million times
-for an ε of 0.06; and a run that chose a larger share to hold out was answered about tracks that an earlier run had
-trained on.
+The attacks: exact counts on held-out tracks were answered for parameters chosen by the coordinator, a million times for
+an ε of 0.06; and a run with a larger held-out share was answered about tracks that an earlier run had trained on.
 """
 
 from dataclasses import fields, replace
@@ -83,7 +82,7 @@ def test_a_private_run_whose_plan_has_no_evaluations_measures_nothing(agreement)
 
 
 def test_whether_a_track_is_held_out_is_not_told_by_its_counts(agreement):
-    """24 tracks against 23, by the projection that tells most: exact counts told them apart every time."""
+    """24 tracks against 23, by the most informative projection: exact counts distinguished them every time."""
     config = a_run(epsilon=0.5, evaluations=1)
     plan = local_round.plan_of(config, agreement, Policy(declared_tracks=100))
     direction = exact(config, tracks(24)) - exact(config, tracks(23))

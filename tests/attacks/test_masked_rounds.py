@@ -154,7 +154,7 @@ def test_no_choice_of_survivor_sets_opens_both_secrets_of_a_label(cross_check: b
 
 
 def test_two_preparations_of_one_label_give_a_coordinator_nothing_to_choose_from() -> None:
-    """It asks twice, and tells some labels of one and some of the other: they are not in the same round."""
+    """It asks twice, naming one set to some labels and another set to others: they are not in the same round."""
     table = joined()
     session = table.aggregator.session
     victim = table.participants[VICTIM]

@@ -1,8 +1,8 @@
-"""Promise: the coordinator is not the key directory. It can add nobody whom no label knows, and change no member.
+"""Promise: the coordinator is not the key directory. It can neither invent a member nor change one.
 
-The attack: the coordinator signs an agreement between one label and nine that it has invented, and announces a run. The
-label reports; nine reports are the coordinator's own, so that the sum tells the label's update in the clear. Labels
-accepted that: the agreement's signature is the coordinator's, and nothing else was asked for.
+The attack: the coordinator signs an agreement between one label and nine invented ones, and announces a run. The label
+reports; the other nine reports are the coordinator's own, so the sum reveals the label's update. Labels accepted that,
+since they checked only the coordinator's signature of the agreement.
 """
 
 from dataclasses import replace
@@ -76,7 +76,7 @@ class Conspiracy:
         return pin(self.home, self.root / "federation.toml", Policy.from_toml(self.home.policy_file))
 
     def announced(self, agreement):
-        """What the victim's own code answers to a run under an agreement that lies in its home."""
+        """What the victim's own code answers to a run under an agreement in its home."""
         agreement.write(self.home.agreement_file)
         announcement = Announcement.of(agreement, a_run(len(agreement.members)))
         return decode(Label.open(self.home.root).answer(announcement.encode(), None))
@@ -92,7 +92,7 @@ def conspiracy(tmp_path):
 
 
 def test_an_agreement_with_nine_invented_labels_is_not_joined(conspiracy):
-    with pytest.raises(ConfigurationError, match="0 of the other labels are confirmed to be real, and 6 have to be"):
+    with pytest.raises(ConfigurationError, match="0 of the other labels are confirmed, but 6 must be"):
         conspiracy.pin(conspiracy.invitation())
 
 
@@ -160,7 +160,7 @@ def test_the_coordinator_cannot_alter_what_a_member_enrolled_with(conspiracy):
     with pytest.raises(ConfigurationError, match="not signed by the identity key"):
         replace(first, name="another")
     mine = Enrolment.sign(Identity.generate(), name=first.name, node_key=first.node_key, federation=FEDERATION)
-    with pytest.raises(ConfigurationError, match="not those that have enrolled"):
+    with pytest.raises(ConfigurationError, match="differ from the enrolments"):
         Invitation.sign(
             conspiracy.coordinator,
             invitation.agreement,
@@ -183,7 +183,7 @@ def test_an_enrolment_is_good_for_the_federation_that_it_names_only(conspiracy):
 
 
 def test_a_round_of_the_unconfirmed_members_is_none_for_this_label(conspiracy):
-    """Enough are confirmed in the agreement; the coordinator makes a round of the others."""
+    """Enough are confirmed in the agreement, but the coordinator forms a round of the others."""
     conspiracy.confirm(*INVENTED[:6])
     assert isinstance(conspiracy.announced(conspiracy.invitation().agreement), Advert)
     opened = OpenedHome.of(conspiracy.home)

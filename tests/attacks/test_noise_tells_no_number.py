@@ -1,8 +1,8 @@
-"""Promise: noise does not tell how many units a label has. One track more or less changes no plan, rate or refusal.
+"""Promise: noise does not reveal how many units a label has. One track more or less changes no plan, rate or refusal.
 
 The attack: the coordinator invents 200 styles, so that an update has 80,000 coordinates, and measures the variance of
-four rounds' noise. Where q and z followed from the exact number of tracks, it told 100 tracks from 99 every time, at a
-claimed ε of 0.497, with which no attacker can exceed an AUC of 0.622.
+four rounds' noise. When q and z followed from the exact number of tracks, this distinguished 100 tracks from 99 every
+time, at a claimed ε of 0.497, which limits any attacker to an AUC of 0.622.
 """
 
 import numpy as np
@@ -67,14 +67,14 @@ def a_run(balance: Balance, batch_size: int = 25) -> RunConfiguration:
 
 
 def tracks(number: int) -> TrackDataset:
-    """The first so many of one fixed catalogue."""
+    """The first tracks of one fixed catalogue."""
     random = np.random.default_rng(0)
     features = random.normal(size=(100, 1, len(summary_names(default_spec())))).astype(np.float32)
     return TrackDataset.build((Sample(features[i], i % len(STYLES)) for i in range(number)), default_spec())
 
 
 def measured_variance(config: RunConfiguration, plan: PrivacyPlan, data: TrackDataset, seed: int) -> float:
-    """What the attacker computes of a run's updates."""
+    """The attacker's statistic of a run's updates."""
     randomness, family = Randomness.for_simulation(seed), discovery.family("style", "svm")
     parameters = np.zeros(trainable_mask(config).size, np.float32)
     histogram = None
@@ -88,7 +88,7 @@ def measured_variance(config: RunConfiguration, plan: PrivacyPlan, data: TrackDa
 
 
 def auc(config: RunConfiguration, agreement: Agreement, declared: tuple[int, int]) -> float:
-    """Area under the curve of telling 100 tracks from 99 by the variance of a run's updates."""
+    """AUC of distinguishing 100 tracks from 99 by the variance of a run's updates."""
     scores = []
     for number, units in zip((100, 99), declared, strict=True):
         plan, data = local_round.plan_of(config, agreement, Policy(declared_tracks=units)), tracks(number)

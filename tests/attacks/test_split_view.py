@@ -1,7 +1,7 @@
-"""Promise: a coordinator cannot show two histories. What one label or consumer has seen, it cannot take back.
+"""Promise: a coordinator cannot show two histories, nor take back what a label or consumer has seen.
 
-The attack: the coordinator signs one agreement for one label and another for the next, goes back to an agreement whose
-rules were weaker, or publishes a release to one consumer only. Each signature holds, and nobody noticed.
+The attack: the coordinator signs different agreements for two labels, returns to an agreement with weaker rules, or
+publishes a release to one consumer only. Each signature was valid, and nobody noticed.
 """
 
 import hashlib
@@ -187,7 +187,7 @@ def test_a_release_without_evidence_is_refused_by_who_knows_that_there_is_a_log(
     memory = LogMemory(tmp_path / "logs-seen.json")
     assert check_logged(MANIFEST, coordinator.public_key, None, memory) is None
     memory.remember(Log().append(release_entry(bytes(32)), coordinator))
-    with pytest.raises(ReleaseError, match="Nothing shows that the release is in its coordinator's log"):
+    with pytest.raises(ReleaseError, match="There is no proof that the release is in its coordinator's log"):
         check_logged(MANIFEST, coordinator.public_key, None, memory)
 
 
@@ -214,10 +214,10 @@ def test_the_coordinators_log_lies_in_a_file_that_only_grows(tmp_path, coordinat
     first = file.append(b'{"a":1}')
     second = LogFile(tmp_path / "log.jsonl", coordinator).append(b'{"b":2}')
     assert (first.head.size, second.head.size, second.index) == (1, 2, 1)
-    assert second.goes_on_from(first.head)
+    assert second.extends(first.head)
     assert file.append(b'{"a":1}').head == second.head  # what is there is not added again
     (tmp_path / "log.jsonl").unlink()
-    assert not file.append(b'{"b":2}').goes_on_from(first.head)
+    assert not file.append(b'{"b":2}').extends(first.head)
 
 
 def test_a_registry_cannot_strip_the_evidence_from_whoever_holds_the_agreement(table, tmp_path):
@@ -230,7 +230,7 @@ def test_a_registry_cannot_strip_the_evidence_from_whoever_holds_the_agreement(t
     key = str(tmp_path / "federation.toml")
     assert trusted_log(table.coordinator.public_key.hex()) is None
     remember_agreement(trusted_log(key), memory)
-    with pytest.raises(ReleaseError, match="Nothing shows that the release is in its coordinator's log"):
+    with pytest.raises(ReleaseError, match="There is no proof that the release is in its coordinator's log"):
         check_logged(MANIFEST, trusted_key(key), None, memory)
     elsewhere = Log().append(release_entry(hashlib.sha256(MANIFEST).digest()), table.coordinator)
     with pytest.raises(SplitView, match="signed two histories"):

@@ -78,7 +78,7 @@ def test_two_of_five_confirmed_labels_vouch_for_nobody_when_the_others_are_left_
     assert set(confirmed_by(victim.home, victim.agreement(["victim", *REAL, *invented]), words)) == set(REAL)
     alone = ["victim", *REAL[:2], *invented]  # ten, of which nine are the coordinator's
     assert set(confirmed_by(victim.home, victim.agreement(alone), words)) == set(REAL[:2])
-    with pytest.raises(ConfigurationError, match="2 of the other labels are confirmed to be real, and 6 have to be"):
+    with pytest.raises(ConfigurationError, match="2 of the other labels are confirmed, but 6 must be"):
         victim.pin(alone, words)
 
 
@@ -98,7 +98,7 @@ def test_a_withdrawn_confirmation_that_is_handed_in_again_counts_for_nothing(vic
     withdraw(victim.home, victim.home.identity(), FEDERATION, gone)
     assert not OpenedHome.of(victim.home).knows_enough_of(everybody)
     assert set(confirmed_by(victim.home, victim.agreement(everybody), words)) == set(REAL[2:])
-    with pytest.raises(ConfigurationError, match="3 of the other labels are confirmed to be real, and 4 have to be"):
+    with pytest.raises(ConfigurationError, match="3 of the other labels are confirmed, but 4 must be"):
         victim.pin(everybody, words)
 
 

@@ -74,8 +74,8 @@ def unusable(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE * 9, np.float32), RATE)
     soundfile.write(tmp_path / "short.wav", tone(0, 0.5), RATE)
     return {
-        "notes.wav": "no audio that we can decode",
-        "nothing.wav": "no content",
+        "notes.wav": "not audio in a supported format",
+        "nothing.wav": "The file is empty",
         "silent.wav": "silent",
         "short.wav": "shorter than one segment",
     }

@@ -79,7 +79,7 @@ def test_one_bad_file_does_not_stop_the_others(sottovoce, release, music, unusab
     result = sottovoce("classify", bad[0], music / "fugue/a.wav", *bad[1:], tmp_path / "gone.wav", "--release", release)
     assert result.exit_code == 1
     assert "a.wav" in result.stdout
-    for name, reason in {**unusable, "gone.wav": "not there"}.items():
+    for name, reason in {**unusable, "gone.wav": "does not exist"}.items():
         assert any(name in line and reason in line for line in result.stderr.splitlines()), result.stderr
     assert result.stderr.splitlines()[-1] == "Error: 5 of 6 files could not be classified."
 
@@ -120,7 +120,7 @@ def test_a_name_cannot_steer_the_terminal(sottovoce, release, music, tmp_path):
     [
         ("nowhere", "There is no such folder."),
         ("a file", "A release is a folder, not a file."),
-        ("a folder", "This folder is no release: it has no manifest.json."),
+        ("a folder", "This folder is not a release: it has no manifest.json."),
         ("damaged", "The release's model.safetensors is not the file that was signed."),
     ],
 )
@@ -150,4 +150,4 @@ def test_a_key_that_does_not_fit_is_an_error(sottovoce, release, music):
 def test_an_unpinned_release_comes_with_a_note(sottovoce, release, music):
     result = sottovoce("classify", music / "fugue/a.wav", "--release", release)
     assert result.exit_code == 0
-    assert result.stderr.startswith("Note: nobody vouched for the release's key")
+    assert result.stderr.startswith("Note: the release's key is not confirmed")

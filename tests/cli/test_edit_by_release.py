@@ -1,4 +1,4 @@
-"""`sottovoce edit` with a release: what it fills, cleans, continues and restyles, and what it says of it."""
+"""`sottovoce edit` with a release: filling, denoising, extending, restyling, and what is recorded about it."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ SECONDS = 6
 
 @pytest.fixture(autouse=True)
 def own_keys(tmp_path, monkeypatch):
-    """Signing keys of the test, not of whoever runs it."""
+    """Signing keys for the test, not the user's."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
@@ -138,7 +138,7 @@ def test_a_release_that_makes_no_sound_is_blamed_and_nothing_is_written(edited, 
     before = song.read_bytes()
     done = edited(*options, "--release", diverged)
     assert done.exit_code == 2
-    assert "The release makes numbers that are no sound." in done.stderr
+    assert "The release generates values that are not finite." in done.stderr
     assert "another" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["song.wav"]
     assert song.read_bytes() == before
@@ -150,7 +150,7 @@ def test_numbers_of_the_file_itself_are_not_blamed_on_the_release(edited, song, 
     soundfile.write(song, samples, rate, subtype="FLOAT")
     done = edited("--denoise", "1", "--release", editor)
     assert done.exit_code == 2
-    assert "The audio holds numbers that are no samples." in done.stderr
+    assert "The audio contains samples that are not finite or far beyond full scale." in done.stderr
     done = edited("--repair", "3:3.05", "--method", "model", "--release", editor)
     assert done.exit_code == 0, done.output
     assert np.array_equal(np.isnan(soundfile.read(tmp_path / "out.wav")[0]), np.isnan(samples))
@@ -167,7 +167,7 @@ def test_numbers_of_the_file_itself_are_not_blamed_on_the_release(edited, song, 
         (("--restyle", "tango", "--denoise", "1", "--release", "EDITOR"), "Edit in two steps."),
         (("--denoise", "1", "--release", "VAE"), "generator"),
         (("--restyle", "tango", "--release", "EDITOR"), "editor"),
-        (("--restyle", "polka", "--release", "VAE"), "knows no style 'polka'"),
+        (("--restyle", "polka", "--release", "VAE"), "does not know the style 'polka'"),
         (("--denoise", "2", "--release", "EDITOR"), "2"),
         (("--extend", "-1", "--release", "EDITOR"), "extended"),
         (("--denoise", "1", "--release", "nowhere"), "nowhere"),

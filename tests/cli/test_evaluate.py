@@ -48,7 +48,7 @@ def test_what_is_left_out_is_named(sottovoce, release, pool, unusable, tmp_path)
     (pool / "stray.wav").write_bytes(b"")
     result = sottovoce("evaluate", pool, "--release", release)
     assert result.exit_code == 0
-    assert "'polka' is no style of the release (2 files)" in result.stderr
+    assert "'polka' is not a style of the release (2 files)" in result.stderr
     for name, reason in unusable.items():
         assert any(f"reel/{name}" in line and reason in line for line in result.stderr.splitlines())
     figures = json.loads(sottovoce("evaluate", pool, "--release", release, "--json").stdout)
@@ -88,7 +88,7 @@ def test_nothing_to_measure(sottovoce, release, music, tmp_path, kind):
     expected = {
         "empty": "holds no tracks in folders named after their styles",
         "only files": "holds no tracks in folders named after their styles",
-        "unknown styles": "no track of a style that the release knows",
+        "unknown styles": "No track belongs to a style that the release knows",
         "no folder": "No such file or directory",
         "a file": "Not a directory",
     }
@@ -132,5 +132,5 @@ def test_many_unusable_files_do_not_flood_the_terminal(sottovoce, release, pool)
     for number in range(30):
         (pool / "reel" / f"{number}.wav").write_bytes(b"")
     result = sottovoce("evaluate", pool, "--release", release)
-    assert result.stderr.count("The file has no content.") == 20
+    assert result.stderr.count("The file is empty.") == 20
     assert "10 more files" in result.stderr

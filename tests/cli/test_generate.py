@@ -19,7 +19,7 @@ RATE = 22_050
 
 @pytest.fixture(autouse=True)
 def own_keys(tmp_path, monkeypatch):
-    """Signing keys of the test, not of whoever runs it."""
+    """Signing keys for the test, not the user's."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
@@ -73,11 +73,11 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_made
     for out in ("text/song.wav", "text/deep/song.wav"):
         refused = made(out=out)
         assert refused.exit_code == 2
-        assert "'text' is no folder" in refused.stderr
+        assert "'text' is not a folder" in refused.stderr
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
     refused = made(out="new/song.wav")
     assert refused.exit_code == 2
-    assert "Nothing can be written" in refused.stderr
+    assert "Cannot write to" in refused.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_release_that_makes_no_sound_is_told_and_nothing_written(made, provena
     write(folder, replace(provenance, config=config, spec=spec), vector, coordinator, name="isles-diverged")
     done = made("--seconds", "1", release=folder)
     assert done.exit_code == 2, done.output
-    assert "no sound" in done.stderr
+    assert "not finite" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
@@ -130,8 +130,8 @@ def test_the_ends_do_not_click(made, tmp_path):
 @pytest.mark.parametrize(
     ("options", "changes", "says"),
     [
-        ((), {"style": "polka"}, "no style 'polka'"),
-        ((), {"out": "song.mp3"}, "not written as '.mp3'"),
+        ((), {"style": "polka"}, "does not know the style 'polka'"),
+        ((), {"out": "song.mp3"}, "cannot be written as '.mp3'"),
         ((), {"out": "song"}, "no extension"),
         (("--seconds", "0"), {}, "seconds"),
         (("--seconds", "99999"), {}, "seconds"),
@@ -153,11 +153,11 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(made, tmp_path, options,
 def test_a_release_of_another_task_is_refused_both_ways(made, release, maker, tmp_path):
     done = made(release=release)
     assert done.exit_code != 0
-    assert "model of the task 'style'" in " ".join(done.output.split())
+    assert "is for the task 'style'" in " ".join(done.output.split())
     soundfile.write(tmp_path / "x.wav", np.zeros(8 * RATE), RATE)
     done = CliRunner().invoke(app, ["classify", str(tmp_path / "x.wav"), "--release", str(maker)])
     assert done.exit_code != 0
-    assert "model of the task 'generator'" in " ".join(done.output.split())
+    assert "is for the task 'generator'" in " ".join(done.output.split())
 
 
 def test_a_file_that_exists_is_kept_unless_forced(made, tmp_path):
@@ -202,8 +202,8 @@ def test_candidates_without_a_judge_are_refused(made):
 
 def test_a_judge_of_another_task_or_of_other_styles_is_refused(made, maker, judge):
     for style, release, says in (
-        ("reel", maker, "model of the task 'generator'"),
-        ("fugue", judge, "no style 'fugue'"),
+        ("reel", maker, "is for the task 'generator'"),
+        ("fugue", judge, "does not know the style 'fugue'"),
     ):
         done = made("--judge", str(release), "--seed", "1", style=style)
         assert done.exit_code != 0

@@ -46,7 +46,7 @@ FOREIGN = (["catalogue"], ["catalogue", "scan"], ["simulate"], ["synthesise"], *
 
 @pytest.fixture
 def command_that(monkeypatch, sottovoce):
-    """Run `sottovoce probe`, a command of some side, which does what a test wants."""
+    """Run `sottovoce probe`, a command from an entry point, which does what a test wants."""
 
     class Point:
         name = "probe"
@@ -197,7 +197,7 @@ def test_a_full_disk(command_that):
 def test_what_the_system_does_not_allow(command_that):
     result = command_that(raising(PermissionError(errno.EACCES, "Permission denied", "/x\x1b[2J")))
     assert result.exit_code == 1
-    assert result.stderr == "Error: The system says: Permission denied (/x\\x1b[2J).\n"
+    assert result.stderr == "Error: System error: Permission denied (/x\\x1b[2J).\n"
 
 
 def test_too_little_memory(command_that):

@@ -18,15 +18,15 @@ def test_verify_says_what_was_checked(sottovoce, release, coordinator):
     lines = result.stdout.splitlines()
     assert sum(line.startswith("✓ ") for line in lines) == 6
     assert all(len(line.rstrip()) <= 80 for line in lines)
-    assert lines[-1] == "In order, and signed with the key that you trust."
+    assert lines[-1] == "Verified, and signed with the key that you trust."
     assert result.stderr == ""
 
 
 def test_without_a_key_nobody_vouched(sottovoce, release, coordinator):
     result = sottovoce("release", "verify", release)
     assert result.exit_code == 0
-    assert f"{coordinator.public_key.hex()}, which nobody vouched for." in " ".join(result.stdout.split())
-    assert result.stdout.splitlines()[-1] == "In order, but nobody vouched for the key that signed it."
+    assert f"{coordinator.public_key.hex()}, a key that you have not confirmed." in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == "Verified, but you did not say which key you trust."
     assert "--key" in result.stderr
 
 
@@ -37,7 +37,7 @@ def test_a_damaged_release_fails(sottovoce, copy):
     result = sottovoce("release", "verify", copy)
     assert result.exit_code == 2
     assert "model.safetensors is not the file that was signed" in result.stderr
-    assert "In order" not in result.stdout
+    assert "Verified" not in result.stdout
     found = sottovoce("release", "verify", copy, "--json")
     assert found.exit_code == 2
     values = json.loads(found.stdout)
@@ -62,10 +62,10 @@ def test_a_key_comes_as_digits_as_a_file_or_as_the_agreement(sottovoce, release,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is neither a key nor a file that holds one"),
-        (b"", "does not hold a key"),
-        (bytes(32), "does not hold a key"),  # raw bytes: how a private key is stored
-        (b"ab" * 31, "does not hold a key"),
+        (None, "is neither a key nor a file with one"),
+        (b"", "does not contain a key"),
+        (bytes(32), "does not contain a key"),  # raw bytes: how a private key is stored
+        (b"ab" * 31, "does not contain a key"),
     ],
 )
 def test_what_is_no_key(sottovoce, release, tmp_path, content, message):
@@ -102,7 +102,7 @@ def test_the_card(sottovoce, release, coordinator):
         "3 labels: ε ≤ 8 at δ = 1e-05, for each track",
         "neighbours: add-or-remove-one-unit; accountant: PLD",
         coordinator.public_key.hex(),
-        "which nobody vouched for",
+        "not confirmed (see --key)",
     ):
         assert text in result.stdout, text
     assert all(len(line.rstrip()) <= 80 for line in result.stdout.splitlines())
@@ -125,14 +125,14 @@ def test_who_co_signed_is_shown(sottovoce, copy, coordinator):
     assert "label north" in card
     assert label.public_key.hex() in card
     words = " ".join(sottovoce("release", "verify", copy).stdout.split())
-    assert "It is co-signed, with keys that the signers state themselves, by north." in words
+    assert "It is co-signed, with keys stated by the signers, by north." in words
 
 
 @pytest.mark.parametrize(
     ("private", "seeded", "text"),
     [
         (False, False, "trained without differential privacy"),
-        (True, True, "Whoever knows the seed can subtract it"),
+        (True, True, "Anyone who knows the seed can subtract it"),
     ],
 )
 def test_weak_privacy_is_said(sottovoce, tmp_path, provenance, coordinator, private, seeded, text):

@@ -36,7 +36,7 @@ def coordinator():
 
 @pytest.fixture
 def identities(label_home):
-    """Of the members of the agreement, by name."""
+    """Identities of the agreement's members, by name."""
     return {NAME: label_home.identity(), **{f"label-{n}": Identity.generate() for n in range(3)}}
 
 

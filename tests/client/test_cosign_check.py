@@ -107,7 +107,7 @@ def test_another_account_is_not(books, manifest, change):
 
 @pytest.mark.parametrize(("more", "signs"), [(0.0, True), (1e-9, False), (1.0, False)])
 def test_a_label_that_has_spent_more_than_it_promised_does_not_sign(books, manifest, config, label_home, more, signs):
-    """A manifest that repeats the promise is no lie of the coordinator's, and yet not what happened to the tracks."""
+    """A manifest that repeats the label's guarantee is no lie, but not what happened to its tracks either."""
     with Ledger(label_home.ledger_file) as ledger:
         promised = ledger.epsilon_in(RUN, 1e-5) - more
     label_home.diary.file.unlink()

@@ -46,7 +46,7 @@ def test_nothing_existing_is_overwritten(run, label_home, tmp_path):
     before = {file: file.read_bytes() for file in label_home.root.rglob("*") if file.is_file()}
     code, _, err = run("init", "verve")
     assert code == 2
-    assert "exists already" in err
+    assert "already exists" in err
     assert {file: file.read_bytes() for file in label_home.root.rglob("*") if file.is_file()} == before
     other = tmp_path / "other"
     other.mkdir()
@@ -85,10 +85,10 @@ def test_keys_are_encrypted_with_a_passphrase(run, tmp_path, monkeypatch):
     home = LabelHome.open(root)
     for key in (home.identity_file, home.node_key_file):
         assert b"ENCRYPTED PRIVATE KEY" in key.read_bytes()
-    with pytest.raises(ConfigurationError, match="needs its passphrase"):
+    with pytest.raises(ConfigurationError, match="needs a passphrase"):
         home.identity()
     monkeypatch.setenv("SOTTOVOCE_PASSPHRASE", "wrong")
-    with pytest.raises(ConfigurationError, match="does not open"):
+    with pytest.raises(ConfigurationError, match="cannot be decrypted"):
         home.node_key()
     monkeypatch.setenv("SOTTOVOCE_PASSPHRASE", SECRET)
     assert Enrolment.read(root / "enrolment.json").identity_key == home.identity().public_key

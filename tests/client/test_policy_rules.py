@@ -37,7 +37,7 @@ def test_hours_go_on_over_midnight(text, inside, outside):
 
 @pytest.mark.parametrize("text", ["9-17", "09:00", "25:00-06:00", "22:60-06:00", "always", "22:00-06:00-07:00"])
 def test_hours_written_otherwise_are_refused(text):
-    with pytest.raises(ConfigurationError, match="no window of hours"):
+    with pytest.raises(ConfigurationError, match="not a time window"):
         Hours.parse(text)
 
 

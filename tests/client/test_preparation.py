@@ -17,7 +17,7 @@ TRACKS = 10
 
 @pytest.fixture
 def home_with_hold_out(tmp_path, config):
-    """Makes a home whose key holds out so many of its tracks."""
+    """Makes a home whose key holds out this many of its tracks."""
     synthesise(tmp_path / "music", labels=1, tracks=TRACKS, seconds=(4, 4))
     (catalogue,) = (path for path in (tmp_path / "music").iterdir() if path.is_dir())
 

@@ -80,7 +80,7 @@ def test_what_the_superlink_says_of_a_bundle_counts_for_nothing(content):
 
 
 def test_every_bundle_passes_the_guard(content):
-    """`_guarded` stands between Flower's connection and whoever uses it."""
+    """`_guarded` sits between Flower's connection and its users."""
     from contextlib import contextmanager
 
     guard = Ed25519PrivateKey.generate()
@@ -162,7 +162,7 @@ ECHO = "import os,sys\nfor line in sys.stdin: print(os.getpid(), line, end='', f
 
 @pytest.fixture
 def warm(monkeypatch, tmp_path, eventually):
-    """`Warm` with a process that notes what it is handed; and what that was."""
+    """`Warm` with a process that records what it receives; and the record."""
     file = tmp_path / "handed"
     line = [sys.executable, "-u", "-c", ECHO.format(file=str(file))]
     monkeypatch.setattr(supernode, "_process", lambda *_: line)

@@ -1,4 +1,4 @@
-"""Planted copies are found, at several seeds; music that is none of the label's passes."""
+"""Planted copies are found, with several seeds; other music passes."""
 
 import logging
 import random
@@ -42,7 +42,7 @@ def test_one_copy_among_others_music_is_found(home, release, policy, split, stra
 
 
 class Known(NamedTuple):
-    """Scores of what is no copy, which are the same for every kind of copy."""
+    """Scores of uncopied music, the same for every kind of copy."""
 
     scores: np.ndarray
     tracks: np.ndarray
@@ -76,7 +76,7 @@ def compared_with(home, split, excerpts, groups):
 
 
 def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
-    """All 10 of each kind, and each is told to be of the track that it is of."""
+    """All 10 of each kind are found, and attributed to the right track."""
     rng = np.random.default_rng(2)
     chosen = rng.choice(len(split.train), 10, replace=False)
     planted, of = [], []
@@ -95,7 +95,7 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
 
 
 def test_music_of_others_passes(home, release, policy, strangers, makes):
-    """All 24 in one audit: its rate of false alarms is that of the whole audit."""
+    """All 24 in one audit: its false-alarm rate is that of the whole audit."""
     makes(strangers)
     findings = audit(home, release, replace(policy, audit_samples=8))
     assert findings.samples == len(strangers) == 24
@@ -156,7 +156,7 @@ def test_without_tracks_there_is_no_verdict(home_of, release, policy, tmp_path, 
 
 
 def test_a_track_without_consent_is_not_looked_at(home_of, release, policy, catalogue, tmp_path, makes, split):
-    """Its copy passes: the label itself has never let it be trained on."""
+    """A copy of it passes: the label never allowed training on it."""
     own = tmp_path / "own"
     rows = (catalogue / "catalogue.csv").read_text(encoding="utf-8").splitlines()
     relative = split.train[0].path.relative_to(catalogue).as_posix()

@@ -1,4 +1,4 @@
-"""A bound is exceeded by chance as seldom as is said, whatever the power of a distance, and is no further off."""
+"""Thresholds are exceeded by chance as rarely as stated, for any power of the distances, and are not too strict."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ ALLOWED = FALSE_ALARMS + 3 * (FALSE_ALARMS / AUDITS) ** 0.5  # three standard de
 
 
 def _distances(rng, size, *, dimension=4.0):
-    """To the nearest of many neighbours in a space of so many dimensions."""
+    """Distance to the nearest of many neighbours in a space of this dimension."""
     return 0.4 * rng.weibull(dimension, size)
 
 
 def _of_two_kinds(rng, size):
-    """One track in ten is of a kind that is all alike."""
+    """One track in ten belongs to a cluster of near-duplicates."""
     return np.where(rng.random(size) < 0.1, _distances(rng, size, dimension=3.0) / 2, _distances(rng, size))
 
 

@@ -65,7 +65,7 @@ def test_what_passes_is_signed(run, home, books, publish, agreement, makes, stra
     makes(strangers)
     code, out, err = run("label", "cosign", release, "--home", home.root)
     assert code == 0, err
-    assert "nothing of this label's music was found" in out
+    assert "its samples contain no copies of this label's music" in out
     assert signers(release) == [home.name]
     assert [(note["passed"], note["cosign"]) for note in notes(home)] == [(True, True)]
 
@@ -77,7 +77,7 @@ def test_what_fails_is_not_signed_and_nothing_private_is_said(
     makes([*strangers[:3], copy])
     code, out, err = run("label", "cosign", release, "--home", home.root)
     assert code == 3
-    assert "is not signed: what it makes is too close to this label's music" in err
+    assert "is not signed: its samples are too close to this label's music" in err
     assert not signers(release)
     said = out + err
     assert not any(track.path.name in said or track.digest in said for track in split.train)
@@ -145,7 +145,7 @@ def renamed(config, name):
 def test_a_release_under_other_names_is_not_even_audited(
     run, home, books, publish, agreement, makes, strangers, config, monkeypatch, name
 ):
-    """Whoever publishes could otherwise have tracks of some styles left out of the audit, or all of it."""
+    """Otherwise a publisher could exclude tracks of some styles from the audit, or all of them."""
     told = renamed(config, name)
     vector = _vector(told)
     honest = config.digest.hex()
@@ -212,12 +212,12 @@ def test_a_release_that_is_exchanged_meanwhile_is_not_signed(
     makes(strangers)
     code, _, err = run("label", "cosign", release, "--home", home.root)
     assert code == 2
-    assert "exchanged" in err
+    assert "replaced by another one" in err
     assert not signers(release)
 
 
 def test_nobody_can_have_an_audit_made_from_afar(home, books, publish, agreement, makes, copy):
-    """Whether or not the model copies, a coordinator that asks hears the same word, and no audit runs."""
+    """Whether or not the model copies, the coordinator receives the same answer, and no audit runs."""
     release = publish(agreement)
     request = CosignRequest(bytes(range(16)), (release / MANIFEST_FILE).read_bytes(), (1, 2)).to_bytes()
     makes([copy])
@@ -259,7 +259,7 @@ def test_the_command_tells_people_counts_and_on_demand_tracks(run, home, publish
 
 def test_wrong_input_is_explained(run, home, publish, tmp_path):
     code, _, err = run("label", "audit", tmp_path, "--home", home.root)
-    assert (code, "is no release" in err) == (2, True)
+    assert (code, "is not a release" in err) == (2, True)
     code, _, err = run("label", "audit", publish(), "--home", tmp_path / "nowhere")
     assert (code, "no label's home" in err) == (2, True)
     assert run("label", "audit", publish(name="again"), "--home", home.root, "--skip-audit")[0] == 2

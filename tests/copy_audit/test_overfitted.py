@@ -32,7 +32,7 @@ STEPS = 40
 
 
 class Memory(nn.Module):
-    """As many numbers for each style as a segment has: enough to learn one by heart."""
+    """As many parameters per style as a segment has values: enough to memorise one."""
 
     def __init__(self, size, classes):
         super().__init__()
@@ -44,7 +44,7 @@ class Memory(nn.Module):
 
 
 class Rote(Generator):
-    """Wider than any family that is shipped: in a minute, those learn eight tracks by heart only roughly."""
+    """Wider than any shipped family: within a minute, those memorise eight tracks only roughly."""
 
     task, name, view = "generator", "rote", View.SPECTROGRAM
 
@@ -84,7 +84,7 @@ def small(tmp_path_factory):
     with sheet.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        # Nobody is known by name, so that tracks are held out one by one, and some of each style are not.
+        # Artists are unknown, so tracks are held out individually, and some of each style are trained on.
         writer.writerows({**row, "consent": "generator", "artist": "", "album": ""} for row in rows)
     return sheet.parent
 

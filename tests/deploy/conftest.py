@@ -264,7 +264,7 @@ def superlink(tmp_path: Path) -> Iterator[SuperLink]:
 
 @pytest.fixture
 def passphrase() -> str | None:
-    """Of the label's keys; none, unless a test says otherwise."""
+    """Passphrase of the label's keys; none unless a test overrides this."""
     return None
 
 
@@ -298,9 +298,9 @@ def joined(tmp_path: Path, superlink: SuperLink, label_home: LabelHome, passphra
 
 @pytest.fixture
 def served(superlink: SuperLink, joined: Joined, tmp_path: Path) -> Callable[..., Any]:
-    """Runs bundles on the SuperLink, with one label that has joined; what the app of each was answered.
+    """Runs bundles on the SuperLink, with one joined label; returns the answers that the app of each received.
 
-    Several are run at the same time. Of one, the answer; of several, a list of them.
+    Several run at the same time. For one bundle, returns its answer; for several, a list.
     """
     replies = tmp_path / "replies"
     replies.mkdir()

@@ -1,4 +1,4 @@
-"""`sottovoce label join` against a real SuperLink: it stays, comes back, tells no secret, and leaves when told to."""
+"""`sottovoce label join` against a real SuperLink: it stays, reconnects, reveals no secret, and stops on request."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def test_a_label_stays_until_it_is_told_to_leave(joined, tmp_path, request, supe
     line = [sys.executable, "-m", "sottovoce", "label", "join", "--home", str(joined.home.root), *joined.arguments]
     second = subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert second.returncode == 2
-    assert "joined already" in second.stderr
+    assert "already joined" in second.stderr
 
     # The coordinator's side is gone for a while, and comes back.
     superlink.stop()

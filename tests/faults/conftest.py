@@ -1,4 +1,4 @@
-"""Real labels that live on disk, a real aggregator, and the faults that strike them in the middle of a message."""
+"""Real labels with homes on disk, a real aggregator, and faults injected while a message is handled."""
 
 import os
 import shutil
@@ -95,7 +95,7 @@ class Table:
         return answer
 
     def ask_and_kill(self, label: str, message: Message, arm: Callable[[], None]) -> int:
-        """A process of its own gets the message, and is killed on the way: its exit status."""
+        """A separate process handles the message and is killed on the way: its exit status."""
         process = os.fork()
         if not process:  # nothing of pytest's may run in here
             try:
@@ -131,7 +131,7 @@ class Table:
         return self.aggregator.start_round(number, Kind.TRAIN, participants, digest, layout.elements)
 
     def exact(self, total: Sum) -> bool:
-        """Whether a sum is that of its survivors' vectors, to the last bit."""
+        """Whether a sum equals that of its survivors' vectors exactly."""
         ring = Ring(self.config.ring_bits)
         expected = ring.zeros(total.vector.size)
         for label in total.survivors:
@@ -145,7 +145,7 @@ class Table:
             return [row.round for row in ledger.rows() if row.kind is ledger_module.Kind.CHARGE]
 
     def spent(self, label: str) -> float:
-        """ε of all that a label has charged."""
+        """ε of a label's charges."""
         with Ledger(self.homes[label].ledger_file) as ledger:
             return ledger.epsilon(self.config.delta)
 

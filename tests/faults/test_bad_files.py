@@ -53,10 +53,10 @@ class File:
     """A file that a label reads.
 
     Args:
-        place: under the home, or beside it.
-        read: what reads it; gets the home.
-        text: how its structure is damaged, too: `json` or `toml`.
-        sealed: whether no damage may change what is read: it is signed, chained or checked by a digest.
+        place: path below the home, or beside it.
+        read: reads it; receives the home.
+        text: structure that is damaged in addition: `json` or `toml`.
+        sealed: whether damage must never change what is read: the file is signed, chained or has a digest.
     """
 
     place: str

@@ -1,4 +1,4 @@
-"""Who fails × when × comes back or not: each cell ends in the exact sum of the survivors, with every ledger right."""
+"""Which party fails × when × whether it returns: each cell ends in the survivors' exact sum, with correct ledgers."""
 
 import errno
 import os
@@ -53,7 +53,7 @@ def killed(owner: object, name: str, *, call: int = 1, after: bool = False) -> A
 
 @contextmanager
 def disk_full(call: int) -> Iterator[None]:
-    """The label's `call`-th state of a message does not fit the disk."""
+    """The label's state does not fit the disk at its `call`-th save within a message."""
     write, calls = state_module.write_bytes, 0
 
     def full(*arguments: object, **named: object) -> None:
@@ -83,7 +83,7 @@ def locked(home: LabelHome) -> Iterator[None]:
 
 @contextmanager
 def aside(home: LabelHome) -> Iterator[None]:
-    """The ledger is not there; whoever wants to train must not take that for an empty one."""
+    """The ledger is missing, which must not be taken for an empty one."""
     hidden = home.root / "ledger.hidden"
     home.ledger_file.rename(hidden)
     try:
@@ -123,16 +123,16 @@ class Back(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a label in the first round.
+    """A fault that strikes a label in the first round.
 
     Args:
-        name: of it.
-        stage: in which exchange.
-        arm: kills the process that has the message; or
-        strike: lets it live, and fail.
-        reply: whether the answer is made, and lost on its way.
-        charged: whether the label has paid for the round then.
-        again: whether it answers the message when it is asked again: it has forgotten it, or may begin anew.
+        name: name of the fault.
+        stage: exchange in which it strikes.
+        arm: kills the process that handles the message; or
+        strike: lets it live, but fail.
+        reply: whether the answer is made but lost.
+        charged: whether the label has charged the round by then.
+        again: whether it answers the repeated message: it has lost its state, or may start again.
     """
 
     name: str
@@ -196,7 +196,7 @@ FAULTS = (
 
 
 def ask(table: Any, label: str, message: Message, stage: Stage, fault: Fault | None, back: Back) -> Message | None:
-    """One label's answer, as far as it reaches the coordinator."""
+    """One label's answer, if it reaches the coordinator."""
     if fault is None or stage is not fault.stage:
         return table.ask(label, message)
     if fault.arm is not None:
@@ -252,7 +252,7 @@ def check_ledgers(table: Any, expected: dict[str, list[int]]) -> None:
 
 
 def check_replays(table: Any) -> None:
-    """What was answered once is answered never again, and costs nothing; who is no member may still begin anew."""
+    """What was answered once is never answered again, and costs nothing; a non-member may still start again."""
     before = {label: table.charged(label) for label in table.homes}
     for label, message, answered in list(table.sent):
         if answered and label in table.aggregator.session.members:
@@ -323,7 +323,7 @@ def test_two_of_seven_labels_fail(a_table, noise, stage):
 @pytest.mark.parametrize("stage", IN_ROUND)
 @pytest.mark.parametrize("noise", NOISES)
 def test_too_many_labels_fail(a_table, noise, stage):
-    """A clean abort: no sum, what was charged stays charged, and the next round goes on."""
+    """A clean abort: no sum, charges stay, and the next round proceeds."""
     table = a_table(noise)
     labels, gone = list(table.homes), {"label-2", "label-5"}
     announce(table, {}, Back.NEVER, labels)

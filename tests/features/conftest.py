@@ -20,7 +20,7 @@ FORMATS = {  # extension: container and encoding for libsndfile
 
 @dataclass(frozen=True)
 class File:
-    """A file as the cache is told of it."""
+    """A file as passed to the cache."""
 
     path: object
     digest: str
@@ -83,7 +83,7 @@ def spec():
 
 @pytest.fixture
 def value():
-    """The mean over segments of the dimensions whose name begins so, as an array."""
+    """Mean over segments of the dimensions with this name prefix, as an array."""
 
     def of(features, spec, name):
         chosen = [index for index, known in enumerate(summary_names(spec)) if known.startswith(name)]

@@ -22,7 +22,7 @@ def sine(hertz, seconds=4.0, level=0.3):
 
 
 def clicks(rate, seconds=4.0):
-    """Short bursts of noise, so many a second."""
+    """Short bursts of noise at this rate per second."""
     rng = np.random.default_rng(0)
     wave = 1e-4 * rng.standard_normal(round(seconds * RATE))
     for start in np.arange(0.1, seconds - 0.1, 1 / rate):

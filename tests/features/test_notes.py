@@ -25,7 +25,7 @@ def tune(keys, seconds=0.25):
 
 @pytest.fixture
 def heard(raw_spec, as_audio):
-    """`heard(wave)`: the notes of its first segment, `[semitones, frames]`."""
+    """`heard(wave)`: the notes transcribed from its first segment, `[semitones, frames]`."""
     return lambda wave: transcribe(spectra(cut(as_audio(wave), raw_spec), raw_spec).pitch)[0]
 
 

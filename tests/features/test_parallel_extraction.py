@@ -11,7 +11,7 @@ from sottovoce_client.data import parallel_extraction
 
 
 def _deadly(path, file_digest, spec):
-    """Stands for a decoder with a bug: one file kills the process it is read in."""
+    """Replaces a decoder with a bug: one file kills the process that reads it."""
     if "deadly" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
     return Features(

@@ -132,7 +132,7 @@ def config(configured: Callable[..., RunConfiguration]) -> RunConfiguration:
 
 @pytest.fixture
 def configured(run_configuration: Callable[..., RunConfiguration]) -> Callable[..., RunConfiguration]:
-    """Makes a run of the linear model by its family's recipe; keywords change its knobs."""
+    """Makes a run of the linear model with its family's recipe; keywords override its configuration."""
     recipe = discovery.family("style", "svm").recipe(private=True)
     return partial(
         run_configuration,

@@ -28,7 +28,7 @@ def decoder_of(configured):
 
 
 def the_largest_lie(grid, config):
-    """What one label can make of a sum whose other vectors it does not know: every number at the ring's end."""
+    """The worst that one label can make of a sum of unknown vectors: every number at the ring's end."""
     return np.full(grid.dimension, 2 ** (config.ring_bits - 1) - 1, np.int64)
 
 

@@ -195,7 +195,7 @@ def test_a_label_that_trusts_nobody_declines(grid, agreement, distributed, label
 
 
 def test_a_label_with_a_lower_ceiling_declines(grid, agreement, distributed, labels):
-    """It cannot add noise of its own to all labels' sum."""
+    """It cannot add its own noise to the sum of all labels."""
     home = labels[0].home
     home.policy_file.write_text('trust = ["distributed"]\nepsilon_per_run = 4.0\ndeclared_tracks = 60\n')
     grid.labels[0] = Label(home)
@@ -217,7 +217,7 @@ def test_no_agreement_counts_a_curious_label_as_honest(labels_in_all):
     members = tuple(Member(f"label-{number:02}", bytes([number]) * 32) for number in range(labels_in_all))
     most = {3: 2, 5: 2, 10: 4}[labels_in_all]
     Agreement("f", bytes(32), members, noise=Trust.DISTRIBUTED, min_honest=most)
-    with pytest.raises(ConfigurationError, match=f"may hold only {most} honest ones beside a curious label"):
+    with pytest.raises(ConfigurationError, match=f"may hold only {most} honest ones besides one curious label"):
         Agreement("f", bytes(32), members, noise=Trust.DISTRIBUTED, min_honest=most + 1)
 
 
@@ -323,7 +323,7 @@ def test_an_agreement_cannot_count_on_more_labels_than_survive(agreement, min_ho
 
 
 def test_local_noise_counts_on_nobody(agreement):
-    with pytest.raises(ConfigurationError, match="min_honest = 3 is for distributed noise"):
+    with pytest.raises(ConfigurationError, match="min_honest = 3 applies to distributed noise"):
         replace(agreement, noise=Trust.LOCAL)
 
 

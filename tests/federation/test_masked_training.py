@@ -176,7 +176,7 @@ def test_a_second_run_beyond_the_lifetime_budget_is_declined(grid, agreement, co
     train(grid, agreement, config)
     with pytest.raises(RoundAborted) as caught:
         train(grid, agreement, config)
-    assert "lifetime budget" in caught.value.hint
+    assert "lifetime ε" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", [FedMedian, Krum])
@@ -248,7 +248,7 @@ def test_a_label_that_lies_is_left_out_and_named_in_history_and_diary(grid, agre
 
     monkeypatch.setattr(Participant, "unmask", lie)
     history = train(grid, agreement, config).history
-    assert history.left_out == {"label-2": "gave another share than it was sent"}
+    assert history.left_out == {"label-2": "sent another share than it received"}
     assert history.rounds[0].liars == ("label-2",)
     assert history.rounds[0].aborted is None
     assert all("label-2" not in record.participants for record in history.rounds[1:])

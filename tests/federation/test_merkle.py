@@ -4,7 +4,7 @@ import pytest
 
 from sottovoce.federation.merkle import (
     consistency_proof,
-    goes_on,
+    extends,
     includes,
     inclusion_proof,
     leaf_hash,
@@ -61,22 +61,22 @@ def test_every_leaf_of_every_tree_is_included_and_no_other():
             assert not includes(tree, size, leaf_hash(b"another"), index, proof)
 
 
-def test_every_tree_goes_on_from_every_earlier_one_and_from_no_other():
+def test_every_tree_extends_every_earlier_one_and_from_no_other():
     for second in range(1, 9):
         for first in range(1, second + 1):
             proof, old, new = consistency_proof(LEAVES[:second], first), root(LEAVES[:first]), root(LEAVES[:second])
-            assert goes_on(old, first, new, second, proof)
+            assert extends(old, first, new, second, proof)
             other = root([leaf_hash(b"another"), *LEAVES[1:first]])
-            assert not goes_on(other, first, new, second, proof)
-            assert not goes_on(old, first, other, second, proof)
-            assert not goes_on(old, first, new, second, (*proof, new))
+            assert not extends(other, first, new, second, proof)
+            assert not extends(old, first, other, second, proof)
+            assert not extends(old, first, new, second, (*proof, new))
             if proof:
-                assert not goes_on(old, first, new, second, proof[:-1])
-                assert not goes_on(old, first, new, second, (leaf_hash(b""), *proof[1:])) or second == 1
+                assert not extends(old, first, new, second, proof[:-1])
+                assert not extends(old, first, new, second, (leaf_hash(b""), *proof[1:])) or second == 1
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 3), (4, 3), (-1, 3)])
 def test_sizes_that_cannot_be_prove_nothing(first, second):
-    assert not goes_on(root(LEAVES[:3]), first, root(LEAVES[:3]), second, ())
+    assert not extends(root(LEAVES[:3]), first, root(LEAVES[:3]), second, ())
     with pytest.raises(IndexError):
         consistency_proof(LEAVES[:second], first)

@@ -1,4 +1,4 @@
-"""A coordinator that crashes goes on with the same run: no round twice, nothing of the model or the optimiser lost."""
+"""A crashed coordinator resumes the same run: no round is repeated, and model and optimiser are preserved."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def keeper(tmp_path):
 
 
 def crash_in(grid, round_number, action):
-    """Let the coordinator die in the n-th round, when it sends its first message of a kind."""
+    """Stop the coordinator in the n-th round, when it sends its first message of a kind."""
     rounds = []
     send = grid.send_and_receive
 
@@ -68,7 +68,7 @@ def test_a_lost_round_is_not_repeated_and_the_others_follow(grid, agreement, con
     assert all(charged(label) == (3 if action is Action.TRAIN else 4) for label in labels)
 
 
-def test_the_model_goes_on_from_where_it_was(grid, agreement, config, keeper):
+def test_the_model_extends_where_it_was(grid, agreement, config, keeper):
     _, go = start(grid, agreement, config, keeper)
     repair = crash_in(grid, 3, Action.TRAIN)
     with pytest.raises(Crash):

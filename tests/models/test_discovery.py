@@ -24,14 +24,14 @@ def test_a_task_is_what_it_is_called():
 
 @pytest.mark.parametrize("name", ["", "tabla", "task", "..", "../style"])
 def test_an_unknown_family_is_refused_with_the_known_ones(name):
-    with pytest.raises(ConfigurationError, match="no family") as caught:
+    with pytest.raises(ConfigurationError, match="Unknown family") as caught:
         discovery.family("style", name)
     assert caught.value.hint == "Known: cnn, rnn, svm."
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
     for ask in (discovery.task, discovery.families, lambda name: discovery.family(name, "svm")):
-        with pytest.raises(ConfigurationError, match="no task called 'mixing'") as caught:
+        with pytest.raises(ConfigurationError, match="Unknown task: 'mixing'") as caught:
             ask("mixing")
         assert caught.value.hint == f"Known: {', '.join(discovery.tasks())}."
 

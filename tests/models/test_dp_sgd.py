@@ -221,7 +221,7 @@ def test_a_whole_label_whose_training_diverges_adds_nothing_and_fails_not(
 
 
 def test_names_that_begin_no_parameter_are_refused(family, spec):
-    with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
+    with pytest.raises(ConfigurationError, match="starts with 'nothing'"):
         chosen(shapes_of(family, spec, CLASSES), ("nothing",))
 
 

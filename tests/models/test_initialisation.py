@@ -92,8 +92,8 @@ def test_none_is_drawn_by_the_runs_seed(shipped):
 @pytest.mark.parametrize(
     ("task", "family", "shipped_as", "match"),
     [
-        ("generator", "vae", ("generator", "rnn"), "another kind of model"),
-        ("style", "cnn", ("style", "rnn"), "another kind of model"),
+        ("generator", "vae", ("generator", "rnn"), "belong to another model"),
+        ("style", "cnn", ("style", "rnn"), "belong to another model"),
     ],
 )
 def test_another_model_is_refused(shipped, task, family, shipped_as, match):
@@ -104,16 +104,16 @@ def test_another_model_is_refused(shipped, task, family, shipped_as, match):
 
 def test_features_of_another_spec_are_refused(shipped):
     shipped("generator", "rnn", spec="ab" * 32)
-    with pytest.raises(ConfigurationError, match="another spec"):
+    with pytest.raises(ConfigurationError, match="another feature spec"):
         initial_parameters(config_of("generator", "rnn", KNOWN), "public")
 
 
 def test_a_start_that_is_not_there_is_refused(tmp_path):
     config = config_of("style", "svm", KNOWN)
     assert default_init("style", "svm") == "none"
-    with pytest.raises(ConfigurationError, match="No parameters learned from public audio"):
+    with pytest.raises(ConfigurationError, match="There are no public parameters"):
         initial_parameters(config, "public")
-    with pytest.raises(ConfigurationError, match="no release"):
+    with pytest.raises(ConfigurationError, match="No release"):
         initial_parameters(config, str(tmp_path / "nowhere"))
 
 
@@ -160,5 +160,5 @@ def test_what_a_run_trains_is_named_by_different_names():
     for names in (("linear", "linear"), ("",)):
         with pytest.raises(ConfigurationError, match="trainable"):
             config.changed(trainable=names)
-    with pytest.raises(ConfigurationError, match="begins with 'nothing'"):
+    with pytest.raises(ConfigurationError, match="starts with 'nothing'"):
         trainable_mask(config.changed(trainable=("nothing",)))

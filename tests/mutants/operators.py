@@ -29,7 +29,7 @@ class Mutant:
     """One fault.
 
     Args:
-        name: what is changed, and where; without line numbers, so that it outlives changes elsewhere.
+        name: what is changed, and where; without line numbers, so that it survives changes elsewhere.
         function: qualified name and first line of the outermost function that is changed, as in a code object.
         codes: the code of the changed module's functions, by the same.
         digest: of the outermost function before the change, without its comments.

@@ -1,15 +1,15 @@
-"""Plants small faults in the core, one at a time, and sees whether a test fails: `make mutants`.
+"""Mutation testing of the core: plants small faults, one at a time, and checks that a test fails: `make mutants`.
 
-The tests that `targets.toml` names for a module are collected once, and each is run once to see which functions it
-calls. Then each mutant gets a forked process, in which its function's code is exchanged and the tests that call the
-function run, those first that killed others of its mutants, then the quickest, until one fails, or `--seconds` have
-passed. No file is changed and nothing is imported anew: a process for each mutant would spend ten seconds on importing
-torch and Flower.
+The tests that `targets.toml` names for a module are collected once, and each is run once to record which functions it
+calls. Then each mutant gets a forked process in which its function's code is replaced and the tests that call the
+function run, first those that killed others of its mutants, then the fastest, until one fails or `--seconds` have
+passed. No file is changed and nothing is imported again: a process per mutant would spend ten seconds importing torch
+and Flower.
 
-A run ends after `--minutes`; what it found is kept in `.mutants/`, and the next run goes on from there. A result holds
-as long as the function stays as it is and the test that killed the mutant is there, and, of a survivor without a
-reason, as long as its tests stay as they are. The run fails if a mutant survives that `survivors.toml` gives no reason
-for, or if more than 5 % survive. What is known of each module is entered in the table of `docs/mutants.md`.
+A run ends after `--minutes`; its results are stored in `.mutants/`, and the next run resumes from there. A result holds
+as long as the function is unchanged and the test that killed the mutant exists, and, for a survivor without a reason,
+as long as its tests are unchanged. The run fails if a mutant survives for which `survivors.toml` gives no reason, or if
+more than 5 % survive. The results of each module are entered in the table of `docs/mutants.md`.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from results import KILLED, SURVIVED, Results, Row, write_table
 HERE, PAGE = Path(__file__).parent, ROOT / "docs" / "mutants.md"
 MOST_SURVIVORS = 0.05
 ALIKE = 4
-"""How many cases of one parametrised test come before all others' further ones."""
+"""Number of cases of one parametrised test that run before further cases of the others."""
 MEMORY = 2 << 30
 """Address space that a mutant may take beyond what is in use, in bytes."""
 QUIET = ["-s", "--import-mode=importlib", "-o", "addopts=", "-m", "not slow and not deployment"]
@@ -49,15 +49,15 @@ QUIET += [f"-pno:{plugin}" for plugin in ("terminal", "timeout", "xdist", "cache
 
 
 class Mutants:
-    """A pytest plugin that, instead of running the session's tests once, runs them for each mutant.
+    """A pytest plugin that runs the session's tests once for each mutant, instead of once.
 
     Args:
         targets: test files of each module, relative to the repository.
-        results: of former runs; new ones are added.
-        minutes: to run for, or None.
-        seconds: that the tests of a mutant may take; what only slower ones notice has survived.
-        sample: how many mutants of a module are tried at most, or None.
-        seed: of the samples.
+        results: results of earlier runs; new ones are added.
+        minutes: time limit, or None.
+        seconds: time limit for the tests of a mutant; one that only slower tests notice has survived.
+        sample: largest number of mutants tried per module, or None.
+        seed: seed of the samples.
     """
 
     def __init__(
@@ -198,11 +198,11 @@ class Mutants:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, help="Minutes to run for; the next run goes on.")
-    parser.add_argument("--seconds", type=float, default=30.0, help="That the tests of one mutant may take.")
-    parser.add_argument("--only", nargs="+", default=[""], help="Modules whose path holds one of these.")
-    parser.add_argument("--sample", type=int, help="Mutants to try of each module; all by default.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the samples.")
+    parser.add_argument("--minutes", type=float, help="Minutes to run for; the next run resumes.")
+    parser.add_argument("--seconds", type=float, default=30.0, help="Seconds that the tests of one mutant may take.")
+    parser.add_argument("--only", nargs="+", default=[""], help="Modules whose path contains one of these.")
+    parser.add_argument("--sample", type=int, help="Mutants to try per module. Default: all.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the samples.")
     options = parser.parse_args()
     all_targets = tomllib.loads((HERE / "targets.toml").read_text())
     targets = {module: tests for module, tests in all_targets.items() if any(each in module for each in options.only)}

@@ -57,7 +57,7 @@ def test_what_says_nothing_is_refused():
 
 
 class Wide(Svm):
-    """The linear model on vectors wider than there are tracks, so that it can learn all of them by heart."""
+    """The linear model on vectors wider than the number of tracks, so that it can memorise all of them."""
 
     def build(self, spec, classes):
         return Linear(INPUTS, classes)
@@ -70,7 +70,7 @@ INPUTS = 300
 
 @pytest.fixture
 def datasets():
-    """Members and others of one kind: labels are drawn by chance, so that all there is to learn is by heart."""
+    """Members and non-members from one distribution, with random labels, so that the model can only memorise."""
     spec = FeatureSpec()
     generator = np.random.default_rng(3)
 

@@ -1,4 +1,4 @@
-"""What every label's mechanism is promised to tell, audited: bounds stay below the claim, and planted bugs are found.
+"""Audit of every mechanism's guarantee: empirical bounds stay below the claim, and planted bugs are found.
 
 The mechanism by itself, in numpy: sums over labels of clipped vectors of Poisson-sampled tracks, each label with its
 part of the noise. A coordinator that colludes with all labels but the h honest ones sees the sum without their noise.
@@ -23,16 +23,16 @@ DELTA = 1e-5
 
 @dataclass(frozen=True)
 class SharedSums:
-    """Steps of the shared mechanism on canaries alone, whose gradients are orthogonal; as a coalition sees them.
+    """Steps of the shared mechanism on canaries alone, whose gradients are orthogonal, as seen by a coalition.
 
     Args:
-        steps: how many.
+        steps: number of steps.
         sample_rate: q.
         noise_multiplier: z of the whole sum, with h honest labels.
         labels: n that take part.
         min_honest: h.
-        segments: that each track has.
-        bug: what is wrong.
+        segments: segments per track.
+        bug: the planted bug.
     """
 
     steps: int

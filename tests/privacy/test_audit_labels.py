@@ -63,15 +63,15 @@ FAMILY, SPEC = Canaries(), FeatureSpec()
 
 @dataclass(frozen=True)
 class Federation:
-    """What is audited: the honest labels' code, for all rounds of a run.
+    """The audited system: honest labels' code, for all rounds of a run.
 
     Args:
-        config: of the run.
-        plan: of every label.
-        labels: honest ones, among whom the canaries are spread.
-        min_separation: rounds between a canary's participations, where they are not sampled; else None.
-        segments_as_tracks: a bug in which each segment is a track of its own.
-        sums: each label's, of the rounds so far.
+        config: the run's configuration.
+        plan: every label's plan.
+        labels: the honest labels, among which the canaries are spread.
+        min_separation: rounds between a canary's participations, if they are not sampled; else None.
+        segments_as_tracks: a bug that treats each segment as a separate track.
+        sums: each label's sums of the rounds so far.
     """
 
     config: RunConfiguration
@@ -150,7 +150,7 @@ def local(config, rounds, rate, **changes):
 
 
 def distributed(config, rounds, rate, labels, banded=None, quantile=None, **changes):
-    """So many honest labels, which the guarantee counts on."""
+    """The number of honest labels that the guarantee assumes."""
     config = config.changed(
         rounds=rounds,
         batch_size=round(rate * EXPECTED),

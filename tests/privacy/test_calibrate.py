@@ -80,21 +80,21 @@ def test_calibration_is_remembered(config):
 def test_what_cannot_be_planned_is_named(config, monkeypatch):
     with pytest.raises(ConfigurationError, match="without privacy"):
         plan_for(config.changed(private=False), 100)
-    with pytest.raises(ConfigurationError, match="no unit to train on"):
+    with pytest.raises(ConfigurationError, match="no units to train on"):
         plan_for(config, 0)
     with pytest.raises(PrivacyError, match="too large for 200 units"):
         plan_for(config.changed(delta=0.01), 200)
     monkeypatch.setattr(calibration, "LARGEST_NOISE", 5.0)
-    with pytest.raises(PrivacyError, match=r"No noise keeps ε = 0\.3 at δ = 1e-05"):
+    with pytest.raises(PrivacyError, match=r"No amount of noise keeps ε = 0\.3 at δ = 1e-05"):
         plan_for(config.changed(epsilon=0.3), 200)
 
 
 def test_whether_there_is_a_plan_says_nothing_of_the_number_of_units(config, monkeypatch):
-    """A coordinator picks batch size and steps, and hears whether a label declines: a search for the size."""
+    """A coordinator could vary batch size and steps, and search for the catalogue's size by a label's refusals."""
     monkeypatch.setattr(calibration, "LARGEST_NOISE", 5.0)
     config = config.changed(epsilon=3.0, batch_size=16)
     for units in (16, 160, 1600):
-        with pytest.raises(PrivacyError, match="No noise keeps"):
+        with pytest.raises(PrivacyError, match="No amount of noise keeps"):
             plan_for(config, units)
 
 

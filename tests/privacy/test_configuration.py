@@ -1,4 +1,4 @@
-"""What a run's configuration may ask of a label, whoever wrote it."""
+"""Limits on what a run's configuration may ask of a label."""
 
 import pytest
 import torch

@@ -122,7 +122,7 @@ def test_the_tail_dominates_the_density_for_ever(variance):
 
 
 class Given(SystemRandomness):
-    """The words that a test gives, one after the other; beyond them there are none."""
+    """Predetermined words, one after the other; then an error."""
 
     def __init__(self, *words):
         super().__init__()
@@ -140,7 +140,7 @@ def cell_of(table, block):
 
 
 def word_for(table, integer, uniform):
-    """The word that proposes an integer with so many first bits of U."""
+    """The word that proposes an integer with these first bits of U."""
     block = (integer >> table.shift) + table.blocks
     offset = integer & ((1 << table.shift) - 1)
     return (cell_of(table, block) << 48) | (offset << table.bits) | uniform

@@ -66,7 +66,7 @@ def test_rounding_never_breaks_the_clip(parameters, scale, seed, shape):
 
 @pytest.mark.parametrize("scale", [4, 64, 4096])
 def test_a_longer_vector_than_a_clip_stays_within_the_bound_too(scale):
-    """Nobody makes one; if somebody did, it would be shortened, not let through."""
+    """No caller passes one; if one did, it would be shortened, not accepted."""
     mechanism = a_grid(50, scale)
     for length in (1.1, 3.0, 1e6, np.inf, np.nan):
         vector = np.full((1, 50), length / math.sqrt(50), np.float32)

@@ -152,7 +152,7 @@ def test_a_unit_that_comes_back_too_soon_has_no_proof():
     matrix = BandedToeplitz.optimal(20, 5, 6)
     assert matrix.sensitivity_squared(4, 5) == 4 * sum(value**2 for value in matrix.coefficients)
     assert matrix.sensitivity_squared(1, 1) == matrix.column_norm_squared
-    with pytest.raises(PrivacyError, match="after 4 rounds, but its gradient lasts for 5"):
+    with pytest.raises(PrivacyError, match="after 4 rounds, but its gradient is used for 5"):
         matrix.sensitivity_squared(2, 4)
     with pytest.raises(PrivacyError, match="participations=0"):
         matrix.sensitivity_squared(0, 9)

@@ -1,4 +1,4 @@
-"""The ledger keeps what was spent through crashes, rivals and tampering, and lets nothing be trained when it cannot."""
+"""The ledger survives crashes, concurrent writers and tampering, and prevents training when it cannot be used."""
 
 import math
 import os
@@ -77,7 +77,7 @@ def test_the_file_is_the_owners_alone_and_a_new_one_never_replaces_it(file, plan
     Ledger.create(file).close()
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["ledger.sqlite"]
-    with pytest.raises(LedgerError, match="There is a ledger already"):
+    with pytest.raises(LedgerError, match="A ledger already exists"):
         Ledger.create(file)
     file.chmod(0o640)
     with pytest.raises(LedgerError, match="can be read by others") as caught:
@@ -235,7 +235,7 @@ def test_tampering_is_found(ledger, file, plan, statement):
     for number in (1, 2):
         ledger.charge(RUN, number, plan.events(5, histogram=number == 1))
     tampered(file, statement)
-    with pytest.raises(LedgerError, match=r"not what was written|cannot be read"):
+    with pytest.raises(LedgerError, match=r"was altered|cannot be read"):
         ledger.verify()
     with pytest.raises(LedgerError):
         Ledger(file)
@@ -257,7 +257,7 @@ def test_an_unknown_event_is_never_skipped(ledger, file, plan):
         lambda: ledger.charge(RUN, 2, plan.events(5, histogram=False)),
         lambda: ledger.open_run(OTHER, plan, CEILINGS),
     ):
-        with pytest.raises(UnknownPrivacyEvent, match="unknown kind"):
+        with pytest.raises(UnknownPrivacyEvent, match="kind is unknown"):
             act()
 
 
@@ -330,7 +330,7 @@ def test_a_full_disk_stops_everything_and_loses_nothing(file, plan):
         ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
         try:
-            with pytest.raises(LedgerError, match="nothing is trained"):
+            with pytest.raises(LedgerError, match="training does not start"):
                 ledger.charge(RUN, 1, plan.events(5))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -47,7 +47,7 @@ def refused(error: type[RemoteProtocolError], participant: Participant, step: Ca
 
 @dataclass(frozen=True)
 class Trick:
-    """What becomes of a good request, and the error it must meet."""
+    """How a valid request is altered, and the error that must result."""
 
     error: type[RemoteProtocolError]
     change: Callable[[ReportRequest], ReportRequest]
@@ -445,9 +445,9 @@ def test_fewer_shares_than_the_threshold_open_nothing(table: InMemoryRounds) -> 
     for label in list(requests)[:4]:
         table.aggregator.receive(table.participants[label].unmask(requests[label]))
     shares = {label: np.frombuffer(given.values[0], np.uint8) for label, given in gathering.shares.items()}
-    with pytest.raises(violations.WrongShares, match="4 holders gave shares, and 5 are needed"):
+    with pytest.raises(violations.WrongShares, match="4 holders sent shares; 5 are needed"):
         combine(range(4), np.array(list(shares.values())), threshold=5)
-    with pytest.raises(RoundAborted, match="4 of 7 labels gave their shares; 5 are needed"):
+    with pytest.raises(RoundAborted, match="4 of 7 labels sent their shares; 5 are needed"):
         table.aggregator.finish()
 
 

@@ -52,7 +52,7 @@ def signed_again(table: InMemoryRounds, advert: Advert, **changes: object) -> Ad
 
 @dataclass(frozen=True)
 class Trick:
-    """What becomes of a good roster, and the error it must meet."""
+    """How a valid roster is altered, and the error that must result."""
 
     error: type[RemoteProtocolError]
     change: Callable[[InMemoryRounds, Roster], Roster]

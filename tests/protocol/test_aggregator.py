@@ -1,4 +1,4 @@
-"""What the coordinator refuses of a label, without harm to the round; and what it cannot be made to start."""
+"""Messages that the coordinator refuses from a label without harm to the round, and calls that it refuses."""
 
 from collections.abc import Callable
 from dataclasses import replace

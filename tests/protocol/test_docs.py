@@ -57,7 +57,7 @@ def test_the_committees_thresholds_are_true() -> None:
 
 
 def encoded(labels: int) -> dict[str, int]:
-    """Bytes of what one label sends in a first round of so many members, beside the vector."""
+    """Bytes that one label sends in a first round with this many members, besides the vector."""
     members = tuple(f"label-{number:03}" for number in range(labels))
     identity = Identity.generate()
     session = Session(bytes(16), bytes(32), members, 3)

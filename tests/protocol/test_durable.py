@@ -1,4 +1,4 @@
-"""A label's state on disk: it goes on where it was, forgets nothing, and is never another label's."""
+"""A label's state on disk: it resumes, loses nothing, and is never used by another label."""
 
 import copy
 import hashlib
@@ -105,7 +105,7 @@ def test_every_changed_byte_is_noticed(saved: tuple[InMemoryRounds, bytes]) -> N
 
 def test_another_labels_state_is_refused(saved: tuple[InMemoryRounds, bytes]) -> None:
     table, data = saved
-    with pytest.raises(LocalProtocolError, match="another label's"):
+    with pytest.raises(LocalProtocolError, match="another label or another agreement"):
         Participant.from_bytes(data, identity=table.identities["label-001"], agreement=table.agreement)
     other = replace(copy.copy(table.agreement), cross_check=False)
     with pytest.raises(LocalProtocolError, match="another agreement"):

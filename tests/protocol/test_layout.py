@@ -183,7 +183,7 @@ def test_the_largest_plausible_counter_is_believed_and_one_more_is_not() -> None
 
 def test_a_sum_of_another_length_is_refused() -> None:
     for elements in (5, 7):
-        with pytest.raises(LocalProtocolError, match="is not one of"):
+        with pytest.raises(LocalProtocolError, match="A sum of"):
             VectorLayout(5, 0, 32, 3, 1.0).decode(np.zeros(elements, np.uint32), 1)
 
 

@@ -1,4 +1,4 @@
-"""Whoever lies about a share, a box, a vault or a key is named where its own words prove it; nobody else ever is."""
+"""A label that lies about a share, a box, a vault or a key is named when its own messages prove it; nobody else is."""
 
 import os
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def wrong_share(table: InMemoryRounds, shares: Shares) -> Message:
 def test_a_wrong_share_is_left_aside_and_its_holder_named(make_table: MakeTable) -> None:
     table = make_table(7)
     assert exact(play(table, shared=wrong_share))
-    assert table.aggregator.liars == {LIAR: "gave another share than it was sent"}
+    assert table.aggregator.liars == {LIAR: "sent another share than it received"}
     assert not table.aggregator.disputes
 
 
@@ -95,7 +95,9 @@ def test_where_every_share_is_needed_the_round_ends_and_names_the_liar(make_tabl
     """With v1 it was not even known who had lied."""
     table = make_table(4)
     gone = ("label-000",)
-    with pytest.raises(RoundAborted, match="2 good shares of the secret of 'label-000' came; 3 are needed") as caught:
+    with pytest.raises(
+        RoundAborted, match="2 valid shares of the secret of 'label-000' arrived; 3 are needed"
+    ) as caught:
         play(table, shared=wrong_share, gone=gone)
     assert caught.value.liars == (LIAR,)
 
@@ -191,7 +193,7 @@ def test_whoever_shares_another_secret_than_it_committed_to_is_named(make_table:
             boxes.append(Box(sealed, share_tag(value), key_tag(key)))
         return signed(table, report, boxes=tuple(boxes))  # type: ignore[no-any-return]
 
-    with pytest.raises(RoundAborted, match=f"the secret of '{LIAR}' is not what it committed to") as caught:
+    with pytest.raises(RoundAborted, match=f"the secret of '{LIAR}' does not match its commitment") as caught:
         play(table, reported=commit)
     assert caught.value.liars == (LIAR,)
 

@@ -47,7 +47,7 @@ def test_one_share_fewer_fits_every_secret_alike() -> None:
 
 def test_too_few_holders_and_one_holder_twice_are_refused() -> None:
     shares = split(os.urandom(32), threshold=3, holders=5)
-    with pytest.raises(WrongShares, match="2 holders gave shares, and 3 are needed"):
+    with pytest.raises(WrongShares, match="2 holders sent shares; 3 are needed"):
         combine([0, 1], shares[:2], threshold=3)
     with pytest.raises(WrongShares):
         combine([0, 1, 1], shares[[0, 1, 1]], threshold=3)

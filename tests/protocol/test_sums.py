@@ -1,4 +1,4 @@
-"""The unmasked sum is the plain sum, exactly, whoever drops out when; or the round is aborted."""
+"""The unmasked sum is exactly the plain sum, for any pattern of drop-outs, or the round is aborted."""
 
 from collections.abc import Mapping
 
@@ -67,7 +67,7 @@ def test_the_sum_is_exact_or_the_round_is_aborted(
     else:
         with pytest.raises(RoundAborted, match="are needed"):
             play(table, 1, bits, elements, vanished, seed)
-    play(table, 2, bits, elements, {}, seed + 1)  # whoever vanished is back, and the next round is whole
+    play(table, 2, bits, elements, {}, seed + 1)  # labels that dropped out are back in the next round
 
 
 def test_rounds_of_both_kinds_follow_each_other() -> None:

@@ -32,8 +32,8 @@ def topology(count: int, seed: bytes = bytes(32)) -> Topology:
 def secagg_plus_partners(count: int) -> int:
     """k by the argument of Bell et al. (CCS 2020, section 3), for their random Harary graph, at our parameters.
 
-    The adversary's set B (corrupt or dropped) is fixed before the graph is drawn. The others are cut apart only if two
-    windows of k/2 consecutive places lie in B, which a union bound over the pairs of windows makes a failure of 2^-40.
+    The adversary's set B (corrupt or dropped) is fixed before the graph is drawn. The others are disconnected only if
+    two windows of k/2 consecutive places lie in B; a union bound over the pairs of windows gives a failure of 2^-40.
     """
     bad, half = 2 * most_corrupt(count), 1
     while 2 * half <= bad and comb(count, 2) * comb(count - 2 * half - 2, bad - 2 * half) << PAPERS_BITS > comb(

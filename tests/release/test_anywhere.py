@@ -1,4 +1,4 @@
-"""Whoever downloads a release needs neither a GPU nor what trains: no Flower, no client, no coordinator, no CUDA."""
+"""Using a release needs neither a GPU nor training code: no Flower, no client, no coordinator, no CUDA."""
 
 import os
 import subprocess

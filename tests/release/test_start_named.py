@@ -1,4 +1,4 @@
-"""A release names what its run went on from."""
+"""A release names what its run started from."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def test_another_release_is_named_by_its_digest(config, publish):
 
 
 def test_what_is_no_release_of_this_model_is_not_named(config, publish, tmp_path):
-    with pytest.raises(ConfigurationError, match="no release"):
+    with pytest.raises(ConfigurationError, match="No release"):
         init_name(config, str(tmp_path / "nowhere"))
     other = configure_run(RunRequest(task="style", family="cnn", seed=1), classes=("reel", "tango"), labels=3)
     with pytest.raises(ConfigurationError, match="cannot start from"):
@@ -56,7 +56,7 @@ def test_the_manifest_keeps_it_and_refuses_anything_else(publish, provenance_of)
     [
         ("none", "random parameters"),
         ("public", "public audio"),
-        ("5e" * 32, "its own privacy counts for what it holds"),
+        ("5e" * 32, "whose own privacy statement covers its training data"),
     ],
 )
 def test_it_is_shown(publish, provenance_of, start, words):

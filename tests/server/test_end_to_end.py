@@ -1,6 +1,6 @@
-"""A federation as people run it: SuperLink, labels and registry are processes with homes of their own, and speak TLS.
+"""A federation as deployed: SuperLink, labels and registry are processes with their own homes, and use TLS.
 
-One label is killed within a round and comes back; the coordinator's SuperLink is killed as well, and the run goes on.
+One label is killed within a round and returns; the coordinator's SuperLink is killed as well, and the run resumes.
 The release is published, pulled, verified and used.
 """
 

@@ -11,7 +11,7 @@ from sottovoce_server.flower import superlink
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """Starts keeping a process that writes its number into a file, then does what it is told; gives the numbers."""
+    """Starts keeping a process that writes its pid into a file and then behaves as requested; returns the pids."""
     monkeypatch.setattr(superlink, "PAUSE", 0.0)
     stop, threads = Event(), []
     file = tmp_path / "numbers"

@@ -9,7 +9,7 @@ from sottovoce_server.flower.polling_grid import PollingGrid
 
 
 class Grid:
-    """Answers the n-th message at the n-th look; None stands for a message that could not be sent."""
+    """Answers the n-th message at the n-th poll; None represents a message that could not be sent."""
 
     def __init__(self, sent):
         self.sent = sent

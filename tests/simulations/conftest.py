@@ -68,7 +68,7 @@ def simulate(here):
 
 @pytest.fixture(scope="session")
 def catalogues(made_once) -> Path:
-    """Of as many labels as may lose one, none of which has too few tracks; with the features that others computed."""
+    """Three labels plus one that may drop out, each with enough tracks; reuses features computed by other tests."""
     return made_once(
         "simulated catalogues",
         lambda folder: synthesise(folder / "music", labels=LABELS, tracks=TRACKS, seconds=(5, 5), workers=1),

@@ -72,7 +72,7 @@ def test_a_client_always_gets_the_least_number():
 
 
 def test_too_few_tracks_or_artists_are_named():
-    with pytest.raises(CatalogueError, match="15 tracks are too few for 4 labels of at least 8"):
+    with pytest.raises(CatalogueError, match="15 tracks are too few for 4 labels with at least 8"):
         assign(alone("a" * 15), 4, IID, 0)
     with pytest.raises(CatalogueError, match=r"artists, each at one label, cannot give 4 labels 8 tracks"):
         assign([Item("a", f"artist {index % 3}") for index in range(60)], 4, IID, 0)
@@ -87,11 +87,11 @@ def test_a_scheme_reads_what_it_writes(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("even", "There is no partition 'even'"),
-        ("", "There is no partition ''"),
+        ("even", "Unknown partition 'even'"),
+        ("", "Unknown partition ''"),
         ("iid:3", "'iid' takes no number"),
-        ("dirichlet", "'dirichlet' lacks a number"),
-        ("dirichlet:much", "'dirichlet:much' lacks a number"),
+        ("dirichlet", "'dirichlet' needs a number"),
+        ("dirichlet:much", "'dirichlet:much' needs a number"),
         ("dirichlet:0", "ALPHA=0.0 > 0"),
         ("dirichlet:-1", "ALPHA=-1.0 > 0"),
         ("dirichlet:nan", "ALPHA=nan > 0"),
@@ -183,7 +183,7 @@ def test_as_is_takes_each_catalogue_below_a_folder(pool, tmp_path):
 
 
 def test_as_is_says_when_it_is_given_one_pool(pool, tmp_path):
-    with pytest.raises(CatalogueError, match="holds no catalogues") as refusal:
+    with pytest.raises(CatalogueError, match="contains no catalogues") as refusal:
         partition(pool, tmp_path / "out", None, Scheme(Kind.AS_IS), 1)
     assert "--clients" in (refusal.value.hint or "")
     (pool / "catalogue.csv").write_text("path,style\n")
@@ -192,7 +192,7 @@ def test_as_is_says_when_it_is_given_one_pool(pool, tmp_path):
 
 
 def test_scheme_and_clients_must_go_together(pool, tmp_path):
-    with pytest.raises(ConfigurationError, match="takes each folder as one label"):
+    with pytest.raises(ConfigurationError, match="uses each folder as one label"):
         partition(pool, tmp_path / "out", 3, Scheme(Kind.AS_IS), 1)
     with pytest.raises(ConfigurationError, match="needs a number of clients"):
         partition(pool, tmp_path / "out", None, IID, 1)

@@ -19,7 +19,7 @@ RATE = 22_050
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[Path, Path]:
-    """Synthetic catalogues and rendered scores as far as their folders go; one file cannot be read."""
+    """Synthetic catalogues and rendered scores, as folders; one file is unreadable."""
     root, rng = tmp_path_factory.mktemp("public"), np.random.default_rng(0)
     for path in ("music/label-01/blues/a/1", "music/label-02/waltz/b/2", "scores/bach/3", "scores/blues/4"):
         file = (root / path).with_suffix(".flac")

@@ -82,7 +82,7 @@ def test_parts_of_one_work_share_its_name():
 
 
 def test_what_cannot_be_rendered_is_refused_by_name(tmp_path, monkeypatch):
-    with pytest.raises(ConfigurationError, match="There is no repertoire 'polka'"):
+    with pytest.raises(ConfigurationError, match="Unknown repertoire 'polka'"):
         repertoire(tmp_path / "out", styles=("bach", "polka"))
     with pytest.raises(ConfigurationError, match="Expected pieces=0"):
         repertoire(tmp_path / "out", pieces=0)

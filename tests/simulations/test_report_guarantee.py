@@ -1,4 +1,4 @@
-"""Promise: the report of a run says what its privacy rests on."""
+"""Promise: the report of a run states what its privacy depends on."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SHARED = LOCAL | {"distributed": {"min_honest": 3}}
     [
         (LOCAL, "depends on nobody else"),
         (SHARED, "at least 3 honest labels"),
-        (SHARED | {"unit": "label"}, "one label taking part"),
+        (SHARED | {"unit": "label"}, "whether one label took part"),
         (LOCAL | {"private": False}, "no privacy"),
     ],
 )

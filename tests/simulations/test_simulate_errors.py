@@ -53,7 +53,7 @@ def test_a_configuration_is_checked_before_anything_runs(tmp_path, changes, said
 def test_a_folder_that_holds_something_else_is_not_touched(tmp_path, silence):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("mine")
-    with pytest.raises(ConfigurationError, match="holds no simulation's results"):
+    with pytest.raises(ConfigurationError, match="is not a simulation's results"):
         simulate(Experiment(silence, AS_IS), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "mine"
 

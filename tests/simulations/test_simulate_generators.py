@@ -63,7 +63,7 @@ def _only_styles_have_moved(name, release, styles):
     assert moved == {part for part in sizes if part.endswith("style.weight")}
 
 
-def test_a_run_goes_on_from_a_release(simulated, simulate, catalogues, tmp_path):
+def test_a_run_extends_a_release(simulated, simulate, catalogues, tmp_path):
     release = simulated("gan")[0] / "release"
     common = ("--catalogues", catalogues, "--init", release)
     of_generators = ("--task", "generator", "--family", "gan", "--rounds", 1, "--delta", 1e-3, "--cpus", 1)

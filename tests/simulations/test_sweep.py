@@ -1,4 +1,4 @@
-"""A sweep runs each cell once, goes on where it was, and writes one table and one plot."""
+"""A sweep runs each cell once, resumes after an interruption, and writes one table and one plot."""
 
 import csv
 import json
@@ -73,7 +73,7 @@ def test_another_folder_is_left_alone(base, ran, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.tex").write_text("all of it")
-    with pytest.raises(ConfigurationError, match="holds no sweep"):
+    with pytest.raises(ConfigurationError, match="is not a sweep's results"):
         sweep(base, Sweep.parse("epsilon=1", BOTH, 1, 1), out)
     assert ran == []
 
@@ -82,8 +82,8 @@ def test_another_folder_is_left_alone(base, ran, tmp_path):
     ("text", "message"),
     [
         ("colour=1,2", "'colour' cannot be swept"),
-        ("epsilon=1,x", "no list of values"),
-        ("epsilon", "no list of values"),
+        ("epsilon=1,x", "not a list of values"),
+        ("epsilon", "not a list of values"),
     ],
 )
 def test_what_cannot_be_swept_is_said(text, message):

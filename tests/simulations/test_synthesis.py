@@ -188,7 +188,7 @@ def test_what_somebody_else_made_is_left_alone(tmp_path):
     (tmp_path / "mine" / "song.flac").write_bytes(b"mine")
     (tmp_path / "file").write_bytes(b"mine")
     for name in ("mine", "file"):
-        with pytest.raises(ConfigurationError, match="was not made by this command"):
+        with pytest.raises(ConfigurationError, match="was not created by this command"):
             synthesise(tmp_path / name, **SMALL)
     assert (tmp_path / "mine" / "song.flac").read_bytes() == b"mine"
     (tmp_path / "empty").mkdir()
@@ -229,7 +229,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_path_through_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot be made: .*file is a file"):
+    with pytest.raises(UserError, match=r"cannot be created: .*file is a file"):
         synthesise(tmp_path / "file" / "music", **SMALL)
 
 
@@ -248,8 +248,8 @@ def test_a_path_through_a_file_is_named(tmp_path):
         ({"eccentric": 1.5}, "eccentric=1.5 from 0 to 1"),
         ({"styles": ()}, "to be some different ones"),
         ({"styles": ("blues", "blues")}, "to be some different ones"),
-        ({"styles": ("polka",)}, "There is no style 'polka'"),
-        ({"labels": 3, "tracks": 5}, "have no room for 9 styles"),
+        ({"styles": ("polka",)}, "Unknown style 'polka'"),
+        ({"labels": 3, "tracks": 5}, "are too few for 9 styles"),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(changes, message):
@@ -265,7 +265,7 @@ def test_the_command_tells_what_it_made_and_that_it_was_there(tmp_path):
     assert (said["labels"], said["tracks"], said["reused"]) == (["label-01", "label-02"], 18, False)
     assert json.loads(CliRunner().invoke(app, asked).stdout)["reused"]
     table = CliRunner().invoke(app, asked[:-1])
-    assert "were there already" in table.stdout
+    assert "already created" in table.stdout
     assert "gamelan" in table.stdout
 
 
@@ -276,7 +276,7 @@ def test_the_command_refuses_with_exit_code_2(tmp_path):
     (tmp_path / "mine").touch()
     refused = CliRunner().invoke(app, ["synthesise", str(tmp_path)])
     assert refused.exit_code == 2
-    assert "was not made by this command" in refused.stderr
+    assert "was not created by this command" in refused.stderr
     assert "Hint:" in refused.stderr
 
 

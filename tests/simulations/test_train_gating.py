@@ -1,4 +1,4 @@
-"""How the network that fills gaps is learned, and what it may not have heard."""
+"""Training of the network that fills gaps, and the music that it must not be trained on."""
 
 import csv
 
@@ -73,7 +73,7 @@ def test_folders_take_turns_and_more_tracks_begin_with_the_same_ones(scores, tmp
 
 
 def test_it_learns_which_guess_to_believe(tmp_path):
-    """Chords that only stop and start: what is missing is the mean of what is beside it, or louder."""
+    """Chords that only start and stop: what is missing is the mean of its neighbours, or louder."""
     paths = []
     for number in range(6):
         rng = np.random.default_rng(number)

@@ -21,7 +21,7 @@ RATE = SPEC.sample_rate
 
 @pytest.fixture
 def folder(tmp_path):
-    """Tones that start and stop, one track too short, and a file that is no audio."""
+    """Tones that start and stop, one track that is too short, and a file that is not audio."""
     found = tmp_path / "tones"
     found.mkdir()
     times = np.arange(2 * RATE) / RATE
@@ -78,7 +78,7 @@ def test_right_magnitudes_cost_nothing():
 
 
 def test_right_phases_cost_nothing():
-    """A spectrum whose phases go on as each bin's frequency has it, and one whose are the opposite."""
+    """A spectrum whose phases advance with each bin's frequency, and one with the opposite phases."""
     bins = torch.arange(SPEC.n_fft // 2 + 1)[:, None]
     angles = 6 * torch.rand(1, len(bins), 1, generator=torch.Generator().manual_seed(0))
     turn = torch.polar(torch.ones(1), 2 * torch.pi * (bins * SPEC.hop_length % SPEC.n_fft) / SPEC.n_fft)

@@ -58,7 +58,7 @@ def music():
 def _unperiodic(seconds, rate, channels=1, seed=0):
     """Music that never repeats: tones whose pitch and loudness wander, all below a tenth of the sample rate.
 
-    `[frames, channels]`. A join that is not faded shows in it, wherever it lies: no later stretch continues an earlier
+    `[frames, channels]`. A join without a cross-fade is visible at any position: no later stretch continues an earlier
     one, and neighbouring samples are close.
     """
     rng = np.random.default_rng(seed)
@@ -81,8 +81,8 @@ def unperiodic():
 
 
 NEAR, BESIDE, WORST = 3, 400, 2.0
-"""Samples on each side of a join in which its step shows, and on each side of it that it is compared with; how many
-times the largest step beside it the step at the join may be."""
+"""Samples on each side of a join in which its step shows; samples on each side of it for comparison; and the largest
+allowed ratio of the step at the join to the largest step beside it."""
 
 
 def _assert_no_click(audio, joins):

@@ -1,4 +1,4 @@
-"""Of several beginnings the judge's choice goes on; all else of the piece is as without a judge."""
+"""Best of n: the judge's choice is continued; the rest of the piece is as without a judge."""
 
 from types import SimpleNamespace
 
@@ -16,11 +16,11 @@ from sottovoce.studio.generation import generate
 SPEC = default_spec(View.SPECTROGRAM)
 FRAMES = 50
 TONES = (40, 90, 140)
-"""The only band that sounds, of each row."""
+"""The only sounding band, for each row."""
 
 
 class Tones:
-    """Every row holds a tone of its own, for ever; each piece is drawn in as many rows as there are targets."""
+    """Every row has its own endless tone; each piece has one row per target."""
 
     def __init__(self):
         self.asked = []
@@ -111,6 +111,6 @@ def test_without_a_judge_one_is_drawn():
 
 def test_a_style_that_only_the_generator_knows_is_refused_before_anything_is_drawn():
     family = Tones()
-    with pytest.raises(ConfigurationError, match="no style 'reel'"):
+    with pytest.raises(ConfigurationError, match="does not know the style 'reel'"):
         generate(release(family), "reel", 0.5, seed=1, best_of=BestOf(judge(0, []), candidates=3))
     assert family.asked == []

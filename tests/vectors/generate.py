@@ -1,7 +1,7 @@
 """Write the vectors of masked rounds: `python tests/vectors/generate.py`. Every key in them is for tests only.
 
-Each vector names what must come of it: `accepted`, or the class of the error. Keys are fresh each time, so the files
-change whenever this runs; it is run when the format changes, and the files are what is tested against.
+Each vector names its expected result: `accepted`, or the class of the error. Keys are fresh each time, so the files
+change whenever this runs; run it when the format changes. Tests use the files.
 """
 
 import json
@@ -67,7 +67,7 @@ def signed(table: InMemoryRounds, message: Signed, **changes: object) -> Any:
 
 
 class Story:
-    """A set-up and one round of five labels, of which the last vanishes before it reports; all of it is kept."""
+    """A set-up and one round of five labels, the last of which drops out before it reports; everything is kept."""
 
     def __init__(self) -> None:
         self.table = table = InMemoryRounds(LABELS, ring_bits=RING_BITS, n_min=4)

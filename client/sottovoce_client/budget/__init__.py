@@ -1,1 +1,1 @@
-"""What a label's tracks have spent of their privacy, and what remains."""
+"""The privacy budget of a label's tracks: what is spent, and what remains."""

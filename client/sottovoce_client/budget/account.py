@@ -1,4 +1,4 @@
-"""A label's account in one value: what each run was about, what it spent, what is promised, and what remains."""
+"""A label's account in one value: each run, what it spent, what is reserved, and what remains."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,23 +16,23 @@ class RunAccount:
     """One run, for the label's own people.
 
     Args:
-        run: its id, hexadecimal.
+        run: the run's id, hexadecimal.
         state: `open`, `closed` or `refused`.
         began: UTC, ISO 8601.
-        task: what for; empty where the diary does not know, as with the next three.
-        family: the kind of model.
-        federation: under which agreement.
-        planned: rounds planned.
-        charged: numbers of the rounds that were charged.
-        epsilon: ε of what was charged, at the policy's δ.
-        promised: the ε that the label has promised for the whole run; None without privacy, or where unknown.
-        reason: why it was refused, in the word that the coordinator was told.
-        why: the same in more words, and `hint` the way out, where the label noted them.
+        task: the run's task; empty if the diary does not know it, as for the next three.
+        family: the model's family.
+        federation: the federation's name.
+        planned: number of planned rounds.
+        charged: numbers of the charged rounds.
+        epsilon: ε of the charged rounds, at the policy's δ.
+        promised: the ε that the label published for the whole run; None without privacy, or if unknown.
+        reason: the reason for declining it that was sent to the coordinator.
+        why: details of the reason, and `hint`: what to do, if the label noted them.
         hint: see `why`.
-        declined: rounds of it that were declined: (number, reason).
-        complained: labels whose shares for this one were wrong, by their doing or the coordinator's: (round, labels).
-        left_out: labels that the coordinator no longer asks, as it said last.
-        no_tracks: the first round that no track in the catalogue fitted (0: on joining); None where some always did.
+        declined: declined rounds of it: (number, reason).
+        complained: labels whose shares for this one were wrong, through them or the coordinator: (round, labels).
+        left_out: labels that the coordinator no longer asks, in its latest request.
+        no_tracks: the first round that no track of the catalogue fits (0: on joining); None if there is none.
     """
 
     run: str
@@ -56,13 +56,13 @@ class RunAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """All of a label's runs, the oldest first.
+    """All of a label's runs, oldest first.
 
     Args:
-        runs: those that were joined, and those that were refused.
+        runs: joined runs, and declined ones.
         delta: the policy's δ.
-        epsilon: ε of all that was ever charged, at this δ.
-        committed: ε of that, and of all that open runs may still come to.
+        epsilon: ε of all charges ever, at this δ.
+        committed: ε of all charges and of all that open runs may still charge.
         ceiling: the policy's lifetime ε.
     """
 
@@ -74,7 +74,7 @@ class Account:
 
     @property
     def remaining(self) -> float:
-        """What of the lifetime's ε is neither spent nor promised. A run may get a little more: ε do not simply add."""
+        """Lifetime ε that is neither spent nor reserved. A run may get slightly more, since ε does not simply add."""
         return max(0.0, self.ceiling - self.committed)
 
 
@@ -96,15 +96,15 @@ def account_of(home: LabelHome) -> Account:
 
 
 def run_of(account: Account, beginning: str) -> RunAccount:
-    """The one run whose id begins like this.
+    """The one run whose id starts with `beginning`.
 
     Raises:
         ConfigurationError: there is none, or several.
     """
     found = [run for run in account.runs if run.run.startswith(beginning.lower()) and run.state != "refused"]
     if len(found) != 1:
-        many = "more than one run" if found else "no run that was joined"
-        raise ConfigurationError(f"There is {many} whose id begins with '{beginning}'.", hint="sottovoce label ledger")
+        many = "more than one run" if found else "no joined run"
+        raise ConfigurationError(f"There is {many} whose id starts with '{beginning}'.", hint="sottovoce label ledger")
     return found[0]
 
 

@@ -1,8 +1,8 @@
-"""What a label's tracks have spent, in one SQLite file in the label's own home: append-only, chained, failing closed.
+"""The ledger of a label's spent privacy: one SQLite file in its home, append-only, hash-chained, failing closed.
 
-A run is opened with its whole plan, which must fit under the ceilings together with all that was spent or is still
-promised to other runs. Each round is then charged before it trains. Nothing that was charged ever comes back; closing
-a run only gives back what it never charged.
+A run is opened with its whole plan, which must fit under the ceilings together with everything spent or reserved by
+other runs. Each round is charged before it trains. A charge is never returned; closing a run only frees what it never
+charged.
 """
 
 import json
@@ -42,13 +42,13 @@ _TAIL = 256
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a label lets its tracks spend.
+    """Limits of what a label's tracks may spend.
 
     Args:
         epsilon_per_run: largest ε of one run.
         epsilon_lifetime: largest ε of all runs together, at `delta`.
         delta: largest δ of a run, and the δ of the lifetime's ε.
-        allow_non_private: whether a run may do without privacy; the lifetime's ε is infinite from then on.
+        allow_non_private: whether runs without privacy are allowed; they make the lifetime's ε infinite.
     """
 
     epsilon_per_run: float
@@ -64,13 +64,13 @@ class Ledger:
     `verify` checks all of them. What opening and charging cost does not grow with the ledger.
 
     Args:
-        path: of a ledger that `create` made. A missing one is an error: a label that lost its ledger has spent an
-            unknown amount, not nothing.
+        path: a ledger made by `create`. A missing one is an error: a label that lost its ledger has spent an unknown
+            amount, not nothing.
         patience: seconds to wait while another process writes.
 
     Raises:
-        LedgerError: it is missing, unreadable, readable by others, damaged or has been tampered with.
-        UnknownPrivacyEvent: it has an event without accounting, of a newer version perhaps.
+        LedgerError: it is missing, unreadable, readable by others, damaged or was tampered with.
+        UnknownPrivacyEvent: it contains an event that the accountant cannot interpret, perhaps of a newer version.
     """
 
     def __init__(self, path: Path, *, patience: float = _PATIENCE) -> None:
@@ -82,7 +82,7 @@ class Ledger:
             )
         try:
             with _named_errors():
-                # EXTRA also flushes the folder when the journal is removed: a power cut cannot undo a commit.
+                # EXTRA also flushes the folder when the journal is removed, so that a power cut cannot undo a commit.
                 self._database.execute("PRAGMA synchronous = EXTRA")
                 found = self._database.execute(
                     "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
@@ -97,10 +97,10 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path) -> "Ledger":
-        """Make an empty ledger, readable by the owner only.
+        """Create an empty ledger, readable by the owner only.
 
         Raises:
-            LedgerError: a file is already there (nothing of it is touched), or none can be written.
+            LedgerError: the file exists (and is left untouched), or it cannot be written.
         """
         with _named_errors():
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
@@ -112,13 +112,13 @@ class Ledger:
                     for statement in _SCHEMA:
                         database.execute(statement)
                 database.close()
-                path.hardlink_to(aside)  # fails where a rename would replace an older ledger
+                path.hardlink_to(aside)  # unlike a rename, never replaces an existing ledger
             finally:
                 aside.unlink()
         return cls(path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -130,16 +130,16 @@ class Ledger:
         self.close()
 
     def open_run(self, run: bytes, plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
-        """Promise a run the whole of its plan. Opening it again with the same plan, after a restart say, is fine.
+        """Reserve a run's whole plan. Opening it again with the same plan, for example after a restart, is allowed.
 
         Args:
             run: the run's id.
             plan: how it trains, or None for a run without privacy.
-            ceilings: what the label's policy allows.
+            ceilings: limits of the label's policy.
 
         Raises:
-            BudgetExceeded: the plan, or all that is spent and promised with it, would exceed a ceiling.
-            LedgerError: the run is closed, or was opened with another plan, or the ledger cannot be written.
+            BudgetExceeded: the plan, alone or with everything spent and reserved, would exceed a ceiling.
+            LedgerError: the run is closed or was opened with another plan, or the ledger cannot be written.
         """
         planned = merged(plan.whole_run if plan else (NonPrivate(),))
         _check_alone(plan, ceilings)
@@ -175,11 +175,11 @@ class Ledger:
         return True
 
     def charge(self, run: bytes, round_number: int, events: Iterable[Event]) -> None:
-        """Write down what a round spends; when this returns, it is on the disk and the round may train.
+        """Record what a round spends; when this returns, the charge is on disk and the round may train.
 
         Raises:
             AlreadyCharged: this round of this run has been charged before.
-            BudgetExceeded: the run's plan does not hold so much.
+            BudgetExceeded: the charge exceeds the run's plan.
             LedgerError: the run is not open, or the ledger cannot be written.
         """
         charged = merged(events)
@@ -195,7 +195,7 @@ class Ledger:
             self._append(Kind.CHARGE, run, round_number, charged)
 
     def close_run(self, run: bytes) -> None:
-        """End an open run: what it never charged is free again, what it charged stays spent.
+        """End an open run: ε that it never charged is free again, charges stay.
 
         Raises:
             LedgerError: the run is not open, or the ledger cannot be written.
@@ -215,11 +215,11 @@ class Ledger:
         return merged(events_of(row for row in self.rows() if row.kind is Kind.CHARGE))
 
     def epsilon(self, delta: float) -> float:
-        """ε of all that was ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
+        """ε of everything ever charged, over all runs, at this δ (add-or-remove-one-unit)."""
         return _epsilon(self.spent(), delta)
 
     def epsilon_in(self, run: bytes, delta: float) -> float:
-        """ε of what one run has charged, at this δ."""
+        """ε of one run's charges, at this δ."""
         return _epsilon(self.spent_in(run), delta)
 
     def committed(self, delta: float) -> float:
@@ -266,13 +266,13 @@ class Ledger:
         return rows
 
     def verify(self) -> None:
-        """Read everything again and check the chain: a row changed, removed or put in between is found.
+        """Read everything again and check the chain, which detects changed, removed and inserted rows.
 
         Rows cut off at the end, or an older copy of the whole file, leave a valid chain: `expect` finds those.
 
         Raises:
-            LedgerError: the file is damaged or a row has been tampered with.
-            UnknownPrivacyEvent: a row holds an event without accounting.
+            LedgerError: the file is damaged or a row was tampered with.
+            UnknownPrivacyEvent: a row contains an event that the accountant cannot interpret.
         """
         with self._transaction("BEGIN"):  # another process may append between two reads
             if self._database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
@@ -310,34 +310,34 @@ class Ledger:
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-        """One writer at a time: what is read inside cannot change before what is written is on the disk."""
+        """One writer at a time: what is read inside cannot change before the write is on disk."""
         with _named_errors():
             self._database.execute(begin)
             try:
                 yield
                 self._database.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # the transaction may be gone already; the first error is what counts
+                with suppress(sqlite3.Error):  # the transaction may be gone already; keep the first error
                     self._database.execute("ROLLBACK")
                 raise
 
 
 def _epsilon(events: Iterable[Event], delta: float) -> float:
-    """What events cost. A charge needs no accountant, and need not wait until one is loaded."""
+    """ε of events. A single charge needs no accountant, which is slow to import."""
     from sottovoce.privacy import accountant
 
     return accountant.epsilon(events, delta)
 
 
 def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
-    """Whether a run by itself is what the ceilings allow."""
+    """Check a run by itself against the ceilings."""
     if plan is None:
         if not ceilings.allow_non_private:
-            raise BudgetExceeded("The run has no privacy, and the label's policy does not allow that.")
+            raise BudgetExceeded("The run has no privacy, which the label's policy does not allow.")
         return
     if plan.delta > ceilings.delta:
         raise BudgetExceeded(f"The run's δ = {plan.delta:g} is above its ceiling of {ceilings.delta:g}.")
-    # Not what the plan says it costs, but what its events do.
+    # Based on the plan's events, not on the cost that it states.
     alone = _epsilon(plan.whole_run, plan.delta)
     if alone > ceilings.epsilon_per_run:
         raise BudgetExceeded(f"The run's ε = {alone:.4g} is above its ceiling of {ceilings.epsilon_per_run:g}.")
@@ -358,21 +358,21 @@ def _check_together(events: tuple[Event, ...], ceilings: Ceilings) -> None:
 
 @contextmanager
 def _named_errors() -> Iterator[None]:
-    """Whatever keeps the ledger from being read or written is a LedgerError, without the file's path."""
+    """Convert errors of reading or writing the ledger to LedgerError, without the file's path."""
     try:
         yield
     except FileNotFoundError:
         raise LedgerError(
-            "The ledger is missing, so nothing is trained.",
-            hint="Restore it from a copy; a new label's home comes with an empty one.",
+            "The ledger is missing, so training does not start.",
+            hint="Restore it from a copy. Only a new label's home starts with an empty one.",
         ) from None
     except FileExistsError:
-        raise LedgerError("There is a ledger already; a new one would forget what was spent.") from None
+        raise LedgerError("A ledger already exists; a new one would lose the record of what was spent.") from None
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-        raise LedgerError(f"The ledger cannot be used, so nothing is trained ({_cause(error)}).") from None
+        raise LedgerError(f"The ledger cannot be used, so training does not start ({_cause(error)}).") from None
 
 
 def _cause(error: OSError | sqlite3.Error | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):  # SQLite's own message quotes damage that is no text
+    if isinstance(error, UnicodeDecodeError):  # SQLite's own message quotes the damaged bytes
         return "it is damaged"
     return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

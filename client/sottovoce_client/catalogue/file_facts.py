@@ -55,9 +55,9 @@ def examine(path: Path) -> Facts:
         digest = sha256_file(path)
         seconds = inspect(path).seconds
     except PermissionError:
-        return Facts("", reason=RejectReason.NO_PERMISSION, detail="The file may not be read.")
+        return Facts("", reason=RejectReason.NO_PERMISSION, detail="No permission to read the file.")
     except FileNotFoundError:
-        return Facts("", reason=RejectReason.MISSING, detail="The file is not there.")
+        return Facts("", reason=RejectReason.MISSING, detail="The file does not exist.")
     except OSError as error:
         return Facts("", reason=RejectReason.UNREADABLE, detail=f"The file cannot be read: {error.strerror}.")
     except AudioError as error:

@@ -34,7 +34,9 @@ def resolve(
         tracks[track.digest] = track
         code = _said(candidate, facts, "isrc")
         if code and track.isrc is None:
-            remarks.append(Remark(path, f"'{code}' is no ISRC (two letters, three letters or digits, seven digits)."))
+            remarks.append(
+                Remark(path, f"'{code}' is not an ISRC (two letters, three letters or digits, seven digits).")
+            )
         if track.isrc is not None and by_isrc.setdefault(track.isrc, track) is not track:
             other = _name(by_isrc[track.isrc], root)
             remarks.append(Remark(path, f"It has the same ISRC as {other}: if they are one recording, keep one."))
@@ -49,7 +51,7 @@ def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Reje
         length = f"It lasts {facts.seconds:.2f} s, less than a segment of {segment_seconds:g} s."
         return Rejected(path, RejectReason.TOO_SHORT, length)
     if not (candidate.style or facts.tags.genre):
-        return Rejected(path, RejectReason.NO_STYLE, "Neither a sheet, nor a folder, nor a tag inside it names one.")
+        return Rejected(path, RejectReason.NO_STYLE, "No sheet, folder or embedded tag names its style.")
     return None
 
 

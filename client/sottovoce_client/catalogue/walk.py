@@ -106,7 +106,7 @@ def _within(path: str, real_root: str) -> bool:
 
 def _unreadable(path: str, error: OSError) -> Rejected:
     if isinstance(error, PermissionError):
-        return Rejected(path or ".", RejectReason.NO_PERMISSION, "It may not be read.")
+        return Rejected(path or ".", RejectReason.NO_PERMISSION, "No permission to read it.")
     if isinstance(error, FileNotFoundError):
-        return Rejected(path or ".", RejectReason.MISSING, "There is no such file.")
+        return Rejected(path or ".", RejectReason.MISSING, "It does not exist.")
     return Rejected(path or ".", RejectReason.UNREADABLE, f"It cannot be read: {error.strerror}.")

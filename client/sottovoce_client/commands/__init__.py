@@ -1,1 +1,1 @@
-r"""What the client's commands do; \`label/\` and \`catalogue\` declare them."""
+r"""Commands of the client; \`label/\` and \`catalogue\` declare them."""

@@ -1,4 +1,4 @@
-"""The label's commands; `sottovoce.cli` finds them by their entry points, and heavy imports wait for their use."""
+"""`sottovoce catalogue`, found by `sottovoce.cli` through its entry point; heavy imports wait until it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,8 +41,7 @@ def scan(
     default_consent: Annotated[
         str | None,
         typer.Option(
-            help="What a track may serve where catalogue.csv does not say, as it would be written there. "
-            "Default: style.",
+            help="Consent of tracks without one in catalogue.csv, written as in that file. Default: style.",
             show_default=False,
         ),
     ] = None,
@@ -60,9 +59,9 @@ def scan(
 ) -> None:
     """Show what a catalogue contains, which files cannot be used, and why.
 
-    DIR holds WAV, FLAC, OGG, Opus or MP3 as STYLE/…/track, or in any way with a catalogue.csv (path, style, and
-    optionally title, artist, album, isrc, consent). A second scan opens only what has changed. It ends with exit code 2
-    only where nothing can be used.
+    DIR contains WAV, FLAC, OGG, Opus or MP3 files as STYLE/…/track, or in any layout with a catalogue.csv (path, style,
+    and optionally title, artist, album, isrc, consent). A second scan opens only changed files. The exit code is 2 if
+    no file can be used.
     """
     from sottovoce_client.commands.catalogue_scan import scan_and_show
 

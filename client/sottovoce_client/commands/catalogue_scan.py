@@ -1,4 +1,4 @@
-"""`sottovoce catalogue scan`: scans with a progress bar and shows the outcome to the label's own people."""
+"""`sottovoce catalogue scan`: scan with a progress bar and print the result."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +27,11 @@ def scan_and_show(
     index: Path | None,
     show_all: bool,
 ) -> None:
-    """Scan and print, as JSON or as tables; what there is to say of an unusable catalogue is said before its error.
+    """Scan and print, as JSON or as tables; the tables of an unusable catalogue precede its error.
 
     Raises:
-        ConfigurationError: a purpose or the default consent cannot be understood.
-        CatalogueError: as `scan` raises them, with the folder's name.
+        ConfigurationError: a purpose or the default consent is invalid.
+        CatalogueError: as raised by `scan`, with the folder's name.
     """
     wanted = frozenset(_purpose(name) for name in purposes) if purposes else None
     default = DEFAULT_CONSENT if default_consent is None else Consent.parse(default_consent)
@@ -64,12 +64,12 @@ def _purpose(name: str) -> Purpose:
     try:
         return Purpose(name.casefold())
     except ValueError:
-        raise ConfigurationError(f"'{name}' is no purpose.", hint=f"Choose from {', '.join(Purpose)}.") from None
+        raise ConfigurationError(f"'{name}' is not a purpose.", hint=f"Choose from {', '.join(Purpose)}.") from None
 
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """A bar on a terminal; elsewhere silence, so that logs and pipes stay clean."""
+    """A progress bar on a terminal; silent in logs and pipes."""
     console = notes()
     if not console.is_terminal:
         yield None

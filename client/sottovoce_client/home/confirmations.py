@@ -1,7 +1,7 @@
-"""Which fellow labels this one counts as real: whose fingerprints its people compared, and whom those have confirmed.
+"""Which other labels count as real: those whose fingerprints this label's people compared, and those that they confirm.
 
-All counter-signatures that reached the label lie in its home, its own among them. Each is bound to a name and a key, so
-that a member with a new key has to be confirmed again.
+The label's home holds all counter-signatures that it received, and its own. Each is bound to a name and a key, so a
+member with a new key must be confirmed again.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def kept_confirmations(home: LabelHome) -> tuple[Confirmation, ...]:
 
 
 def keep_confirmations(home: LabelHome, more: Iterable[Confirmation], *, joined: Agreement | None = None) -> None:
-    """Add counter-signatures to those in the home.
+    """Add counter-signatures to the home.
 
     Args:
         home: the label's.
@@ -73,11 +73,11 @@ def withdraw(home: LabelHome, identity: Identity, federation: str, members: Iter
 
 
 def confirmed_by(home: LabelHome, agreement: Agreement, more: Iterable[Confirmation] = ()) -> dict[str, frozenset[str]]:
-    """The members of an agreement that this label counts as real, each with the labels on whose word.
+    """The members of an agreement that this label accepts as real, each with the labels that confirmed it.
 
     Args:
-        home: the label's.
-        agreement: whose members are looked at.
-        more: counter-signatures beside those in the home.
+        home: the label's home.
+        agreement: the agreement whose members are considered.
+        more: counter-signatures besides those in the home.
     """
     return confirmed_members(agreement, home.name, merged(kept_confirmations(home), more))

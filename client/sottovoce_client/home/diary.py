@@ -1,7 +1,7 @@
-"""What a label remembers of each run for its own people: what it was about, and why it was declined, if it was.
+"""A label's notes on each run, for its own people: the run's configuration, and why it was declined, if it was.
 
-One line of JSON a note, appended and flushed. What was spent is the ledger's to say; of all answers,
-only those about releases (co-signing, audits) depend on notes.
+One line of JSON per note, appended and flushed. Spending is recorded in the ledger; only answers about releases
+(co-signing, audits) depend on notes.
 """
 
 import json
@@ -21,12 +21,12 @@ from sottovoce.run.configuration import RunConfiguration
 
 OWNER_ONLY = 0o600
 LARGEST = 4_000_000
-"""Bytes after which old refusals are dropped: a coordinator can announce runs for ever."""
+"""Size of the file in bytes above which old refusals are dropped: a coordinator can announce runs without end."""
 KEPT_REFUSALS = 1_000
 
 
 class What(StrEnum):
-    """What a note is about."""
+    """Kind of a note."""
 
     JOINED = "joined"
     REFUSED = "refused"
@@ -41,16 +41,16 @@ class What(StrEnum):
 
 
 _LASTING = frozenset({What.JOINED, What.AUDIT_BEGUN, What.AUDITED})
-"""Notes that answers depend on, and that no coordinator can have written at will."""
+"""Notes that answers depend on, and that no coordinator can cause at will."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One line.
+    """One note.
 
     Args:
         time: UTC, ISO 8601.
-        what: it is about.
+        what: kind of the note.
         run: the run's id, hexadecimal.
         details: plain values; which ones depends on `what`.
     """
@@ -68,9 +68,9 @@ class Diary:
     file: Path
 
     def joined(self, run: bytes, config: RunConfiguration, *, federation: str, epsilon: float, delta: float) -> None:
-        """Take down a run that the label takes part in, with the ceiling that it has promised.
+        """Note a run that the label takes part in, with the ceiling that it published.
 
-        Releases of the run are compared with this, for the configuration's digest alone says nothing of its values.
+        Releases of the run are compared with this, since the configuration's digest alone does not reveal its values.
         """
         signed = {
             "configuration": config.digest,
@@ -81,62 +81,62 @@ class Diary:
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
 
     def refused(self, run: bytes, config: RunConfiguration, reason: str, *, why: str = "", hint: str = "") -> None:
-        """Take down a run that the label does not take part in.
+        """Note a run that the label declined.
 
         Args:
-            run: its id.
-            config: as it was announced.
-            reason: the word that the coordinator was told.
-            why: more about it, and `hint` the way out: for this label's people only.
+            run: the run's id.
+            config: the announced configuration.
+            reason: the reason sent to the coordinator.
+            why: details for this label's people only, and `hint`: what to do.
             hint: see `why`.
         """
         self._add(What.REFUSED, run, {**_about(config), "reason": reason, "why": why, "hint": hint})
 
     def round_declined(self, run: bytes, round_number: int, reason: str) -> None:
-        """Take down a round of a run under way that was not answered."""
+        """Note a round that the label declined in a run that it takes part in."""
         self._add(What.ROUND_DECLINED, run, {"round": round_number, "reason": reason})
 
     def complained(self, run: bytes, round_number: int, labels: Sequence[str]) -> None:
-        """Take down other labels whose sealed shares for this one did not open, or were not what they said."""
+        """Note other labels whose sealed shares for this one did not open, or did not match their tags."""
         self._add(What.COMPLAINED, run, {"round": round_number, "labels": list(labels)})
 
     def left_out(self, run: bytes, round_number: int, labels: Sequence[str]) -> None:
-        """Take down labels that the coordinator no longer asks in a run since they lied, once for each such set."""
+        """Note labels that the coordinator no longer asks because they lied, once for each such set."""
         known = [note for note in self._read() if note.what is What.LEFT_OUT and note.run == run.hex()]
         if not known or known[-1].details.get("labels") != list(labels):
             self._add(What.LEFT_OUT, run, {"round": round_number, "labels": list(labels)})
 
     def no_tracks(self, run: bytes, round_number: int) -> None:
-        """Take down the first round of a run that nothing in the catalogue fits; 0 where that shows on joining."""
+        """Note the first round of a run that no track of the catalogue fits; 0 if that was known on joining."""
         if not any(note.what is What.NO_TRACKS and note.run == run.hex() for note in self._read()):
             self._add(What.NO_TRACKS, run, {"round": round_number})
 
     def cosigned(self, run: bytes) -> None:
-        """Take down that the label has signed the run's release."""
+        """Note that the label has signed the run's release."""
         self._add(What.COSIGNED, run, {})
 
     def audit_begun(self, run: bytes, *, release: str) -> None:
-        """Take down that a release of a run, by its manifest's digest (hex), is about to be audited to be co-signed."""
+        """Note that the audit of a release of a run, by its manifest's digest (hex), starts before co-signing."""
         self._add(What.AUDIT_BEGUN, run, {"release": release})
 
     def audited(self, run: bytes, *, release: str, passed: bool, cosign: bool) -> None:
-        """Take down whether a release of a run, by its manifest's digest (hex), passed the copy audit, and what for."""
+        """Note whether a release of a run, by its manifest's digest (hex), passed the copy audit, and its purpose."""
         self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
 
     def closed(self, run: bytes) -> None:
-        """Take down that the label's people gave a run up."""
+        """Note that the label's people closed a run."""
         self._add(What.CLOSED, run, {})
 
     def joining(self, run: str) -> dict[str, Any] | None:
-        """What was taken down when the label joined a run, by its id (hex); None if it did not.
+        """The note on joining a run, by the run's id (hex); None if the label did not join it.
 
-        Labels that joined with an earlier version have noted less: `classes` came later.
+        Notes by earlier versions have fewer fields: `classes` was added later.
         """
         joined = [note for note in self._read() if note.what is What.JOINED and note.run == run]
         return joined[-1].details if joined else None
 
     def notes(self) -> tuple[Note, ...]:
-        """All of them, the oldest first. A line that a crash has cut off, or that is damaged, is left out."""
+        """All notes, oldest first. Truncated and damaged lines are skipped."""
         return tuple(self._read())
 
     def _read(self) -> Iterator[Note]:

@@ -1,4 +1,4 @@
-"""Hours of the day in which a label lets its machines train, in its own local time."""
+"""Hours of the day, in local time, in which a label allows training on its machine."""
 
 import re
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ _WINDOW = re.compile(r"(\d{2}):(\d{2})-(\d{2}):(\d{2})")
 
 @dataclass(frozen=True)
 class Hours:
-    """Windows of a day, each from its first minute up to, and not including, its last; none at all: any time.
+    """Time windows of a day, each including its first minute and excluding its last; without windows, any time.
 
-    A window whose end is not after its start goes on until that time of the next day.
+    A window whose end is not after its start ends on the next day.
     """
 
     windows: tuple[tuple[time, time], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Hours":
-        """Read `22:00-06:00`, several separated by commas, or nothing.
+        """Parse `22:00-06:00`, several separated by commas, or an empty text.
 
         Raises:
-            ConfigurationError: it is written in another way.
+            ConfigurationError: the text has another form.
         """
         return cls(tuple(_window(part.strip()) for part in text.split(",") if part.strip()))
 
     def allows(self, now: time) -> bool:
-        """Whether a time of day lies in a window."""
+        """Whether a time of day is within a window."""
         return not self.windows or any(
             start <= now < end if start < end else now >= start or now < end for start, end in self.windows
         )
@@ -45,7 +45,7 @@ def _window(text: str) -> tuple[time, time]:
         hour, minute, last_hour, last_minute = map(int, match.groups())
         return time(hour, minute), time(last_hour, last_minute)
     except ValueError:
-        raise ConfigurationError(f"'{text}' is no window of hours.", hint="Write it as 22:00-06:00.") from None
+        raise ConfigurationError(f"'{text}' is not a time window.", hint="Write it as 22:00-06:00.") from None
 
 
 ANY_TIME = Hours()

@@ -1,4 +1,4 @@
-"""A label's home: the folder that holds its keys, policy, ledger and unfinished runs, readable by the owner only."""
+"""A label's home: the folder with its keys, policy, ledger and unfinished runs, readable by the owner only."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _FILE = "home.json"
 
 
 def default_root() -> Path:
-    """Where a label's home is unless somebody says otherwise: `SOTTOVOCE_HOME`, else in the user's data folder."""
+    """Default folder of a label's home: `SOTTOVOCE_HOME`, else in the user's data folder."""
     from platformdirs import user_data_path
 
     given = os.environ.get(HOME)
@@ -31,7 +31,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class LabelHome:
-    """Where a label keeps what is its own.
+    """The folder of everything that belongs to a label.
 
     Args:
         root: the home folder.
@@ -57,34 +57,34 @@ class LabelHome:
         policy: str | None = None,
         passphrase: bytes | None = None,
     ) -> "LabelHome":
-        """Make a new home with fresh keys and an empty ledger: whole, or not at all.
+        """Create a home with new keys and an empty ledger: completely or not at all.
 
         Args:
-            root: the home folder; it is not there yet, or is empty.
+            root: the home folder; must not exist, or be empty.
             name: the label's name in the federation.
             catalogues: folders of the label's audio.
-            cache: folder of computed features; by default within the home.
-            split_key: decides which tracks are held out; by default 32 bytes of the operating system's entropy. A
-                simulation gives one, so that models are compared on one split.
-            policy: text of `policy.toml`; by default the safe defaults, with a comment each.
+            cache: folder of computed features; default: within the home.
+            split_key: decides which tracks are held out; default: 32 random bytes from the operating system. A
+                simulation passes one, so that models are compared on the same split.
+            policy: text of `policy.toml`; default: safe defaults with comments.
             passphrase: encrypts the private keys.
 
         Raises:
-            ConfigurationError: something is there already, of which nothing is touched; or the name is none.
+            ConfigurationError: the folder has content, which is left untouched; or the name is invalid.
         """
         from sottovoce_client.budget.ledger import Ledger
         from sottovoce_client.home.policy_template import policy_text
 
         if not NAME.fullmatch(name):
             raise ConfigurationError(
-                f"'{name}' cannot be a label's name.",
+                f"'{name}' is not a valid label name.",
                 hint="Use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or a digit.",
             )
         root = root.absolute()
         if (root / _FILE).exists():
-            raise ConfigurationError("This label's home exists already.", hint="Choose another folder for a new label.")
+            raise ConfigurationError("This label's home already exists.", hint="Choose another folder for a new label.")
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ConfigurationError("This folder is not empty.", hint="Choose another one for a label's home.")
+            raise ConfigurationError("The folder is not empty.", hint="Choose another folder for a label's home.")
         home = cls(root, name, tuple(_resolved(catalogues)), (cache or root / "cache").resolve())
         with folder_aside(root) as aside:
             aside.chmod(OWNER_ONLY)
@@ -100,10 +100,10 @@ class LabelHome:
 
     @classmethod
     def open(cls, root: Path) -> "LabelHome":
-        """Read an existing home.
+        """Open an existing home.
 
         Raises:
-            ConfigurationError: there is none, or its description is damaged.
+            ConfigurationError: there is no home, or its description is damaged.
         """
         try:
             described = json.loads((root / _FILE).read_bytes())
@@ -114,24 +114,24 @@ class LabelHome:
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigurationError(
                 "There is no label's home in this folder.",
-                hint=f"Name it with --home or {HOME}, or make one with: sottovoce label init NAME",
+                hint=f"Set it with --home or {HOME}, or create one with: sottovoce label init NAME",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise ConfigurationError(f"The description of this label's home ({_FILE}) is damaged.") from None
 
     def with_catalogues(self, folders: Iterable[Path]) -> "LabelHome":
-        """The home with more folders of audio, written down.
+        """The home with additional audio folders, saved.
 
         Raises:
-            ConfigurationError: a folder lies within another one: its tracks would be in two catalogues.
+            ConfigurationError: a folder contains another one: its tracks would be in two catalogues.
         """
         wanted = list(dict.fromkeys((*self.catalogues, *_resolved(folders))))
         for outer in wanted:
             inner = next((folder for folder in wanted if folder != outer and folder.is_relative_to(outer)), None)
             if inner is not None:
                 raise ConfigurationError(
-                    f"The folder '{inner.name}' lies within the catalogue '{outer.name}'.",
-                    hint="Register either the one or the other.",
+                    f"The folder '{inner.name}' is inside the catalogue '{outer.name}'.",
+                    hint="Register only one of them.",
                 )
         home = replace(self, catalogues=tuple(wanted))
         home._describe()
@@ -142,28 +142,28 @@ class LabelHome:
         write_bytes(self.root / _FILE, canonical_json(described), mode=0o600)
 
     def write_policy(self, text: str) -> None:
-        """Replace `policy.toml`, whole or not at all."""
+        """Replace `policy.toml` atomically."""
         write_bytes(self.policy_file, text.encode(), mode=0o600)
 
     def identity(self) -> Identity:
-        """The label's signing key, opened with the passphrase of the environment where it needs one.
+        """The label's signing key, decrypted with the passphrase from the environment if necessary.
 
         Raises:
-            ConfigurationError: it cannot be read, or does not open.
+            ConfigurationError: it cannot be read or decrypted.
         """
         return Identity.load(self.identity_file, passphrase=passphrase_of_environment())
 
     def node_key(self) -> NodeKey:
-        """The SuperNode's key, likewise.
+        """The SuperNode's key, decrypted likewise.
 
         Raises:
-            ConfigurationError: it cannot be read, or does not open.
+            ConfigurationError: it cannot be read or decrypted.
         """
         return NodeKey.load(self.node_key_file, passphrase=passphrase_of_environment())
 
     @property
     def diary(self) -> Diary:
-        """What the label remembers of runs, for its own people."""
+        """The label's notes on runs."""
         return Diary(self.root / "diary.jsonl")
 
     @property
@@ -173,37 +173,37 @@ class LabelHome:
 
     @property
     def node_key_file(self) -> Path:
-        """The private key by which a SuperLink knows the label's SuperNode."""
+        """Private key with which the label's SuperNode authenticates to the SuperLink."""
         return self.root / "node.key"
 
     @property
     def split_key_file(self) -> Path:
-        """Which tracks are held out follows from this key; it is made once, so that they stay held out."""
+        """Key that determines which tracks are held out; created once, so that they stay held out."""
         return self.root / "split.key"
 
     @property
     def policy_file(self) -> Path:
-        """What the label allows; absent means the safe defaults."""
+        """The label's policy; if the file is missing, the safe defaults apply."""
         return self.root / "policy.toml"
 
     @property
     def ledger_file(self) -> Path:
-        """What the label's tracks have spent."""
+        """Ledger of privacy spent by the label's tracks."""
         return self.root / "ledger.sqlite"
 
     @property
     def runs(self) -> Path:
-        """One file a run: the label's secret state between the messages of that run."""
+        """Folder with one file per run: the label's secret state between messages."""
         return self.root / "runs"
 
     @property
     def flower(self) -> Path:
-        """What Flower's SuperNode is given as its own home."""
+        """Home folder for Flower's SuperNode."""
         return self.root / "flower"
 
     @property
     def timings_file(self) -> Path:
-        """Seconds spent a stage, for the label's own eyes: they never leave in a message."""
+        """Seconds spent per stage, for the label's own use; never sent."""
         return self.root / "timings.jsonl"
 
     @property
@@ -213,26 +213,26 @@ class LabelHome:
 
     @property
     def invitation_file(self) -> Path:
-        """The signed agreement as it was joined, with the way to the coordinator."""
+        """The signed agreement as joined, with the coordinator's address."""
         return self.root / "invitation.toml"
 
     @property
     def confirmations_file(self) -> Path:
-        """Counter-signatures: this label's own, and those of others that reached it."""
+        """Counter-signatures: this label's own, and those received from others."""
         return self.root / "confirmations.json"
 
     @property
     def log_memory(self) -> LogMemory:
-        """The coordinator's log, as this label has seen it last."""
+        """The coordinator's log, as this label saw it last."""
         return LogMemory(self.root / "logs-seen.json")
 
     @property
     def certificate_file(self) -> Path:
-        """Of the authority that vouches for the coordinator's SuperLink."""
+        """Certificate of the authority that issued the certificate of the coordinator's SuperLink."""
         return self.root / "superlink.pem"
 
     def agreement(self) -> Agreement:
-        """Read the agreement that this label has accepted.
+        """The agreement that this label has accepted.
 
         Raises:
             ConfigurationError: there is none, or it is damaged.

@@ -1,4 +1,4 @@
-"""The key that a label's SuperNode shows to the SuperLink, and the passphrase that may guard all of its keys."""
+"""The key with which a label's SuperNode authenticates to the SuperLink, and the passphrase of the label's keys."""
 
 import os
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from sottovoce.federation.identity import UNREADABLE_KEY, decrypted, private_fil
 from sottovoce.files import write_bytes
 
 PASSPHRASE = "SOTTOVOCE_PASSPHRASE"  # noqa: S105 - the variable's name, not its value
-"""Environment variable with the passphrase of a label's keys, for starts that nobody attends."""
+"""Environment variable with the passphrase of a label's keys, for unattended starts."""
 _OPENSSH = b"-----BEGIN OPENSSH"
 
 
 def passphrase_of_environment() -> bytes | None:
-    """The passphrase that this process was started with, if any."""
+    """The passphrase from the environment, if any."""
     given = os.environ.get(PASSPHRASE)
     return given.encode() if given else None
 
@@ -33,7 +33,7 @@ def passphrase_of_file(path: Path) -> bytes:
     """The first line of a file that only its owner may read.
 
     Raises:
-        ConfigurationError: it cannot be read, others can read it, or its first line is empty.
+        ConfigurationError: it cannot be read, is readable by others, or its first line is empty.
     """
     first = private_file(path, "passphrase file").split(b"\n", 1)[0].rstrip(b"\r")
     if not first:
@@ -43,7 +43,7 @@ def passphrase_of_file(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class NodeKey:
-    """The key by which a SuperLink knows a SuperNode: ECDSA on the curve that Flower makes its own on, P-384."""
+    """The key with which a SuperNode authenticates: ECDSA on P-384, the curve of Flower's own keys."""
 
     _private: ec.EllipticCurvePrivateKey = field(repr=False)
 
@@ -54,10 +54,10 @@ class NodeKey:
 
     @classmethod
     def load(cls, path: Path, *, passphrase: bytes | None = None) -> "NodeKey":
-        """Read a key that `save` wrote.
+        """Read a key written by `save`.
 
         Raises:
-            ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is not its.
+            ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is wrong.
         """
         data = private_file(path, "node key")
         try:
@@ -65,7 +65,7 @@ class NodeKey:
         except UNREADABLE_KEY:
             raise ConfigurationError(f"The node key {path.name} is damaged.") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigurationError(f"The node key {path.name} is of another kind than ECDSA.")
+            raise ConfigurationError(f"The node key {path.name} is not an ECDSA key.")
         return cls(key)
 
     def save(self, path: Path, *, passphrase: bytes | None = None) -> None:
@@ -76,10 +76,10 @@ class NodeKey:
         write_bytes(path, data, mode=0o600)
 
     def openssh(self) -> bytes:
-        """The private key as Flower's SuperNode reads it."""
+        """The private key in the format that Flower's SuperNode reads."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
     @property
     def public(self) -> str:
-        """The public key in one line, `ecdsa-sha2-nistp384 …`, as `flwr supernode register` reads it."""
+        """The public key in one line, `ecdsa-sha2-nistp384 …`, the format of `flwr supernode register`."""
         return self._private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -1,4 +1,4 @@
-"""From a signed `federation.toml` to one that is pinned in the label's home; what stands against taking part."""
+"""Pinning of a signed `federation.toml` in the label's home, and obstacles to taking part."""
 
 from pathlib import Path
 
@@ -14,33 +14,34 @@ from sottovoce_client.home.policy import Policy
 def objections(
     home: LabelHome, invitation: Invitation, policy: Policy, *, identity_key: bytes | None = None
 ) -> list[str]:
-    """Why the label cannot take part in a federation at all, in words; nothing where it can.
+    """Why the label cannot take part in a federation, in words; empty if it can.
 
     Args:
-        home: the label's.
-        invitation: as it reached the label.
-        policy: the label's.
-        identity_key: the label's public key; None where it is not at hand.
+        home: the label's home.
+        invitation: the signed agreement.
+        policy: the label's policy.
+        identity_key: the label's public key; None if unavailable.
     """
     agreement = invitation.agreement
     found = []
     pinned = agreement.key_of(home.name)
     if pinned is None:
-        found.append(f"the agreement does not name '{home.name}': hand enrolment.json to the coordinator")
+        found.append(f"the agreement does not name '{home.name}': send enrolment.json to the coordinator")
     elif identity_key is not None and pinned != identity_key:
         found.append(f"the agreement pins another key for '{home.name}' than this home's")
     if agreement.noise not in policy.trust:
-        found.append(f"the policy does not accept that privacy rests on {agreement.noise} noise")
+        found.append(f"the policy does not accept {agreement.noise} noise")
     if len(agreement.members) < policy.least_participants:
-        found.append(f"the policy wants {policy.least_participants} labels in a round, and it names fewer")
+        found.append(
+            f"the policy requires {policy.least_participants} labels in a round, but the agreement names fewer"
+        )
     confirmed, needed = (
         confirmed_by(home, agreement, invitation.confirmations),
         policy.confirmed_of(len(agreement.members)),
     )
     if pinned is not None and len(confirmed) < needed:
         found.append(
-            f"{len(confirmed)} of the other labels are confirmed to be real, and {needed} have to be "
-            "(sottovoce label confirm NAME)"
+            f"{len(confirmed)} of the other labels are confirmed, but {needed} must be (sottovoce label confirm NAME)"
         )
     found += _objections_to_log(home, invitation)
     before = pinned_agreement(home)
@@ -50,7 +51,7 @@ def objections(
 
 
 def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
-    """Verify a signed agreement and make it the one that this label goes by: all of it, or nothing.
+    """Verify a signed agreement and pin it: completely or not at all.
 
     Raises:
         ConfigurationError: it cannot be read or verified, or the label cannot take part in it.
@@ -58,11 +59,11 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
     try:
         invitation = Invitation.read(file)
     except UserError as error:
-        raise type(error)(f"The agreement {file.name}: {error.message}", hint=error.hint) from None
+        raise type(error)(f"Agreement {file.name}: {error.message}", hint=error.hint) from None
     reasons = objections(home, invitation, policy, identity_key=home.identity().public_key)
     if reasons:
         raise ConfigurationError(
-            f"This label cannot take part: {'; '.join(reasons)}.", hint=f"sottovoce label check {file.name} says more."
+            f"This label cannot take part: {'; '.join(reasons)}.", hint=f"Details: sottovoce label check {file.name}"
         )
     home.log_memory.remember(invitation.evidence)
     write_text(home.certificate_file, invitation.certificate)
@@ -73,7 +74,7 @@ def pin(home: LabelHome, file: Path, policy: Policy) -> Invitation:
 
 
 def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
-    """Why an agreement may not follow what this label has seen of its coordinator's log."""
+    """Whether an agreement contradicts the coordinator's log as this label saw it before."""
     evidence, seen = invitation.evidence, home.log_memory.newest(invitation.agreement.coordinator_key)
     try:
         home.log_memory.expect_same_log(evidence)
@@ -85,7 +86,7 @@ def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
 
 
 def pinned_agreement(home: LabelHome) -> Agreement | None:
-    """The agreement that the label goes by, if any.
+    """The pinned agreement, if any.
 
     Raises:
         ConfigurationError: it is damaged.

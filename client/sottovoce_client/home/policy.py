@@ -1,4 +1,4 @@
-"""What a label takes part in: its own rules, which no coordinator can change."""
+"""A label's policy: its own rules, which no coordinator can change."""
 
 import difflib
 import math
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
     from sottovoce_client.budget.ledger import Ceilings
 
 _REACH = {Unit.TRACK: 0, Unit.ARTIST: 1, Unit.LABEL: 2}
-"""How much a unit covers: an artist's guarantee covers each of the artist's tracks, a label's all of its artists."""
+"""Coverage of a unit: an artist's guarantee covers each of the artist's tracks, a label's all of its artists."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A label's rules. The defaults are safe to run with; `policy.toml` sets others, by the same names.
+    """A label's rules. The defaults are safe; `policy.toml` overrides them by the same names.
 
     Args:
-        tasks: what models may be trained for.
-        families: kinds of model.
-        purposes: what the catalogue's tracks may serve, where their own consent allows it too.
-        epsilon_per_run: largest ε of one run. A run that asks for more is trained with this.
+        tasks: tasks that models may be trained for.
+        families: families of models.
+        purposes: purposes that the catalogue's tracks may be used for, if their own consent allows them too.
+        epsilon_per_run: largest ε of one run. A run with a larger ε is trained with this.
         epsilon_lifetime: largest ε of all runs together, at `delta_max`.
         delta_max: largest δ.
-        least_unit: the least that a unit of privacy must cover.
-        allow_non_private: whether a run may do without privacy.
-        least_participants: labels that a sum needs, below which this one neither reports nor helps to open it.
-        most_assumed_honest: with distributed noise, the most honest labels in a sum that a guarantee may assume.
-        least_confirmed: other labels that must be confirmed as real, in the agreement and in each round, before this
-            one takes part; 0 asks for enough that fewer than a third of a round can be invented.
-        most_rounds: of one run.
-        largest_model: parameters.
-        declared_tracks: about how many tracks the label trains on, in two significant digits; 0 declares nothing, and
-            private runs that protect tracks are then declined. Sampling rates and noise follow from it, and never from
-            the exact number, so that neighbouring catalogues have the same ones.
-        declared_artists: about how many artists, likewise, for runs that protect artists.
-        trust: what a guarantee may rest on.
-        least_noise_multiplier: of what a round's sum is noised with, over what one unit can change it by. A label that
-            adds its own noise adds as much; a run whose labels share noise must bring as much.
-        hours: of the day, in local time, in which training may run.
-        folders: where a catalogue must lie to be looked at; empty: anywhere.
-        default_consent: what a track may serve of which the catalogue does not say; written as in a `catalogue.csv`.
-        cosign: whether to sign releases that agree with the label's own books.
-        audit_samples: of each style that a copy audit has a generator's release make.
+        least_unit: smallest acceptable unit of privacy.
+        allow_non_private: whether runs without privacy are allowed.
+        least_participants: smallest number of labels in a sum; below it this label neither reports nor helps to unmask.
+        most_assumed_honest: with distributed noise, the largest acceptable number of labels assumed honest.
+        least_confirmed: number of other labels, in the agreement and in each round, that must be confirmed as real; 0
+            means enough that fewer than a third of a round can be invented.
+        most_rounds: largest number of rounds of a run.
+        largest_model: largest number of parameters.
+        declared_tracks: approximate number of tracks that the label trains on, in two significant digits; 0 declares
+            nothing, so that private runs that protect tracks are declined. Sampling rates and noise follow from it,
+            never from the exact number, so that neighbouring catalogues have the same.
+        declared_artists: approximate number of artists, likewise, for runs that protect artists.
+        trust: acceptable kinds of noise.
+        least_noise_multiplier: smallest noise of a round's sum, relative to what one unit can change. With local noise
+            the label adds at least this; a run with distributed noise must provide it.
+        hours: hours of the day, in local time, in which training may run.
+        folders: folders that may contain catalogues; empty: any.
+        default_consent: consent of tracks without one in the catalogue; written as in a `catalogue.csv`.
+        cosign: whether to sign releases that agree with the label's own records.
+        audit_samples: number of samples of each style that a copy audit generates.
         audit_false_alarms: probability that an audit fails although nothing was copied.
     """
 
@@ -106,64 +106,64 @@ class Policy:
 
     @classmethod
     def from_toml(cls, path: Path) -> "Policy":
-        """Read `policy.toml`; what it does not set, and a file that is not there, means the defaults.
+        """Read `policy.toml`; missing settings, or a missing file, mean the defaults.
 
         Raises:
-            ConfigurationError: it is not TOML, has an unknown key, or a value is of the wrong type or range.
+            ConfigurationError: it is not TOML, has an unknown setting, or a value has the wrong type or range.
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, RecursionError) as error:  # not readable, not UTF-8, not TOML
+        except (OSError, ValueError, RecursionError) as error:  # unreadable, not UTF-8, or not TOML
             raise ConfigurationError(f"The policy cannot be read: {error}.") from None
         kinds = {field.name: field.type for field in fields(cls)}
         for name in values:
             if name not in kinds:
                 near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]
-                raise ConfigurationError(f"The policy has an unknown key '{name}'.", hint=f"Did you mean '{near}'?")
+                raise ConfigurationError(f"The policy has an unknown setting '{name}'.", hint=f"Did you mean '{near}'?")
         return cls(**{name: _typed(name, kinds[name], value) for name, value in values.items()})
 
     def declared(self, unit: Unit) -> int:
-        """About how many units the label trains on; 0 where that was not declared."""
+        """Approximate number of units that the label trains on; 0 if not declared."""
         return {Unit.TRACK: self.declared_tracks, Unit.ARTIST: self.declared_artists, Unit.LABEL: 1}[unit]
 
     @property
     def ceilings(self) -> "Ceilings":
-        """What the ledger holds runs to."""
+        """The ceilings that the ledger enforces."""
         from sottovoce_client.budget.ledger import Ceilings
 
         return Ceilings(self.epsilon_per_run, self.epsilon_lifetime, self.delta_max, self.allow_non_private)
 
     def confirmed_of(self, participants: int) -> int:
-        """The number of confirmed other labels that a round needs."""
+        """Number of confirmed other labels that a round needs."""
         return self.least_confirmed or threshold(participants) - 1
 
     def awake(self, now: datetime | None = None) -> bool:
-        """Whether training may run at this moment, by default the present one."""
+        """Whether training may run at a time; default: now."""
         return self.hours.allows((now or datetime.now(UTC)).astimezone().time())
 
     def holds(self, folder: Path) -> bool:
-        """Whether a catalogue in this folder may be looked at."""
+        """Whether a catalogue in this folder may be used."""
         return not self.folders or any(folder.is_relative_to(allowed) for allowed in self.folders)
 
     def check(
         self, config: RunConfiguration, agreement: Agreement, *, parameters: int, participants: int | None = None
     ) -> RefusalReason | None:
-        """Why this label declines a run, or None if it does not.
+        """The reason to decline a run, or None to accept it.
 
-        A run's ε and δ are ceilings that a label may stay below, so that larger ones than the policy's are no reason:
-        plan with `epsilon=epsilon_per_run, delta=delta_max`.
+        A run's ε and δ are ceilings that a label may stay below, so larger ones than the policy's are no reason to
+        decline: plan with `epsilon=epsilon_per_run, delta=delta_max`.
 
         Args:
-            config: as announced.
-            agreement: as this label holds it.
-            parameters: of the run's model.
-            participants: of a round; None while they are not known, when the agreement's labels are counted.
+            config: the announced configuration.
+            agreement: the agreement, as this label holds it.
+            parameters: number of parameters of the run's model.
+            participants: number of a round's participants; None if unknown, which counts the agreement's labels.
         """
         rules = (
             (RefusalReason.TASK, config.task in self.tasks),
-            (RefusalReason.PURPOSE, config.task in self.purposes),  # a task and its purpose share one name
+            (RefusalReason.PURPOSE, config.task in self.purposes),  # a task and its purpose have the same name
             (RefusalReason.FAMILY, config.family in self.families),
             (RefusalReason.PRIVACY, config.private or self.allow_non_private),
             (RefusalReason.PRIVACY, not config.private or _REACH[config.unit] >= _REACH[self.least_unit]),
@@ -178,7 +178,7 @@ class Policy:
             ),
             (RefusalReason.ROUNDS, config.rounds <= self.most_rounds),
             (RefusalReason.MODEL_SIZE, parameters <= self.largest_model),
-            # Noise that each label adds itself is raised to the least. A refusal must not tell how much was planned.
+            # Local noise is raised to the minimum. A refusal must not reveal how much was planned.
             (
                 RefusalReason.PRIVACY,
                 not config.distributed or config.distributed.noise_multiplier >= self.least_noise_multiplier,
@@ -189,7 +189,7 @@ class Policy:
 
 
 def two_digits(number: int) -> int:
-    """A number with all but its first two digits rounded: 487 becomes 490."""
+    """Round a number to two significant digits: 487 becomes 490."""
     return int(float(f"{number:.2g}"))
 
 
@@ -209,5 +209,5 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         if kind == frozenset[str] and isinstance(value, list) and all(isinstance(item, str) for item in value):
             return frozenset(value)
     except ValueError:
-        raise ConfigurationError(f"The policy's '{name}' has no value {value!r}.") from None
+        raise ConfigurationError(f"The policy's '{name}' cannot be {value!r}.") from None
     raise ConfigurationError(f"The policy's '{name}' has a value of the wrong type: {value!r}.")

@@ -1,4 +1,4 @@
-"""`sottovoce registry`: runs the service and administers it; the other commands work whether it runs or not."""
+"""`sottovoce registry`: run and administer the registry; administration works whether it is running or not."""
 
 import os
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DAY = 24 * 3600
 
 registry = typer.Typer(
-    help="Run a registry of releases; decide who may publish and download, and see who did.",
+    help="Run a registry of releases; control who may publish and download, and see who did.",
     epilog="Examples:\n\n  sottovoce registry serve --key federation.toml\n\n"
     "  sottovoce registry token create studio --scope read\n\n"
     "  sottovoce registry visibility isles-style-svm public\n\n  sottovoce registry audit",
@@ -79,7 +79,7 @@ def create(
 
     chosen = _scopes(scopes)
     if out is not None and os.path.lexists(out):
-        raise ConfigurationError(f"'{shown(out)}' exists already.", hint="Choose another --out.")
+        raise ConfigurationError(f"'{shown(out)}' already exists.", hint="Choose another --out.")
     with opened(data, database_url).session() as session:
         made, text = tokens.create(session, name, chosen, models or None, days * DAY)
         audit_log.record(session, audit_log.Action.TOKEN_CREATE, audit_log.OPERATOR, f"{made.id} {made.name}")
@@ -88,7 +88,7 @@ def create(
                 file.write(text + "\n")
     if out is None:
         typer.echo(text)
-    say(notes(), "Token", f"{made.id} for '{made.name}' ends on {_time(made.expires)}.", "bold green")
+    say(notes(), "Token", f"{made.id} for '{made.name}' expires on {_time(made.expires)}.", "bold green")
 
 
 @token.command("list")
@@ -181,7 +181,7 @@ def visibility(
     from sottovoce_server.registry import audit_log, listing
 
     if level not in list(listing.Visibility):
-        raise ConfigurationError(f"There is no visibility '{shown(level)}'.", hint="public, token or private.")
+        raise ConfigurationError(f"Unknown visibility '{shown(level)}'.", hint="Use public, token or private.")
     with opened(data, database_url).session() as session:
         listing.set_visibility(session, name, listing.Visibility(level))
         audit_log.record(session, audit_log.Action.VISIBILITY, audit_log.OPERATOR, f"{name} {level}")
@@ -205,7 +205,7 @@ def withdraw(
 
     reference = Reference.parse(release)
     if reference.version is None:
-        raise ConfigurationError("No version was given.", hint="Give NAME@VERSION.")
+        raise ConfigurationError("No version given.", hint="Use NAME@VERSION.")
     with opened(data, database_url).session() as session:
         listing.withdraw(session, reference.name, reference.version)
         audit_log.record(session, audit_log.Action.WITHDRAW, audit_log.OPERATOR, str(reference))
@@ -236,7 +236,7 @@ def audit(
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("time", "action", "token", "subject", "address"):
-        table.add_column(column, overflow="fold")  # a log is not cut off
+        table.add_column(column, overflow="fold")  # show the log in full
     for line in lines:
         table.add_row(*(Text(shown(value or "-")) for value in line.values()))
     results().print(table)
@@ -247,7 +247,7 @@ def _scopes(scopes: list[str]) -> list[Any]:
 
     for each in scopes:
         if each not in list(Scope):
-            raise ConfigurationError(f"There is no scope '{shown(each)}'.", hint=f"{', '.join(Scope)}.")
+            raise ConfigurationError(f"Unknown scope '{shown(each)}'.", hint=f"Use {', '.join(Scope)}.")
     return [Scope(each) for each in scopes]
 
 

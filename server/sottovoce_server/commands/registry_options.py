@@ -1,4 +1,4 @@
-"""What the registry's commands share: where its data is."""
+"""Options that the registry's commands share: the location of its data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,14 +20,14 @@ DatabaseOption = Annotated[
         envvar="SOTTOVOCE_DATABASE_URL",
         show_envvar=True,
         show_default=False,
-        help="PostgreSQL database to use instead of SQLite in the folder. Other users can see a command line: pass a "
+        help="PostgreSQL database to use instead of SQLite in the folder. Other users can see command lines: pass a "
         "password in the environment variable.",
     ),
 ]
 
 
 def opened(data: Path, url: str | None) -> "Database":
-    """The registry's database, up to date."""
+    """The registry's database, migrated."""
     from sottovoce_server.registry.database import Database
     from sottovoce_server.registry.settings import DataLocation
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 GRACE_SECONDS = 10
-"""Time that running transfers have to finish after Ctrl-C, in seconds."""
+"""Time for running transfers to finish after Ctrl-C, seconds."""
 
 
 def serve_registry(
@@ -58,7 +58,7 @@ def serve_registry(
         int, typer.Option("--rate-limit", metavar="N", min=1, help="Requests per minute allowed to one caller.")
     ] = 600,
 ) -> None:
-    """Run the registry service, which releases are published to and downloaded from.
+    """Run the registry service, to which releases are published and from which they are downloaded.
 
     It accepts only releases signed by a pinned coordinator, and checks them as a consumer would. New models are
     private; grant access with `sottovoce registry token` and `visibility`. /docs describes the HTTP interface. Ctrl-C
@@ -102,14 +102,14 @@ def _settings(keys: list[str], largest_file: int, rate_limit: int) -> "Settings"
 
 def _expect_tls(host: str, cert: Path | None, key: Path | None, plain_http: bool) -> None:
     if (cert is None) != (key is None):
-        raise ConfigurationError("--tls-cert and --tls-key go together: give both.")
+        raise ConfigurationError("--tls-cert and --tls-key must be used together.")
     for path in (cert, key):
         if path is not None and not path.is_file():
             raise ConfigurationError(f"There is no file '{shown(path)}'.")
     if cert is None and not plain_http and not _is_loopback(host):
         raise ConfigurationError(
-            f"Without TLS, tokens sent to {host} could be read on the way.",
-            hint="Give --tls-cert and --tls-key, or --plain-http behind a proxy that adds TLS.",
+            f"Without TLS, others could read tokens sent to {host}.",
+            hint="Use --tls-cert and --tls-key, or --plain-http behind a proxy that adds TLS.",
         )
 
 
@@ -152,7 +152,9 @@ def _run(
     try:
         config.load()
     except (ssl.SSLError, OSError):
-        raise ConfigurationError("The certificate and its key cannot be used.", hint="Both are PEM files.") from None
+        raise ConfigurationError(
+            "The certificate and its key cannot be used.", hint="Both must be PEM files."
+        ) from None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -164,10 +166,10 @@ def _run(
                 f"Cannot listen on {host}, port {port}: {error.strerror}.", hint="Choose another --port or --host."
             ) from None
         scheme, place = "https" if cert else "http", f"[{host}]" if ":" in host else host
-        say(notes(), "Serving", f"{scheme}://{place}:{listening.getsockname()[1]} (Ctrl-C ends it)", "bold green")
+        say(notes(), "Serving", f"{scheme}://{place}:{listening.getsockname()[1]} (Ctrl-C stops it)", "bold green")
         try:
-            with suppress(KeyboardInterrupt):  # uvicorn finishes the transfers under way, then passes the signal on
+            with suppress(KeyboardInterrupt):  # uvicorn finishes running transfers, then passes the signal on
                 uvicorn.Server(config).run(sockets=[listening])
         finally:
             database.close()
-        say(notes(), "Stopped", "nothing is half-done.", "bold")
+        say(notes(), "Stopped", "no transfer was interrupted.", "bold")

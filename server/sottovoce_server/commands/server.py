@@ -1,4 +1,4 @@
-"""`sottovoce server`: the commands of a coordinator. What is heavy is imported inside them."""
+"""`sottovoce server`: the coordinator's commands. Heavy imports are inside the functions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ HomeOption = Annotated[
     ),
 ]
 AGREED = ("ring_bits", "min_honest", "sample_rate", "clip_quantile", "min_separation", "bands", "seed")
-"""Names of a run's knobs that are not the coordinator's to choose: the agreement or the family decides."""
+"""Settings of a run that the agreement or the family decides, not the coordinator."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 server = typer.Typer(
@@ -52,27 +52,27 @@ def init(
 ) -> None:
     """Create a coordinator's home.
 
-    It holds a signing key, a certificate authority of its own, and a federation.toml to fill in. Nothing that exists is
+    It contains a signing key, a certificate authority, and a federation.toml to edit. Existing files are never
     overwritten.
     """
     from sottovoce_server.home.coordinator_home import ServerHome, default_root
 
     made = ServerHome.create(home or default_root(), federation=federation, address=address)
-    results().print(f"Made the coordinator's home: {made.root}", soft_wrap=True)
-    results().print(f"Its key, which labels compare: {made.identity().public_key.hex()}", soft_wrap=True)
-    say(notes(), "Next", f"Fill in {made.settings_file}, enrol the labels, then sign.", "bold cyan")
+    results().print(f"Created the coordinator's home: {made.root}", soft_wrap=True)
+    results().print(f"Its public key, for labels to compare: {made.identity().public_key.hex()}", soft_wrap=True)
+    say(notes(), "Next", f"Edit {made.settings_file}, enrol the labels, then sign.", "bold cyan")
 
 
 @server.command(epilog="Example:\n\n  sottovoce server enrol enrolment.json")
 def enrol(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Enrolment files that the labels sent.", show_default=False)
+        list[Path], typer.Argument(metavar="FILE…", help="Enrolment files from labels.", show_default=False)
     ],
     home: HomeOption = None,
 ) -> None:
     """Enrol labels in the federation.
 
-    Each hands over the enrolment.json that `sottovoce label init` wrote. They count once the agreement is signed again.
+    Each label sends the enrolment.json that `sottovoce label init` wrote. They become members at the next `sign`.
     """
     from sottovoce.federation.enrolment import Enrolment
     from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
@@ -80,9 +80,9 @@ def enrol(
     opened = _home(home)
     for enrolment in [Enrolment.read(file) for file in files]:
         new = opened.enrol(enrolment)
-        results().print(f"{enrolment.name}: {'enrolled' if new else 'was enrolled before'}.")
+        results().print(f"{enrolment.name}: {'enrolled' if new else 'was already enrolled'}.")
         value = fingerprint(enrolment.name, enrolment.identity_key)
-        results().print(f"  Its fingerprint, which you compare with the label: {as_words(value)}", soft_wrap=True)
+        results().print(f"  Fingerprint, to compare with the label: {as_words(value)}", soft_wrap=True)
         results().print(f"  {as_hex(value)}", soft_wrap=True)
     say(notes(), "Next", "When all labels are enrolled: sottovoce server sign", "bold cyan")
 
@@ -90,13 +90,13 @@ def enrol(
 @server.command(epilog="Example:\n\n  sottovoce server confirmations blue-note.json verve.json")
 def confirmations(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Confirmations that the labels sent.", show_default=False)
+        list[Path], typer.Argument(metavar="FILE…", help="Confirmation files from labels.", show_default=False)
     ],
     home: HomeOption = None,
 ) -> None:
-    """Take in the labels' counter-signatures of one another, to hand on.
+    """Import labels' counter-signatures of one another, for distribution.
 
-    They go out with the agreement once it is signed again; every label verifies each of them itself.
+    They are distributed with the next signed agreement; every label verifies each of them itself.
     """
     from sottovoce.federation.confirmation import read_confirmations
 
@@ -104,15 +104,15 @@ def confirmations(
     for file in files:
         taken = read_confirmations(file)
         opened.take_confirmations(taken)
-        results().print(f"Took in {counted(len(taken), 'confirmation')}.")
+        results().print(f"Imported {counted(len(taken), 'confirmation')}.")
     say(notes(), "Next", "sottovoce server sign", "bold cyan")
 
 
 @server.command(epilog="Example:\n\n  sottovoce server sign")
 def sign(home: HomeOption = None) -> None:
-    """Sign the agreement of all enrolled labels.
+    """Sign the agreement for all enrolled labels.
 
-    Hand the file that it names to every label, by a way that you both trust.
+    Send the signed file to every label through a channel that you both trust.
     """
     opened = _home(home)
     agreement = opened.sign().agreement
@@ -129,19 +129,19 @@ def start(
         typer.Option(
             min=1,
             max=65_535,
-            help="Port to listen on, where a proxy listens at the agreement's. Default: the agreement's.",
+            help="Port to listen on, if a proxy forwards the agreement's. Default: the agreement's.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Run Flower's SuperLink until it is stopped (Ctrl-C).
 
-    With TLS, and for the nodes of the agreement's labels only. What it knows is on disk, so that it can be restarted.
+    Uses TLS and accepts only the nodes of the agreement's labels. Its state is on disk, so it can be restarted.
     """
     from sottovoce_server.flower.superlink import serve
 
     opened = _home(home)
-    say(notes(), "SuperLink", f"listens for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
+    say(notes(), "SuperLink", f"listening for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
     serve(opened, host=host, port=port)
 
 
@@ -162,9 +162,9 @@ def train(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model with the labels that are connected.
+    """Train a model with the connected labels.
 
-    Whether noise is local or shared is what the agreement says. The release is signed and put into the run's folder.
+    The agreement determines whether noise is local or distributed. The signed release is written to the run's folder.
     """
     from sottovoce.models.initialisation import resolved_init
     from sottovoce_server.flower.control import connected
@@ -184,7 +184,7 @@ def train(
                 timeout=timeout,
                 request=replace(request, init=resolved_init(request.init)),
             )
-            control.runs()  # before anything is written: does the SuperLink answer?
+            control.runs()  # check that the SuperLink responds before writing anything
             folder = RunFolder.create(opened, order)
         number = submit(folder, control)
         say(notes(), "Run", folder.run, "bold")
@@ -201,9 +201,9 @@ def train(
 
 @server.command(epilog="Example:\n\n  sottovoce server runs")
 def runs(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the runs of this coordinator, the newest first, with the latest figures of each.
+    """List this coordinator's runs, newest first, with the latest figures of each.
 
-    What follows ± is the standard deviation that the labels' noise for privacy leaves on a figure.
+    ± is followed by the standard deviation that the labels' privacy noise leaves on a figure.
     """
     from rich import box
     from rich.table import Table
@@ -238,10 +238,10 @@ def stop(
     with connected(opened) as control:
         under_way = [each.number for each in control.runs() if each.name == folder.run and not each.over]
         if not under_way:
-            raise ConfigurationError("This run is not under way.")
+            raise ConfigurationError("This run is not running.")
         stopped = all(control.stop(number) for number in under_way)
     if not stopped:
-        raise ConfigurationError("The SuperLink could not stop the run; it may have ended by itself.")
+        raise ConfigurationError("The SuperLink could not stop the run; it may have ended already.")
     folder.report("stopped")
     results().print(f"Stopped {folder.run[:8]}.")
 
@@ -250,22 +250,22 @@ def stop(
     epilog="Examples:\n\n  sottovoce server journal verify\n\n  sottovoce server journal verify --head 5d0c…"
 )
 def verify(
-    head: Annotated[str | None, typer.Option(help="Digest of an earlier newest line, noted elsewhere.")] = None,
+    head: Annotated[str | None, typer.Option(help="Earlier newest digest, as kept elsewhere.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Check that no line of the journal was changed, inserted or removed.
 
-    That lines at its end were cut off shows only against a digest that was noted elsewhere: give it with --head.
+    Lines cut off at the end are detected only with --head, given a digest that was kept elsewhere.
     """
     entries = _home(home).journal().verify(head)
-    results().print(f"In order: {counted(len(entries), 'line')}, each signed, each bound to the one before it.")
+    results().print(f"Verified: {counted(len(entries), 'line')}, each signed and chained to the previous one.")
     if entries:
         results().print(f"Newest digest: {entries[-1].digest}", soft_wrap=True)
 
 
 @journal.command(epilog="Example:\n\n  sottovoce server journal show --json")
 def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Check the journal and print it."""
+    """Verify the journal and print it."""
     entries = _home(home).journal().verify()
     if as_json:
         print_json([vars(entry) for entry in entries])

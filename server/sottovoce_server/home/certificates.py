@@ -1,6 +1,6 @@
-"""The coordinator's own certificate authority, and the certificate that its SuperLink shows to labels.
+"""The coordinator's certificate authority, and the SuperLink's certificate.
 
-A label trusts this authority alone, for it is in the agreement: no public one could vouch for somebody else.
+Labels trust only this authority, which is in the agreement: no public authority can impersonate the SuperLink.
 """
 
 import ipaddress
@@ -24,13 +24,13 @@ from sottovoce.files import write_bytes
 
 YEARS = 10
 BACKDATED = timedelta(hours=1)
-"""Clocks of other machines may be behind."""
+"""Tolerance for clocks of other machines that are behind."""
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
-"""What the coordinator's own processes call the SuperLink by."""
+"""Names by which the coordinator's own processes reach the SuperLink."""
 
 
 def make_authority(key_file: Path, certificate_file: Path) -> None:
-    """Make a new authority: a key (readable by the owner only) and its certificate, both PEM."""
+    """Create an authority: a key (readable by the owner only) and its certificate, both PEM."""
     key = ec.generate_private_key(ec.SECP384R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sottovoce coordinator's authority")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -46,14 +46,14 @@ def make_authority(key_file: Path, certificate_file: Path) -> None:
 
 
 def make_server_certificate(host: str, *, authority_key: Path, authority: Path, key_file: Path, file: Path) -> None:
-    """Make a key and a certificate for the SuperLink, signed by the authority.
+    """Create a key and a certificate for the SuperLink, signed by the authority.
 
     Args:
-        host: name or address that labels call it by.
-        authority_key: the authority's key.
-        authority: its certificate.
-        key_file: where the new key goes, readable by the owner only.
-        file: where the new certificate goes.
+        host: name or address by which labels reach it.
+        authority_key: file of the authority's key.
+        authority: file of its certificate.
+        key_file: output file for the new key, readable by the owner only.
+        file: output file for the new certificate.
 
     Raises:
         ConfigurationError: the authority's key or certificate is missing or damaged.
@@ -64,7 +64,7 @@ def make_server_certificate(host: str, *, authority_key: Path, authority: Path, 
     except (OSError, ValueError, TypeError):
         raise ConfigurationError("The coordinator's certificate authority is missing or damaged.") from None
     if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != issuer.public_key():
-        raise ConfigurationError("The key of the coordinator's certificate authority is not the certificate's.")
+        raise ConfigurationError("The key and the certificate of the coordinator's certificate authority do not match.")
     key = ec.generate_private_key(ec.SECP384R1())
     names = [_general_name(name) for name in dict.fromkeys((host, *_ALWAYS))]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sottovoce SuperLink")])
@@ -83,7 +83,7 @@ def make_server_certificate(host: str, *, authority_key: Path, authority: Path, 
 
 
 def covers(file: Path, host: str) -> bool:
-    """Whether a certificate is there, is for this host, and is valid for some time yet."""
+    """Whether a certificate exists, is for this host, and does not expire soon."""
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,4 +1,4 @@
-"""The coordinator's home: its keys, the labels that it has enrolled, the agreement, the database and the runs."""
+"""The coordinator's home: keys, enrolled labels, agreement, database and runs."""
 
 import os
 import secrets
@@ -25,7 +25,7 @@ OWNER_ONLY = 0o700
 TOKEN_BYTES = 32
 _SETTINGS = {"federation": str, "address": str, "n_min": int, "cross_check": bool, "noise": str, "min_honest": int}
 _TEMPLATE = """\
-# What binds this federation. Fill it in, enrol the labels (sottovoce server enrol), then run: sottovoce server sign
+# Settings of this federation. Edit them, enrol the labels (sottovoce server enrol), then run: sottovoce server sign
 
 # The federation's name, for people.
 federation = "{federation}"
@@ -33,22 +33,22 @@ federation = "{federation}"
 # Where labels reach this coordinator: host:port. One port serves everything, over TLS.
 address = "{address}"
 
-# The least number of labels in a sum, 3 or more; labels that drop out are not in it. 0: more than half of all labels.
+# Smallest number of labels in a sum, at least 3; labels that drop out do not count. 0: more than half of all labels.
 n_min = {n_min}
 
-# Whether labels first sign whose updates are in a sum, before any of them helps to open it. One more exchange a round.
+# Whether labels first sign whose updates are in a sum, before any of them helps to unmask it. One extra exchange.
 cross_check = true
 
-# What privacy rests on: "local" (each label adds all of its noise) or "distributed" (each adds a part).
+# Kind of noise: "local" (each label adds all of its own) or "distributed" (each adds a part).
 noise = "local"
 
-# With distributed noise: the least number of honest labels in a sum. 1 with local noise.
+# With distributed noise: number of honest labels assumed in every sum. 1 with local noise.
 min_honest = 1
 """
 
 
 def default_root() -> Path:
-    """Where a coordinator's home is unless somebody says otherwise."""
+    """Default folder of a coordinator's home."""
     from platformdirs import user_data_path
 
     given = os.environ.get(HOME)
@@ -57,7 +57,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class ServerHome:
-    """Where a coordinator keeps what is its own, readable by the owner only.
+    """The folder of everything that belongs to a coordinator, readable by the owner only.
 
     Args:
         root: the home folder.
@@ -67,26 +67,28 @@ class ServerHome:
 
     @classmethod
     def create(cls, root: Path, *, federation: str, address: str) -> "ServerHome":
-        """Make a new home: signing key, certificate authority, secrets and a `federation.toml` to fill in.
+        """Create a home: signing key, certificate authority, secrets and a `federation.toml` to edit.
 
         Args:
-            root: a folder that does not exist yet, or is empty.
-            federation: its name.
-            address: `host:port` that labels will reach it by.
+            root: a folder that does not exist, or is empty.
+            federation: the federation's name.
+            address: `host:port` at which labels reach it.
 
         Raises:
-            ConfigurationError: something is there already, of which nothing is touched; or the address is none.
+            ConfigurationError: the folder has content, which is left untouched; or the address is invalid.
         """
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise ConfigurationError(
-                "The coordinator's home exists already, or its folder holds something else.",
+                "The coordinator's home already exists, or its folder is not empty.",
                 hint="Choose another folder with --home.",
             )
         if root.is_dir():
             root.rmdir()
         _check_address(address)
         if not federation.isprintable() or not federation or set(federation) & {'"', "\\"}:
-            raise ConfigurationError("The federation's name cannot be printed, or holds a quotation mark or backslash.")
+            raise ConfigurationError(
+                "The federation's name contains unprintable characters, a quotation mark or a backslash."
+            )
         with folder_aside(root) as aside:
             aside.chmod(OWNER_ONLY)
             home = cls(aside)
@@ -102,15 +104,15 @@ class ServerHome:
 
     @classmethod
     def open(cls, root: Path) -> "ServerHome":
-        """An existing home.
+        """Open an existing home.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is no home.
         """
         home = cls(root.absolute())
         if not home.signing_key_file.is_file():
             raise ConfigurationError(
-                "There is no coordinator's home in this folder.", hint="Make one with: sottovoce server init"
+                "There is no coordinator's home in this folder.", hint="Create one with: sottovoce server init"
             )
         return home
 
@@ -126,7 +128,7 @@ class ServerHome:
 
     @property
     def authority_file(self) -> Path:
-        """The certificate authority's certificate, which labels get with the agreement."""
+        """The certificate authority's certificate, which labels receive with the agreement."""
         return self.root / "authority.pem"
 
     @property
@@ -141,37 +143,37 @@ class ServerHome:
 
     @property
     def token_file(self) -> Path:
-        """What the coordinator's own commands show to the SuperLink: whoever has it can start runs."""
+        """Token of the coordinator's own commands for the SuperLink: whoever has it can start runs."""
         return self.root / "control.token"
 
     @property
     def superexec_file(self) -> Path:
-        """What the process that starts the coordinator's app shows to the SuperLink."""
+        """Secret with which the process that starts the coordinator's app authenticates to the SuperLink."""
         return self.root / "superexec.secret"
 
     @property
     def settings_file(self) -> Path:
-        """The agreement's settings, to fill in."""
+        """The agreement's settings, to be edited."""
         return self.root / "federation.toml"
 
     @property
     def invitation_file(self) -> Path:
-        """The signed agreement that goes out to labels."""
+        """The signed agreement for labels."""
         return self.root / "signed" / "federation.toml"
 
     @property
     def enrolments(self) -> Path:
-        """One enrolment a label."""
+        """Folder with one enrolment per label."""
         return self.root / "enrolments"
 
     @property
     def confirmations_file(self) -> Path:
-        """Counter-signatures that labels handed in, to go out with the next agreement."""
+        """Labels' counter-signatures, distributed with the next agreement."""
         return self.root / "confirmations.json"
 
     @property
     def runs(self) -> Path:
-        """One folder a run."""
+        """Folder with one folder per run."""
         return self.root / "runs"
 
     @property
@@ -181,7 +183,7 @@ class ServerHome:
 
     @property
     def flower(self) -> Path:
-        """Flower's own folder."""
+        """Home folder for Flower."""
         return self.root / "flower"
 
     def identity(self) -> Identity:
@@ -197,11 +199,11 @@ class ServerHome:
         return Journal(self.root / "journal.jsonl", self.identity())
 
     def log(self) -> LogFile:
-        """The log of agreements and releases, which the outside can check."""
+        """The log of agreements and releases, which others can verify."""
         return LogFile(self.root / "log.jsonl", self.identity())
 
     def enrolled(self) -> list[Enrolment]:
-        """Every label that was enrolled, in the order of their names.
+        """All enrolled labels, sorted by name.
 
         Raises:
             ConfigurationError: a file is damaged.
@@ -218,37 +220,37 @@ class ServerHome:
         return found
 
     def enrol(self, enrolment: Enrolment) -> bool:
-        """Take a label in; it counts once the agreement is signed again.
+        """Enrol a label; it becomes a member when the agreement is signed again.
 
         Returns:
-            False if it was enrolled before, with the same keys.
+            False if it was already enrolled with the same keys.
 
         Raises:
-            ConfigurationError: it is for another federation; or the name, or one of the keys, is another label's.
+            ConfigurationError: it is for another federation, or its name or a key belongs to another label.
         """
         clear_asides(self.enrolments)
         federation = self._settings()["federation"]
         if enrolment.federation != federation:
             raise ConfigurationError(
-                f"'{enrolment.name}' enrols in '{enrolment.federation}', and this is '{federation}'.",
-                hint=f"The label's people write another one with: sottovoce label enrol {federation}",
+                f"'{enrolment.name}' enrols in '{enrolment.federation}', but this is '{federation}'.",
+                hint=f"The label writes another one with: sottovoce label enrol {federation}",
             )
         for other in self.enrolled():
             if other == enrolment:
                 return False
             if other.name == enrolment.name:
                 raise ConfigurationError(
-                    f"A label '{other.name}' with other keys is enrolled already.",
+                    f"A label '{other.name}' with other keys is already enrolled.",
                     hint=f"If it has new keys, remove {self.enrolments.name}/{other.name}.json first.",
                 )
             if enrolment.identity_key == other.identity_key or enrolment.node_key == other.node_key:
-                raise ConfigurationError(f"'{enrolment.name}' shows a key of '{other.name}'.")
+                raise ConfigurationError(f"'{enrolment.name}' uses a key of '{other.name}'.")
         self.journal().append("enrolment", enrolment.to_json())
         enrolment.write(self.enrolments / f"{enrolment.name}.json")
         return True
 
     def confirmed(self) -> tuple[Confirmation, ...]:
-        """Every counter-signature that was handed in.
+        """All imported counter-signatures.
 
         Raises:
             ConfigurationError: the file is damaged.
@@ -256,14 +258,14 @@ class ServerHome:
         return read_confirmations(self.confirmations_file) if self.confirmations_file.exists() else ()
 
     def take_confirmations(self, confirmations: tuple[Confirmation, ...]) -> None:
-        """Keep labels' counter-signatures and withdrawals; those that stand go out with the next agreement."""
+        """Store labels' counter-signatures and withdrawals; valid ones are distributed with the next agreement."""
         write_confirmations(self.confirmations_file, merged(self.confirmed(), confirmations))
 
     def sign(self) -> Invitation:
         """Sign the agreement over the settings and all enrolled labels, and write it for the labels.
 
         Raises:
-            ConfigurationError: the settings are not in order, or too few labels are enrolled.
+            ConfigurationError: the settings are invalid, or too few labels are enrolled.
         """
         settings = self._settings()
         identity = self.identity()
@@ -272,8 +274,8 @@ class ServerHome:
         least = settings["n_min"] or LEAST_PARTICIPANTS
         if len(members) < least:
             raise ConfigurationError(
-                f"{len(members)} labels are enrolled, and the agreement needs {least} (n_min).",
-                hint="Enrol them first: sottovoce server enrol enrolment.json",
+                f"{len(members)} labels are enrolled, but the agreement needs {least} (n_min).",
+                hint="Enrol more first: sottovoce server enrol enrolment.json",
             )
         agreement = Agreement(
             settings["federation"],
@@ -293,7 +295,7 @@ class ServerHome:
             enrolled,
             superlink=address,
             certificate=self.authority_file.read_text(encoding="ascii"),
-            # Those of labels that have left or have another key say nothing of this agreement.
+            # Drop those of labels that have left or changed keys: they do not apply to this agreement.
             confirmations=[each for each in standing(self.confirmed()) if each.about(agreement)],
             log=self.log().append,
         )
@@ -301,14 +303,14 @@ class ServerHome:
         return invitation
 
     def invitation(self) -> Invitation:
-        """The agreement as it was signed last.
+        """The latest signed agreement.
 
         Raises:
-            ConfigurationError: it was never signed.
+            ConfigurationError: none has been signed.
         """
         if not self.invitation_file.exists():
             raise ConfigurationError(
-                "The agreement is not signed yet.", hint="Fill in federation.toml, then: sottovoce server sign"
+                "The agreement is not signed yet.", hint="Edit federation.toml, then: sottovoce server sign"
             )
         return Invitation.read(self.invitation_file)
 
@@ -339,7 +341,7 @@ class ServerHome:
             noise = Trust(values["noise"])
         except ValueError:
             raise ConfigurationError(
-                f"The coordinator's {name} has noise = '{values['noise']}'.", hint=f"It is one of {', '.join(Trust)}."
+                f"The coordinator's {name} has noise = '{values['noise']}'.", hint=f"Use one of {', '.join(Trust)}."
             ) from None
         _check_address(values["address"])
         return {**values, "noise": noise}
@@ -359,6 +361,6 @@ def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
         raise ConfigurationError(
-            f"'{address}' is not where labels can reach this coordinator.",
-            hint="Write HOST:PORT, as in example.org:9092.",
+            f"'{address}' is not a valid address.",
+            hint="Use HOST:PORT, such as example.org:9092.",
         )

@@ -1,7 +1,7 @@
-"""What the coordinator did, line by line: each line signed, and bound to the one before it by its digest.
+"""The coordinator's journal: each line is signed, and chained to the previous one by its digest.
 
-Nobody without the coordinator's key can change, insert or remove a line unnoticed. The coordinator could write a whole
-other journal, and anybody could cut its end off: who wants to notice that keeps the newest digest elsewhere.
+Without the coordinator's key, nobody can change, insert or remove a line undetected. The coordinator could rewrite the
+whole journal, and anybody could cut off its end: keep the newest digest elsewhere to detect that.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ FIELDS = {"number", "time", "kind", "data", "previous", "signature"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One line.
+    """One line of the journal.
 
     Args:
         number: from 1.
         time: UTC, ISO 8601.
         kind: `enrolment`, `agreement`, `announcement`, `advert`, `refusal`, `round`, `resumption`, `release`, or
             `repair` after an unfinished line was cut off.
-        data: what happened; nothing derived from anybody's audio.
-        previous: digest of the line before (hexadecimal), or 64 zeros.
+        data: details; nothing derived from anybody's audio.
+        previous: digest of the previous line (hexadecimal), or 64 zeros.
         signature: by the coordinator, over the digest (hexadecimal).
     """
 
@@ -47,7 +47,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all but the signature (hexadecimal)."""
+        """SHA-256 over all fields but the signature (hexadecimal)."""
         return digest({name: value for name, value in vars(self).items() if name != "signature"}).hex()
 
 
@@ -56,21 +56,21 @@ class Journal:
     """An append-only file.
 
     Args:
-        path: the file; absent means that nothing has happened yet.
-        identity: the coordinator's.
+        path: the file; if missing, the journal is empty.
+        identity: the coordinator's identity.
     """
 
     path: Path
     identity: Identity = field(repr=False)
 
     def append(self, kind: str, data: dict[str, Any]) -> Entry:
-        """Add a line; it is on disk when this returns.
+        """Append a line; it is on disk when this returns.
 
         A last line without its end, which a crash leaves, is cut off first, and a line of its own says so.
 
         Raises:
-            ConfigurationError: the journal's last line is damaged: nothing is added to a broken chain.
-            OSError: the line could not be written, as on a full disk. The journal is as it was.
+            ConfigurationError: the journal's last line is damaged; a broken chain is not extended.
+            OSError: the line could not be written, for example on a full disk. The journal is unchanged.
         """
         with FileLock(self.path.with_suffix(".lock"), mode=0o600):
             last = self._last()
@@ -93,29 +93,27 @@ class Journal:
         return entry
 
     def verify(self, head: str | None = None) -> list[Entry]:
-        """Every line, after checking that each is signed, in order, and follows on the one before it.
+        """All lines, after checking that each is signed, in order, and chained to the previous one.
 
         What a crash left unfinished after the last line is passed over; the next line's `append` cuts it off.
 
         Args:
-            head: a digest that was the newest once, or None. It must still be in the journal.
+            head: an earlier newest digest that must still be in the journal, or None.
 
         Raises:
-            ConfigurationError: the first line that was edited, or the digest that is missing.
+            ConfigurationError: a line was edited, or the digest is missing.
         """
         entries: list[Entry] = []
         previous = FIRST
         for number, entry in enumerate(self._entries(), start=1):
             if entry.number != number or entry.previous != previous:
-                raise ConfigurationError(f"Line {number} of the journal does not follow on the one before it.")
+                raise ConfigurationError(f"Line {number} of the journal is not chained to the previous line.")
             if not self._is_ours(entry):
-                raise ConfigurationError(f"Line {number} of the journal is not as the coordinator signed it.")
+                raise ConfigurationError(f"Line {number} of the journal was changed after it was signed.")
             entries.append(entry)
             previous = entry.digest
         if head is not None and head not in {entry.digest for entry in entries}:
-            raise ConfigurationError(
-                "The journal does not hold the line with this digest: it was cut off, or replaced."
-            )
+            raise ConfigurationError("No line of the journal has this digest: the journal was cut off or replaced.")
         return entries
 
     def _is_ours(self, entry: Entry) -> bool:
@@ -130,7 +128,7 @@ class Journal:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
-        lines.pop()  # empty, or what a crash left of a line
+        lines.pop()  # empty, or the remains of a line after a crash
         for number, line in enumerate(lines, start=1):
             yield _parsed(line, number)
 
@@ -139,7 +137,7 @@ class Journal:
         for entry in self._entries():
             last = entry
         if last is not None and not self._is_ours(last):
-            raise ConfigurationError("The journal's last line is not as the coordinator signed it.")
+            raise ConfigurationError("The journal's last line was changed after it was signed.")
         return last
 
 

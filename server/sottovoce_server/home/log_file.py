@@ -1,4 +1,4 @@
-"""The coordinator's log of agreements and releases on disk: one entry a line, the oldest first."""
+"""The coordinator's log of agreements and releases on disk: one entry per line, oldest first."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +12,18 @@ from sottovoce.files import write_bytes
 
 @dataclass(frozen=True)
 class LogFile:
-    """The log, shared by all of the coordinator's processes.
+    """The log, shared by all processes of the coordinator.
 
     Args:
-        path: of the file. Without it the log begins anew, which everybody who has seen the old one notices.
-        coordinator: signs its heads.
+        path: the file. If it is missing, the log starts again, which everybody who has seen the old one detects.
+        coordinator: identity that signs its heads.
     """
 
     path: Path
     coordinator: Identity = field(repr=False)
 
     def append(self, entry: bytes) -> Evidence:
-        """Add an entry, unless it is there; it is on disk when this returns.
+        """Append an entry unless it is present; it is on disk when this returns.
 
         Raises:
             ConfigurationError: the log is full.

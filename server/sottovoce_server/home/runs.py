@@ -1,4 +1,4 @@
-"""One folder a run: what was asked for, how far it is, its checkpoint and its release."""
+"""Folders of runs: each with its order, progress, checkpoint and release."""
 
 import json
 import re
@@ -23,22 +23,22 @@ SUBMITTED = "submitted"
 UNREADABLE = "unreadable"
 _AT_WORK = ("waiting", "training", "publishing")
 GLANCE_SECONDS = 2.0
-"""How long who works on a run waits for somebody who only looks whether anybody does."""
+"""Time that a process starting work on a run waits for others that only check whether it is locked, seconds."""
 BEGUN = "begun"
-"""An empty file whose time says when the run was created."""
+"""Name of an empty file whose modification time is the run's creation time."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the command line asks the coordinator's app to do.
+    """Instructions from the command line to the coordinator's app.
 
     Args:
-        announcement: of the run.
-        name: of the release.
-        patience: seconds to wait for all labels; after that, `n_min` of them are enough.
-        timeout: seconds that one exchange may take.
-        resume: go on after the checkpoint.
-        init: what the model starts from, as `sottovoce.models.initialisation.initial_parameters` takes it.
+        announcement: the run's announcement.
+        name: name of the release.
+        patience: seconds to wait for all labels; afterwards `n_min` of them suffice.
+        timeout: longest time of one exchange, seconds.
+        resume: continue from the checkpoint.
+        init: initial parameters, as for `sottovoce.models.initialisation.initial_parameters`.
     """
 
     announcement: Announcement
@@ -61,26 +61,26 @@ class RunFolder:
 
     @classmethod
     def of(cls, home: ServerHome, run: str) -> "RunFolder":
-        """The folder of a run by its id (hexadecimal), or by the beginning of it that no other run shares.
+        """The folder of a run by its id (hexadecimal), or a unique prefix of it.
 
         Raises:
             ConfigurationError: there is no such run, or more than one.
         """
         found = [each for each in cls.all(home) if each.run.startswith(run)] if run else []
         if len(found) != 1:
-            what = "More than one run has an id that begins" if found else "There is no run whose id begins"
+            what = "More than one run has an id that starts" if found else "There is no run whose id starts"
             raise ConfigurationError(f"{what} with '{run}'.", hint="List them with: sottovoce server runs")
         return found[0]
 
     @classmethod
     def all(cls, home: ServerHome) -> "list[RunFolder]":
-        """Every run of a home, the newest first."""
+        """All runs of a home, newest first."""
         folders = [path for path in home.runs.iterdir() if _RUN.fullmatch(path.name)]
         return [cls(path) for path in sorted(folders, key=_begun, reverse=True)]
 
     @classmethod
     def create(cls, home: ServerHome, order: Order) -> "RunFolder":
-        """A new run's folder."""
+        """Create a new run's folder."""
         path = home.runs / order.announcement.run.hex()
         with folder_aside(path) as aside:
             aside.chmod(0o700)
@@ -95,19 +95,19 @@ class RunFolder:
 
     @contextmanager
     def worked_on(self, *, patience: float = GLANCE_SECONDS) -> Iterator[None]:
-        """For the one process that does this run; the system ends it with the process, however that ends.
+        """Lock for the one process that works on this run; released when the process ends in any way.
 
         Args:
-            patience: seconds to wait for another process to end.
+            patience: seconds to wait for the lock.
 
         Raises:
-            ConfigurationError: another process does it.
+            ConfigurationError: another process works on this run.
         """
         try:
             with FileLock(self.folder / ".lock", mode=0o600, timeout=patience):
                 yield
         except Timeout:
-            raise ConfigurationError("Another process works on this run.") from None
+            raise ConfigurationError("Another process is working on this run.") from None
 
     @property
     def under_way(self) -> bool:
@@ -115,7 +115,7 @@ class RunFolder:
         return not self.given_up(0)
 
     def given_up(self, patience: float) -> bool:
-        """Whether no process works on this run any more, within so many seconds."""
+        """Whether no process works on this run any more, after waiting up to `patience` seconds."""
         try:
             with self.worked_on(patience=patience):
                 return True
@@ -124,7 +124,7 @@ class RunFolder:
 
     @property
     def keeper(self) -> Keeper:
-        """Where its state is kept from round to round."""
+        """Storage of its state between rounds."""
         return Keeper(self.folder)
 
     @property
@@ -133,7 +133,7 @@ class RunFolder:
         return self.folder / "release"
 
     def write_order(self, order: Order) -> None:
-        """Say what is to be done."""
+        """Write the run's order."""
         values = {
             "announcement": order.announcement.encode(),
             "name": order.name,
@@ -145,7 +145,7 @@ class RunFolder:
         write_bytes(self.folder / "order.json", canonical_json(values), mode=0o600)
 
     def order(self) -> Order:
-        """What is to be done.
+        """Read the run's order.
 
         Raises:
             ConfigurationError: the file is missing or damaged.
@@ -160,17 +160,17 @@ class RunFolder:
             raise ConfigurationError("The run's order is missing or damaged.") from None
 
     def report(self, state: str, **details: Any) -> None:
-        """Say how far the run is, for whoever looks on; the rounds that were reported stay.
+        """Record the run's progress for `server runs`; rounds already reported are kept.
 
         Args:
             state: `waiting`, `training`, `publishing`, `published`, `stopped` or `failed`.
-            details: what else there is to say.
+            details: further values.
         """
         kept = {name: value for name, value in self.progress().items() if name == "history"}
         write_bytes(self.folder / "progress.json", canonical_json({"state": state, **kept, **details}), mode=0o600)
 
     def progress(self) -> Mapping[str, Any]:
-        """What was reported last; the state is `submitted` before anything was, and `unreadable` if it is damaged."""
+        """The latest progress; the state is `submitted` before the first report, and `unreadable` if damaged."""
         try:
             values = json.loads((self.folder / "progress.json").read_bytes())
         except FileNotFoundError:
@@ -181,16 +181,16 @@ class RunFolder:
 
     @property
     def state(self) -> str:
-        """What was reported last, or `broke off` where the process that reported it is gone."""
+        """The latest reported state, or `broke off` if the reporting process has ended."""
         state = str(self.progress()["state"])
         return BROKE_OFF if state in _AT_WORK and not self.under_way else state
 
     def forget_progress(self) -> None:
-        """Before the run goes on."""
+        """Delete the progress before the run resumes."""
         (self.folder / "progress.json").unlink(missing_ok=True)
 
 
 def _begun(folder: Path) -> tuple[int, str]:
-    """When a run was created: its folder, its order and its progress are written to again later."""
+    """Creation time of a run; other files in its folder are rewritten later."""
     mark = folder / BEGUN
     return (mark.stat().st_mtime_ns if mark.exists() else 0), folder.name

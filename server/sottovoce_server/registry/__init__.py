@@ -1,1 +1,1 @@
-"""The registry: a service from which the entitled download releases, and which never alters or runs one."""
+"""The registry: a service that serves releases to entitled clients, and never alters or runs one."""

@@ -1,4 +1,4 @@
-"""Who is asking, and how often: what every request passes first."""
+"""Authentication and rate limiting of every request."""
 
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -19,11 +19,11 @@ Dependency = Callable[..., Caller]
 
 
 class Access:
-    """Tells callers apart.
+    """Identifies callers.
 
     Args:
-        database: that knows the tokens.
-        limiter: that counts.
+        database: database of tokens.
+        limiter: counts requests.
     """
 
     def __init__(self, database: Database, limiter: Limiter) -> None:
@@ -31,7 +31,7 @@ class Access:
         self._limiter = limiter
 
     def caller(self, request: Request, credentials: Credentials) -> Caller:
-        """The caller of a request; without a token: anybody. A wrong token is an error, even for what is public."""
+        """The caller of a request; anonymous without a token. A wrong token is an error, even for public models."""
         address = request.client.host if request.client else "unknown"
         if "authorization" not in request.headers:
             found: Caller | None = Caller(address=address)
@@ -44,19 +44,19 @@ class Access:
         return found
 
     def _refuse(self, address: str) -> NoReturn:
-        """Turn away a wrong token; of a flood of them, only the first are logged."""
+        """Refuse a wrong token; only the first of many are logged."""
         self._limiter.count_refusal(address)
         with self._database.session() as session:
             audit_log.record(session, Action.REFUSE, Caller(address=address), "unknown, expired or revoked token")
         raise HTTPException(401, "The token is unknown, expired or revoked.", headers={"WWW-Authenticate": "Bearer"})
 
     def holder_of(self, scope: Scope) -> Dependency:
-        """A dependency: the caller, who must hold a scope."""
+        """A dependency that returns the caller, who must have a scope."""
 
         def holder(request: Request, credentials: Credentials) -> Caller:
             caller = self.caller(request, credentials)
             if caller.token is None:
-                raise HTTPException(401, "This takes a token.", headers={"WWW-Authenticate": "Bearer"})
+                raise HTTPException(401, "A token is required.", headers={"WWW-Authenticate": "Bearer"})
             if scope not in caller.scopes:
                 raise HTTPException(403, f"The token's scopes do not include '{scope}'.")
             return caller

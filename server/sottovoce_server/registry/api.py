@@ -1,4 +1,4 @@
-"""The registry's HTTP interface: which address does what, for whom."""
+"""The registry's HTTP interface."""
 
 from contextlib import suppress
 from threading import Lock
@@ -45,15 +45,15 @@ from sottovoce_server.registry.settings import UPLOAD_SECONDS, Settings
 from sottovoce_server.registry.tokens import Caller, Scope
 
 DESCRIPTION = """
-Published models of record labels that train together without sharing their audio. Every file is named by its SHA-256 in
-a manifest that the coordinator signs: check it against a key that reached you by another way, as `sottovoce release
-pull` does. This service is trusted with availability and with who may see what, and with nothing else.
+Published models of record labels that train together without sharing their audio. Every file is identified by its
+SHA-256 in a manifest signed by the coordinator: verify it against a key that you obtained out of band, as `sottovoce
+release pull` does. This service is trusted with availability and access control only.
 """
 PAGE = 100
 
 
 def make_app(database: Database, store: Store, settings: Settings) -> FastAPI:
-    """The service over a database and a folder."""
+    """The app over a database and a folder."""
     access = Access(database, Limiter(settings.requests, settings.refusals))
     publishing = Publishing(database, store, settings, Lock())
     publishing.sweep()
@@ -71,7 +71,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
 
     @routes.get("/health", responses=described())
     def health() -> Health:
-        """Whether the service and its database answer."""
+        """Whether the service and its database respond."""
         with database.session() as session:
             session.execute(text("SELECT 1"))
         return Health()
@@ -79,7 +79,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     @routes.get("/models", responses=described())
     def models(
         caller: Annotated[Caller, anybody],
-        after: Annotated[str, Query(pattern=f"^$|{NAME}", description="The last name of the page before.")] = "",
+        after: Annotated[str, Query(pattern=f"^$|{NAME}", description="Last name of the previous page.")] = "",
         limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     ) -> ModelList:
         """The models that the caller may see."""
@@ -110,9 +110,9 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
 
     handed_out = described(400, 404, 410) | {
         200: {"description": "The file's bytes.", "content": {"application/octet-stream": {}, "application/json": {}}},
-        206: {"description": "A part of them."},
-        304: {"description": "The caller has this content already."},
-        416: {"description": "There are no such bytes.", "content": {"text/plain": {}}},
+        206: {"description": "A part of the file."},
+        304: {"description": "The caller already has this content."},
+        416: {"description": "The range is not satisfiable.", "content": {"text/plain": {}}},
     }
 
     @routes.head("/models/{name}/{version}", responses=handed_out, response_class=Response)
@@ -120,7 +120,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     def manifest(
         request: Request, caller: Annotated[Caller, anybody], name: ModelName, version: ModelVersion
     ) -> Response:
-        """A release's manifest: exactly the bytes that are signed."""
+        """A release's manifest: exactly the signed bytes."""
         return hand_out(request, caller, name, version, MANIFEST_FILE)
 
     @routes.head("/models/{name}/{version}/files/{file}", responses=handed_out, response_class=Response)
@@ -140,7 +140,7 @@ def _publishing(database: Database, store: Store, access: Access, publishing: Pu
 
     @routes.post("", status_code=201, responses=described(400, 403, 409, 413))
     def begin(caller: Annotated[Caller, coordinator], announced: Announced) -> Begun:
-        """Begin to upload a release. Nothing of it is visible before it is published."""
+        """Begin to upload a release. Nothing is visible before it is published."""
         if not caller.covers(announced.name):
             raise HTTPException(403, "The token is limited to other models.")
         return Begun(upload=publishing.begin(caller, announced.name, announced.version), seconds=UPLOAD_SECONDS)
@@ -153,23 +153,23 @@ def _publishing(database: Database, store: Store, access: Access, publishing: Pu
     async def put(
         request: Request, caller: Annotated[Caller, coordinator], upload: UploadId, file: FileName
     ) -> Received:
-        """Upload a file. It arrives whole or not at all, and may be sent again."""
+        """Upload a file. It is stored completely or not at all, and may be sent again."""
         await run_in_threadpool(publishing.expect, caller, upload)
         chunks = (chunk async for chunk in request.stream())
         with suppress(ClientDisconnect):
             return Received(sha256=await store.receive(upload, file, chunks))
-        raise HTTPException(400, "The connection broke before the file had come.")
+        raise HTTPException(400, "The connection closed before the whole file arrived.")
 
     @routes.post("/{upload}/publish", status_code=201, responses=described(403, 404, 409, 507))
     def publish(caller: Annotated[Caller, coordinator], upload: UploadId) -> ReleaseView:
-        """Check what was uploaded, against the coordinator's pinned key, and publish it for good."""
+        """Verify an upload against the coordinator's pinned key, and publish it permanently."""
         release = publishing.publish(caller, upload)
         with database.session() as session:
             return release_view(session.get_one(schema.Release, release.id))
 
     @routes.delete("/{upload}", status_code=204, responses=described(403, 404))
     def give_up(caller: Annotated[Caller, coordinator], upload: UploadId) -> None:
-        """Give up an upload."""
+        """Abandon an upload."""
         publishing.give_up(caller, upload)
 
     return routes
@@ -188,7 +188,7 @@ def _changing(database: Database, access: Access, publishing: Publishing) -> API
     async def cosign(
         request: Request, caller: Annotated[Caller, label], name: ModelName, version: ModelVersion
     ) -> Cosigned:
-        """Add labels' signatures, in the form of a `manifest.sig`. None that is there is replaced or removed."""
+        """Add labels' signatures, in the format of `manifest.sig`. Existing ones are never replaced or removed."""
         data = await request.body()
 
         def add() -> int:
@@ -200,7 +200,7 @@ def _changing(database: Database, access: Access, publishing: Publishing) -> API
 
     @routes.put("/{name}/visibility", responses=described(400, 403, 404, 413))
     def show(caller: Annotated[Caller, coordinator], name: ModelName, shown: Shown) -> Shown:
-        """Change who may see a model: anybody, whoever has a token, or whoever has a token that names it."""
+        """Change who may see a model: everyone, any token, or only tokens that name it."""
         with database.session() as session:
             if not caller.covers(name) or listing.model(session, caller, name) is None:
                 raise _not_found()
@@ -216,9 +216,9 @@ def _visible(session: Session, caller: Caller, name: str, version: str) -> schem
     if found is None:
         raise _not_found()
     if found.withdrawn is not None:
-        raise HTTPException(410, "The release was withdrawn.")
+        raise HTTPException(410, "The release has been withdrawn.")
     return found
 
 
 def _not_found() -> HTTPException:
-    return HTTPException(404, "There is no such thing, or none that you may see.")
+    return HTTPException(404, "Not found, or you have no access.")

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which model, and when. The service only ever adds to it."""
+"""The audit log: who did what to which model, and when. The service only appends to it."""
 
 import time
 from enum import StrEnum
@@ -10,11 +10,11 @@ from sottovoce_server.registry.schema import Event
 from sottovoce_server.registry.tokens import Caller
 
 OPERATOR = Caller()
-"""Whoever has a shell where the registry runs."""
+"""Anybody with a shell on the registry's machine."""
 
 
 class Action(StrEnum):
-    """What the log knows."""
+    """Kinds of entries."""
 
     DOWNLOAD = "download"
     PUBLISH = "publish"
@@ -28,7 +28,7 @@ class Action(StrEnum):
 
 
 def record(session: Session, action: Action, caller: Caller, subject: str) -> None:
-    """Add a line. Of a download it keeps no address: whom a token was given to is for the operator to know."""
+    """Append an entry. For downloads, no address is stored."""
     address = None if action is Action.DOWNLOAD else caller.address
     session.add(Event(time=int(time.time()), action=action, token=caller.token, subject=subject[:160], address=address))
 

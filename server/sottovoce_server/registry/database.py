@@ -1,4 +1,4 @@
-"""The registry's database: SQLite in the data folder, or PostgreSQL by a URL; its tables are brought up to date."""
+"""The registry's database: SQLite in the data folder, or PostgreSQL by URL; migrated when opened."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +16,18 @@ from sottovoce.errors import ConfigurationError
 from sottovoce_server.registry.settings import DATABASE_FILE, DataLocation
 
 MIGRATIONS = "sottovoce_server.registry:migrations"
-MIGRATION_LOCK = 0x50770  # of PostgreSQL's advisory locks, so that two services do not migrate at once
+MIGRATION_LOCK = 0x50770  # PostgreSQL advisory lock against concurrent migrations
 BUSY_SECONDS = 15
 
 
 class Database:
-    """Sessions on an up-to-date database.
+    """Sessions on a migrated database.
 
     Args:
-        place: where it is.
+        place: location of the database.
 
     Raises:
-        ConfigurationError: the URL is none that we know, or the database cannot be reached or brought up to date.
+        ConfigurationError: the URL is not supported, or the database cannot be reached or migrated.
     """
 
     def __init__(self, place: DataLocation) -> None:
@@ -45,22 +45,22 @@ class Database:
         except SQLAlchemyError as error:
             raise ConfigurationError(
                 f"The database {url.render_as_string()} cannot be used ({type(error).__name__}).",
-                hint="Is it running, and are name, password and rights as they should be?",
+                hint="Check that it is running, and the name, password and permissions.",
             ) from None
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends well, rolled back when it does not."""
+        """One transaction: committed if the block succeeds, otherwise rolled back."""
         with self._sessions.begin() as session:
             yield session
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def migrate(engine: Engine) -> None:
-    """Apply the steps that are missing, all in one transaction."""
+    """Apply missing migrations in one transaction."""
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)
     with engine.begin() as connection:
@@ -87,10 +87,10 @@ def _url(place: DataLocation) -> URL:
         if url.get_backend_name() == "postgresql":
             return url.set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
-        pass  # the URL may hold a password: it is not repeated
+        pass  # the URL may contain a password, so it is not repeated
     raise ConfigurationError(
-        "The database's URL is none that the registry knows.",
-        hint="postgresql://USER:PASSWORD@HOST/DATABASE, or nothing for SQLite in the data folder.",
+        "The database's URL is not supported.",
+        hint="postgresql://USER:PASSWORD@HOST/DATABASE, or omit it for SQLite in the data folder.",
     )
 
 

@@ -1,4 +1,4 @@
-"""How a file of a release is handed out: by range, with its SHA-256 as the ETag, and never changed on the way."""
+"""Downloads of files: by range, with the SHA-256 as the ETag, and without transformation."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ def file_response(request: Request, file: File, path: Path) -> Response:
     """The answer to a request for a file (RFC 9110: ranges, `If-Range`, `If-None-Match`).
 
     Args:
-        request: its headers say which part is wanted, and which digest the caller has already.
-        file: what the database says of it.
-        path: where its content lies.
+        request: its headers state the wanted range, and the digest that the caller already has.
+        file: the file's entry in the database.
+        path: path of its content.
     """
     headers = {
         "ETag": f'"{file.sha256}"',

@@ -1,9 +1,9 @@
-"""The registry's files: whole ones under their digest, half ones aside. No name from outside becomes a path.
+"""The registry's files: complete ones by digest, partial ones aside. External names never become paths.
 
-blobs/ab/abcdef…      what is published, by SHA-256
-uploads/ID/FILE       what is on its way in; FILE is one of a release's names
-incoming/RANDOM       what is being received
-checking/ID           an upload that is being checked: nothing can be put into it any more
+blobs/ab/abcdef…      published content, by SHA-256
+uploads/ID/FILE       uploads in progress; FILE is one of a release's names
+incoming/RANDOM       files being received
+checking/ID           an upload being verified: nothing can be added to it
 """
 
 import hashlib
@@ -31,20 +31,20 @@ BUFFER = 1 << 20
 
 
 class TooLarge(Exception):
-    """More bytes came than the file may have."""
+    """More bytes arrived than a file may have."""
 
 
 class Gone(Exception):
-    """There is no such upload: it was published, given up, or never begun."""
+    """There is no such upload: it was published, abandoned, or never begun."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder.
+    """The registry's data folder.
 
     Args:
         root: the registry's data folder.
-        largest_file: bytes that a file of content may have.
+        largest_file: largest size of a content file, bytes.
     """
 
     root: Path
@@ -55,34 +55,34 @@ class Store:
             (self.root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def blob(self, sha256: str) -> Path:
-        """Where the content of this digest lies."""
+        """Path of the content with this digest."""
         return self.root / "blobs" / sha256[:2] / sha256
 
     def limit(self, file: str) -> int:
-        """How many bytes one of a release's files may have."""
+        """Largest size of one of a release's files, bytes."""
         small = {MANIFEST_FILE: LARGEST_MANIFEST, SIGNATURE_FILE: LARGEST_SIGNATURES, LOG_FILE: LARGEST_EVIDENCE}
         return small.get(file, self.largest_file)
 
     def begin(self) -> str:
-        """Begin an upload; its id."""
+        """Begin an upload and return its id."""
         upload = secrets.token_hex(16)
         (self.root / "uploads" / upload).mkdir(mode=0o700)
         return upload
 
     async def receive(self, upload: str, file: str, chunks: AsyncIterator[bytes]) -> str:
-        """Take in one file; it appears whole or not at all.
+        """Receive one file; it is stored completely or not at all.
 
         Args:
             upload: from `begin`.
-            file: which of a release's files.
+            file: one of a release's files.
             chunks: its bytes.
 
         Returns:
             Its SHA-256 (hex).
 
         Raises:
-            TooLarge: more came than `limit`.
-            TimeoutError: nothing came for long.
+            TooLarge: it is larger than `limit`.
+            TimeoutError: no data arrived for too long.
             Gone: there is no such upload.
         """
         target = self._upload(upload) / file
@@ -111,25 +111,25 @@ class Store:
         return digest.hexdigest()
 
     def claim(self, upload: str) -> Path:
-        """Close an upload: from now on it is ours alone, and its files no longer change.
+        """Close an upload for verification: its files can no longer change.
 
         Raises:
-            Gone: there is no such upload; of two who claim it, one gets it.
+            Gone: there is no such upload, or it was claimed already.
         """
         claimed = self.root / "checking" / upload
         _move(self._upload(upload), claimed)
         return claimed
 
     def keep(self, path: Path, sha256: str) -> None:
-        """Move a checked file to where it is handed out from."""
+        """Move a verified file to the published content."""
         blob = self.blob(sha256)
         blob.parent.mkdir(exist_ok=True, mode=0o700)
-        path.touch()  # an old orphan of the same content must not be swept from under us
+        path.touch()  # keep `sweep` from removing an old orphan with the same content
         path.replace(blob)
         _flush(blob.parent)
 
     def keep_bytes(self, data: bytes) -> str:
-        """Store content; its digest."""
+        """Store content and return its digest."""
         sha256 = hashlib.sha256(data).hexdigest()
         aside = self.root / "incoming" / secrets.token_hex(16)
         with aside.open("xb") as out:
@@ -140,15 +140,15 @@ class Store:
         return sha256
 
     def drop(self, upload: str) -> None:
-        """Forget an upload and what came of it."""
+        """Delete an upload."""
         for folder in ("uploads", "checking"):
             shutil.rmtree(self.root / folder / upload, ignore_errors=True)
 
     def sweep(self, used: Iterable[str]) -> None:
-        """Clear away what interrupted uploads left behind, and content that no release names.
+        """Delete remains of interrupted uploads, and content that no release uses.
 
         Args:
-            used: digests of all content that releases name.
+            used: digests of all content in use.
         """
         now, used = time.time(), set(used)
         for path in self.root.glob("blobs/*/*"):

@@ -1,4 +1,4 @@
-"""Which models and releases there are, and who may see them."""
+"""Queries of models and releases, with access control."""
 
 import time
 from enum import StrEnum
@@ -12,7 +12,7 @@ from sottovoce_server.registry.tokens import Caller, Scope
 
 
 class Visibility(StrEnum):
-    """Who may see a model, beside those who may publish it."""
+    """Who may see a model, besides those who may publish it."""
 
     PUBLIC = "public"  # anybody
     TOKEN = "token"  # any token that is not limited to other models  # noqa: S105
@@ -26,12 +26,12 @@ def models(session: Session, caller: Caller, after: str, limit: int) -> list[Mod
 
 
 def model(session: Session, caller: Caller, name: str) -> Model | None:
-    """A model, or None if there is none that the caller may see: the two must look alike."""
+    """A model, or None if it does not exist or the caller may not see it: the two cases must look alike."""
     return session.scalar(select(Model).where(_seen_by(caller), Model.name == name))
 
 
 def release(session: Session, caller: Caller, name: str, version: str) -> Release | None:
-    """A release, perhaps a withdrawn one, or None if there is none that the caller may see."""
+    """A release, possibly withdrawn, or None if it does not exist or the caller may not see it."""
     return session.scalar(
         select(Release)
         .join(Model, Model.name == Release.model)
@@ -48,23 +48,23 @@ def set_visibility(session: Session, name: str, visibility: Visibility) -> None:
     """Change who may see a model.
 
     Raises:
-        ConfigurationError: there is no such model.
+        ConfigurationError: the model does not exist.
     """
     found = session.get(Model, name) if name.isprintable() else None
     if found is None:
-        raise ConfigurationError("There is no such model.", hint="`sottovoce registry models` shows what there is.")
+        raise ConfigurationError("There is no such model.", hint="`sottovoce registry models` lists all models.")
     found.visibility = visibility
 
 
 def withdraw(session: Session, name: str, version: str) -> None:
-    """Hand out a release no more. Its version stays taken.
+    """Stop serving a release. Its version stays taken.
 
     Raises:
-        ConfigurationError: there is no such release.
+        ConfigurationError: the release does not exist.
     """
     found = session.scalar(select(Release).where(Release.model == name, Release.version == version))
     if found is None:
-        raise ConfigurationError("There is no such release.", hint="`sottovoce registry models` shows what there is.")
+        raise ConfigurationError("There is no such release.", hint="`sottovoce registry models` lists all releases.")
     found.withdrawn = found.withdrawn or int(time.time())
 
 

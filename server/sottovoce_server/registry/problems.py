@@ -1,4 +1,4 @@
-"""What goes wrong, as HTTP says it: our errors and their status codes. No answer holds a traceback or a path."""
+"""Errors as HTTP responses with status codes. No response contains a traceback or a path."""
 
 import errno
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from sottovoce_server.registry.responses import Problem
 DESCRIBED: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "The request cannot be read.",
-        401: "There is no token, or it is unknown, expired or revoked.",
+        400: "The request is malformed.",
+        401: "The token is missing, unknown, expired or revoked.",
         403: "The token does not allow this.",
-        404: "There is no such thing, or none that the caller may see.",
-        408: "Nothing came for too long.",
-        409: "This version is published already, and never changes.",
-        410: "The release was withdrawn.",
+        404: "Not found, or the caller has no access.",
+        408: "No data arrived for too long.",
+        409: "This version is already published, and never changes.",
+        410: "The release has been withdrawn.",
         413: "The body is too large.",
-        422: "What was sent is not what is expected, or the release is not in order.",
-        429: "Too many requests; `Retry-After` says when to ask again.",
-        503: "The database does not answer.",
+        422: "The request's content is invalid, or the release failed verification.",
+        429: "Too many requests; `Retry-After` says when to try again.",
+        503: "The database does not respond.",
         507: "The registry's disk is full.",
     }.items()
 }
@@ -39,26 +39,26 @@ BUSY_SECONDS = "5"
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of an endpoint, for its OpenAPI page; any endpoint may answer 401, 422, 429 and 503."""
+    """The error responses of an endpoint for its OpenAPI page; 401, 422, 429 and 503 are always possible."""
     return {status: DESCRIBED[status] for status in (*statuses, 401, 422, 429, 503)}
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer each of our errors with its status."""
+    """Register a response for each of our errors."""
     answers: dict[type[Exception], Callable[[Any], JSONResponse]] = {
         ReleaseError: lambda error: _answer(422, error.message, error.hint),
         RequestValidationError: lambda error: _answer(422, _invalid(error)),
-        Taken: lambda _: _answer(409, "This version is published already.", "A published version never changes."),
-        Gone: lambda _: _answer(404, "There is no such upload.", "It may have ended: begin anew."),
-        TooLarge: lambda _: _answer(413, "The file is larger than this registry takes."),
-        TooMany: lambda _: _answer(429, "Too many uploads are under way.", headers={"Retry-After": BUSY_SECONDS}),
+        Taken: lambda _: _answer(409, "This version is already published.", "A published version never changes."),
+        Gone: lambda _: _answer(404, "There is no such upload.", "It may have ended: start again."),
+        TooLarge: lambda _: _answer(413, "The file is larger than this registry accepts."),
+        TooMany: lambda _: _answer(429, "Too many uploads are in progress.", headers={"Retry-After": BUSY_SECONDS}),
         TooOften: lambda error: _answer(429, "Too many requests.", headers={"Retry-After": str(error.seconds)}),
-        TimeoutError: lambda _: _answer(408, "Nothing came for too long."),
+        TimeoutError: lambda _: _answer(408, "No data arrived for too long."),
         OSError: _of_system,
     }
     for unreachable in (OperationalError, InterfaceError, PoolTimeout):
         answers[unreachable] = lambda _: _answer(
-            503, "The database does not answer.", headers={"Retry-After": BUSY_SECONDS}
+            503, "The database does not respond.", headers={"Retry-After": BUSY_SECONDS}
         )
     for kind, answer in answers.items():
         app.add_exception_handler(kind, _handler(answer))
@@ -79,7 +79,7 @@ def _answer(
 
 
 def _invalid(error: RequestValidationError) -> str:
-    """Where and why, without repeating what was sent."""
+    """What is invalid and why, without repeating the input."""
     found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return "; ".join(found).encode(errors="replace").decode()
 
@@ -91,13 +91,13 @@ def _of_system(error: OSError) -> JSONResponse:
 
 
 class SmallBodies:
-    """Refuses a body beyond what any request but a file's upload, which counts for itself, may have."""
+    """Limits the size of request bodies, except uploads of files, which have their own limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, counting its body."""
+        """Pass a request on, counting the bytes of its body."""
         if scope["type"] != "http" or (scope["method"] == "PUT" and "/files/" in scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -1,6 +1,6 @@
-"""How a release gets in: uploaded aside, checked as a consumer would check it, only then visible, and never changed.
+"""Publication of releases: uploaded, verified as by a consumer, then visible and immutable.
 
-Also how labels' signatures are added to one that is published.
+Also adds labels' signatures to published releases.
 """
 
 import time
@@ -34,21 +34,21 @@ ATTEMPTS = 20
 
 
 class Taken(Exception):
-    """This version is published already, and a published version never changes."""
+    """This version is already published, and a published version never changes."""
 
 
 class TooMany(Exception):
-    """The token has too many uploads under way."""
+    """The token has too many uploads in progress."""
 
 
 @dataclass(frozen=True)
 class Publishing:
-    """Takes releases in."""
+    """Accepts releases."""
 
     database: Database
     store: Store
     settings: Settings
-    one_at_a_time: Lock  # checking holds a release in memory
+    one_at_a_time: Lock  # verification loads a release into memory
 
     @property
     def logs(self) -> LogMemory:
@@ -56,11 +56,11 @@ class Publishing:
         return LogMemory(self.store.root / MEMORY_FILE)
 
     def begin(self, caller: Caller, model: str, version: str) -> str:
-        """Begin an upload; its id.
+        """Begin an upload and return its id.
 
         Raises:
-            Taken: the version is published already.
-            TooMany: the token has too many uploads under way.
+            Taken: the version is already published.
+            TooMany: the token has too many uploads in progress.
         """
         with self.database.session() as session:
             self._forget_old(session)
@@ -74,10 +74,10 @@ class Publishing:
         return upload
 
     def expect(self, caller: Caller, upload: str) -> Upload:
-        """An upload of the caller's own.
+        """An upload that belongs to the caller.
 
         Raises:
-            Gone: there is none, or it is too old, or somebody else's.
+            Gone: it does not exist, is too old, or belongs to somebody else.
         """
         with self.database.session() as session:
             found = session.get(Upload, upload)
@@ -86,20 +86,20 @@ class Publishing:
         return found
 
     def give_up(self, caller: Caller, upload: str) -> None:
-        """Forget an upload.
+        """Delete an upload.
 
         Raises:
-            Gone: there is none.
+            Gone: it does not exist.
         """
         self.expect(caller, upload)
         self._forget(upload)
 
     def publish(self, caller: Caller, upload: str) -> Release:
-        """Check what was uploaded and make it visible. Whatever comes of it, the upload is over.
+        """Verify an upload and publish it. The upload ends in any case.
 
         Raises:
-            Gone: there is no such upload.
-            ReleaseError: the release is not in order, not by a coordinator we know, or not what was announced.
+            Gone: the upload does not exist.
+            ReleaseError: a check fails, the coordinator is unknown, or the release is not the announced one.
             Taken: another upload of this version was faster.
         """
         announced = self.expect(caller, upload)
@@ -128,13 +128,13 @@ class Publishing:
         except OSError:
             raise ReleaseError(f"The release's {SIGNATURE_FILE} is missing.") from None
         if key not in self.settings.keys:
-            raise ReleaseError("The release is signed with no coordinator's key that this registry knows.")
+            raise ReleaseError("The release is not signed by a coordinator that this registry knows.")
         checked = check(folder, key)
         publishable_name(checked.manifest)
         expect_identity(checked.manifest, announced.model, announced.version)
         latest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + CLOCK_SKEW_SECONDS))
         if announced.version > latest:
-            raise ReleaseError("The release says that it was made in the future.", hint="Is the clock right?")
+            raise ReleaseError("The release's creation time is in the future.", hint="Check the clock.")
         agreement = self.settings.agreement_of(checked.manifest.agreement)
         if agreement is not None:
             expect_members(checked.signatures, agreement)
@@ -148,7 +148,7 @@ class Publishing:
         self, caller: Caller, announced: Upload, checked: Checked, files: dict[str, tuple[int, str]]
     ) -> Release:
         key, name = checked.signatures[0].public_key, f"{announced.model}@{announced.version}"
-        for _ in range(2):  # a rival's first release of this name may come between, too
+        for _ in range(2):  # another first release of this name may be published in between
             release = Release(
                 model=announced.model,
                 version=announced.version,
@@ -168,21 +168,21 @@ class Publishing:
         raise Taken
 
     def cosign(self, caller: Caller, release: Release, data: bytes) -> int:
-        """Add labels' signatures to a published release; how many were new.
+        """Add labels' signatures to a published release; return the number of new ones.
 
         Args:
-            caller: who brings them.
-            release: which one.
-            data: a `manifest.sig`; what is in it already, or of the coordinator, is passed over.
+            caller: the sender.
+            release: the release.
+            data: a `manifest.sig`; the coordinator's and existing signatures are ignored.
 
         Raises:
-            ReleaseError: a signature does not hold, or the signer is no member of a federation known here.
+            ReleaseError: a signature is invalid, or the signer is not a member of a federation known here.
         """
         agreement = self.settings.agreement_of(release.agreement)
         if agreement is None:
             raise ReleaseError(
                 "This registry does not know the members of the release's federation, so nobody can co-sign.",
-                hint="Its operator gives the agreement: sottovoce registry serve --key federation.toml.",
+                hint="Its operator can pass the agreement: sottovoce registry serve --key federation.toml.",
             )
         more = [each for each in decode(data) if each.role is Role.LABEL]
         entries = {each.name: each.sha256 for each in release.files}
@@ -196,7 +196,7 @@ class Publishing:
                     return 0
                 encoded = encode(new)
                 changed = session.execute(
-                    update(File)  # only if nobody else added one meanwhile
+                    update(File)  # only if it has not changed meanwhile
                     .where(File.release_id == release.id, File.name == SIGNATURE_FILE, File.sha256 == current.sha256)
                     .values(size=len(encoded), sha256=self.store.keep_bytes(encoded))
                     .returning(File.size)
@@ -208,7 +208,7 @@ class Publishing:
         raise TooMany
 
     def sweep(self) -> None:
-        """Clear away what interrupted uploads left."""
+        """Delete remains of interrupted uploads."""
         with self.database.session() as session:
             self._forget_old(session)
             used = list(session.scalars(select(File.sha256)))
@@ -226,13 +226,13 @@ class Publishing:
 
 
 def _expect_owner(session: Session, name: str, key: bytes) -> None:
-    """A name belongs to the coordinator who published under it first; a new one is private."""
+    """A name belongs to the coordinator that first published under it; a new model is private."""
     model = session.get(Model, name)
     if model is None:
         session.add(Model(name=name, visibility=Visibility.PRIVATE, coordinator_key=key))
         session.flush()
     elif model.coordinator_key != key:
-        raise ReleaseError("Releases of this name are another coordinator's.", hint="Choose another name.")
+        raise ReleaseError("This name belongs to another coordinator.", hint="Choose another name.")
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""How often one caller may ask: a moving window of a minute, in this process's memory."""
+"""Rate limits per caller: a sliding window of one minute, in this process's memory."""
 
 import time
 
@@ -8,10 +8,10 @@ from limits.strategies import MovingWindowRateLimiter
 
 
 class TooOften(Exception):
-    """The caller has asked too often.
+    """The caller has made too many requests.
 
     Args:
-        seconds: after which it may ask again.
+        seconds: time until the next request is allowed.
     """
 
     def __init__(self, seconds: int) -> None:
@@ -20,11 +20,11 @@ class TooOften(Exception):
 
 
 class Limiter:
-    """Counts requests by caller, and wrong tokens by address.
+    """Counts requests per caller, and wrong tokens per address.
 
     Args:
-        requests: that a caller may make in a minute.
-        refusals: wrong tokens that an address may send in a minute.
+        requests: allowed requests per caller and minute.
+        refusals: allowed wrong tokens per address and minute.
     """
 
     def __init__(self, requests: int, refusals: int) -> None:
@@ -36,16 +36,16 @@ class Limiter:
         """Count a request.
 
         Raises:
-            TooOften: it is one too many.
+            TooOften: the limit is exceeded.
         """
         if not self._window.hit(self._requests, caller):
             raise TooOften(self._wait(self._requests, caller))
 
     def count_refusal(self, address: str) -> None:
-        """Count a wrong token. Right ones pass all the same, so that nobody can lock out a neighbour.
+        """Count a wrong token. Valid tokens still pass, so that nobody can lock out a neighbour.
 
         Raises:
-            TooOften: it is one too many.
+            TooOften: the limit is exceeded.
         """
         if not self._window.hit(self._refusals, address):
             raise TooOften(self._wait(self._refusals, address))

@@ -1,4 +1,4 @@
-"""What the registry answers with, as its OpenAPI page describes it."""
+"""Response bodies, as described on the OpenAPI page."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ VERSION = r"^[0-9]{8}T[0-9]{6}Z$"
 
 ModelName = Annotated[str, PathField(pattern=NAME, description="A model's name.", examples=["isles-style-svm"])]
 ModelVersion = Annotated[
-    str, PathField(pattern=VERSION, description="When it was made, UTC.", examples=["20250131T120000Z"])
+    str, PathField(pattern=VERSION, description="Time of creation, UTC.", examples=["20250131T120000Z"])
 ]
 FileName = Annotated[
     Literal["manifest.json", "manifest.sig", "model.safetensors", "normalisation.safetensors", "log.json"],
@@ -48,11 +48,11 @@ class ReleaseView(BaseModel):
 
 
 class ModelView(BaseModel):
-    """A model, with its versions, the newest first."""
+    """A model with its versions, newest first."""
 
     name: str
     visibility: Visibility
-    newest: str | None = Field(description="The newest version that is not withdrawn.")
+    newest: str | None = Field(description="Newest version that has not been withdrawn.")
     releases: list[ReleaseView]
 
 
@@ -60,31 +60,31 @@ class ModelList(BaseModel):
     """Models by name."""
 
     models: list[ModelView]
-    next: str | None = Field(description="Ask again with `after` set to this; null: that was all.")
+    next: str | None = Field(description="Value of `after` for the next page; null on the last page.")
 
 
 class Announced(BaseModel):
-    """What is about to be uploaded."""
+    """A release about to be uploaded."""
 
     name: str = Field(pattern=NAME)
     version: str = Field(pattern=VERSION)
 
 
 class Begun(BaseModel):
-    """An upload has begun."""
+    """An upload in progress."""
 
     upload: str
-    seconds: int = Field(description="until it is forgotten")
+    seconds: int = Field(description="Seconds until it is deleted.")
 
 
 class Received(BaseModel):
-    """A file has arrived whole."""
+    """A completely received file."""
 
     sha256: str
 
 
 class Cosigned(BaseModel):
-    """How many signatures were new."""
+    """Number of new signatures."""
 
     added: int
 
@@ -96,13 +96,13 @@ class Shown(BaseModel):
 
 
 class Health(BaseModel):
-    """The service is up, and its database answers."""
+    """The service is running, and its database responds."""
 
     status: str = "ok"
 
 
 def model_view(model: schema.Model) -> ModelView:
-    """A model as it is answered."""
+    """The response for a model."""
     return ModelView(
         name=model.name,
         visibility=Visibility(model.visibility),
@@ -112,7 +112,7 @@ def model_view(model: schema.Model) -> ModelView:
 
 
 def release_view(release: schema.Release) -> ReleaseView:
-    """A release as it is answered."""
+    """The response for a release."""
     return ReleaseView(
         version=release.version,
         published=datetime.fromtimestamp(release.published, UTC),

@@ -1,9 +1,9 @@
-"""The registry's tables. Times are seconds since 1970 (UTC); file contents lie in the folder, named by digest."""
+"""The registry's tables. Times are seconds since 1970 (UTC); file contents are in the folder, named by digest."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite auto-numbers rows only for INTEGER
 
 
 class Base(DeclarativeBase):
@@ -22,7 +22,7 @@ class Model(Base):
 
 
 class Release(Base):
-    """One version of a model. It never changes, but for signatures that are added and for being withdrawn."""
+    """One version of a model. It never changes, except that signatures are added and it may be withdrawn."""
 
     __tablename__ = "releases"
     __table_args__ = (UniqueConstraint("model", "version"),)
@@ -37,7 +37,7 @@ class Release(Base):
 
 
 class File(Base):
-    """One file of a release: its size, and its SHA-256 (hex), which names it in the folder."""
+    """One file of a release: its size, and its SHA-256 (hex), which is its name in the folder."""
 
     __tablename__ = "files"
 
@@ -48,7 +48,7 @@ class File(Base):
 
 
 class Token(Base):
-    """An access token: of its secret, only the digest."""
+    """An access token; only a digest of its secret is stored."""
 
     __tablename__ = "tokens"
 
@@ -63,7 +63,7 @@ class Token(Base):
 
 
 class Upload(Base):
-    """A release on its way in; its files lie aside until they are published."""
+    """A release being uploaded; its files are kept aside until it is published."""
 
     __tablename__ = "uploads"
 
@@ -75,7 +75,7 @@ class Upload(Base):
 
 
 class Event(Base):
-    """A line of the audit log."""
+    """An entry of the audit log."""
 
     __tablename__ = "events"
     __table_args__ = (Index("events_by_time", "time"),)

@@ -1,4 +1,4 @@
-"""What the registry is run with: one frozen value, checked at birth."""
+"""The registry's configuration: one frozen value, checked when constructed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ CLOCK_SKEW_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Settings:
-    """The registry's settings.
+    """The registry's configuration.
 
     Args:
-        keys: the coordinators' Ed25519 keys (32 bytes each) whose releases may be published here.
-        agreements: of the federations whose labels may co-sign here.
-        largest_file: bytes that one file of a release may have; checking a release takes about twice that in memory.
-        requests: that one caller may make in a minute.
-        refusals: wrong tokens that one address may send in a minute.
+        keys: Ed25519 keys (32 bytes each) of the coordinators that may publish here.
+        agreements: agreements of the federations whose labels may co-sign here.
+        largest_file: largest file of a release, bytes; verification needs about twice that in memory.
+        requests: allowed requests per caller and minute.
+        refusals: allowed wrong tokens per address and minute.
     """
 
     keys: frozenset[bytes]
@@ -36,25 +36,25 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.keys:
             raise ConfigurationError(
-                "The registry knows no coordinator, so nobody could publish.", hint="Pin their key with --key."
+                "No coordinator's key is given, so nobody could publish.", hint="Pin their key with --key."
             )
         for name in ("largest_file", "requests", "refusals"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} to be at least 1.")
 
     def agreement_of(self, digest: str) -> Agreement | None:
-        """The agreement that a manifest names by its digest (hex), if it is known here."""
+        """The agreement with this digest (hex), if known."""
         return next((each for each in self.agreements if each.digest.hex() == digest), None)
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where the registry keeps things: `data` for files, `url` for the database (SQLite in `data` without one)."""
+    """Locations of the registry's data: `data` for files, `url` for the database (default: SQLite in `data`)."""
 
     data: Path
     url: str | None = None
 
 
 def pinned(keys: Sequence[bytes | None]) -> frozenset[bytes]:
-    """The keys that were given."""
+    """The given keys without None."""
     return frozenset(key for key in keys if key is not None)

@@ -1,6 +1,6 @@
-"""Access tokens: 256 random bits, of which the registry keeps only a digest, with scopes and an end.
+"""Access tokens: 256 random bits, stored only as a digest, with scopes and an expiry.
 
-The secret is random, not chosen by a person, so that one SHA-256 is enough: there is no dictionary to try.
+The secret is random rather than chosen by a person, so one SHA-256 suffices: there is no dictionary to try.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ MOST_MODELS = 100
 
 
 class Scope(StrEnum):
-    """What a token allows."""
+    """Permission of a token."""
 
     READ = "read"
     PUBLISH = "publish"
@@ -33,13 +33,13 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: somebody with a token, or anybody.
+    """The sender of a request: the holder of a token, or anonymous.
 
     Args:
-        token: its id; None: nobody in particular.
-        scopes: what it allows.
-        models: the names that it is limited to; None: no limit.
-        address: where the request came from.
+        token: id of the token; None: anonymous.
+        scopes: permissions of the token.
+        models: models that it is limited to; None: no limit.
+        address: origin of the request.
     """
 
     token: str | None = None
@@ -48,29 +48,29 @@ class Caller:
     address: str | None = None
 
     def covers(self, model: str) -> bool:
-        """Whether the token is good for a model."""
+        """Whether the token is valid for a model."""
         return self.models is None or model in self.models
 
 
 def create(
     session: Session, name: str, scopes: Collection[Scope], models: Collection[str] | None, lifetime: int
 ) -> tuple[Token, str]:
-    """A new token, and its text, which is shown this once.
+    """Create a token; return it with its text, which is never shown again.
 
     Args:
-        session: to add it to.
-        name: for people: whose it is.
-        scopes: what it allows, at least one thing.
-        models: names that it is limited to; None: all.
-        lifetime: seconds until it ends.
+        session: database session.
+        name: name of the owner, for people.
+        scopes: permissions, at least one.
+        models: models that it is limited to; None: all.
+        lifetime: seconds until it expires.
 
     Raises:
-        ConfigurationError: a name is none, or there is no scope.
+        ConfigurationError: a name is invalid, or there is no scope.
     """
     for each in (name, *(models or ())):
         if not NAME.fullmatch(each):
             raise ConfigurationError(
-                "A token's or model's name takes small letters, digits, '.', '_' and '-', at most 63 of them."
+                "A token's or model's name has small letters, digits, '.', '_' and '-', at most 63 characters."
             )
     if not scopes or (models is not None and not 1 <= len(set(models)) <= MOST_MODELS):
         raise ConfigurationError(f"A token needs a scope, and all models or 1 to {MOST_MODELS} of them.")
@@ -89,10 +89,10 @@ def create(
 
 
 def authenticate(session: Session, text: str, address: str | None) -> Caller | None:
-    """Who holds this token, or None if it is unknown, expired or revoked."""
+    """The caller with this token, or None if it is unknown, expired or revoked."""
     found = SHAPE.fullmatch(text)
     token = session.get(Token, found[1]) if found else None
-    # The comparison takes as long for an unknown id: how long we take says nothing about which ids there are.
+    # Constant time: an unknown id takes as long, so the duration does not reveal which ids exist.
     fits = hmac.compare_digest(_digest(found[2] if found else ""), token.sha256 if token else "-" * 64)
     if token is None or not fits or not is_alive(token):
         return None
@@ -105,7 +105,7 @@ def is_alive(token: Token) -> bool:
 
 
 def scopes_of(token: Token) -> frozenset[Scope]:
-    """What a token allows."""
+    """Permissions of a token."""
     return frozenset(map(Scope, token.scopes.split(",")))
 
 
@@ -115,16 +115,14 @@ def models_of(token: Token) -> frozenset[str] | None:
 
 
 def revoke(session: Session, token_id: str) -> Token:
-    """End a token now.
+    """Revoke a token now.
 
     Raises:
-        ConfigurationError: there is none with this id.
+        ConfigurationError: there is no token with this id.
     """
     token = session.get(Token, token_id) if token_id.isprintable() else None
     if token is None:
-        raise ConfigurationError(
-            "There is no token with this id.", hint="`sottovoce registry token list` shows their ids."
-        )
+        raise ConfigurationError("There is no token with this id.", hint="`sottovoce registry token list` lists them.")
     token.revoked = token.revoked or int(time.time())
     return token
 

@@ -1,1 +1,1 @@
-"""Audio files to samples: decoding, truncation, and tags that cost no more memory than the file."""
+"""Audio files: decoding, detection of truncation, and tags read in bounded memory."""

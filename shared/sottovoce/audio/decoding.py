@@ -1,4 +1,4 @@
-"""Audio files: what is in one, whether it can be used, and its samples.
+"""Audio files: their properties, whether they can be used, and their samples.
 
 Decoding is libsndfile's: WAV, FLAC, OGG, Opus and MP3.
 """
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from torchaudio.transforms import Resample
 
 AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
-"""How names of files end that can be decoded, in lower case."""
+"""File name suffixes that can be decoded, in lower case."""
 
 SILENCE_DBFS = -80.0
-"""RMS level below which a track holds nothing to learn from."""
+"""RMS level below which a track counts as silent, dBFS."""
 
 LOUDEST = 1e4
-"""Largest magnitude of a sample; floating-point files may exceed full scale (1), but not by that much."""
+"""Largest magnitude of a sample; floating-point files may exceed full scale (1), but not by this much."""
 
 MAX_SECONDS = 1800.0
-"""A track is read this far: it bounds memory, and no segment of music needs more."""
+"""Seconds of a track that are read; bounds memory."""
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
-"""Hz: a header may say any number; beyond these none is of music, and filters of gigabytes would be asked for."""
+"""Allowed sample rates, Hz; a false header could otherwise demand filters of gigabytes."""
 
 _BLOCK = 1 << 16
 _LARGEST_RATIO = 2000
@@ -44,12 +44,12 @@ _LARGEST_RATIO = 2000
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What an audio file is.
+    """Properties of an audio file.
 
     Args:
-        frames: samples of each channel.
+        frames: samples per channel.
         sample_rate: Hz.
-        channels: of the file.
+        channels: number of channels.
         format: libsndfile's name of the container, such as `FLAC`.
     """
 
@@ -60,25 +60,25 @@ class AudioFacts:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.frames / self.sample_rate
 
 
 def probe(path: Path) -> AudioFacts:
-    """What a file's header says, which for MP3 may be an estimate. Nothing is decoded.
+    """The properties in a file's header; for MP3 they may be estimates. Nothing is decoded.
 
     Raises:
-        AudioError: it cannot be opened as audio; `reason` says why.
+        AudioError: the file cannot be opened as audio; `reason` says why.
     """
     with _opened(path) as file:
         return AudioFacts(file.frames, file.samplerate, file.channels, file.format)
 
 
 def inspect(path: Path) -> AudioFacts:
-    """Decode a whole file, in constant memory, and find out whether it can be used.
+    """Decode a whole file, in constant memory, and check that it can be used.
 
     Raises:
-        AudioError: it cannot; `reason` says why.
+        AudioError: it cannot be used; `reason` says why.
     """
     energy, frames = 0.0, 0
     with _opened(path) as file:
@@ -95,7 +95,7 @@ def read(path: Path, sample_rate: int) -> "Tensor":
 
     Args:
         path: the file.
-        sample_rate: Hz wanted.
+        sample_rate: wanted rate, Hz.
 
     Raises:
         AudioError: the file cannot be used; `reason` says why.
@@ -111,7 +111,7 @@ def read(path: Path, sample_rate: int) -> "Tensor":
 
 
 def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
-    """Audio `[samples]` of one rate at another, in Hz."""
+    """Resample audio `[samples]` from one rate to another, in Hz."""
     if rate == wanted:
         return audio
     return _resampler(rate, wanted)(audio)
@@ -121,8 +121,8 @@ def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
 def _resampler(rate: int, wanted: int) -> "Resample":
     """Windowed-sinc interpolation by a ratio of small whole numbers.
 
-    An odd rate (44,101 Hz) is taken for the nearest such ratio, less than one part in a million off: the exact one
-    would need a filter of gigabytes.
+    An odd rate (44,101 Hz) is approximated by the nearest such ratio, off by less than one part in a million: the exact
+    ratio would need a filter of gigabytes.
     """
     from torchaudio.transforms import Resample
 
@@ -131,7 +131,7 @@ def _resampler(rate: int, wanted: int) -> "Resample":
 
 
 def expect_rate(rate: int) -> None:
-    """Refuse a sample rate (Hz) that is of no music.
+    """Refuse a sample rate (Hz) that no music has.
 
     Raises:
         AudioError: it is below `LOWEST_RATE` or above `HIGHEST_RATE`.
@@ -145,12 +145,12 @@ def expect_rate(rate: int) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The file, open for decoding; whatever goes wrong inside is an `AudioError` that names no path."""
+    """Open a file for decoding; all errors inside become an `AudioError` without the path."""
     try:
         with path.open("rb", buffering=0) as raw:
             head = raw.read(12)
             if not head:
-                raise AudioError("The file has no content.", reason=RejectReason.EMPTY)
+                raise AudioError("The file is empty.", reason=RejectReason.EMPTY)
             raw.seek(0)
             try:
                 with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
@@ -158,12 +158,12 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
                     yield file
             except soundfile.SoundFileError:
                 if head[:4] == b"fLaC" and raw.tell() >= path.stat().st_size:
-                    raise AudioError("The audio ends before its end.", reason=RejectReason.TRUNCATED) from None
+                    raise AudioError("The audio is truncated.", reason=RejectReason.TRUNCATED) from None
                 raise
     except PermissionError:
-        raise AudioError("The file may not be read.", reason=RejectReason.NO_PERMISSION) from None
+        raise AudioError("No permission to read the file.", reason=RejectReason.NO_PERMISSION) from None
     except FileNotFoundError:
-        raise AudioError("The file is not there.", reason=RejectReason.MISSING) from None
+        raise AudioError("The file does not exist.", reason=RejectReason.MISSING) from None
     except OSError as error:
         raise AudioError(f"The file cannot be read: {error.strerror}.", reason=RejectReason.UNREADABLE) from None
     except (soundfile.SoundFileError, TypeError, ValueError, RuntimeError, MemoryError):
@@ -171,14 +171,14 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         known = head[:4] in _MAGIC or head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0)
         if known:
             raise AudioError("The audio is damaged.", reason=RejectReason.CORRUPT) from None
-        raise AudioError("The file holds no audio that we can decode.", reason=RejectReason.NOT_AUDIO) from None
+        raise AudioError("The file is not audio in a supported format.", reason=RejectReason.NOT_AUDIO) from None
 
 
 _MAGIC = (b"RIFF", b"RF64", b"fLaC", b"OggS")
 
 
 def _blocks(path: Path, file: soundfile.SoundFile, most: int | None = None) -> Iterator[NDArray[np.float32]]:
-    """The mono samples, block by block, checked: finite numbers, and as many as the file promises."""
+    """The mono samples, block by block, checked to be finite and as many as the header states."""
     promised, decoded = file.frames, 0
     while most is None or decoded < most:
         block = file.read(_BLOCK, dtype="float32", always_2d=True)
@@ -187,18 +187,21 @@ def _blocks(path: Path, file: soundfile.SoundFile, most: int | None = None) -> I
         decoded += len(block)
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all() or np.abs(mono).max() > LOUDEST:
-            raise AudioError("The audio holds numbers that are no samples.", reason=RejectReason.NOT_FINITE)
+            raise AudioError(
+                "The audio contains samples that are not finite or far beyond full scale.",
+                reason=RejectReason.NOT_FINITE,
+            )
         yield np.ascontiguousarray(mono)
     else:
         return
     if ends_early(path, file.format, promised, decoded):
-        raise AudioError("The audio ends before its end.", reason=RejectReason.TRUNCATED)
+        raise AudioError("The audio is truncated.", reason=RejectReason.TRUNCATED)
     if file.format == "OGG" and decoded < promised:
         raise AudioError("The audio is damaged.", reason=RejectReason.CORRUPT)
 
 
 def _check_level(energy: float, frames: int) -> None:
     if frames == 0:
-        raise AudioError("The file holds no samples.", reason=RejectReason.EMPTY)
+        raise AudioError("The file has no samples.", reason=RejectReason.EMPTY)
     if energy / frames < 10 ** (SILENCE_DBFS / 10):
         raise AudioError("The audio is silent.", reason=RejectReason.SILENT)

@@ -1,4 +1,4 @@
-"""Joins stretches of audio that overlap: the one place where one is faded into the next."""
+"""Overlap-add: joins stretches of audio with cross-fades. Every cross-fade in the project is here."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -14,24 +14,24 @@ Audio = TypeVar("Audio", NDArray[np.float64], "Tensor")
 
 
 def linear(frames: int) -> NDArray[np.float64]:
-    """A linear fade-in, `[frames]`, sampled at the middle of each frame: neither 0 nor 1 is reached."""
+    """A linear fade-in, `[frames]`, sampled at the middle of each frame, so that it reaches neither 0 nor 1."""
     return (np.arange(frames) + 0.5) / max(frames, 1)
 
 
 def raised_cosine(frames: int) -> NDArray[np.float64]:
-    """A fade-in without a corner at either end, `[frames]`: half a period of a cosine."""
+    """A fade-in with a smooth start and end, `[frames]`: half a period of a cosine."""
     return np.sin(np.pi / 2 * (np.arange(frames) + 0.5) / max(frames, 1)) ** 2
 
 
 def cross_fade(before: Audio, after: Audio, rise: Audio, fall: Audio | None = None) -> Audio:
-    """One stretch faded into another of the same shape.
+    """Cross-fade two stretches of the same shape.
 
     Args:
-        before: what fades out, `[frames]` or `[frames, channels]`.
-        after: what fades in.
+        before: stretch that fades out, `[frames]` or `[frames, channels]`.
+        after: stretch that fades in.
         rise: weight of `after`, `[frames]`.
-        fall: weight of `before`, `[frames]`; by default the weights sum to 1, which suits stretches that agree. Those
-            that have nothing in common keep their power with weights whose squares sum to 1.
+        fall: weight of `before`, `[frames]`; by default the weights sum to 1, which suits correlated stretches. For
+            uncorrelated ones, weights whose squares sum to 1 keep the power.
     """
     fall = 1 - rise if fall is None else fall
     shape = (-1, *[1] * (before.ndim - 1))
@@ -39,10 +39,10 @@ def cross_fade(before: Audio, after: Audio, rise: Audio, fall: Audio | None = No
 
 
 def overlap_add(pieces: Iterable[Audio], rise: Audio, fall: Audio | None = None) -> Iterator[Audio]:
-    """One stream from pieces, each of which overlaps the next by the length of `rise`; memory holds one piece.
+    """Join pieces, each of which overlaps the next by the length of `rise`, to one stream; memory holds one piece.
 
     Args:
-        pieces: in order; each but the first is longer than the overlap. They are changed in place.
+        pieces: in order; all but the first are longer than the overlap. They are modified in place.
         rise: see `cross_fade`.
         fall: see `cross_fade`.
     """

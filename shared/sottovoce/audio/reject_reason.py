@@ -1,10 +1,10 @@
-"""Why a file of a catalogue is rejected."""
+"""Reasons for rejecting a file of a catalogue."""
 
 from enum import StrEnum
 
 
 class RejectReason(StrEnum):
-    """Why a file of a catalogue cannot be used: the closed list that scans and errors share."""
+    """Why a file of a catalogue cannot be used: a closed list shared by scans and errors."""
 
     CORRUPT = "corrupt"
     TRUNCATED = "truncated"

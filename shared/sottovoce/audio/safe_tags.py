@@ -1,4 +1,4 @@
-"""Tags of files that nobody vouches for: reading them takes no more memory than the files are large."""
+"""Tags of untrusted files: reading them takes no more memory than the files' size."""
 
 import io
 import os
@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 LARGEST_READ = 1 << 24
-"""Bytes that are read at once, such as an ID3 tag with its pictures: as many as a block of FLAC holds."""
+"""Largest number of bytes read at once, such as an ID3 tag with pictures; the limit of a block in FLAC."""
 
 
 def opened(path: Path) -> Any:
-    """A file with its tags as mutagen has them; None if it is of no kind that we read.
+    """A file with its tags as mutagen reads them; None if its format is not supported.
 
-    Frames of ID3 that are compressed count as damaged. No usual program writes them, and a few kB of them may stand for
-    gigabytes.
+    Compressed ID3 frames count as damaged: common programs do not write them, and a few kB could expand to gigabytes.
 
     Raises:
         ValueError: the tags are larger than `LARGEST_READ`.
-        Exception: mutagen raises what it likes on a damaged file: struct.error, IndexError, its own.
+        Exception: mutagen raises any exception on a damaged file: struct.error, IndexError, its own.
     """
     import mutagen
     from mutagen.aiff import AIFF
@@ -30,8 +29,8 @@ def opened(path: Path) -> Any:
     from mutagen.oggvorbis import OggVorbis
     from mutagen.wave import WAVE
 
-    # It has no option for this. To look for such frames ahead would mean to find them in every place where it does:
-    # in chunks, within other frames, with and without unsynchronisation.
+    # mutagen has no option for this. Searching for such frames beforehand would mean finding them wherever it does: in
+    # chunks, within other frames, with and without unsynchronisation.
     frames: Any = _frames
     if frames.zlib is not _Uncompressed:
         frames.zlib = _Uncompressed
@@ -40,17 +39,17 @@ def opened(path: Path) -> Any:
 
 
 class _Uncompressed:
-    """In the place of `zlib`."""
+    """Replacement for `zlib` that refuses to decompress."""
 
     error = zlib.error
 
     @staticmethod
     def decompress(data: bytes) -> bytes:  # noqa: ARG004
-        raise zlib.error("Not asked for.")
+        raise zlib.error("Compressed frames are refused.")
 
 
 class _Bounded(io.BufferedReader):
-    """Reads little at once, whatever a file says of itself."""
+    """Limits the size of a single read, whatever a file claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         found = super().read(LARGEST_READ + 1 if size is None or size < 0 else min(size, LARGEST_READ + 1))

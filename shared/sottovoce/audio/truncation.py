@@ -1,9 +1,9 @@
-"""Whether an audio file ends before its end, which libsndfile does not tell for every container."""
+"""Detection of truncated audio files, which libsndfile does not report for every container."""
 
 import struct
 from pathlib import Path
 
-# An MP3 without a table of contents has a length that is estimated; with one, a decoder may still drop its padding.
+# The length of an MP3 without a table of contents is estimated; with one, a decoder may still drop its padding.
 _MP3_TOLERANCE = 1152
 _OGG_LARGEST_PAGE = 65_307
 _OGG_HEADER = 27
@@ -12,13 +12,13 @@ _RIFF_UNKNOWN = (0, 0xFFFF_FFFF)
 
 
 def ends_early(path: Path, container: str, promised: int, decoded: int) -> bool:
-    """Whether a file was cut off.
+    """Whether a file is truncated.
 
     Args:
         path: the file.
         container: libsndfile's name of its format.
-        promised: frames that the header names.
-        decoded: frames that came out.
+        promised: number of frames in the header.
+        decoded: number of decoded frames.
     """
     if container == "OGG":
         return not _ends_with_last_page(path)
@@ -30,14 +30,14 @@ def ends_early(path: Path, container: str, promised: int, decoded: int) -> bool:
 
 
 def _shorter_than_riff(path: Path) -> bool:
-    """Whether the outermost RIFF chunk is larger than the file; a stream's unknown size says nothing."""
+    """Whether the file is shorter than its outermost RIFF chunk states; an unknown (streaming) size proves nothing."""
     with path.open("rb") as file:
         name, size = struct.unpack("<4sI", file.read(8))
     return bool(name == b"RIFF" and size not in _RIFF_UNKNOWN and size + 8 > path.stat().st_size)
 
 
 def _ends_with_last_page(path: Path) -> bool:
-    """Whether the last Ogg page (RFC 3533, section 6) is whole and marked as the last of its stream."""
+    """Whether the last Ogg page (RFC 3533, section 6) is complete and marked as the last of its stream."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _OGG_LARGEST_PAGE))
         tail = file.read()

@@ -1,1 +1,1 @@
-"""The commands of `sottovoce` that need neither side: modules here import only light things at their top."""
+"""Commands of `sottovoce` that belong to neither side. At the top, modules here import only what loads fast."""

@@ -1,4 +1,4 @@
-"""`sottovoce classify`: the style of each file, by a release."""
+"""`sottovoce classify`: recognise the style of each file with a release."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +26,8 @@ def classify(
 ) -> None:
     """Name the style of each audio file, with probabilities.
 
-    The whole track counts: it is cut into segments as the release says, and their probabilities are averaged. A file
-    that cannot be used is named with its reason, the others go on, and the exit code is 1.
+    The whole track counts: it is cut into segments as the release specifies, and their probabilities are averaged.
+    Files that cannot be used are listed with the reason; the others are still classified, and the exit code is 1.
     """
     _expect_files(files)
     model = Model(opened(release, key))
@@ -57,7 +57,7 @@ def _expect_files(files: list[Path]) -> None:
         if file.is_dir():
             raise ConfigurationError(
                 f"'{shown(file)}' is a folder.",
-                hint="Give files; `sottovoce evaluate` takes a folder of STYLE/track and measures how well it does.",
+                hint="Pass files. To measure accuracy on a folder of STYLE/track, use `sottovoce evaluate`.",
             )
 
 

@@ -41,7 +41,7 @@ def edit(
     repairs: Annotated[
         list[str] | None,
         typer.Option(
-            "--repair", metavar="START:END", help="Fill a gap, in seconds. Repeatable.", rich_help_panel=REPAIR
+            "--repair", metavar="START:END", help="Fill a gap, in seconds. Repeat for more.", rich_help_panel=REPAIR
         ),
     ] = None,
     find: Annotated[
@@ -58,7 +58,7 @@ def edit(
         typer.Option(
             "--release",
             metavar="DIR",
-            help="An editor's release; for --restyle, a vae generator's.",
+            help="Folder of an editor's release; for --restyle, a vae generator's.",
             rich_help_panel=LEARNED,
         ),
     ] = None,
@@ -93,7 +93,7 @@ def edit(
     eq: Annotated[
         list[str] | None,
         typer.Option(
-            "--eq", metavar="FREQ:GAIN[:Q]", help="Peak or dip, in Hz and dB. Repeatable.", rich_help_panel=CHANGE
+            "--eq", metavar="FREQ:GAIN[:Q]", help="Peak or dip, in Hz and dB. Repeat for more.", rich_help_panel=CHANGE
         ),
     ] = None,
     compress: Annotated[
@@ -119,7 +119,7 @@ def edit(
     """Repair or change an audio file.
 
     Filling gaps changes no sample outside them. Sample rate, channels, bit depth and tags are kept. OUT records what
-    was done to it (see `sottovoce inspect`). IN is never written to.
+    was done to it (see `sottovoce inspect`). IN is only read.
     """
     from sottovoce.studio.editing import effect_parsing
     from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects
@@ -162,7 +162,7 @@ def _found(source: Path, *, wants_more: bool) -> dict[str, Any]:
     from sottovoce.studio.editing.dropouts import find_gaps
 
     if wants_more:
-        raise ConfigurationError("No output file was given.", hint="Give -o OUT.")
+        raise ConfigurationError("No output file given.", hint="Add -o OUT.")
     gaps, rate = find_gaps(source)
     return {"file": str(source), "gaps": [[gap.start / rate, gap.end / rate] for gap in gaps]}
 

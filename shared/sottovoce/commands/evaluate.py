@@ -1,4 +1,4 @@
-"""`sottovoce evaluate`: how well a release does on a folder of STYLE/track."""
+"""`sottovoce evaluate`: measure a release on a folder of STYLE/track."""
 
 import os
 from collections import Counter
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from sottovoce.release.load import Release
 
 Found = dict[Path, int | str]
-"""For each file the number of its recognised class, or why it cannot be used."""
+"""For each file, the index of the recognised class, or the reason why it cannot be used."""
 
 
 def evaluate(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder with a folder of tracks for each style.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder of tracks per style.", show_default=False)
     ],
     release: ReleaseOption,
     key: KeyOption = None,
@@ -29,9 +29,9 @@ def evaluate(
 ) -> None:
     """Measure a release on tracks of known style.
 
-    DIR holds one folder for each style, with tracks at any depth. Shown are accuracy, macro-F1, precision, recall and
-    F1 for each style, and the confusion matrix. Files that cannot be used are named and left out, and so are folders
-    whose name is no style of the release.
+    DIR holds one folder per style, with tracks at any depth. Shows accuracy, macro-F1, precision, recall and F1 per
+    style, and the confusion matrix. Files that cannot be used, and folders whose name is not a style of the release,
+    are listed and left out.
     """
     tracks = _tracks(directory)
     model = opened(release, key)
@@ -40,7 +40,7 @@ def evaluate(
     known = {path: style for path, style in tracks.items() if style in classes}
     if not known:
         raise CatalogueError(
-            "There is no track of a style that the release knows.",
+            "No track belongs to a style that the release knows.",
             hint=f"Name the folders in it after the release's styles: {', '.join(classes)}.",
         )
     found = _recognised(model, sorted(known))
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def _tracks(directory: Path) -> dict[Path, str]:
-    """Every file below a folder of DIR, with that folder's name. Hidden files and links are passed over."""
+    """Every file below a style's folder of DIR, with that folder's name. Hidden files and links are skipped."""
     try:
         styles = sorted(entry for entry in directory.iterdir() if entry.is_dir() and not entry.is_symlink())
     except OSError as error:
@@ -89,7 +89,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _recognised(model: "Release", paths: list[Path]) -> Found:
-    """Classify many files, on all cores: what takes time, decoding and features, runs outside Python's lock."""
+    """Classify files on all cores. Decoding and feature extraction, the slow parts, release Python's lock."""
     from concurrent.futures import ThreadPoolExecutor
 
     import torch
@@ -102,14 +102,14 @@ def _recognised(model: "Release", paths: list[Path]) -> Found:
             return error.message
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one core a file, instead of all cores for each operation
+    torch.set_num_threads(1)  # one core per file is faster than all cores per operation
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=notes(), transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             answers = progress.track(pool.map(recognise, paths), total=len(paths), description="Classifying")
             return dict(zip(paths, answers, strict=True))
         finally:
-            pool.shutdown(cancel_futures=True)  # an interruption does not wait for all the other files
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining files
             torch.set_num_threads(threads)
 
 

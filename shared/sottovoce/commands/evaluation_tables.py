@@ -1,4 +1,4 @@
-"""Figures of an evaluation, as tables for people."""
+"""Evaluation figures as tables for people."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MOST_NAMED = 20
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Print what `evaluate` found: figures on stdout, what was left out on stderr."""
+    """Print what `evaluate` found: figures on stdout, files left out on stderr."""
     _print_left_out(figures)
     if not figures["tracks"]:
         return
@@ -27,14 +27,18 @@ def print_figures(figures: dict[str, Any]) -> None:
         )
     )
     if figures["collapsed"]:
-        say(notes(), "Warning", "nearly all tracks are taken for one style: the model has collapsed.", "bold yellow")
+        say(
+            notes(), "Warning", "nearly all tracks are classified as one style: the model has collapsed.", "bold yellow"
+        )
     _print_classes(console, figures["per_class"])
     _print_confusion(console, figures["confusion_matrix"], list(figures["per_class"]))
 
 
 def _print_left_out(figures: dict[str, Any]) -> None:
     for style, count in figures["unknown_styles"].items():
-        say(notes(), "Left out", f"'{shown(style)}' is no style of the release ({counted(count, 'file')}).", "yellow")
+        say(
+            notes(), "Left out", f"'{shown(style)}' is not a style of the release ({counted(count, 'file')}).", "yellow"
+        )
     unusable = figures["unusable"]
     for each in unusable[:MOST_NAMED]:
         say(notes(), "Left out", f"{shown(each['file'])}: {each['reason']}", "yellow")
@@ -56,7 +60,7 @@ def _print_classes(console: Console, per_class: dict[str, dict[str, float]]) -> 
 
 
 def _print_confusion(console: Console, matrix: list[list[int]], classes: list[str]) -> None:
-    """Rows are true styles. Columns carry numbers, which the rows explain, so that many styles fit a terminal."""
+    """Rows are true styles. Columns are numbered, and the rows explain the numbers, so that many styles fit."""
     table = Table("true style, recognised as →", box=None, pad_edge=False, header_style="bold")
     for number in range(1, len(classes) + 1):
         table.add_column(str(number), justify="right")

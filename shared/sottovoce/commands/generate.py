@@ -1,4 +1,4 @@
-"""`sottovoce generate`: new music of a style, by a release."""
+"""`sottovoce generate`: generate new music of a style with a release."""
 
 import math
 import secrets
@@ -32,17 +32,17 @@ Examples:
 
 LONGEST_SECONDS = 3600.0
 LARGEST_SEED = 2**53 - 1
-"""Content credentials are read as JSON, where larger whole numbers become others."""
+"""Largest seed. Content credentials are read as JSON, which rounds larger whole numbers."""
 
 
 def _number(value: float) -> float:
-    """Every range lets NaN through.
+    """Reject NaN, which passes every range check of typer.
 
     Raises:
         BadParameter: it is NaN.
     """
     if math.isnan(value):
-        raise typer.BadParameter("NaN is no number.")
+        raise typer.BadParameter("NaN is not a number.")
     return value
 
 
@@ -53,37 +53,41 @@ def generate(
         Path,
         typer.Option("-o", "--output", metavar="OUT", help="A .wav, .flac or .ogg file.", show_default=False),
     ],
-    seconds: Annotated[float, typer.Option(min=0.1, max=LONGEST_SECONDS, callback=_number, help="How long.")] = 10.0,
-    count: Annotated[int, typer.Option(min=1, help="How many; above 1, OUT-1, OUT-2, … are written.")] = 1,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_SECONDS, callback=_number, help="Length in seconds.")
+    ] = 10.0,
+    count: Annotated[int, typer.Option(min=1, help="Number of pieces; above 1, writes OUT-1, OUT-2, ….")] = 1,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same music.")
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Random seed; equal seeds give equal music.")
     ] = None,
     temperature: Annotated[
         float,
-        typer.Option(min=0.0, max=2.0, callback=_number, help="1 draws as trained, less keeps to what is likelier."),
+        typer.Option(
+            min=0.0, max=2.0, callback=_number, help="Sampling temperature: 1 as trained; lower favours likelier music."
+        ),
     ] = 1.0,
     judge: Annotated[
         Path | None,
         typer.Option(
             "--judge",
             metavar="DIR",
-            help="A release that recognises styles: several beginnings are drawn, and the one that it takes most "
-            "clearly for the style goes on.",
+            help="A style release that picks the best of several candidates: the one that it "
+            "recognises most clearly as STYLE is continued.",
         ),
     ] = None,
     candidates: Annotated[
         int | None,
         typer.Option(
-            min=2, max=MOST_CANDIDATES, help="How many beginnings, with --judge.", show_default=str(CANDIDATES)
+            min=2, max=MOST_CANDIDATES, help="With --judge: number of candidates.", show_default=str(CANDIDATES)
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make new music of a style.
+    """Generate new music of a style.
 
-    The files say where they came from (see `sottovoce inspect`): signed credentials, tags and a watermark.
+    The files carry their origin (see `sottovoce inspect`): signed credentials, tags and a watermark.
     """
     from sottovoce.studio.piece import Asked
     from sottovoce.studio.provenance.containers import container_of
@@ -102,7 +106,7 @@ def generate(
     if as_json:
         print_json(made)
     else:
-        say(notes(), "Seed", f"{seed}: --seed {seed} makes the same again.", "cyan")
+        say(notes(), "Seed", f"{seed}: --seed {seed} generates the same music again.", "cyan")
 
 
 def _places(output: Path, count: int, force: bool) -> list[Path]:
@@ -114,7 +118,7 @@ def _places(output: Path, count: int, force: bool) -> list[Path]:
         if place.is_dir():
             raise ConfigurationError(f"'{shown(place)}' is a folder.", hint="Name a file.")
         if place.exists() and not force:
-            raise ConfigurationError(f"'{shown(place)}' exists.", hint="Give another name, or --force.")
+            raise ConfigurationError(f"'{shown(place)}' exists.", hint="Choose another name, or add --force.")
         if not force:
             expect_no_sidecar(place)
     return places
@@ -123,7 +127,9 @@ def _places(output: Path, count: int, force: bool) -> list[Path]:
 def _best_of(judge: Path | None, candidates: int | None, key: str | None) -> BestOf | None:
     if judge is None:
         if candidates is not None:
-            raise ConfigurationError("--candidates needs a --judge.", hint="A release of the task 'style' chooses.")
+            raise ConfigurationError(
+                "--candidates needs a --judge.", hint="Add --judge with a release of the task 'style'."
+            )
         return None
     return BestOf(opened(judge, key), candidates or CANDIDATES)
 

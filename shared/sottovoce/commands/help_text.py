@@ -1,4 +1,4 @@
-"""Lays out help texts: typer keeps a docstring's line breaks, which suit the source and not the terminal."""
+"""Layout of help texts: typer keeps a docstring's line breaks, which suit the source but not the terminal."""
 
 import inspect
 import re
@@ -10,9 +10,9 @@ EXAMPLES = re.compile(r"Examples?:")
 
 
 def set_help(command: click.Command) -> None:
-    """Let a command's help, and that of all its subcommands, wrap as the terminal does.
+    """Wrap the help of a command and all its subcommands to the terminal.
 
-    Examples, which may end a docstring, come last in the help, after the options, and stay line by line.
+    Examples, which may end a docstring, come last in the help, after the options, and keep their lines.
     """
     text, examples = _parted(inspect.cleandoc(command.help or ""))
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text) or None
@@ -23,13 +23,13 @@ def set_help(command: click.Command) -> None:
 
 
 def _parted(text: str) -> tuple[list[str], list[str]]:
-    """The paragraphs before and from `Example:` or `Examples:` on."""
+    """The paragraphs before `Example:` or `Examples:`, and those from it on."""
     paragraphs = text.split("\n\n")
     start = next((index for index, each in enumerate(paragraphs) if EXAMPLES.match(each)), len(paragraphs))
     return paragraphs[:start], paragraphs[start:]
 
 
 def _line_by_line(text: str) -> str:
-    """An epilog, of which typer joins the lines of a paragraph: so each line becomes one. Commands get a prompt."""
+    """An epilog with one paragraph per line, since typer joins lines of a paragraph. Commands get a prompt."""
     lines = (line.strip() for line in text.replace(KEEP_LINES, "").splitlines())
     return "\n\n".join(f"$ {line}" if line.startswith("sottovoce ") else line for line in lines if line)

@@ -1,4 +1,4 @@
-"""`sottovoce inspect`: where an audio file came from, as far as it says so, and whether that holds."""
+"""`sottovoce inspect`: show where an audio file says it came from, and check it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,10 +27,10 @@ Examples:
 
 STATES = {
     "absent": ("none", "bright_black"),
-    "trusted": ("valid, and signed by you or by somebody you trust", "green"),
-    "unknown signer": ("valid, by a signer that you did not say you trust (see --trust)", "yellow"),
+    "trusted": ("valid, signed by you or somebody you trust", "green"),
+    "unknown signer": ("valid, but the signer is not among those you trust (see --trust)", "yellow"),
     "changed": ("BROKEN: the file was changed after it was signed", "bold red"),
-    "invalid": ("BROKEN: they are damaged, or no signature of theirs holds", "bold red"),
+    "invalid": ("BROKEN: damaged, or no signature is valid", "bold red"),
 }
 
 
@@ -38,19 +38,19 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.", show_default=False)],
     release: Annotated[
         Path | None,
-        typer.Option("--release", metavar="DIR", help="Ask whether it came from this release: a folder."),
+        typer.Option("--release", metavar="DIR", help="Check that the file came from this release (a folder)."),
     ] = None,
     key: KeyOption = None,
     trust: Annotated[
         Path | None,
-        typer.Option("--trust", metavar="PEM", help="Certificates of authorities whose signers you trust."),
+        typer.Option("--trust", metavar="PEM", help="Certificates (PEM) of authorities whose signers you trust."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where an audio file came from: content credentials, tags and watermark, each checked.
+    """Show where an audio file came from: content credentials, tags and watermark, each verified.
 
-    The exit code is 1 if something is there that does not hold, or if what --release or --trust ask for is not there.
-    No sign of an origin proves nothing: tags and credentials can be removed, and so, with effort, can the watermark.
+    The exit code is 1 if anything is invalid, or if what --release or --trust ask for is missing. Finding no mark
+    proves nothing: tags and credentials can be removed, and so, with effort, can the watermark.
     """
     from sottovoce.studio.provenance.examination import as_plain, examine
     from sottovoce.studio.provenance.signing_key import authorities, own_authorities
@@ -71,7 +71,7 @@ def inspect(
 
 
 def _digest(release: Path, key: str | None) -> str:
-    """SHA-256 of a release's manifest, once all of it was checked."""
+    """SHA-256 of a release's manifest, after the whole release was verified."""
     import hashlib
 
     from sottovoce.release.check import check
@@ -83,33 +83,33 @@ def _digest(release: Path, key: str | None) -> str:
 
 
 def _problems(report: "Report", wanted: str | None, *, must_trust: bool) -> list[str]:
-    """What is there and does not hold, and what was asked for and is not there."""
+    """What is invalid, and what was asked for but is missing."""
     from sottovoce.studio.provenance.credentials import State
     from sottovoce.studio.provenance.origin import payload_of
 
     found = []
     state, origin = report.credentials.state, report.credentials.origin
     if report.damaged:
-        found.append("The audio is damaged, or ends before its end.")
+        found.append("The audio is damaged or truncated.")
     if state is State.CHANGED:
         found.append(f"The file was changed after it was signed: {_what_changed(report)}")
     elif state is State.INVALID:
-        found.append("The content credentials do not hold.")
+        found.append("The content credentials are invalid.")
     elif report.same_audio is False:
-        found.append("The audio is not the one that the credentials name.")
+        found.append("The credentials belong to other audio.")
     elif must_trust and state is not State.TRUSTED:
-        found.append("It is not signed by anybody whom you trust.")
+        found.append("It is not signed by anybody you trust.")
     if wanted is not None:
         signed = origin is not None and origin.digest == wanted and state in {State.TRUSTED, State.UNKNOWN_SIGNER}
         if not signed and payload_of(wanted) not in {mark.payload for mark in report.marks}:
-            found.append("Neither credentials that hold nor the watermark name this release.")
+            found.append("Neither valid credentials nor the watermark name this release.")
     return found
 
 
 def _what_changed(report: "Report") -> str:
     if report.same_audio is None:
-        return "whether its audio was, cannot be told."
-    return "its audio is as it was signed, other data is not." if report.same_audio else "its audio was changed."
+        return "whether the audio changed is unknown."
+    return "the audio is as signed, other data changed." if report.same_audio else "the audio was changed."
 
 
 def _print(file: Path, report: "Report", problems: list[str]) -> None:
@@ -123,7 +123,7 @@ def _print(file: Path, report: "Report", problems: list[str]) -> None:
     for problem in problems:
         results().print(Text(f"✗ {problem}", "bold red"))
     if not problems and _silent(report):
-        results().print(Text("Nothing says where it came from. That proves nothing: marks can be removed."))
+        results().print(Text("No sign of its origin was found. That proves nothing: marks can be removed."))
 
 
 def _silent(report: "Report") -> bool:
@@ -134,7 +134,7 @@ def _rows(report: "Report") -> list[tuple[str, Text]]:
     rows: list[tuple[str, Any]] = []
     facts, found = report.facts, report.credentials
     if facts is None:
-        rows.append(("Audio", "of a kind whose samples we do not read: no watermark is looked for"))
+        rows.append(("Audio", "format not supported for watermark detection"))
     else:
         about = f"{facts.format}, {facts.channels} × {facts.sample_rate:,} Hz, {facts.seconds:.2f} s"
         rows.append(("Audio", about))
@@ -150,7 +150,7 @@ def _rows(report: "Report") -> list[tuple[str, Text]]:
             rows += [("  model", found.origin.release), ("  release", found.origin.digest)]
         rows += [(f"  {name}", str(value)) for name, value in found.origin.parameters.items()]
     if report.same_audio is not None:
-        rows.append(("  audio", "as it was signed" if report.same_audio else Text("not as it was signed", "bold red")))
+        rows.append(("  audio", "as signed" if report.same_audio else Text("not as signed", "bold red")))
     rows += [("Tags", "none")] if not report.tags else []
     rows += [("Tags" if n == 0 else "", f"{name}: {text}") for n, (name, text) in enumerate(report.tags.items())]
     rows += [("Watermark", "none found")] if not report.marks else []
@@ -162,5 +162,5 @@ def _rows(report: "Report") -> list[tuple[str, Text]]:
 
 
 def _printable(text: str) -> str:
-    """A file's text as any terminal can show it: control characters are escaped."""
+    """A file's text for any terminal: control characters are escaped."""
     return shown(text.encode(errors="backslashreplace").decode())

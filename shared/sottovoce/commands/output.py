@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, all else on stderr."""
+"""Output of commands: results on stdout, everything else on stderr."""
 
 import json
 import os
@@ -13,33 +13,33 @@ from rich.text import Text
 
 
 def results() -> Console:
-    """The console of results: stdout, as wide as the terminal; colours only where a person looks."""
+    """Console for results: stdout, as wide as the terminal, coloured only on a terminal."""
     return Console(highlight=False)
 
 
 def notes() -> Console:
-    """The console of progress, warnings and errors: stderr."""
+    """Console for progress, warnings and errors: stderr."""
     return Console(stderr=True, highlight=False)
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that any terminal can show: bytes that are not UTF-8, and control characters, are escaped."""
+    """A path as text for any terminal: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things in words: `1 label`, `3 labels`."""
+    """A count with its noun: `1 label`, `3 labels`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def beside(sidecar: Path) -> str:
-    """What to know of a sidecar."""
+    """Note that tells the user to keep a sidecar."""
     return f"{shown(sidecar)} holds its credentials: keep it beside the file."
 
 
 def say(console: Console, label: str, message: str, style: str) -> None:
-    """Print `label: message`, the label in a style; nothing in the message is taken for markup."""
+    """Print `label: message` with the label styled; markup in the message is printed literally."""
     console.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)
 
 
@@ -50,7 +50,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, told what is done of how much; elsewhere silence, for logs and pipes."""
+    """A progress bar on a terminal, updated with (done, total); silent in logs and pipes."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""The program's frame: it finds every side's commands, and says in words what went wrong in any of them."""
+"""Frame of the program: loads every side's commands, and explains any failure in words."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ GROUP = "sottovoce.commands"
 DEBUG = "SOTTOVOCE_DEBUG"
 COMPLETION = ("install_completion", "show_completion")  # typer adds these to every app
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
-PATIENCE_SECONDS = 2.0  # for threads to end by themselves after Ctrl-C
+PATIENCE_SECONDS = 2.0  # for threads to end after Ctrl-C
 BUG = 70  # EX_SOFTWARE of sysexits.h
 PANELS = {
     "Label": ("label", "catalogue"),
@@ -32,11 +32,11 @@ PANELS = {
     "Researcher": ("simulate", "synthesise"),
     "Musician, or anyone with a release": ("classify", "generate", "edit", "inspect", "evaluate", "release"),
 }
-"""Commands by who uses them, in the order of the help; a command that is not named here stands above them."""
+"""Commands by who uses them, in the order of the help; commands not listed here come first."""
 
 
 class Program(TyperGroup):
-    """The top level: own commands, and those that the installed distribution's entry points name."""
+    """Top level: own commands, and those of installed entry points."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -49,7 +49,7 @@ class Program(TyperGroup):
         return sorted(names, key=lambda name: order.index(name) if name in order else -1)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, or None."""
+        """The command with a name, or None."""
         point = _entry_points().get(cmd_name)
         command = super().get_command(ctx, cmd_name) if point is None else _loaded(point)
         panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
@@ -58,7 +58,7 @@ class Program(TyperGroup):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run what was asked for; every failure ends in a message and an exit code of its own."""
+        """Run the requested command; every failure ends in a message and its exit code."""
         with _explained():
             return super().invoke(ctx)
 
@@ -104,7 +104,7 @@ def _missing(name: str, reason: str) -> click.Command:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turns an exception into what a person can act on; `SOTTOVOCE_DEBUG=1` shows its traceback as well."""
+    """Turn an exception into a message that a person can act on; `SOTTOVOCE_DEBUG=1` adds its traceback."""
     try:
         yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -118,25 +118,25 @@ def _explained() -> Iterator[None]:
     except MemoryError:
         raise _failed("There is not enough memory.", None, 1) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader of our output has seen enough; typer ends quietly
+        if error.errno == errno.EPIPE:  # the reader of our output has closed it; typer exits quietly
             raise
         raise _failed(*_of_system(error), 1) from None
-    except Exception as error:  # the last resort of a program
+    except Exception as error:  # last resort
         what = f"This is a bug in Sottovoce ({type(error).__name__}: {error})."
-        raise _failed(what, f"Set {DEBUG}=1 for the traceback, and report it.", BUG) from None
+        raise _failed(what, f"Set {DEBUG}=1 for the traceback, and report the bug.", BUG) from None
 
 
 def _of_system(error: OSError) -> tuple[str, str | None]:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: nothing more could be written.", "Free some space and run the command again."
     where = f" ({shown(error.filename)})" if isinstance(error.filename, str) else ""
-    return f"The system says: {error.strerror or error}{where}.", None
+    return f"System error: {error.strerror or error}{where}.", None
 
 
 def _abandon_threads() -> None:
-    """End the process even where a library's thread does not: Flower's wait for ever for workers that are gone.
+    """End the process even if a library's thread does not: Flower's threads wait for ever for workers that are gone.
 
-    By now every `with` block of the command has ended, so that nothing is left half-written.
+    All `with` blocks of the command have ended by now, so nothing is left half-written.
     """
     others = [thread for thread in threading.enumerate() if not (thread.daemon or thread is threading.main_thread())]
     for thread in others:
@@ -148,7 +148,7 @@ def _abandon_threads() -> None:
 
 
 def _failed(message: str, hint: str | None, code: int) -> typer.Exit:
-    """Print what went wrong to stderr; the exception to raise."""
+    """Print the error to stderr; return the exception to raise."""
     if os.environ.get(DEBUG):
         traceback.print_exc()
     say(notes(), "Error", message, "bold red")

@@ -1,4 +1,4 @@
-"""`sottovoce release`: what a release says of itself, and whether that holds."""
+"""`sottovoce release`: show and verify a release."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from sottovoce.release.check import Checked
     from sottovoce.release.manifest import Privacy, Promise
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.", show_default=False)]
 
 TRUST = {
-    "local": "local noise: the promise rests on nobody but the label itself",
-    "distributed": "distributed noise: the promise rests on the masks, and on {min_honest} honest labels in every sum",
+    "local": "local noise: the guarantee depends on no other party",
+    "distributed": "distributed noise: the guarantee depends on the masks and {min_honest} honest labels in every sum",
 }
 
 release = typer.Typer(
-    help="Look at a published model, publish it, or fetch one: what it is, who signed it, with what privacy.",
+    help="Show, verify, publish or download a model: what it is, who signed it, with what privacy.",
     epilog="Examples:\n\n  sottovoce release show run/release\n\n  sottovoce release verify run/release\n\n"
     "  sottovoce release pull isles-style-svm --from https://models.example.org --key federation.toml --out model",
     no_args_is_help=True,
@@ -37,9 +37,9 @@ release.command("publish")(release_transfer.publish)
 
 @release.command(epilog="Example:\n\n  sottovoce release show run/release")
 def show(directory: Directory, key: KeyOption = None, as_json: JsonOption = False) -> None:
-    """Show what a release says of itself.
+    """Show a release's manifest.
 
-    Its signatures and digests are checked first."""
+    Its signatures and digests are verified first."""
     from sottovoce.release.check import check
 
     try:
@@ -63,16 +63,16 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What shows that the release is in the coordinator's log. Default: log.json in its folder.",
+            help="Proof that the release is in the coordinator's log. Default: log.json in its folder.",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a release, and say in words what was checked.
+    """Verify a release, and say in words what was checked.
 
-    The exit code is 0 only if everything is in order. Without --key this finds damage, but not a forger, who would
-    sign with a key of their own. With the agreement for --key, co-signers must be its members, with their own keys.
+    The exit code is 0 only if every check passes. Without --key this detects damage but not a forger, who would sign
+    with another key. If --key is the agreement, co-signers must be its members and use their own keys.
     """
     from sottovoce.release.load import load
     from sottovoce.release.logged import check_logged, default_memory, evidence_of, remember_agreement
@@ -111,10 +111,10 @@ def verify(
             }
         )
     elif opened.vouched:
-        results().print(Text("In order, and signed with the key that you trust.", "bold green"))
+        results().print(Text("Verified, and signed with the key that you trust.", "bold green"))
     else:
-        results().print(Text("In order, but nobody vouched for the key that signed it.", "bold yellow"))
-        say(notes(), "Hint", "Ask the coordinator for their key by another way, and give it with --key.", "bold cyan")
+        results().print(Text("Verified, but you did not say which key you trust.", "bold yellow"))
+        say(notes(), "Hint", "Get the coordinator's key through another channel, and pass it with --key.", "bold cyan")
 
 
 def _described(checked: "Checked") -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _print_card(checked: "Checked") -> None:
         ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
         ("Signed by", f"coordinator of {coordinator.name}"),
         ("", coordinator.public_key.hex()),
-        ("", "which is the key that you trust" if checked.vouched else "which nobody vouched for (see --key)"),
+        ("", "the key that you trust" if checked.vouched else "not confirmed (see --key)"),
         *[row for each in checked.signatures[1:] for row in (("", f"label {each.name}"), ("", each.public_key.hex()))],
         ("Agreement", manifest.agreement),
         ("Run", manifest.run),
@@ -162,22 +162,22 @@ def _start(start: str) -> str:
     from sottovoce.run.configuration import NONE, PUBLIC
 
     words = {NONE: "random parameters", PUBLIC: "parameters learned from public audio"}
-    return words.get(start, f"the release {start}: its own privacy counts for what it holds")
+    return words.get(start, f"the release {start}, whose own privacy statement covers its training data")
 
 
 def _privacy(privacy: "Privacy") -> list[str]:
-    """The privacy statement in words, one line each."""
+    """The privacy statement in words, one line per item."""
     from sottovoce.release.manifest import Noise
 
     if privacy.noise is Noise.NONE:
-        return ["None: trained without differential privacy. It may tell what it was trained on."]
+        return ["None: trained without differential privacy. It may reveal its training data."]
     lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
     lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
     lines.append(TRUST[privacy.trust].format(min_honest=privacy.min_honest))
     if privacy.noise is Noise.SEEDED:
-        lines.append("Noise from a seed: a simulation. Whoever knows the seed can subtract it.")
+        lines.append("Noise from a seed: a simulation. Anyone who knows the seed can subtract it.")
     return lines
 
 
 def _bound(promise: "Promise") -> str:
-    return "no promise" if promise.epsilon is None else f"ε ≤ {promise.epsilon:g} at δ = {promise.delta:g}"
+    return "no guarantee" if promise.epsilon is None else f"ε ≤ {promise.epsilon:g} at δ = {promise.delta:g}"

@@ -1,4 +1,4 @@
-"""What the commands share about releases: which one, and whose key is trusted."""
+"""Options that commands for releases share: which release, and whose key is trusted."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sottovoce.release.load import Release
 
 
-ReleaseOption = Annotated[Path, typer.Option("--release", metavar="DIR", help="The release: a folder.")]
+ReleaseOption = Annotated[Path, typer.Option("--release", metavar="DIR", help="The release's folder.")]
 KeyOption = Annotated[
     str | None,
     typer.Option(
@@ -27,7 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 
 
 def opened(directory: Path, key: str | None, task: str = "style") -> "Release":
-    """Check and load a release of a task; a warning says what a person should know before relying on it."""
+    """Verify and load a release of a task; warn about what a person should know before relying on it."""
     from sottovoce.release.load import load
 
     try:
@@ -36,10 +36,10 @@ def opened(directory: Path, key: str | None, task: str = "style") -> "Release":
     except ReleaseError as error:
         raise located(error, directory) from None
     if not release.vouched:
-        say(notes(), "Note", "nobody vouched for the release's key: --key pins the one you trust.", "yellow")
+        say(notes(), "Note", "the release's key is not confirmed: pass the one you trust with --key.", "yellow")
     return release
 
 
 def located(error: ReleaseError, directory: Path) -> ReleaseError:
-    """The same error with the release's place in front, which library code never tells."""
+    """The same error with the release's path in front, which library code never includes."""
     return ReleaseError(f"{shown(directory)}: {error.message}", hint=error.hint)

@@ -1,4 +1,4 @@
-"""`sottovoce release list`, `pull` and `publish`: releases at a registry."""
+"""`sottovoce release list`, `pull` and `publish`: releases in a registry."""
 
 import sys
 from collections.abc import Iterator
@@ -22,29 +22,31 @@ VISIBILITIES = ("public", "token", "private")
 
 TokenOption = Annotated[
     Path | None,
-    typer.Option("--token-file", metavar="FILE", help="A file that holds your access token.", show_default=False),
+    typer.Option("--token-file", metavar="FILE", help="File with your access token.", show_default=False),
 ]
 AuthorityOption = Annotated[
     Path | None,
     typer.Option(
         "--authority",
         metavar="FILE",
-        help="The certificate (PEM) of the authority that made the registry's, if the system does not know it.",
+        help="Certificate (PEM) of the registry's certificate authority, if the system does not trust it.",
         show_default=False,
     ),
 ]
 FromOption = Annotated[
     str,
-    typer.Option("--from", metavar="URL", help="The registry, such as https://models.example.org.", show_default=False),
+    typer.Option(
+        "--from", metavar="URL", help="The registry's URL, such as https://models.example.org.", show_default=False
+    ),
 ]
 
 
 def list_releases(
     source: FromOption, token_file: TokenOption = None, authority: AuthorityOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the models of a registry that you may see.
+    """List the models in a registry that you may see.
 
-    This is the registry's own word: signatures are checked when a release is pulled.
+    This is only what the registry says: signatures are verified when a release is pulled.
 
     Examples:
 
@@ -65,7 +67,7 @@ def list_releases(
         )
         return
     if not found:
-        say(notes(), "Note", "there is no model, or none that you may see: --token-file shows who you are.", "yellow")
+        say(notes(), "Note", "no models, or none that you have access to: pass your token with --token-file.", "yellow")
         return
     table = Table("model", "newest", "versions", "visibility", box=None, pad_edge=False, header_style="bold")
     for each in found:
@@ -76,7 +78,9 @@ def list_releases(
 def pull(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME[@VERSION]", help="Which; without a version the newest.", show_default=False),
+        typer.Argument(
+            metavar="NAME[@VERSION]", help="The release; without a version, the newest.", show_default=False
+        ),
     ],
     source: FromOption,
     key: Annotated[
@@ -91,17 +95,19 @@ def pull(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="The release's folder, which appears whole.", show_default=False),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder to write; it appears complete or not at all.", show_default=False
+        ),
     ],
     token_file: TokenOption = None,
     authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a release and check it against the coordinator's key.
+    """Download a release and verify it against the coordinator's key.
 
-    Nothing is usable before all of it was checked. A download that broke goes on where it was when you run the command
-    again. A release that is older than one that you have seen, other than it was, or not in the log of its coordinator
-    as you have seen it, is refused.
+    Nothing can be used before everything is verified. Run the command again to resume an interrupted download. A
+    release is refused if it is older than one you have seen, if its version's content changed, or if it is not in its
+    coordinator's log as you have seen it.
 
     Examples:
 
@@ -116,7 +122,7 @@ def pull(
 
     wanted, pinned = Reference.parse(name), trusted_key(key)
     if pinned is None:
-        raise ConfigurationError("A key is needed.")
+        raise ConfigurationError("No key given.")
     with _client(source, token_file, authority) as client, _progress("Downloading") as progress:
         try:
             memory = default_memory()
@@ -147,7 +153,7 @@ def pull(
             }
         )
         return
-    what = "was there already" if pulled.already else f"is in {shown(out)}"
+    what = "is already present" if pulled.already else f"is in {shown(out)}"
     results().print(Text(f"{pulled.reference} {what}, signed with the key that you trust."), soft_wrap=True)
     if signers:
         results().print(Text(f"It is co-signed by {', '.join(signers)}."), soft_wrap=True)
@@ -156,23 +162,23 @@ def pull(
 
 
 def publish(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The release: a folder.", show_default=False)],
-    target: Annotated[str, typer.Option("--to", metavar="URL", help="The registry.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.", show_default=False)],
+    target: Annotated[str, typer.Option("--to", metavar="URL", help="The registry's URL.", show_default=False)],
     token_file: TokenOption = None,
     key: KeyOption = None,
     visibility: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL", help="Who may see the model from now on: public, token, private.", show_default=False
+            metavar="LEVEL", help="Who may see the model from now on: public, token or private.", show_default=False
         ),
     ] = None,
     authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a release to a registry, for good: a published version never changes.
+    """Publish a release in a registry, permanently: a published version never changes.
 
-    A new model is private unless --visibility says more. Of a release that is published already, the signatures that
-    labels added since are sent.
+    A new model is private unless --visibility says otherwise. If the release is already published, only signatures that
+    labels have added since are sent.
 
     Examples:
 
@@ -183,7 +189,7 @@ def publish(
     from sottovoce.release.publish import publish as send
 
     if visibility is not None and visibility not in VISIBILITIES:
-        raise ConfigurationError(f"There is no visibility '{shown(visibility)}'.", hint=", ".join(VISIBILITIES) + ".")
+        raise ConfigurationError(f"Unknown visibility '{shown(visibility)}'.", hint=", ".join(VISIBILITIES) + ".")
     with _client(target, token_file, authority) as client, _progress("Uploading") as progress:
         try:
             done = send(client, directory, trusted_key(key), visibility=visibility, progress=progress)
@@ -202,7 +208,7 @@ def publish(
         results().print(Text(f"Published as {done.reference}."))
     else:
         added = counted(done.signatures, "signature")
-        results().print(Text(f"{done.reference} was published already; {added} added."))
+        results().print(Text(f"{done.reference} is already published; {added} added."))
 
 
 def _client(url: str, token_file: Path | None, authority: Path | None) -> "RegistryClient":
@@ -213,7 +219,7 @@ def _client(url: str, token_file: Path | None, authority: Path | None) -> "Regis
 
 @contextmanager
 def _progress(what: str) -> Iterator["Progress"]:
-    """A bar for each file while a person looks, and nothing where nobody does."""
+    """A progress bar for each file on a terminal; silent elsewhere."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return

@@ -1,4 +1,4 @@
-"""Command-line options for a run's knobs, made from their declarations."""
+"""Command-line options for a run's settings, made from their declarations."""
 
 import inspect
 import math
@@ -12,14 +12,14 @@ from sottovoce.run.knobs import Knob, knobs, type_of
 from sottovoce.run.request import RunRequest
 
 REQUEST = "request"
-"""Name of the parameter that stands for all of a command's run options."""
+"""Name of the parameter that receives all run options of a command."""
 
 
 def takes_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of `RunRequest`, after its own; they come as its parameter `request`.
+    """Give a command an option for each field of `RunRequest`, after its own; it receives them as `request`.
 
     Args:
-        without: fields that the command has no option for; they keep their defaults.
+        without: fields for which the command has no option; they keep their defaults.
     """
     declared = {name: each for name, each in knobs(RunRequest).items() if name not in without}
     options = [
@@ -50,7 +50,7 @@ def takes_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..
 def _option(declared: Knob, default: object) -> Any:
     low, high, from_low, to_high = declared.bounds
     meaning = declared.help
-    if (math.isfinite(low) and not from_low) or (math.isfinite(high) and not to_high):  # else the type's name says it
+    if (math.isfinite(low) and not from_low) or (math.isfinite(high) and not to_high):  # else typer shows the range
         meaning = f"{meaning[:-1]}, in {declared.range}."
     return typer.Option(
         *declared.names,

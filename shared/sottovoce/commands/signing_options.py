@@ -1,4 +1,4 @@
-"""The options of commands that write audio: whose key signs its content credentials."""
+"""Options of commands that write audio: the key that signs content credentials."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,21 +17,21 @@ SigningKeyOption = Annotated[
     typer.Option(
         "--signing-key",
         metavar="PEM",
-        help="The private key that signs the content credentials; by default one of your own, made on first use. "
+        help="Private key that signs the content credentials. Default: your own, created on first use. "
         f"If it is encrypted, {PASSPHRASE} holds its passphrase.",
     ),
 ]
 SigningCertificateOption = Annotated[
     Path | None,
-    typer.Option("--signing-cert", metavar="PEM", help="Its certificate, then those that vouch for it."),
+    typer.Option("--signing-cert", metavar="PEM", help="Its certificate, followed by its chain."),
 ]
 
 
 def signing_key(key: Path | None, certificate: Path | None) -> "SigningKey":
-    """The key that two options name, or the user's own without them.
+    """The key that the two options name, or the user's own if neither is given.
 
     Raises:
-        ConfigurationError: only one of them is given, or the key cannot be used.
+        ConfigurationError: only one option is given, or the key cannot be used.
     """
     import os
 

@@ -1,1 +1,1 @@
-"""Audio to numbers: one declared spec, two views."""
+"""Features: from audio to numbers, by one declared spec with two views."""

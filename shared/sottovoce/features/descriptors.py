@@ -1,4 +1,4 @@
-"""What a descriptor is, and the statistics that several of them use."""
+"""The type of descriptors, and statistics that several of them use."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ Descriptors = dict[str, Tensor]
 
 
 def spread(values: Tensor) -> Tensor:
-    """Standard deviation along the last axis, safe for a single value."""
+    """Standard deviation along the last axis; 0 for a single value."""
     return values.std(dim=-1, correction=0)
 
 
@@ -18,10 +18,10 @@ def level_and_spread(name: str, values: Tensor) -> Descriptors:
 
 
 def logarithm(values: Tensor, floor: float) -> Tensor:
-    """Natural logarithm with a floor: what is positive and skewed becomes roughly Gaussian."""
+    """Natural logarithm with a floor, which makes positive, skewed values roughly Gaussian."""
     return torch.log(values + floor)
 
 
 def share(values: Tensor) -> Tensor:
-    """Values divided by their sum along the last axis; all zero stays all zero."""
+    """Values divided by their sum along the last axis; all zeros stay zeros."""
     return values / values.sum(dim=-1, keepdim=True).clamp(min=1e-9)

@@ -1,4 +1,4 @@
-"""From a track to the features of its segments, in the views of a spec."""
+"""Features of a track's segments, in the views of a spec."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,14 +30,14 @@ from sottovoce.features.spectra import Spectra, cut, level, spectra
 from sottovoce.features.timbre import timbre
 
 VERSION = 2
-"""Of this code, as `FeatureSpec.version` names it; raised whenever the same audio would give other numbers."""
+"""Version of this code, as in `FeatureSpec.version`; raised whenever the same audio would give other numbers."""
 
 _NAMING_SEED = 0
 
 
 @dataclass(frozen=True)
 class Features:
-    """A track's segments in each view of the spec that they were computed by, normalised.
+    """A track's segments in each view of their spec, normalised.
 
     Args:
         views: `summary` as `[segments, len(summary_names(spec))]`, float32; `log-mel` and `spectrogram` as
@@ -47,13 +47,13 @@ class Features:
     views: Mapping[View, NDArray[np.floating]]
 
     def view(self, view: View) -> NDArray[np.floating]:
-        """One of them.
+        """One of the views.
 
         Raises:
-            ConfigurationError: the spec computes no such view.
+            ConfigurationError: the spec does not include the view.
         """
         if view not in self.views:
-            raise ConfigurationError(f"The feature spec computes no view '{view}'.")
+            raise ConfigurationError(f"The feature spec does not include the view '{view}'.")
         return self.views[view]
 
     @property
@@ -74,7 +74,7 @@ class Features:
 
 @cache
 def default_spec(view: View = View.SUMMARY) -> FeatureSpec:
-    """The spec that runs on a view are made with, normalised by the constants that are shipped."""
+    """The default spec for runs on a view, normalised by the shipped constants."""
     if view is not View.SPECTROGRAM:
         return FeatureSpec(version=VERSION, normalisation=shipped_digest(view))
     return FeatureSpec(
@@ -87,7 +87,7 @@ def default_spec(view: View = View.SUMMARY) -> FeatureSpec:
 
 
 def computable(spec: FeatureSpec) -> int | None:
-    """The version that this code computes of a spec's views, where it is another one; None if all is well."""
+    """None if this code can compute the spec's views; otherwise the version that it computes."""
     ours = spectrogram.VERSION if spec.views == (View.SPECTROGRAM,) else VERSION
     return None if spec.version == ours else ours
 
@@ -104,23 +104,22 @@ def extract_file(path: Path, spec: FeatureSpec, normalisation: Constants | None 
 
 
 def extract(audio: Tensor, spec: FeatureSpec, normalisation: Constants | None = None) -> Features:
-    """The features of a track. They depend on nothing but the audio and the spec.
+    """The features of a track; they depend only on the audio and the spec.
 
     Args:
         audio: mono samples at the spec's rate, `[samples]`, float32.
-        spec: how; one whose `normalisation` is empty gives features that are not normalised.
-        normalisation: the constants that the spec names, where they are not those shipped here (a release brings its
-            own).
+        spec: the feature spec; with an empty `normalisation`, features are not normalised.
+        normalisation: the constants that the spec names, if they are not the shipped ones (a release contains its own).
 
     Raises:
         AudioError: the track is shorter than one segment.
-        ConfigurationError: the spec is of another version of this code, or its constants are not at hand.
+        ConfigurationError: the spec needs another version of this code, or its constants are not available.
     """
     other = computable(spec)
     if other is not None:
         raise ConfigurationError(
-            f"Features of version {spec.version} cannot be computed by this code, which computes version {other}.",
-            hint="Install the version of sottovoce that the model was made with.",
+            f"Features of version {spec.version} are needed, but this code computes version {other}.",
+            hint="Install the version of sottovoce with which the model was made.",
         )
     constants = for_spec(spec, normalisation)
     if len(audio) < spec.segment_samples:
@@ -145,7 +144,7 @@ def _spectrogram(segments: Tensor, spec: FeatureSpec, constants: Constants | Non
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums in one order: with more threads torch adds up parts, whose number would show in the last digits."""
+    """Run torch on one thread: the number of threads changes the order of sums, and so the last digits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -163,13 +162,13 @@ def _columns(descriptors: Descriptors) -> list[Tensor]:
 
 
 def summary_names(spec: FeatureSpec) -> tuple[str, ...]:
-    """The name of each dimension of the summary view, in order."""
+    """Name of each dimension of the summary view, in order."""
     return _names(spec)
 
 
 @lru_cache(maxsize=8)
 def _names(spec: FeatureSpec) -> tuple[str, ...]:
-    """Learnt from a segment of noise, so that names and numbers cannot come apart."""
+    """Names from the features of a noise segment, so that names and numbers always agree."""
     noise = torch.rand(1, spec.segment_samples, generator=torch.Generator().manual_seed(_NAMING_SEED)) - 0.5
     with torch.inference_mode():
         descriptors = _describe(spectra(noise, spec))

@@ -1,4 +1,4 @@
-"""Descriptors of harmony: which notes sound together and in succession, in any key, on any instrument."""
+"""Descriptors of harmony: simultaneous and successive notes, independent of key and instrument."""
 
 import torch
 from torch import Tensor
@@ -16,9 +16,9 @@ WIDEST_INTERVAL = 12
 
 
 def harmony(spectra: Spectra) -> Descriptors:
-    """Pitch classes, and what does not change with the key: Fourier magnitudes, mode, intervals, successions, register.
+    """Pitch classes, key-invariant descriptors (Fourier magnitudes, mode, intervals, successions), and register.
 
-    Most of it is counted on the notes that are heard behind the partials.
+    Most of them are computed on transcribed notes instead of partials.
     """
     notes = transcribe(spectra.pitch)
     sounding = (notes > 0).to(torch.float32)
@@ -41,8 +41,8 @@ def _classes(pitch: Tensor) -> Tensor:
 
 
 def _pitch_classes(heard: Tensor, played: Tensor) -> Descriptors:
-    """Chroma with all partials, and what the notes alone have: the Fourier transform over the pitch classes (Quinn,
-    2006), whose magnitudes know no key.
+    """Chroma with all partials; for the notes alone, magnitudes of the Fourier transform over the pitch classes (Quinn,
+    2006), which do not depend on the key.
     """
     mean = share(played.mean(dim=2))
     return {
@@ -54,7 +54,7 @@ def _pitch_classes(heard: Tensor, played: Tensor) -> Descriptors:
 
 
 def _mode(mean: Tensor) -> Tensor:
-    """Mean chroma turned so that the diatonic scale that fits it best starts at its first degree, `[segments, 12]`."""
+    """Mean chroma rotated so that the best fitting diatonic scale starts at its first degree, `[segments, 12]`."""
     scale = torch.zeros(12)
     scale[list(DIATONIC)] = 1
     turned = torch.stack([mean.roll(-steps, dims=1) for steps in range(12)], dim=1)
@@ -64,7 +64,7 @@ def _mode(mean: Tensor) -> Tensor:
 
 
 def _together(sounding: Tensor, classes: Tensor) -> Descriptors:
-    """How many notes sound at once, in which intervals to one another, and in which to the lowest."""
+    """Number of simultaneous notes, their intervals to one another, and to the lowest."""
     count = sounding.sum(dim=1)
     steps = torch.arange(sounding.shape[1])
     lowest = sounding.argmax(dim=1)
@@ -89,12 +89,12 @@ def _lag(seconds: float, frame_rate: float, frames: int) -> int:
 
 
 def _successions(classes: Tensor, frame_rate: float) -> Descriptors:
-    """By how many semitones pitch classes follow one another after a while, as shares, and how much of them stays."""
+    """Distribution of semitone steps between pitch classes a fixed time apart, and how much of the sound remains."""
     frames = classes.shape[2]
     found: Descriptors = {}
     for number, seconds in enumerate(SUCCESSION_SECONDS):
         lag = _lag(seconds, frame_rate, frames)
-        # Products of every class now with every class later, summed along their diagonals.
+        # Products of every class now with every later class, summed along their diagonals.
         products = torch.einsum("sit,sjt->sij", classes[:, :, :-lag], classes[:, :, lag:]) / (frames - lag)
         found[f"succession.{number}"] = share(_diagonals(products) + 1e-4).sqrt()
     direction = classes / classes.norm(dim=1, keepdim=True).clamp(min=1e-6)
@@ -106,13 +106,13 @@ def _successions(classes: Tensor, frame_rate: float) -> Descriptors:
 
 
 def _diagonals(products: Tensor) -> Tensor:
-    """`[segments, 12, 12]` to its sums over equal steps up from row to column, `[segments, 12]`."""
+    """Sums of `[segments, 12, 12]` over equal upward steps from row to column, `[segments, 12]`."""
     rows = torch.arange(12)
     return torch.stack([products[:, rows, (rows + steps) % 12].sum(dim=1) for steps in range(12)], dim=1)
 
 
 def _moves(pitch: Tensor, frame_rate: float) -> Descriptors:
-    """By how many semitones what begins lies above or below what sounded before, partials and all, as shares."""
+    """Distribution of intervals, in semitones, between what begins and what sounded before, with all partials."""
     frames = pitch.shape[2]
     lag = _lag(STEP_SECONDS, frame_rate, frames)
     fresh = (pitch[:, :, 1:] - pitch[:, :, :-1]).clamp(min=0)
@@ -125,7 +125,7 @@ def _moves(pitch: Tensor, frame_rate: float) -> Descriptors:
 
 
 def _register(pitch: Tensor) -> Descriptors:
-    """How high and how wide what sounds is, partials and all."""
+    """Height and width of what sounds, with all partials."""
     steps = torch.arange(pitch.shape[1], dtype=torch.float32)
     mean = share(pitch.mean(dim=2))
     centre = mean @ steps

@@ -1,4 +1,4 @@
-"""Descriptors of the leading line: its steps and leaps, its note values, its compass."""
+"""Descriptors of the leading line: steps and leaps, note values, compass."""
 
 import numpy as np
 import torch
@@ -9,23 +9,23 @@ from sottovoce.features.descriptors import Descriptors
 
 WIDEST_STEP = 12
 VALUES_SECONDS = (0.07, 0.12, 0.16, 0.21, 0.3, 0.4, 0.53, 0.77, 1.14)
-"""Between the bins of note values: as fine as frames allow for fast music, two a doubling for slow."""
+"""Bin edges of note values, seconds: as fine as frames allow for fast music, two per doubling for slow."""
 LEAST_SECONDS = 0.09
-"""What is shorter is no note of the line, but a frame between two."""
+"""Shortest note of the line, seconds; anything shorter is a transition between two notes."""
 LEAST_NOTES = 3
 _SHAPE = ("centre", "spread", "compass", "turns", "steps", "leaps", "repeated", "notes", "variety", "width")
 
 
 def melody(notes: Tensor, frame_rate: float) -> Descriptors:
-    """Descriptors of the strongest note of each moment, one after the other; all 0 where there are hardly any.
+    """Descriptors of the sequence of strongest notes; all 0 if there are hardly any.
 
-    Shares of its steps by their size in semitones and of its note values by their length, then single numbers: mean
-    pitch, its deviation and compass in semitones, shares of turns, steps, leaps and repetitions, how many notes
-    (logarithm), how varied their values are, and how wide its mean step is.
+    Distributions of its steps by size in semitones and of its note values by length, then single numbers: mean pitch,
+    its deviation and compass in semitones, shares of turns, steps, leaps and repetitions, number of notes (logarithm),
+    variety of note values, and mean step size.
 
     Args:
-        notes: as `transcription.transcribe` makes them, `[segments, semitones, frames]`.
-        frame_rate: frames a second.
+        notes: from `transcription.transcribe`, `[segments, semitones, frames]`.
+        frame_rate: frames per second.
     """
     strength, line = notes.max(dim=1)
     sizes = {"line.step": 2 * WIDEST_STEP + 1, "line.value": len(VALUES_SECONDS) + 1}
@@ -43,7 +43,7 @@ Notes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def _runs(pitch: NDArray[np.int64], active: NDArray[np.bool_], least: int) -> Notes:
-    """Key, first frame and number of frames of each note that lasts."""
+    """Key, first frame and number of frames of each note that is long enough."""
     key = np.where(active, pitch, -1)
     start = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1])
     length = np.diff(np.append(start, len(key)))

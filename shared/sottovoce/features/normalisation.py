@@ -1,4 +1,4 @@
-"""Public constants that features are normalised by: fitted on synthetic music, so they tell of no catalogue."""
+"""Public normalisation constants of features: fitted on synthetic music, so they reveal nothing about a catalogue."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.features.spec import FeatureSpec, View
 
 CLIP = 4.0
-"""Normalised numbers lie within ±CLIP, so that no odd recording outweighs a thousand others."""
+"""Bound of normalised numbers, ±CLIP, so that an outlier does not outweigh a thousand other recordings."""
 
 CONSTANTS = "constants.safetensors"
 SPECTROGRAM_CONSTANTS = "spectrogram.safetensors"
@@ -24,13 +24,13 @@ _SPECTROGRAM_NAMES = ("spectrogram_mean", "spectrogram_std")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Means and deviations of both views for recognising.
+    """Means and deviations of the summary and log-mel views.
 
     Args:
-        summary_mean: of each dimension, `[D]`, float32.
-        summary_std: of each dimension, positive.
-        log_mel_mean: of each band in dB, `[n_mels]`, float32.
-        log_mel_std: of each band, positive.
+        summary_mean: mean of each dimension, `[D]`, float32.
+        summary_std: deviation of each dimension, positive.
+        log_mel_mean: mean of each band in dB, `[n_mels]`, float32.
+        log_mel_std: deviation of each band, positive.
     """
 
     summary_mean: Tensor
@@ -65,8 +65,8 @@ class SpectrogramNormalisation:
     """Mean and deviation of each band of a spectrogram.
 
     Args:
-        mean: in dB, `[n_mels]`, float32.
-        std: positive.
+        mean: mean of each band in dB, `[n_mels]`, float32.
+        std: deviation of each band, positive.
     """
 
     mean: Tensor
@@ -80,7 +80,7 @@ class SpectrogramNormalisation:
         return _normalised(levels, self.mean[:, None], self.std[:, None])
 
     def decibels(self, values: Tensor) -> Tensor:
-        """Normalised spectrograms `[…, n_mels, frames]` in dB again: the way back of `spectrogram`."""
+        """Denormalise spectrograms `[…, n_mels, frames]` to dB: the inverse of `spectrogram`."""
         return values * self.std[:, None] + self.mean[:, None]
 
     def to_bytes(self) -> bytes:
@@ -95,7 +95,7 @@ class SpectrogramNormalisation:
 
 
 Constants = Normalisation | SpectrogramNormalisation
-"""What features are normalised by; which, follows from the views of their spec."""
+"""Normalisation constants; the views of a spec determine which kind."""
 
 
 def _check(mean: Tensor, std: Tensor) -> None:
@@ -112,10 +112,10 @@ def _normalised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def load_normalisation(data: bytes) -> Constants:
-    """Constants from the bytes that their `to_bytes` made, such as a release carries.
+    """Read constants from the bytes of `to_bytes`, for example from a release.
 
     Raises:
-        ConfigurationError: the bytes are no such constants.
+        ConfigurationError: the bytes are not such constants.
     """
     try:
         tensors = load(data)
@@ -124,18 +124,18 @@ def load_normalisation(data: bytes) -> Constants:
     if set(tensors) == set(_SPECTROGRAM_NAMES):
         return SpectrogramNormalisation(*(tensors[name] for name in _SPECTROGRAM_NAMES))
     if set(tensors) != set(_NAMES):
-        raise ConfigurationError("Normalisation constants lack a part, or have one too many.")
+        raise ConfigurationError("Normalisation constants have missing or unknown parts.")
     return Normalisation(**tensors)
 
 
 @lru_cache(maxsize=2)
 def shipped(view: View = View.SUMMARY) -> Constants:
-    """The constants that come with this package for the views that are computed together with this one."""
+    """The constants shipped with this package for the views computed together with this one."""
     return load_normalisation(_shipped_bytes(view))
 
 
 def shipped_digest(view: View = View.SUMMARY) -> str:
-    """SHA-256 (hex) of the constants that come with this package."""
+    """SHA-256 (hex) of the constants shipped with this package."""
     return hashlib.sha256(_shipped_bytes(view)).hexdigest()
 
 
@@ -146,21 +146,21 @@ def _shipped_bytes(view: View) -> bytes:
 
 
 def constants_bytes(spec: FeatureSpec) -> bytes:
-    """The shipped constants for a release to carry along with its spec.
+    """The shipped constants as bytes, for a release with this spec.
 
     Raises:
         ConfigurationError: the spec names other constants.
     """
     if spec.normalisation != shipped_digest(spec.views[0]):
-        raise ConfigurationError("The feature spec names normalisation constants that are not those shipped here.")
+        raise ConfigurationError("The feature spec names normalisation constants other than the shipped ones.")
     return _shipped_bytes(spec.views[0])
 
 
 def for_spec(spec: FeatureSpec, given: Constants | None) -> Constants | None:
-    """The constants that a spec names: those given, or those shipped; None for a spec that names none.
+    """The constants that a spec names, given or shipped; None for a spec that names none.
 
     Raises:
-        ConfigurationError: neither is what the spec names.
+        ConfigurationError: neither matches the spec.
     """
     if not spec.normalisation:
         return None
@@ -169,6 +169,6 @@ def for_spec(spec: FeatureSpec, given: Constants | None) -> Constants | None:
     if given is None and shipped_digest(spec.views[0]) == spec.normalisation:
         return shipped(spec.views[0])
     raise ConfigurationError(
-        "The normalisation constants at hand are not those that the feature spec names.",
-        hint="A release brings its own; for a new run, use the default spec.",
+        "No available normalisation constants match the feature spec.",
+        hint="A release contains its own; for a new run, use the default spec.",
     )

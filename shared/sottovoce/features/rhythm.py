@@ -1,4 +1,4 @@
-"""Descriptors of rhythm: when things happen, whatever they sound like."""
+"""Descriptors of rhythm: when events occur, independent of timbre."""
 
 import math
 from functools import lru_cache
@@ -21,9 +21,9 @@ MODULATION_BANDS = 6
 ONSET_SECONDS = 0.06
 ONSET_THRESHOLD = 0.5
 GAPS_SECONDS = (0.1, 0.13, 0.17, 0.22, 0.29, 0.36, 0.45, 0.57, 0.71, 0.9, 1.13)
-"""Between the bins of gaps between onsets: three a doubling."""
+"""Bin edges of gaps between onsets, seconds: three per doubling."""
 GAP_RATIOS = (-1.3, -0.8, -0.3, 0.3, 0.8, 1.3)
-"""Between the bins of a gap over the one before, as log2."""
+"""Bin edges of a gap's ratio to the previous one, as log2."""
 
 
 def rhythm(spectra: Spectra) -> Descriptors:
@@ -37,10 +37,10 @@ def rhythm(spectra: Spectra) -> Descriptors:
 
 
 def _onset_envelope(mel: Tensor) -> Tensor:
-    """Rising energy summed over bands, `[segments, frames]`, in mean dB a band.
+    """Rising energy summed over bands, `[segments, frames]`, in mean dB per band.
 
-    A frame is compared with the loudest neighbouring band two frames earlier, so that vibrato is no onset (SuperFlux,
-    Böck & Widmer, DAFx 2013).
+    A frame is compared with the loudest neighbouring band two frames earlier, so that vibrato is not an onset
+    (SuperFlux, Böck & Widmer, DAFx 2013).
     """
     before = functional.max_pool1d(mel.transpose(1, 2).flatten(0, 1)[:, None], 3, stride=1, padding=1)[:, 0]
     before = before.reshape(mel.shape[0], mel.shape[2], -1).transpose(1, 2)
@@ -49,7 +49,7 @@ def _onset_envelope(mel: Tensor) -> Tensor:
 
 
 def _onsets(envelope: Tensor, frame_rate: float) -> Descriptors:
-    """Rate and strength of onsets (local maxima above the mean), and how regular they are."""
+    """Rate, strength and regularity of onsets (local maxima above the mean)."""
     half = max(1, round(ONSET_SECONDS * frame_rate))
     highest = functional.max_pool1d(envelope[:, None], 2 * half + 1, stride=1, padding=half)[:, 0]
     mean = envelope.mean(dim=1, keepdim=True)
@@ -67,8 +67,8 @@ def _onsets(envelope: Tensor, frame_rate: float) -> Descriptors:
 
 
 def _gaps(onset: NDArray[np.bool_], frame_rate: float) -> Descriptors:
-    """Seconds between onsets: mean and deviation of their log2, shares by length of one and of two in a row, and shares
-    by how much longer a gap is than the one before. Fewer than three onsets count as one gap of the whole segment.
+    """Gaps between onsets: mean and deviation of their log2 seconds, distributions by length of one and of two in a
+    row, and by ratio to the previous gap. Fewer than three onsets count as one gap of the whole segment.
     """
     means, spreads, ones, twos, ratios = [], [], [], [], []
     for row in onset:
@@ -85,7 +85,7 @@ def _gaps(onset: NDArray[np.bool_], frame_rate: float) -> Descriptors:
 
 
 def _shares(values: NDArray[np.float64], edges: tuple[float, ...]) -> NDArray[np.float64]:
-    """Square roots of the shares of values between edges, `[edges + 1]`; all 0 where there is no value."""
+    """Square roots of the shares of values between edges, `[edges + 1]`; all 0 without values."""
     counted = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
     return np.sqrt(counted / max(1, len(values)))
 
@@ -108,7 +108,7 @@ def _log_lags(frames: int, frame_rate: float, count: int) -> Tensor:
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
-    """Values between samples, by straight lines."""
+    """Linearly interpolated values."""
     below = places.floor().long().clamp(max=values.shape[1] - 2)
     part = places - below
     return values[:, below] * (1 - part) + values[:, below + 1] * part
@@ -143,7 +143,7 @@ def _modulation_bank(frames: int, frame_rate: float) -> Tensor:
 
 
 def _modulation(spectra: Spectra) -> Descriptors:
-    """How fast each part of the spectrum comes and goes: log power of modulation, 0.5 to 14 Hz."""
+    """How fast each part of the spectrum changes: log modulation power, 0.5 to 14 Hz."""
     segments, _, frames = spectra.coarse.shape
     groups = spectra.coarse.reshape(segments, MODULATION_BANDS, -1, frames).mean(dim=2)
     window = torch.hann_window(frames)

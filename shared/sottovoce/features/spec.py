@@ -1,4 +1,4 @@
-"""The declared, versioned way from audio to numbers; it travels in every release."""
+"""The feature spec: a declared, versioned way from audio to numbers, included in every release."""
 
 import math
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ from sottovoce.errors import ConfigurationError
 
 
 class View(StrEnum):
-    """What a model sees of a segment."""
+    """Kind of features of a segment that a model reads."""
 
     SUMMARY = "summary"
     LOG_MEL = "log-mel"
@@ -18,27 +18,27 @@ class View(StrEnum):
 
 
 FIRST_OF_SPECTROGRAMS = 1000
-"""Versions from here on are of the code that computes spectrograms; those below, of the two views for recognising."""
+"""Smallest version number of the code that computes spectrograms; lower ones are for summary and log-mel."""
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """How segments and features are computed. Two equal specs give the same numbers on every machine.
+    """How segments and features are computed. Equal specs give equal numbers on every machine.
 
     Args:
-        version: of the extraction code; raised whenever the same audio would give other numbers.
+        version: version of the extraction code; raised whenever the same audio would give other numbers.
         sample_rate: Hz, after resampling to mono.
         segment_seconds: length of a segment.
-        hop_seconds: from one segment's start to the next one's.
-        max_segments: at most so many segments of a track, spread evenly over it.
+        hop_seconds: from the start of one segment to the next.
+        max_segments: largest number of segments of a track, spread evenly over it.
         n_fft: window length in samples (Hann).
         hop_length: samples between frames.
         n_mels: mel bands of the log-mel view, or of the spectrogram.
         f_min: lowest mel frequency, Hz.
         f_max: highest mel frequency, Hz.
         loudness: RMS level in dBFS that each track is brought to.
-        compress: whether the dynamic range is compressed after that.
-        normalisation: SHA-256 (hex) of the public constants that its views are normalised by.
+        compress: whether the dynamic range is compressed afterwards.
+        normalisation: SHA-256 (hex) of the public constants that normalise its views.
     """
 
     version: int = 2
@@ -79,23 +79,23 @@ class FeatureSpec:
 
     @property
     def segment_samples(self) -> int:
-        """Samples of a segment."""
+        """Number of samples of a segment."""
         return round(self.segment_seconds * self.sample_rate)
 
     @property
     def frames(self) -> int:
-        """Frames of a segment's log-mel view or spectrogram (centred windows)."""
+        """Number of frames of a segment's log-mel view or spectrogram (centred windows)."""
         return 1 + self.segment_samples // self.hop_length
 
     @property
     def views(self) -> tuple[View, ...]:
-        """What is computed by it: a spectrogram fine enough to be made audible again, or what recognising needs."""
+        """The views of the spec: an invertible spectrogram, or the two views for recognition."""
         spectrograms = self.version >= FIRST_OF_SPECTROGRAMS
         return (View.SPECTROGRAM,) if spectrograms else (View.SUMMARY, View.LOG_MEL)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the spec, which keys the cache and is named in every run."""
+        """SHA-256 (hex) of the spec, part of cache keys and named in every run."""
         return digest(self).hex()
 
     @classmethod
@@ -107,9 +107,9 @@ class FeatureSpec:
         """
         expected = {field.name: field.type for field in fields(cls)}
         if set(values) != set(expected):
-            raise ConfigurationError("A feature spec lacks a field, or has one too many.")
+            raise ConfigurationError("A feature spec has missing or unknown fields.")
         for name, kind in expected.items():
             allowed: tuple[type, ...] = (int, float) if kind is float else (kind,)  # type: ignore[assignment]
             if type(values[name]) not in allowed:
-                raise ConfigurationError(f"Field {name} of a feature spec has the wrong type.")
+                raise ConfigurationError(f"The field '{name}' of a feature spec has the wrong type.")
         return cls(**values)

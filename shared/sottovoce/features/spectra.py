@@ -1,4 +1,4 @@
-"""Segments and their spectra: what every descriptor starts from."""
+"""Segments and their spectra, from which all descriptors are computed."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from sottovoce.features.spec import FeatureSpec
 
 FLOOR = 1e-8
-"""Power below which nothing is heard (-80 dB); it also keeps logarithms finite in digital silence."""
+"""Power that counts as silence (-80 dB); it also keeps logarithms finite in digital silence."""
 
 COARSE_BANDS = 18
 PITCH_WINDOW_SECONDS = 0.19
@@ -22,16 +22,16 @@ _ENVELOPE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Spectra:
-    """What the descriptors of some segments are computed from.
+    """Spectra of some segments, from which descriptors are computed.
 
     Args:
-        spec: how.
+        spec: the feature spec.
         audio: `[segments, samples]`.
         power: power spectrogram, `[segments, bins, frames]`.
         mel: mel power in dB, `[segments, n_mels, frames]`.
         coarse: the same in `COARSE_BANDS` bands.
-        pitch: how strongly each semitone from `LOWEST_PITCH` (MIDI) up sounds, `[segments, semitones, frames]`.
-        tuning: how far its partials lie from equal temperament at 440 Hz, in semitones (-0.5 to 0.5), `[segments]`.
+        pitch: strength of each semitone from `LOWEST_PITCH` (MIDI) up, `[segments, semitones, frames]`.
+        tuning: deviation from equal temperament at 440 Hz, in semitones (-0.5 to 0.5), `[segments]`.
     """
 
     spec: FeatureSpec
@@ -44,12 +44,12 @@ class Spectra:
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second of all but `pitch`."""
+        """Frames per second of all but `pitch`."""
         return self.spec.sample_rate / self.spec.hop_length
 
     @property
     def pitch_rate(self) -> float:
-        """Frames a second of `pitch`."""
+        """Frames per second of `pitch`."""
         return self.spec.sample_rate / pitch_hop(self.spec)
 
 
@@ -63,7 +63,7 @@ def cut(audio: Tensor, spec: FeatureSpec) -> Tensor:
 
 
 def level(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """A track brought to the spec's loudness (RMS), unless its peaks would clip; compressed first on demand."""
+    """A track at the spec's loudness (RMS), lower if its peaks would clip; compressed first if the spec says so."""
     if spec.compress:
         audio = _compressed(audio * _gain(audio, _BEFORE_DBFS), spec)
     return audio * _gain(audio, spec.loudness)
@@ -76,7 +76,7 @@ def _gain(audio: Tensor, loudness: float) -> float:
 
 
 def _compressed(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """Compression 2:1 of what lies above -40 dBFS, by the level of short windows, without delay."""
+    """2:1 compression above -40 dBFS, by the level of short windows, without delay."""
     width = 2 * round(_ENVELOPE_SECONDS * spec.sample_rate / 2) + 1
     mean_square = torch.nn.functional.avg_pool1d(
         audio.square()[None, None], width, stride=1, padding=width // 2, count_include_pad=False
@@ -101,7 +101,7 @@ def spectra(segments: Tensor, spec: FeatureSpec) -> Spectra:
 
 
 def log_mel(segments: Tensor, spec: FeatureSpec) -> Tensor:
-    """Mel power in dB alone, `[segments, n_mels, frames]`."""
+    """Mel power in dB, `[segments, n_mels, frames]`."""
     return _decibels(_mel_bank(spec, spec.n_mels) @ _power(segments, spec.n_fft, spec.hop_length))
 
 
@@ -111,7 +111,7 @@ def _decibels(power: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def window(length: int) -> Tensor:
-    """A Hann window scaled so that a full-scale sine has a power of about 1 in its bin, whatever the length."""
+    """A Hann window scaled so that a full-scale sine has a power of about 1 in its bin, for any length."""
     hann = torch.hann_window(length)
     return hann * (2 / hann.sum())
 
@@ -151,20 +151,20 @@ def _to_hertz(mel: Tensor) -> Tensor:
 
 
 def pitch_window(spec: FeatureSpec) -> int:
-    """Window in samples for pitch: long enough to tell semitones apart in the middle register."""
+    """Window in samples for pitch: long enough to separate semitones in the middle register."""
     return int(2 ** round(math.log2(PITCH_WINDOW_SECONDS * spec.sample_rate)))
 
 
 def pitch_hop(spec: FeatureSpec) -> int:
-    """Samples between two frames of pitch."""
+    """Samples between frames of pitch."""
     return pitch_window(spec) // 4
 
 
 def _pitches(segments: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     """Semitones and tuning from the peaks of a finer spectrum (see `Spectra`).
 
-    A peak's frequency is that of the parabola through its three bins of log power, its strength the square root of its
-    amplitude, which brings harmony forward against loudness and timbre.
+    A peak's frequency is that of the parabola through its three bins of log power; its strength is the square root of
+    its amplitude, which emphasises harmony over loudness and timbre.
     """
     length = pitch_window(spec)
     power = _power(segments, length, pitch_hop(spec))

@@ -1,4 +1,4 @@
-"""The spectrogram view: fine enough to be made audible again, unlike the log-mel view, which is for recognising."""
+"""The spectrogram view: fine enough to be inverted to audio, unlike the log-mel view for recognition."""
 
 from functools import lru_cache
 
@@ -9,13 +9,13 @@ from sottovoce.features.spec import FIRST_OF_SPECTROGRAMS, FeatureSpec
 from sottovoce.features.spectra import stft, window
 
 VERSION = FIRST_OF_SPECTROGRAMS + 1
-"""Of this code, as `FeatureSpec.version` names it; raised whenever the same audio would give other numbers."""
+"""Version of this code, as in `FeatureSpec.version`; raised whenever the same audio would give other numbers."""
 
 FLOOR = 1e-4
-"""Magnitude below which nothing is heard (-80 dB below a full-scale sine)."""
+"""Magnitude that counts as silence (-80 dB below a full-scale sine)."""
 
 BANDS, WINDOW, HOP = 256, 2048, 512
-"""Measured with 32 iterations of fast Griffin-Lim on synthetic tracks: 229 bands of power invert worse."""
+"""Mel bands, window and hop (samples). With 32 iterations of fast Griffin-Lim, 229 bands of power invert worse."""
 
 
 def decibels(segments: Tensor, spec: FeatureSpec) -> Tensor:
@@ -25,7 +25,7 @@ def decibels(segments: Tensor, spec: FeatureSpec) -> Tensor:
 
 
 def magnitudes(levels: Tensor) -> Tensor:
-    """Mel magnitudes of levels in dB: what `decibels` took the logarithm of; silence at the floor is 0 again."""
+    """Mel magnitudes from levels in dB, the inverse of `decibels`; silence at the floor becomes 0."""
     return (10 ** (levels / 20) - FLOOR).clamp(min=0)
 
 
@@ -33,7 +33,7 @@ def magnitudes(levels: Tensor) -> Tensor:
 def mel_bank(spec: FeatureSpec) -> Tensor:
     """Triangular filters of unit peak on Slaney's mel scale, `[n_mels, bins]`.
 
-    Below 1 kHz, where partials lie closest, that scale is linear, and a band is about as wide as a bin.
+    Below 1 kHz, where partials are closest, that scale is linear, and a band is about as wide as a bin.
     """
     from torchaudio.functional import melscale_fbanks
 

@@ -1,4 +1,4 @@
-"""Descriptors of timbre: how a segment sounds, whatever it plays."""
+"""Descriptors of timbre, independent of the notes played."""
 
 import math
 from functools import lru_cache
@@ -31,7 +31,7 @@ def _bands(spectra: Spectra) -> Descriptors:
 
 @lru_cache(maxsize=1)
 def _cosines(bands: int) -> Tensor:
-    """DCT-II, orthonormal, without its constant: `[COEFFICIENTS, bands]`."""
+    """Orthonormal DCT-II without the constant component: `[COEFFICIENTS, bands]`."""
     order = torch.arange(1, COEFFICIENTS + 1)[:, None]
     return math.sqrt(2 / bands) * torch.cos(math.pi / bands * (torch.arange(bands) + 0.5) * order)
 
@@ -49,7 +49,7 @@ def _shape(spectra: Spectra) -> Descriptors:
     power = spectra.power[:, 1:]
     bins = power.shape[1]
     hertz = torch.arange(1, bins + 1) * (spectra.spec.sample_rate / spectra.spec.n_fft)
-    amplitude = (power + FLOOR * 1e-4).sqrt()  # a higher floor would weigh on the centroid of a pure tone
+    amplitude = (power + FLOOR * 1e-4).sqrt()  # a higher floor would bias the centroid of a pure tone
     total = amplitude.sum(dim=1)
     centroid = (hertz @ amplitude) / total
     spread_hertz = ((hertz.square() @ amplitude) / total - centroid.square()).clamp(min=1).sqrt()
@@ -68,7 +68,7 @@ def _contrast(spectra: Spectra) -> Descriptors:
     """Peaks against valleys in each octave band (Jiang et al., ICME 2002), in dB."""
     width = spectra.spec.sample_rate / spectra.spec.n_fft
     octaves = [OCTAVES_FROM * 2**octave for octave in range(CONTRAST_BANDS - 1)]
-    # Every other frame says as much. Numpy sorts several times faster than torch does.
+    # Every second frame is representative. Numpy sorts several times faster than torch.
     decibels = (10 * torch.log10(spectra.power[:, :, ::2] + FLOOR * 1e-2)).transpose(1, 2).numpy()
     contrasts = []
     for low, high in pairwise([0.0, *octaves, spectra.spec.sample_rate / 2]):

@@ -1,29 +1,29 @@
-"""Which notes sound: the fundamentals behind a moment's partials, so that harmony is described whatever plays it."""
+"""Transcription: fundamentals behind the partials of each frame, so that harmony is independent of the instrument."""
 
 import torch
 from torch import Tensor
 
 VOICES = 4
-"""Notes looked for in each frame; what else sounds goes unheard."""
+"""Largest number of notes per frame."""
 
 _PARTIALS = (0, 12, 19, 24, 28, 31)
-"""Semitones from a fundamental to its first partials."""
+"""Intervals from a fundamental to its first partials, semitones."""
 _DECAY = 0.85
-"""Weight of each partial over the one before."""
+"""Weight of each partial relative to the previous one."""
 _CANCELLED = 0.9
-"""How much of its own strength a note takes from each of its partials."""
+"""Share of its own strength that a note removes from each of its partials."""
 _LEAST_PEAK = 0.3
-"""Of a frame's strongest semitone: a fundamental is at least so strong itself."""
+"""Smallest strength of a fundamental, as a share of the frame's strongest semitone."""
 _LEAST_NOTE = 0.35
-"""Of a frame's clearest note: others are at least so clear."""
+"""Smallest clarity of a note, as a share of the frame's clearest note."""
 _LEAST_LEVEL = 0.25
-"""Of a segment's strongest note: what is weaker has died away."""
+"""Smallest strength of a note, as a share of the segment's strongest; weaker notes have died away."""
 
 
 def transcribe(pitch: Tensor) -> Tensor:
-    """The notes of each frame by their strength, the others 0: `[segments, semitones, frames]`.
+    """The strength of each frame's notes, 0 elsewhere: `[segments, semitones, frames]`.
 
-    The clearest fundamental, by the weighted sum over its partials, is taken out of a frame together with these, then
+    The clearest fundamental, by the weighted sum over its partials, is removed from a frame together with them, then
     the next one (Klapuri, ISMIR 2006, in semitones instead of bins).
 
     Args:

@@ -1,1 +1,1 @@
-"""Who is bound to whom: identities, enrolments, the agreement, invitations and refusals."""
+"""Identities, enrolments, the agreement, invitations and refusals."""

@@ -1,6 +1,6 @@
-"""The agreement that binds a federation: who takes part, under which keys, by which rules.
+"""The agreement of a federation: its labels, their keys and its rules.
 
-It reaches the labels out of band, so the coordinator is not the key directory: what it pins is what a label trusts.
+Labels receive it out of band and trust the keys that it pins, so the coordinator is not the key directory.
 """
 
 import re
@@ -25,7 +25,7 @@ MOST_LABELS = 10_000
 
 @dataclass(frozen=True)
 class Member:
-    """A label as the federation knows it: its name and its pinned Ed25519 identity key (32 bytes)."""
+    """A label as the federation knows it: name and pinned Ed25519 identity key (32 bytes)."""
 
     name: str
     public_key: bytes
@@ -42,18 +42,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The rules of a federation; its digest is named in every announcement and every release.
+    """The rules of a federation; every announcement and every release names its digest.
 
     Args:
         federation: the federation's name.
         coordinator_key: the coordinator's Ed25519 key (32 bytes), which signs releases.
         members: every label that may take part, with its pinned key, sorted by name.
-        n_min: the least number of labels in a sum: survivors of a round, not participants. 0 stands for more than half
-            of the labels.
+        n_min: smallest number of labels in a sum: survivors of a round, not participants. 0 means more than half of the
+            labels.
         cross_check: whether survivors sign the survivor set before any share is released.
-        noise: what privacy rests on in this federation's runs: each label's own noise, or all labels' together.
+        noise: whether each label adds its own noise (local) or all labels add one noise together (distributed).
         min_honest: with distributed noise, the number of honest labels in every sum that the guarantee assumes. With
-            fewer, it is weaker than it says. 1 where noise is local.
+            fewer, the guarantee is weaker than stated. 1 with local noise.
     """
 
     federation: str
@@ -83,17 +83,17 @@ class Agreement:
         least = least_honest(len(names), self.n_min)
         if self.noise is Trust.LOCAL and self.min_honest != 1:
             raise ConfigurationError(
-                f"min_honest = {self.min_honest} is for distributed noise; local noise counts on nobody else."
+                f"min_honest = {self.min_honest} applies to distributed noise only; with local noise it is 1."
             )
         if not 1 <= self.min_honest <= least:
             raise ConfigurationError(
-                f"min_honest = {self.min_honest}, but a sum of {self.n_min} or more of {len(names)} labels (n_min) may "
-                f"hold only {least} honest ones beside a curious label.",
+                f"min_honest = {self.min_honest}, but a sum of {self.n_min} or more of {len(names)} labels (n_min) "
+                f"may hold only {least} honest ones besides one curious label.",
                 hint="Lower min_honest, or raise n_min.",
             )
 
     def covers(self, config: RunConfiguration) -> bool:
-        """Whether a private run rests on what the federation has agreed that privacy rests on."""
+        """Whether a run has no privacy, or uses the kind of noise that the federation has agreed on."""
         min_honest = config.distributed.min_honest if config.distributed else 1
         return config.trust is self.noise and min_honest == self.min_honest
 
@@ -103,11 +103,11 @@ class Agreement:
         return digest(self)
 
     def key_of(self, name: str) -> bytes | None:
-        """The pinned identity key of a label, or None for a label nobody knows."""
+        """The pinned identity key of a label, or None if the label is unknown."""
         return next((member.public_key for member in self.members if member.name == name), None)
 
     def write(self, path: Path) -> None:
-        """Write the agreement as TOML, which `read` reads back to an equal value."""
+        """Write the agreement as TOML; `read` restores an equal value."""
         write_text(path, tomli_w.dumps(self.to_values()))
 
     @classmethod
@@ -125,7 +125,7 @@ class Agreement:
         return cls.from_values(values, path.name)
 
     def to_values(self) -> dict[str, Any]:
-        """The agreement as TOML's plain values, which `from_values` reads back to an equal value."""
+        """The agreement as plain TOML values; `from_values` restores an equal value."""
         return {
             "federation": self.federation,
             "coordinator_key": self.coordinator_key.hex(),
@@ -138,11 +138,11 @@ class Agreement:
 
     @classmethod
     def from_values(cls, values: dict[str, Any], name: str) -> "Agreement":
-        """The agreement that TOML's plain values describe.
+        """Read an agreement from plain TOML values.
 
         Args:
-            values: all of them.
-            name: of the file that they come from, for messages.
+            values: all fields.
+            name: the file's name, for messages.
 
         Raises:
             ConfigurationError: a field is missing, unknown, of the wrong type or out of range.
@@ -177,7 +177,7 @@ def _trust(value: str, name: str) -> Trust:
         return Trust(value)
     except ValueError:
         raise ConfigurationError(
-            f"The agreement {name} has noise = '{value}'.", hint=f"It is one of {', '.join(Trust)}."
+            f"The agreement {name} has noise = '{value}'.", hint=f"Use one of {', '.join(Trust)}."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What a new agreement changes, in words: members that came, went or have another key, and rules."""
+"""What a new agreement changes, in words: members that joined, left or changed keys, and rules."""
 
 from dataclasses import fields
 
@@ -6,7 +6,7 @@ from sottovoce.federation.agreement import Agreement
 
 
 def changes(before: Agreement, after: Agreement) -> tuple[str, ...]:
-    """Each difference as one phrase; none where both say the same."""
+    """Each difference as one phrase; empty if the agreements are equal."""
     old = {member.name: member.public_key for member in before.members}
     new = {member.name: member.public_key for member in after.members}
     found = [f"added: {name}" for name in sorted(new.keys() - old.keys())]

@@ -1,8 +1,8 @@
-"""Counter-signatures: a label states that it has compared another's fingerprint with that label's people.
+"""Counter-signatures: a label states that it has compared another label's fingerprint with that label's people.
 
-They make the agreement's names and keys something that labels know, and not something that the coordinator says. A
-withdrawal takes such a word back for good: it wins over every confirmation of the same key by the same label, however
-often somebody hands that one in again.
+With them, labels verify the agreement's names and keys instead of trusting the coordinator for them. A withdrawal
+revokes a confirmation permanently: it overrides every confirmation of the same key by the same label, even if that is
+submitted again.
 """
 
 import json
@@ -26,23 +26,23 @@ LARGEST_FILE = 64_000_000
 """Largest file in bytes: it holds all that an agreement's file may bring (`invitation.LARGEST_FILE`, at a third)."""
 _FIELDS = ("by", "by_key", "name", "public_key", "signature")
 LEAST_VOUCHERS = 2
-"""Smallest number of members that can confirm another one for us: a single one could invent as many as it liked."""
+"""Smallest number of members that can confirm another on our behalf: a single one could invent any number."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One label's word for another's name and key.
+    """One label's signed statement that another's name and key are real.
 
     Args:
-        federation: for which it is given, by name.
-        by: the label that has compared.
+        federation: name of the federation.
+        by: the label that compared fingerprints.
         by_key: its identity key (32 bytes).
         name: the label that was compared.
         public_key: that label's identity key (32 bytes).
-        signature: by `by_key` over the others (64 bytes).
+        signature: by `by_key` over the other fields (64 bytes).
 
     Raises:
-        ConfigurationError: a field cannot be what it says, or the signature is not the key's.
+        ConfigurationError: a field is invalid, or the signature does not verify.
     """
 
     PURPOSE: ClassVar = "confirmation"
@@ -56,18 +56,20 @@ class Confirmation:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.by) or not NAME.fullmatch(self.name):
-            raise ConfigurationError("A confirmation names what cannot be a label's name.")
+            raise ConfigurationError("A confirmation contains an invalid label name.")
         if len(self.by_key) != PUBLIC_KEY_BYTES or len(self.public_key) != PUBLIC_KEY_BYTES:
             raise ConfigurationError("A key in a confirmation has the wrong length.")
         message = _message(self.federation, self.by, self.by_key, self.name, self.public_key)
         if len(self.signature) != SIGNATURE_BYTES or not verify(
             self.by_key, self.signature, purpose=self.PURPOSE, message=message
         ):
-            raise ConfigurationError(f"A {self.PURPOSE} of '{self.name}' is not signed by '{self.by}', who is said to.")
+            raise ConfigurationError(
+                f"A {self.PURPOSE} of '{self.name}' is not signed by '{self.by}', whose name it has."
+            )
 
     @classmethod
     def sign(cls, identity: Identity, *, federation: str, by: str, member: Member) -> Self:
-        """The word of the label that holds this identity."""
+        """The statement about `member`, signed by the label with this identity."""
         message = _message(federation, by, identity.public_key, member.name, member.public_key)
         signature = identity.sign(purpose=cls.PURPOSE, message=message)
         return cls(federation, by, identity.public_key, member.name, member.public_key, signature)
@@ -100,17 +102,17 @@ def standing(given: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
 
 
 def confirmed_members(agreement: Agreement, name: str, given: Iterable[Confirmation]) -> dict[str, frozenset[str]]:
-    """The other members that a label may count as real, each with those who say so.
+    """The other members that a label may accept as real, each with the members that confirmed it.
 
-    A member counts if the label has confirmed it itself, or if more than half of all that the label has confirmed
-    itself have, and at least `LEAST_VOUCHERS` of them. Those that are members no more count in that half: else whoever
-    writes the agreement would leave out all but the few that vouch for whom it has invented. Nobody further away
-    counts: the chain ends there. Whom the label has withdrawn, nobody can vouch for.
+    A member is accepted if the label has confirmed it itself, or if more than half of all labels that it confirmed
+    itself have done so, and at least `LEAST_VOUCHERS` of them. Former members count in that half: otherwise the author
+    of the agreement could leave out all but the few that vouch for an invented label. Longer chains do not count.
+    Nobody can vouch for a member whose confirmation the label has withdrawn.
 
     Args:
-        agreement: whose members count, under the keys that it pins.
-        name: the label's own.
-        given: counter-signatures and withdrawals; those of other federations are passed over.
+        agreement: whose members, under the keys that it pins, are considered.
+        name: the label's own name.
+        given: counter-signatures and withdrawals; those for other federations are ignored.
     """
     pinned = {member.name: member.public_key for member in agreement.members}
     everything = tuple(given)
@@ -135,10 +137,10 @@ def confirmed_members(agreement: Agreement, name: str, given: Iterable[Confirmat
 
 
 def write_confirmations(path: Path, given: Iterable[Confirmation], *, mode: int = 0o644) -> None:
-    """Write confirmations and withdrawals as JSON, which `read_confirmations` reads back.
+    """Write confirmations and withdrawals as JSON, for `read_confirmations`.
 
     Raises:
-        ConfigurationError: they are too many for such a file; nothing is written.
+        ConfigurationError: there are too many for a file; nothing is written.
     """
     listed: dict[str, list[dict[str, str]]] = {"confirmations": [], "withdrawals": []}
     for each in given:
@@ -147,15 +149,15 @@ def write_confirmations(path: Path, given: Iterable[Confirmation], *, mode: int 
     whole = {"sottovoce": "confirmations", "version": FILE_VERSION, **listed}
     data = (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
     if len(data) > LARGEST_FILE:
-        raise ConfigurationError("There are more confirmations than a file of them can hold.")
+        raise ConfigurationError("There are too many confirmations for one file.")
     write_bytes(path, data, mode=mode)
 
 
 def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
-    """Read a file of confirmations and withdrawals, each of them verified.
+    """Read and verify a file of confirmations and withdrawals.
 
     Raises:
-        ConfigurationError: it cannot be read, is no such file, or a signature does not hold.
+        ConfigurationError: it cannot be read, has another format, or a signature does not verify.
     """
     try:
         with path.open("rb") as file:
@@ -167,12 +169,13 @@ def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
         values = None
     if not isinstance(values, dict) or values.get("sottovoce") != "confirmations" or "version" not in values:
         raise ConfigurationError(
-            f"The file {path.name} holds no confirmations.", hint="sottovoce label confirmations --out FILE writes it."
+            f"The file {path.name} is not a file of confirmations.",
+            hint="sottovoce label confirmations --out FILE writes it.",
         )
     version = values["version"]
     if type(version) is not int or not 1 <= version <= FILE_VERSION:
         raise ConfigurationError(
-            f"The confirmations {path.name} are of another version than 1 to {FILE_VERSION}.",
+            f"The confirmations {path.name} do not have format version 1 to {FILE_VERSION}.",
             hint="Read them with the version of Sottovoce that wrote them, or a newer one.",
         )
     kinds: dict[str, type[Confirmation]] = {"confirmations": Confirmation}
@@ -184,7 +187,7 @@ def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
 
 
 def merged(*parts: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
-    """All of them, each pair of labels and keys once, in order of their names; a withdrawal after the confirmation."""
+    """All confirmations and withdrawals, without duplicates, sorted by names; a withdrawal follows its confirmation."""
     found = {(*each.subject, isinstance(each, Withdrawal)): each for part in parts for each in part}
     return tuple(found[key] for key in sorted(found))
 

@@ -1,6 +1,6 @@
-"""What a label hands to the coordinator once, to be taken into a federation: its name and its two public keys.
+"""A label's enrolment: its name and two public keys, handed to the coordinator once to join a federation.
 
-The agreement goes out with all of them, so that the coordinator can change no member's name or key.
+The agreement carries all enrolments, so that the coordinator cannot change a member's name or key.
 """
 
 import json
@@ -23,7 +23,7 @@ PURPOSE = "enrolment"
 VERSION = 2
 LONGEST_FEDERATION = 200
 LARGEST_FILE = 65_536
-WRITES = "The label's people write a new one with: sottovoce label enrol FEDERATION"
+WRITES = "The label writes a new one with: sottovoce label enrol FEDERATION"
 _KEY_LINE = re.compile(r"ecdsa-sha2-nistp384 [A-Za-z0-9+/]{20,400}={0,2}")
 
 
@@ -34,12 +34,12 @@ class Enrolment:
     Args:
         name: the label's name in the federation.
         identity_key: its Ed25519 public key (32 bytes), which the agreement pins.
-        node_key: public key of its SuperNode in one line of OpenSSH (`ecdsa-sha2-nistp384 …`), as a SuperLink takes it.
-        federation: name of the federation that it wants to be a member of.
-        signature: by the identity key over the others (64 bytes): whoever hands this over holds that key.
+        node_key: public key of its SuperNode as one OpenSSH line (`ecdsa-sha2-nistp384 …`), as a SuperLink reads it.
+        federation: name of the federation that the label wants to join.
+        signature: by the identity key over the other fields (64 bytes), which proves possession of that key.
 
     Raises:
-        ConfigurationError: a field cannot be what it says, or the signature is not the key's.
+        ConfigurationError: a field is invalid, or the signature does not verify.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Enrolment:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
-            raise ConfigurationError("The enrolment's name cannot be a label's name.")
+            raise ConfigurationError("The enrolment's name is not a valid label name.")
         if len(self.identity_key) != PUBLIC_KEY_BYTES or len(self.signature) != SIGNATURE_BYTES:
             raise ConfigurationError("A key or the signature of the enrolment has the wrong length.")
         if not _is_node_key(self.node_key):
-            raise ConfigurationError("The enrolment's node key is no ECDSA key on P-384 in OpenSSH's form.")
+            raise ConfigurationError("The enrolment's node key is not an ECDSA P-384 key in OpenSSH format.")
         if not 0 < len(self.federation) <= LONGEST_FEDERATION or not self.federation.isprintable():
-            raise ConfigurationError("The enrolment's federation has a name that cannot be printed.")
+            raise ConfigurationError("The enrolment's federation name contains unprintable characters.")
         message = _message(self.name, self.identity_key, self.node_key, self.federation)
         if not verify(self.identity_key, self.signature, purpose=PURPOSE, message=message):
             raise ConfigurationError(f"The enrolment of '{self.name}' is not signed by the identity key that it names.")
@@ -68,12 +68,12 @@ class Enrolment:
 
     @classmethod
     def sign(cls, identity: Identity, *, name: str, node_key: str, federation: str) -> "Enrolment":
-        """The enrolment of a label that holds this identity."""
+        """The signed enrolment of the label with this identity."""
         message = _message(name, identity.public_key, node_key, federation)
         return cls(name, identity.public_key, node_key, federation, identity.sign(purpose=PURPOSE, message=message))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `enrolment.json` has them."""
+        """Plain values, as in `enrolment.json`."""
         return {
             "sottovoce": "enrolment",
             "version": VERSION,
@@ -90,10 +90,10 @@ class Enrolment:
 
     @classmethod
     def read(cls, path: Path) -> "Enrolment":
-        """Read an `enrolment.json` of somebody else.
+        """Read another label's `enrolment.json`.
 
         Raises:
-            ConfigurationError: it cannot be read, is no enrolment, or is not signed by the key that it names.
+            ConfigurationError: it cannot be read, is not an enrolment, or is not signed by the key that it names.
         """
         try:
             with path.open("rb") as file:
@@ -104,7 +104,7 @@ class Enrolment:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Enrolment":
-        """Likewise, from what was read.
+        """Like `read`, from the file's content.
 
         Raises:
             ConfigurationError: as for `read`.
@@ -114,17 +114,17 @@ class Enrolment:
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict) or values.get("sottovoce") != "enrolment":
-            raise ConfigurationError("The file is no enrolment.", hint=WRITES)
+            raise ConfigurationError("The file is not an enrolment.", hint=WRITES)
         if type(values.get("version")) is not int or values["version"] != VERSION:
             raise ConfigurationError(
-                f"The enrolment is of another version than {VERSION}: the first named no federation.",
+                f"The enrolment does not have format version {VERSION}; version 1 named no federation.",
                 hint=WRITES,
             )
         expected = {"sottovoce", "version", "name", "identity_key", "node_key", "federation", "signature"}
         if set(values) != expected:
-            raise ConfigurationError("The enrolment has a field too many or too few.", hint=WRITES)
+            raise ConfigurationError("The enrolment has missing or unknown fields.", hint=WRITES)
         if not all(isinstance(values[field], str) for field in ("name", "node_key", "federation")):
-            raise ConfigurationError("The enrolment's name, node key and federation are texts.")
+            raise ConfigurationError("The enrolment's name, node key and federation must be strings.")
         return cls(
             values["name"],
             hex_bytes(values["identity_key"], "the enrolment"),

@@ -1,7 +1,7 @@
-"""A member's fingerprint: 128 bits over its name and key, which people compare by telephone before they trust it.
+"""A member's fingerprint: 128 bits over name and key, which people compare by telephone before they trust a member.
 
-As words it is BIP-39's English list: twelve words that differ in their first four letters, of which four bits are a
-checksum, so that most slips of the ear are found.
+In words it is twelve entries of BIP-39's English list, which differ in their first four letters; four bits are a
+checksum that catches most mishearings.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from mnemonic import Mnemonic
 
 FINGERPRINT_BYTES = 16
-"""Length of a fingerprint, in bytes. Finding a key of one's own with another's fingerprint takes 2¹²⁸ tries."""
+"""Length of a fingerprint, in bytes. Forging a key with another's fingerprint takes 2¹²⁸ tries."""
 _GROUP = 4
 
 
 def fingerprint(name: str, public_key: bytes) -> bytes:
-    """The fingerprint (16 bytes) of an identity key under a name."""
+    """The fingerprint (16 bytes) of a name and identity key."""
     return hashlib.sha256(canonical_json({"purpose": "fingerprint", "name": name, "public_key": public_key})).digest()[
         :FINGERPRINT_BYTES
     ]
@@ -38,32 +38,32 @@ def as_hex(value: bytes) -> str:
 
 
 def from_words(text: str) -> bytes:
-    """The fingerprint that somebody read out in words, in any case and spacing.
+    """Read a fingerprint from words, in any case and spacing.
 
     Raises:
-        ConfigurationError: they are not twelve words of the list, or their checksum does not fit.
+        ConfigurationError: the text is not twelve words of the list, or the checksum is wrong.
     """
     try:
         return bytes(_list().to_entropy(text.lower().split()))
     except (ValueError, LookupError):
         raise ConfigurationError(
-            "These words are no fingerprint: one is not in the list, or they do not fit together.",
-            hint="Have all twelve read out again, in order.",
+            "These words are not a fingerprint: one is not in the list, or the checksum is wrong.",
+            hint="Ask for all twelve again, in order.",
         ) from None
 
 
 def from_hex(text: str) -> bytes:
-    """The fingerprint that somebody gave in hexadecimal digits, in any case and grouping.
+    """Read a fingerprint from hexadecimal digits, in any case and grouping.
 
     Raises:
-        ConfigurationError: they are not 32 hexadecimal digits.
+        ConfigurationError: the text is not 32 hexadecimal digits.
     """
     try:
         value = bytes.fromhex(text.replace(":", ""))
     except ValueError:
         value = b""
     if len(value) != FINGERPRINT_BYTES:
-        raise ConfigurationError(f"A fingerprint is {2 * FINGERPRINT_BYTES} hexadecimal digits.")
+        raise ConfigurationError(f"A fingerprint has {2 * FINGERPRINT_BYTES} hexadecimal digits.")
     return value
 
 

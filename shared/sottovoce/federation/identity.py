@@ -1,4 +1,4 @@
-"""Who signed what: Ed25519 identity keys, each signature bound to its purpose."""
+"""Identity keys and signatures: Ed25519, each signature bound to its purpose."""
 
 import os
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from sottovoce.files import write_bytes
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 UNREADABLE_KEY = (ValueError, UnsupportedAlgorithm, NotImplementedError)
-"""Errors that `cryptography` raises for bytes that are not a key it reads; the last, for a compressed point."""
+"""Errors that `cryptography` raises for bytes that are not a readable key; the last for a compressed point."""
 _ENCRYPTED = b"-----BEGIN"
-"""How a key that needs a passphrase starts (PEM); one that needs none is 32 raw bytes."""
+"""First bytes of an encrypted key (PEM); an unencrypted one is 32 raw bytes."""
 
 
 def _bound(purpose: str, message: bytes) -> bytes:
@@ -29,7 +29,7 @@ def _bound(purpose: str, message: bytes) -> bytes:
 
 
 def verify(public_key: bytes, signature: bytes, *, purpose: str, message: bytes) -> bool:
-    """Whether `signature` (64 bytes) is that of `public_key` (32 bytes, raw Ed25519) over this message and purpose."""
+    """Whether `signature` (64 bytes) by `public_key` (32 bytes, raw Ed25519) over message and purpose is valid."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _bound(purpose, message))
     except (InvalidSignature, ValueError):
@@ -39,7 +39,7 @@ def verify(public_key: bytes, signature: bytes, *, purpose: str, message: bytes)
 
 @dataclass(frozen=True)
 class Identity:
-    """A party's long-lived signing key. The private part never prints."""
+    """A party's long-lived signing key. The private part is never printed."""
 
     public_key: bytes
     _private: Ed25519PrivateKey = field(repr=False)
@@ -55,20 +55,20 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path, *, passphrase: bytes | None = None) -> "Identity":
-        """Read a key that `save` wrote.
+        """Read a key written by `save`.
 
         Args:
             path: the file.
-            passphrase: of a key that was saved with one; not looked at otherwise.
+            passphrase: of an encrypted key; ignored otherwise.
 
         Raises:
-            ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is not its.
+            ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is wrong.
         """
         data = private_file(path, "identity key")
         if data.startswith(_ENCRYPTED):
             key = decrypted(data, path, passphrase)
             if not isinstance(key, Ed25519PrivateKey):
-                raise ConfigurationError(f"The identity key {path.name} is of another kind than Ed25519.")
+                raise ConfigurationError(f"The identity key {path.name} is not an Ed25519 key.")
             return cls._of(key)
         if len(data) != PUBLIC_KEY_BYTES:
             raise ConfigurationError(f"The identity key {path.name} is damaged: {len(data)} bytes instead of 32.")
@@ -87,7 +87,7 @@ class Identity:
 
 
 def private_file(path: Path, what: str) -> bytes:
-    """The content of a file that only its owner may read.
+    """The content of a file that only its owner can read.
 
     Raises:
         ConfigurationError: it cannot be read, or others can read it.
@@ -103,22 +103,22 @@ def private_file(path: Path, what: str) -> bytes:
 
 
 def _credential(path: Path) -> bool:
-    """Whether systemd keeps a file for this service: by an access list, whose mask stat shows as the group's mode."""
+    """Whether systemd provides a file to this service; its access list appears as group permissions in the mode."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return folder is not None and path.absolute().parent == Path(folder)
 
 
 def decrypted(data: bytes, path: Path, passphrase: bytes | None) -> object:
-    """The private key in an encrypted PEM file.
+    """The private key from an encrypted PEM file.
 
     Raises:
-        ConfigurationError: there is no passphrase, it is the wrong one, or the file is damaged.
+        ConfigurationError: the passphrase is missing or wrong, or the file is damaged.
     """
     if not passphrase:
-        raise ConfigurationError(f"The key {path.name} needs its passphrase.")
+        raise ConfigurationError(f"The key {path.name} needs a passphrase.")
     try:
         return load_pem_private_key(data, passphrase)
     except (TypeError, *UNREADABLE_KEY):
         raise ConfigurationError(
-            f"The key {path.name} does not open: the passphrase is wrong, or the file is damaged."
+            f"The key {path.name} cannot be decrypted: the passphrase is wrong, or the file is damaged."
         ) from None

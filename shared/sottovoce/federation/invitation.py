@@ -1,9 +1,8 @@
-"""`federation.toml` as it goes out to labels: the agreement, the members' own words, the way to the coordinator.
+"""`federation.toml` as labels receive it: agreement, signed enrolments, counter-signatures, address of the SuperLink.
 
-It holds each member's signed enrolment, so that the coordinator can change no name and no key; and the members'
-counter-signatures of one another, so that it can invent nobody. The coordinator's signature shows that nobody has
-changed the file since the key that it names signed it; that this key is the coordinator's, people compare by another
-way.
+Since it holds each member's signed enrolment, the coordinator cannot change a name or a key; since it holds the
+members' counter-signatures of one another, it cannot invent a member. The coordinator's signature shows that the file
+is unchanged since the key that it names signed it. That this key is the coordinator's must be checked out of band.
 """
 
 import re
@@ -28,7 +27,7 @@ from sottovoce.files import write_text
 
 PURPOSE = "invitation"
 FORMAT = 2
-"""Version of the file. The first one held no enrolments."""
+"""Version of the file's format. Version 1 had no enrolments."""
 LARGEST_FILE = 16_000_000
 LARGEST_CERTIFICATE = 65_536
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
@@ -37,19 +36,19 @@ MOST_PORT = 65_535
 
 @dataclass(frozen=True)
 class Invitation:
-    """An agreement, what its members have signed, and the way to its SuperLink.
+    """An agreement with its members' signatures and the address of its SuperLink.
 
     Args:
-        agreement: of the federation.
-        enrolments: of all its members, in their order, each signed by the member itself.
-        confirmations: counter-signatures by members of members.
-        superlink: address of the SuperLink for SuperNodes, `host:port`.
-        certificate: of the authority that vouches for the SuperLink's own, PEM.
-        signature: by the agreement's coordinator key over all of it (64 bytes).
-        evidence: that all of it is in the coordinator's log.
+        agreement: the federation's agreement.
+        enrolments: signed enrolments of all members, in the agreement's order.
+        confirmations: members' counter-signatures of other members.
+        superlink: address at which SuperNodes reach the SuperLink, `host:port`.
+        certificate: of the authority that issued the SuperLink's certificate, PEM.
+        signature: by the agreement's coordinator key over all other fields (64 bytes).
+        evidence: proof that the invitation is in the coordinator's log.
 
     Raises:
-        ConfigurationError: a field is out of range, a member is not as it enrolled, or the signature is not the
+        ConfigurationError: a field is out of range, a member differs from its enrolment, or the signature is not the
             coordinator's.
     """
 
@@ -66,18 +65,18 @@ class Invitation:
             raise ConfigurationError("The SuperLink's address is not written as host:port.")
         _check_certificate(self.certificate)
         if tuple(each.member for each in self.enrolments) != self.agreement.members:
-            raise ConfigurationError("Its members are not those that have enrolled, name by name and key by key.")
+            raise ConfigurationError("Its members differ from the enrolments in name or key.")
         for enrolment in self.enrolments:
             if enrolment.federation != self.agreement.federation:
                 raise ConfigurationError(
-                    f"'{enrolment.name}' has enrolled in the federation '{enrolment.federation}', and not in this one."
+                    f"'{enrolment.name}' has enrolled in the federation '{enrolment.federation}', not in this one."
                 )
         for confirmation in self.confirmations:
             if not confirmation.about(self.agreement):
                 raise ConfigurationError(f"A counter-signature of '{confirmation.name}' is not about this agreement.")
         if not verify(self.agreement.coordinator_key, self.signature, purpose=PURPOSE, message=self._message()):
             raise ConfigurationError(
-                "It is not signed by the coordinator's key that it names, or was changed since.",
+                "It is not signed by the coordinator's key that it names, or was changed afterwards.",
                 hint="Ask the coordinator for the file that `sottovoce server sign` wrote.",
             )
 
@@ -88,7 +87,7 @@ class Invitation:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of what the coordinator has signed (32 bytes)."""
+        """SHA-256 of the signed content (32 bytes)."""
         return self._message()
 
     @classmethod
@@ -103,20 +102,20 @@ class Invitation:
         confirmations: Iterable[Confirmation] = (),
         log: Callable[[bytes], Evidence] | None = None,
     ) -> "Invitation":
-        """The invitation to a federation, signed and logged.
+        """Sign and log the invitation to a federation.
 
         Args:
-            coordinator: who signs.
-            agreement: of the federation.
-            enrolments: of its members, in their order.
+            coordinator: the coordinator's identity.
+            agreement: the federation's agreement.
+            enrolments: of its members, in the agreement's order.
             superlink: address of the SuperLink, `host:port`.
-            certificate: of the authority that vouches for it, PEM.
-            confirmations: counter-signatures by members of members.
-            log: adds an entry to the coordinator's log; None begins a new one.
+            certificate: of the authority that issued its certificate, PEM.
+            confirmations: members' counter-signatures of other members.
+            log: adds an entry to the coordinator's log; None starts a new one.
 
         Raises:
-            ConfigurationError: the agreement names another coordinator, a field is out of range, or a member is not as
-                it enrolled.
+            ConfigurationError: the agreement names another coordinator, a field is out of range, or a member differs
+                from its enrolment.
         """
         enrolled, confirmed = tuple(enrolments), tuple(confirmations)
         message = _message(agreement, enrolled, confirmed, superlink, certificate)
@@ -126,7 +125,7 @@ class Invitation:
         return cls(agreement, enrolled, confirmed, superlink, certificate, signature, evidence)
 
     def write(self, path: Path) -> None:
-        """Write it as TOML, which `read` reads back to an equal value."""
+        """Write the invitation as TOML; `read` restores an equal value."""
         confirmations: dict[str, dict[str, str]] = {}
         for each in self.confirmations:
             confirmations.setdefault(each.by, {})[each.name] = each.signature.hex()
@@ -148,7 +147,7 @@ class Invitation:
         """Read a signed `federation.toml`.
 
         Raises:
-            ConfigurationError: it cannot be read, is no TOML, lacks a field or has one too many, or is not signed.
+            ConfigurationError: it cannot be read, is not TOML, has missing or unknown fields, or is not signed.
         """
         try:
             with path.open("rb") as file:
@@ -161,7 +160,7 @@ class Invitation:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> "Invitation":
-        """Likewise, from what was read from a file of this name.
+        """Like `read`, from the content of a file with this name.
 
         Raises:
             ConfigurationError: as for `read`.
@@ -179,8 +178,8 @@ class Invitation:
             )
         if values.pop("format", 1) != FORMAT:
             raise ConfigurationError(
-                f"It is of another format than {FORMAT}; the first one did not hold the members' own enrolments.",
-                hint="Each label hands over a new enrolment (sottovoce label enrol FEDERATION); then the coordinator "
+                f"It does not have format {FORMAT}; format 1 had no signed enrolments.",
+                hint="Each label sends a new enrolment (sottovoce label enrol FEDERATION); then the coordinator "
                 "enrols them again and signs anew.",
             )
         if not isinstance(signature, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * SIGNATURE_BYTES}}}", signature):
@@ -188,7 +187,7 @@ class Invitation:
         if not isinstance(superlink, dict) or set(superlink) != {"address", "certificate"}:
             raise ConfigurationError("It needs a table 'superlink' with 'address' and 'certificate'.")
         if not all(isinstance(value, str) for value in superlink.values()):
-            raise ConfigurationError("The SuperLink's address and certificate are texts.")
+            raise ConfigurationError("The SuperLink's address and certificate must be strings.")
         enrolments, confirmations = values.pop("enrolments", None), values.pop("confirmations", None)
         evidence = Evidence.from_values(values.pop("log", None))
         agreement = Agreement.from_values(values, name)
@@ -204,14 +203,14 @@ class Invitation:
 
 
 def _enrolments(values: object, agreement: Agreement) -> tuple[Enrolment, ...]:
-    """What each member has signed, from its node key and its signature; the agreement has the rest."""
+    """Rebuild each member's enrolment from its node key and signature; the agreement has the other fields."""
     if not isinstance(values, dict) or set(values) != {member.name for member in agreement.members}:
-        raise ConfigurationError("It needs a table 'enrolments' with the enrolment of each member, and of nobody else.")
+        raise ConfigurationError("It needs a table 'enrolments' with exactly one entry per member.")
     found = []
     for member in agreement.members:
         given = values[member.name]
         if not isinstance(given, dict) or set(given) != {"node_key", "signature"} or type(given["node_key"]) is not str:
-            raise ConfigurationError(f"The enrolment of '{member.name}' needs 'node_key' and 'signature' as texts.")
+            raise ConfigurationError(f"The enrolment of '{member.name}' needs 'node_key' and 'signature' as strings.")
         signature = hex_bytes(given["signature"], f"the enrolment of '{member.name}'")
         enrolment = Enrolment(member.name, member.public_key, given["node_key"], agreement.federation, signature)
         found.append(enrolment)
@@ -219,7 +218,7 @@ def _enrolments(values: object, agreement: Agreement) -> tuple[Enrolment, ...]:
 
 
 def _confirmations(values: object, agreement: Agreement) -> tuple[Confirmation, ...]:
-    """Signatures by confirming member and by member; the agreement has the keys."""
+    """Rebuild counter-signatures, keyed by confirming member and by member; the agreement has the keys."""
     if not isinstance(values, dict) or not all(isinstance(given, dict) for given in values.values()):
         raise ConfigurationError("It needs a table 'confirmations'.")
     found = []
@@ -227,17 +226,17 @@ def _confirmations(values: object, agreement: Agreement) -> tuple[Confirmation, 
         for member, signature in sorted(given.items()):
             by_key, key = agreement.key_of(by), agreement.key_of(member)
             if by_key is None or key is None:
-                raise ConfigurationError("A counter-signature is by or of somebody who is no member.")
+                raise ConfigurationError("A counter-signature is by or about somebody who is not a member.")
             signed = hex_bytes(signature, f"the counter-signature of '{member}'")
             found.append(Confirmation(agreement.federation, by, by_key, member, key, signed))
     return tuple(found)
 
 
 def read_agreement(path: Path) -> Agreement:
-    """The agreement in a `federation.toml`: a signed one, as labels have it, or a bare one, as a simulation leaves it.
+    """Read the agreement from a `federation.toml`: signed, as labels have it, or bare, as a simulation writes it.
 
     Raises:
-        ConfigurationError: it is neither, or is signed and the signature does not hold.
+        ConfigurationError: it is neither, or its signature does not verify.
         FileNotFoundError: there is no such file.
     """
     return Invitation.read(path).agreement if is_signed(path) else Agreement.read(path)
@@ -274,4 +273,4 @@ def _check_certificate(text: str) -> None:
         if len(text) > LARGEST_CERTIFICATE or not load_pem_x509_certificates(text.encode()):
             raise ValueError
     except ValueError:
-        raise ConfigurationError("The SuperLink's certificate is not one in PEM.") from None
+        raise ConfigurationError("The SuperLink's certificate is not a PEM certificate.") from None

@@ -1,8 +1,8 @@
-"""The coordinator's log of agreements and releases, which it can only add to without being found out.
+"""The coordinator's log of agreements and releases: append-only, and any other change is detected.
 
-It is a Merkle tree (RFC 9162). Each agreement and each release comes with evidence: the tree's head, signed by the
-coordinator, a proof that it is in the log, and proofs that the log goes on from every earlier state. Whoever remembers
-a head so notices when somebody else was shown another history, or when something was taken out.
+It is a Merkle tree (RFC 9162). Each agreement and each release carries evidence: the tree's head, signed by the
+coordinator, a proof of inclusion, and proofs that the log extends every earlier state. Anyone who keeps a head detects
+a removed entry, or a second history shown to somebody else.
 """
 
 import json
@@ -24,22 +24,22 @@ from sottovoce.files import write_bytes
 PURPOSE = "log-head"
 VERSION = 1
 MOST_ENTRIES = 2_000
-"""Largest number of entries: the proofs for all of them are computed and handed out each time."""
+"""Largest number of entries: each time, the proofs for all of them are computed and sent."""
 LARGEST_EVIDENCE = 4_000_000
 """Largest file of evidence in bytes: twice what a log of `MOST_ENTRIES` needs."""
 LARGEST_FILE = 64_000_000
 """Largest file of what was seen of all coordinators' logs, in bytes."""
 _HASH = 32
-_REPORT = "Keep both files: they prove that it signed two. Show them to the other labels."
+_REPORT = "Keep both files, which prove that it signed two histories, and show them to the other labels."
 
 
 def agreement_entry(agreement: bytes, invitation: bytes) -> bytes:
-    """What the log holds of a signed agreement: the digests of the agreement and of all that was signed."""
+    """The log's entry for a signed agreement: digests of the agreement and of the signed invitation."""
     return canonical_json({"kind": "agreement", "agreement": agreement, "invitation": invitation})
 
 
 def release_entry(manifest: bytes) -> bytes:
-    """What the log holds of a release: the digest (32 bytes) of its manifest."""
+    """The log's entry for a release: the digest (32 bytes) of its manifest."""
     return canonical_json({"kind": "release", "manifest": manifest})
 
 
@@ -48,13 +48,13 @@ class Head:
     """The state of a log.
 
     Args:
-        key: the coordinator's (32 bytes).
+        key: the coordinator's public key (32 bytes).
         size: number of entries.
         root: of the Merkle tree over them (32 bytes).
         signature: by the key over size and root (64 bytes).
 
     Raises:
-        ConfigurationError: a field is out of range, or the signature is not the key's.
+        ConfigurationError: a field is out of range, or the signature does not verify.
     """
 
     key: bytes
@@ -81,13 +81,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Evidence:
-    """That an entry is in a log, and that the log goes on from each of its earlier states.
+    """Proof that an entry is in a log, and that the log extends each of its earlier states.
 
     Args:
-        head: of the log.
-        index: of the entry.
-        inclusion: the proof that the entry is there.
-        consistency: the proofs from sizes 1, 2, … to the head's.
+        head: the log's head.
+        index: position of the entry.
+        inclusion: proof that the entry is there.
+        consistency: proofs from sizes 1, 2, … to the head's.
     """
 
     head: Head
@@ -97,10 +97,10 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if type(self.index) is not int or len(self.consistency) != self.head.size - 1:
-            raise ConfigurationError("The log's evidence has a proof too many or too few, or no index.")
+            raise ConfigurationError("The log's evidence has missing or surplus proofs, or no index.")
 
     def expect(self, entry: bytes, key: bytes) -> None:
-        """Check that it shows this entry, in the log of the coordinator with this key.
+        """Check that this proves `entry` to be in the log of the coordinator with this key.
 
         Raises:
             ConfigurationError: it does not.
@@ -111,15 +111,15 @@ class Evidence:
         if not merkle.includes(head.root, head.size, merkle.leaf_hash(entry), self.index, self.inclusion):
             raise ConfigurationError("The log's evidence does not show that this is in the log.")
 
-    def goes_on_from(self, earlier: Head) -> bool:
-        """Whether the log holds what it held when it had this head."""
+    def extends(self, earlier: Head) -> bool:
+        """Whether the log extends its earlier state with this head."""
         if earlier.size > self.head.size or earlier.key != self.head.key:
             return False
         proof = () if earlier.size == self.head.size else self.consistency[earlier.size - 1]
-        return merkle.goes_on(earlier.root, earlier.size, self.head.root, self.head.size, proof)
+        return merkle.extends(earlier.root, earlier.size, self.head.root, self.head.size, proof)
 
     def to_values(self) -> dict[str, Any]:
-        """Plain values, which `from_values` reads back to an equal value."""
+        """Plain values; `from_values` restores an equal value."""
         return {
             "version": VERSION,
             "key": self.head.key.hex(),
@@ -133,17 +133,17 @@ class Evidence:
 
     @classmethod
     def from_values(cls, values: object) -> "Evidence":
-        """The evidence that plain values describe.
+        """Read evidence from plain values.
 
         Raises:
-            ConfigurationError: a field is missing, unknown or cannot be what it says; or the head is not signed.
+            ConfigurationError: a field is missing, unknown or invalid, or the head's signature does not verify.
         """
         expected = {"version", "key", "size", "root", "signature", "index", "inclusion", "consistency"}
         if not isinstance(values, dict) or set(values) != expected or values["version"] != VERSION:
-            raise ConfigurationError(f"The evidence of the log is none of version {VERSION}.")
+            raise ConfigurationError(f"The log's evidence does not have format version {VERSION}.")
         key, tree, signature = (hex_bytes(values[name], "the log") for name in ("key", "root", "signature"))
         if not isinstance(values["consistency"], list):
-            raise ConfigurationError("The proofs of the log are no lists.")
+            raise ConfigurationError("The log's proofs must be lists.")
         proofs = tuple(_proof(proof) for proof in values["consistency"])
         return cls(Head(key, values["size"], tree, signature), values["index"], _proof(values["inclusion"]), proofs)
 
@@ -170,10 +170,10 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> "Evidence":
-        """Read what `write` wrote.
+        """Read evidence written by `write`.
 
         Raises:
-            ConfigurationError: it cannot be read, or is no evidence.
+            ConfigurationError: it cannot be read, or is not evidence.
         """
         try:
             with path.open("rb") as file:
@@ -187,13 +187,13 @@ class Log:
     """A log at the coordinator.
 
     Args:
-        entries: all of them, the oldest first.
+        entries: all entries, oldest first.
     """
 
     entries: list[bytes] = field(default_factory=list)
 
     def append(self, entry: bytes, coordinator: Identity) -> Evidence:
-        """Add an entry, unless it is there, and show that it is there.
+        """Add an entry unless it is present, and prove that it is in the log.
 
         An agreement that another one has replaced is added anew, so that its place says that it is the newest.
 
@@ -211,12 +211,12 @@ class Log:
 
 @dataclass(frozen=True)
 class LogMemory:
-    """The newest state of each coordinator's log that somebody has seen, in a file."""
+    """The newest state seen of each coordinator's log, kept in a file."""
 
     path: Path
 
     def newest(self, key: bytes) -> Evidence | None:
-        """What was seen of the log of the coordinator with this key.
+        """The newest evidence seen from the coordinator with this key.
 
         Raises:
             ConfigurationError: the file is damaged.
@@ -225,28 +225,28 @@ class LogMemory:
         return None if known is None else Evidence.from_values(known)
 
     def expect_same_log(self, evidence: Evidence) -> None:
-        """Check that evidence is of the log that was seen, as it was before or as it went on.
+        """Check that evidence belongs to the log seen before: the same state, an earlier or a later one.
 
         Raises:
-            SplitView: it is another one's.
+            SplitView: it belongs to another history.
             ConfigurationError: the file is damaged.
         """
         seen = self.newest(evidence.head.key)
         if seen is None:
             return
         older, newer = (seen, evidence) if seen.head.size <= evidence.head.size else (evidence, seen)
-        if not newer.goes_on_from(older.head):
+        if not newer.extends(older.head):
             raise SplitView(
-                f"The coordinator's log of {evidence.head.size} entries does not fit the one of {seen.head.size} that "
+                f"The coordinator's log of {evidence.head.size} entries contradicts the one of {seen.head.size} that "
                 "was seen before: it has signed two histories.",
                 hint=_REPORT,
             )
 
     def remember(self, evidence: Evidence) -> None:
-        """Check evidence, and keep it if it is the newest.
+        """Check evidence, and store it if it is the newest.
 
         Raises:
-            SplitView, ConfigurationError: as `expect_same_log` says.
+            SplitView, ConfigurationError: as for `expect_same_log`.
         """
         with self._locked():
             self.expect_same_log(evidence)
@@ -274,8 +274,8 @@ class LogMemory:
             values = None
         if not isinstance(values, dict):
             raise ConfigurationError(
-                f"The memory of logs {self.path.name} is damaged.",
-                hint="Restore it from a copy; removing it forgets which histories were seen.",
+                f"The record of logs {self.path.name} is damaged.",
+                hint="Restore it from a copy; deleting it loses the record of the histories seen.",
             )
         return values
 
@@ -286,7 +286,7 @@ def _is_agreement(entry: bytes) -> bool:
 
 def _proof(values: object) -> tuple[bytes, ...]:
     if not isinstance(values, list):
-        raise ConfigurationError("A proof of the log is no list.")
+        raise ConfigurationError("A proof of the log must be a list.")
     return tuple(hex_bytes(step, "a proof of the log") for step in values)
 
 

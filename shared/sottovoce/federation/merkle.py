@@ -1,7 +1,7 @@
 """Merkle trees as RFC 9162 (section 2.1, after RFC 6962) defines them: roots, inclusion and consistency proofs.
 
-Hashes are SHA-256 (32 bytes). A leaf is hashed after a byte 0x00 and a node after 0x01, so that neither passes for the
-other. Proofs are lists of hashes, from the leaves towards the root.
+Hashes are SHA-256 (32 bytes). A leaf is hashed after a byte 0x00 and a node after 0x01, so that neither can be mistaken
+for the other. Proofs are lists of hashes, from the leaves towards the root.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """That the leaf of this index is in the tree (section 2.1.3.1).
+    """Proof that the leaf with this index is in the tree (section 2.1.3.1).
 
     Raises:
         IndexError: there is no such leaf.
@@ -45,10 +45,10 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 
 def consistency_proof(leaves: Sequence[bytes], first: int) -> tuple[bytes, ...]:
-    """That the tree over all leaves goes on from the one over the `first` ones (section 2.1.4.1).
+    """Proof that the tree over all leaves extends the tree over the `first` ones (section 2.1.4.1).
 
     Raises:
-        IndexError: there are not so many leaves, or `first` is below 1.
+        IndexError: `first` is below 1 or above the number of leaves.
     """
     if not 1 <= first <= len(leaves):
         raise IndexError(first)
@@ -65,7 +65,7 @@ def _subproof(leaves: Sequence[bytes], first: int, *, whole: bool) -> tuple[byte
 
 
 def includes(tree: bytes, size: int, leaf: bytes, index: int, proof: Sequence[bytes]) -> bool:
-    """Whether the proof shows the leaf's hash at this index of a tree with this root and size (section 2.1.3.2)."""
+    """Whether the proof shows a leaf's hash at this index of a tree with this root and size (section 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     number, last, found = index, size - 1, leaf
@@ -82,8 +82,8 @@ def includes(tree: bytes, size: int, leaf: bytes, index: int, proof: Sequence[by
     return last == 0 and found == tree
 
 
-def goes_on(first: bytes, first_size: int, second: bytes, second_size: int, proof: Sequence[bytes]) -> bool:
-    """Whether the proof shows that the second tree has the first one's leaves, then its own (section 2.1.4.2)."""
+def extends(first: bytes, first_size: int, second: bytes, second_size: int, proof: Sequence[bytes]) -> bool:
+    """Whether the proof shows that the second tree extends the first (section 2.1.4.2)."""
     if not 1 <= first_size <= second_size:
         return False
     if first_size == second_size:
@@ -109,5 +109,5 @@ def goes_on(first: bytes, first_size: int, second: bytes, second_size: int, proo
 
 
 def _split(size: int) -> int:
-    """The largest power of two below `size`, which is 2 or more."""
+    """The largest power of two below `size`; `size` is at least 2."""
     return 1 << (size - 1).bit_length() - 1

@@ -1,15 +1,15 @@
-"""Training-time changes of log-mel segments, each of one segment alone."""
+"""Augmentation of log-mel segments during training, each segment independently."""
 
 import torch
 from torch import Tensor
 
 
 def spec_augment(features: Tensor, generator: torch.Generator, *, bands: float = 0.1, frames: float = 0.1) -> Tensor:
-    """One masked stretch of frequencies and one of time (SpecAugment, Park et al., Interspeech 2019), set to the mean.
+    """Mask one random band of frequencies and one stretch of time with the mean (SpecAugment, Park et al., 2019).
 
     Args:
         features: `[batch, n_mels, frames]`, normalised, so that the mean is 0.
-        generator: what stretches are drawn by; each segment has its own.
+        generator: source of the random stretches, drawn separately for each segment.
         bands: largest share of the mel bands that is masked.
         frames: largest share of the frames that is masked.
     """
@@ -18,7 +18,7 @@ def spec_augment(features: Tensor, generator: torch.Generator, *, bands: float =
 
 
 def _stretches(features: Tensor, axis: int, share: float, generator: torch.Generator) -> Tensor:
-    """One stretch of each segment along an axis, as a mask `[batch, size of the axis]`."""
+    """A random stretch of each segment along an axis, as a mask `[batch, size of the axis]`."""
     batch, size = features.shape[0], features.shape[axis]
     width = torch.rand(batch, 1, generator=generator) * share * size
     start = torch.rand(batch, 1, generator=generator) * (size - width)

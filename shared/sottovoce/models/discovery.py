@@ -1,8 +1,8 @@
 """Finds tasks and families by name.
 
-A task is a folder beside this file with a `task.py` that holds `TASK`; every other module of the folder is a family
-of that name and holds `FAMILY`. The names are read off the folder, so that listing them imports no torch and a new
-family is one new file.
+A task is a folder beside this file with a `task.py` that defines `TASK`; every other module of the folder is a family
+with that name and defines `FAMILY`. Names are read from the folder, so listing them imports no torch, and a new family
+is one new file.
 """
 
 import importlib
@@ -41,7 +41,7 @@ def task(name: str) -> Task:
     """The task of this name.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the task is unknown.
     """
     _expect("task", name, tasks())
     return cast(Task, importlib.import_module(f"{__package__}.{name}.{_TASK_MODULE}").TASK)
@@ -51,17 +51,17 @@ def family(task: str, name: str) -> Family:
     """The family of this name in a task.
 
     Raises:
-        ConfigurationError: there is no such task, or no such family in it.
+        ConfigurationError: the task or the family is unknown.
     """
     _expect(f"family of the task '{task}'", name, families(task))
     return cast(Family, importlib.import_module(f"{__package__}.{task}.{name}").FAMILY)
 
 
 def spec_of(task: str, name: str) -> FeatureSpec:
-    """The spec that a family's features are computed by in a new run.
+    """The feature spec of a family in a new run.
 
     Raises:
-        ConfigurationError: there is no such task, or no such family in it.
+        ConfigurationError: the task or the family is unknown.
     """
     from sottovoce.features.extract import default_spec
 
@@ -69,14 +69,14 @@ def spec_of(task: str, name: str) -> FeatureSpec:
 
 
 def specs(task: str) -> tuple[FeatureSpec, ...]:
-    """The specs that a task's families see features by, each once.
+    """The feature specs of a task's families, without duplicates.
 
     Raises:
-        ConfigurationError: there is no such task.
+        ConfigurationError: the task is unknown.
     """
     return tuple(dict.fromkeys(spec_of(task, name) for name in families(task)))
 
 
 def _expect(what: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        raise ConfigurationError(f"There is no {what} called '{name}'.", hint=f"Known: {', '.join(known)}.")
+        raise ConfigurationError(f"Unknown {what}: '{name}'.", hint=f"Known: {', '.join(known)}.")

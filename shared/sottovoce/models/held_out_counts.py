@@ -1,4 +1,4 @@
-"""Real figures of held-out tracks as whole numbers, within bounds, so that they can be summed, noised and masked."""
+"""Real figures of held-out tracks as bounded whole numbers, which can be summed, noised and masked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CountedFigure:
-    """How one figure of a track is counted: as steps above or below the middle of its range.
+    """How one figure of a track is counted: in steps above or below the middle of its range.
 
     Args:
-        least: smallest figure that is told apart; lower ones count as this.
-        most: largest figure, likewise; a figure that is not a number counts as this.
-        reach: the largest count of a track, in either direction.
+        least: lower end of the range; smaller figures are clamped to it.
+        most: upper end of the range; larger figures, and NaN, are clamped to it.
+        reach: largest count of a track, in either direction.
     """
 
     least: float
@@ -25,29 +25,29 @@ class CountedFigure:
 
     @property
     def middle(self) -> float:
-        """What counts as 0."""
+        """The figure that counts as 0."""
         return (self.least + self.most) / 2
 
     @property
     def step(self) -> float:
-        """The resolution."""
+        """Resolution: the figure's change per step."""
         return (self.most - self.least) / (2 * self.reach)
 
     def bounded(self, figures: Tensor) -> Tensor:
-        """Figures within the bounds, float64; a broken model (NaN) counts as the worst one, not as none."""
+        """Figures clamped to the range, float64; NaN, from a broken model, becomes the worst value."""
         return figures.to(torch.float64).nan_to_num(nan=self.most).clamp(self.least, self.most)
 
     def steps_of(self, figures: Tensor) -> Tensor:
-        """Whole steps from the middle, int64, of figures of any shape."""
+        """Whole steps from the middle, int64, for figures of any shape."""
         return ((self.bounded(figures) - self.middle) / self.step).round().long()
 
     def mean(self, steps: ArrayLike, tracks: ArrayLike) -> NDArray[np.float64]:
-        """The mean figure of so many tracks whose steps add up to so many, within the bounds."""
+        """The mean figure from summed steps and a number of tracks, within the range."""
         mean = self.middle + self.step * np.asarray(steps, np.float64) / np.maximum(tracks, 1)
         return np.clip(mean, self.least, self.most)
 
     def deviation(self, noise: float, tracks: float) -> float:
-        """Standard deviation of such a mean where each sum has noise of this one, in steps."""
+        """Standard deviation of such a mean when each sum has this noise, in steps."""
         return self.step * noise / max(tracks, 1.0)
 
 
@@ -59,15 +59,15 @@ def by_style(
     noise_std: float,
     weight: int,
 ) -> dict[str, Any]:
-    """Mean losses over all styles and of each, from sums that may be noisy.
+    """Mean losses overall and per style, from sums that may be noisy.
 
     Args:
-        tracks: of each style, `[classes]`.
+        tracks: number of tracks of each style, `[classes]`.
         losses: their summed losses in steps, `[classes]`.
-        loss: how a loss was counted.
-        classes: the styles.
-        noise_std: of the noise on each counter.
-        weight: of a track in the counter of tracks.
+        loss: counting of a loss.
+        classes: names of the styles.
+        noise_std: standard deviation of the noise on each counter.
+        weight: weight of a track in the counter of tracks.
     """
     count, means = max(float(tracks.sum()), 0.0), loss.mean(losses, tracks)
     found: dict[str, Any] = {

@@ -36,12 +36,12 @@ FEATURES = "feature_spec"
 
 @dataclass(frozen=True)
 class InitialParameters:
-    """Parameters of one family for some classes.
+    """Parameters of one family for a list of classes.
 
     Args:
-        arrays: by name, as `sottovoce.models.parameters.split` gives them.
-        classes: that they know, in order.
-        feature_spec: digest (hex) of the spec whose features they were trained on.
+        arrays: arrays by name, as from `sottovoce.models.parameters.split`.
+        classes: the classes that the parameters know, in order.
+        feature_spec: digest (hex) of the feature spec that they were trained with.
     """
 
     arrays: dict[str, NDArray[np.float32]]
@@ -49,24 +49,24 @@ class InitialParameters:
     feature_spec: str
 
     def adapted(self, family: Family, spec: FeatureSpec, classes: Sequence[str]) -> NDArray[np.float32]:
-        """The parameters for other classes, `[P]`; a class that they do not know gets the mean of all that they know.
+        """The parameters for other classes, `[P]`; an unknown class gets the mean of all known ones.
 
         Raises:
             ConfigurationError: the parameters are not those of a model of this family.
         """
         wanted, axes = shapes_of(family, spec, len(classes)), _class_axes(family, spec)
         if not _fits(self, wanted, axes, len(classes)):
-            raise ConfigurationError("The initial parameters belong to another kind of model.")
+            raise ConfigurationError("The initial parameters belong to another model.")
         return join({name: _for_classes(self, name, axes.get(name), classes) for name in wanted})
 
 
 def default_init(task: str, family: str) -> str:
-    """`public` where parameters learned from public audio are shipped, else `none`."""
+    """`public` if parameters learned from public audio are shipped, otherwise `none`."""
     return PUBLIC if shipped(task, family).is_file() else NONE
 
 
 def resolved_init(init: str | None) -> str | None:
-    """The value of `--init` with an absolute path, for another process."""
+    """The value of `--init` with an absolute path, for use in another process."""
     return init if init in (None, PUBLIC, NONE) else str(Path(init).resolve())
 
 
@@ -74,13 +74,13 @@ def initial_parameters(config: RunConfiguration, init: str | None = None) -> NDA
     """A run's first global parameters, `[P]`.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         init: `public`, `none` or the folder of a release of the same task and family; None for the default. Styles
-            that the start knows by the same name keep what was learned of them, others begin as the mean of all.
+            known by name keep their embeddings; others start from the mean of all.
 
     Raises:
-        ConfigurationError: there is no such start, or it is of another model.
-        ReleaseError: the release is not in order.
+        ConfigurationError: the start does not exist, or belongs to another model.
+        ReleaseError: a check of the release fails.
     """
     init = default_init(config.task, config.family) if init is None else init
     family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
@@ -89,7 +89,7 @@ def initial_parameters(config: RunConfiguration, init: str | None = None) -> NDA
         return drawn
     start = _public(config.task, config.family) if init == PUBLIC else _of_release(Path(init), config)
     if start.feature_spec != config.feature_spec:
-        raise ConfigurationError("The initial parameters were trained on features of another spec.")
+        raise ConfigurationError("The initial parameters were trained with another feature spec.")
     return start.adapted(family, spec, config.classes)
 
 
@@ -105,7 +105,7 @@ def init_name(config: RunConfiguration, init: str | None = None) -> str:
 
 
 def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
-    """The one axis of each array, if any, whose size depends on the number of classes; they lie at its end."""
+    """For each array, the axis whose size depends on the number of classes, if any; it is the last."""
     few, more = (shapes_of(family, spec, classes) for classes in (2, 3))
     return {
         name: next(axis for axis, sizes in enumerate(zip(few[name], more[name], strict=True)) if sizes[0] != sizes[1])
@@ -117,7 +117,7 @@ def _class_axes(family: Family, spec: FeatureSpec) -> dict[str, int]:
 def _fits(
     start: InitialParameters, wanted: Mapping[str, tuple[int, ...]], axes: Mapping[str, int], classes: int
 ) -> bool:
-    """Whether the arrays are those of the wanted model, but for the number of classes."""
+    """Whether the arrays match the wanted model, except for the number of classes."""
     if set(start.arrays) != set(wanted):
         return False
     for name, shape in wanted.items():
@@ -130,7 +130,7 @@ def _fits(
 
 
 def _for_classes(start: InitialParameters, name: str, axis: int | None, classes: Sequence[str]) -> NDArray[np.float32]:
-    """One array, with the classes of the run in the place of the start's."""
+    """One array, with the run's classes in place of the start's."""
     found = start.arrays[name]
     if axis is None:
         return found
@@ -143,12 +143,12 @@ def _for_classes(start: InitialParameters, name: str, axis: int | None, classes:
 
 
 def shipped(task: str, family: str) -> Path:
-    """Where weights that were learned from public audio lie in the package, if they do."""
+    """Path of a family's weights learned from public audio in the package; it may not exist."""
     return Path(str(files("sottovoce.models"))) / task / f"{family}{SUFFIX}"
 
 
 def write_public(path: Path, start: InitialParameters) -> None:
-    """Write parameters in half precision: they are shipped with every installation and need not be exact."""
+    """Write parameters in half precision, which is exact enough and keeps the package small."""
     arrays = {name: value.astype(np.float16) for name, value in start.arrays.items()}
     metadata = {CLASSES: json.dumps(start.classes), FEATURES: start.feature_spec}
     write_bytes(path, save(arrays, metadata))
@@ -159,17 +159,17 @@ def _public(task: str, family: str) -> InitialParameters:
     path = shipped(task, family)
     if not path.is_file():
         raise ConfigurationError(
-            f"No parameters learned from public audio come with the family '{family}' of the task '{task}'.",
+            f"There are no public parameters for the family '{family}' of the task '{task}'.",
             hint=f"Start from '{NONE}', or from a release.",
         )
     return read_public(path)
 
 
 def read_public(path: Path) -> InitialParameters:
-    """Read what `write_public` wrote."""
+    """Read parameters written by `write_public`."""
     with safe_open(path, "numpy") as file:
         metadata = file.metadata()
-        arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - no dict
+        arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - not a dict
     return InitialParameters(arrays, tuple(json.loads(metadata[CLASSES])), metadata[FEATURES])
 
 
@@ -183,7 +183,7 @@ def _checked(folder: Path, config: RunConfiguration) -> "Checked":
 
     if not folder.is_dir():
         raise ConfigurationError(
-            f"There is no release '{folder}' to start from.",
+            f"No release found at '{folder}'.",
             hint=f"Choose from {PUBLIC}, {NONE}, or name the folder of a release.",
         )
     checked = check(folder)

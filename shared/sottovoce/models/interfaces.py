@@ -1,4 +1,4 @@
-"""The two small interfaces behind every model: a task says what is measured, a family says what is trained."""
+"""The two interfaces behind every model: a task defines what is measured, a family what is trained."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ def trainable(model: "nn.Module") -> "dict[str, nn.Parameter]":
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecipe(Optimisation):
-    """A family's defaults for a run's knobs; a run may override each.
+    """A family's defaults for a run's configuration; a run may override each.
 
     Args:
-        sample_rate: probability that a round uses a unit, where noise is distributed.
+        sample_rate: probability that a round uses a unit, with distributed noise.
     """
 
     sample_rate: float = 1.0
@@ -34,12 +34,12 @@ class TrainingRecipe(Optimisation):
 
 @dataclass(frozen=True)
 class Batch:
-    """Some tracks as a model sees them.
+    """Some tracks as inputs of a model.
 
     Args:
         features: `[tracks, segments, *shape of the family's view]`, float32.
-        targets: `[tracks]`, class numbers, int64.
-        mask: `[tracks, segments]`, bool; False where a track has fewer segments.
+        targets: `[tracks]`, class indices, int64.
+        mask: `[tracks, segments]`, bool; False for padding of a track with fewer segments.
     """
 
     features: "Tensor"
@@ -48,92 +48,92 @@ class Batch:
 
 
 class Task(Protocol):
-    """What a task measures on held-out tracks. All of it is summed over labels inside the masked vector."""
+    """What a task measures on held-out tracks; all of it is summed over labels within the masked vector."""
 
     name: str
 
     def counters(self, classes: int) -> tuple[str, ...]:
-        """Names of the whole-number sums, in their order in the vector."""
+        """Names of the counters, in their order in the vector."""
         ...
 
     def measure(self, family: "Family", model: "nn.Module", batch: Batch, classes: int) -> NDArray[np.int64]:
-        """This batch's part of each counter, `[len(counters)]`; a real number (a loss) counts in whole steps."""
+        """This batch's contribution to each counter, `[len(counters)]`; real numbers (a loss) count in whole steps."""
         ...
 
     def norm_squared(self, classes: int) -> int:
-        """The largest squared L2 norm of what one track adds to the counters, which noise is measured by."""
+        """Largest squared L2 norm of one track's contribution to the counters, which scales the noise."""
         ...
 
     def metrics(
         self, sums: NDArray[np.int64], classes: tuple[str, ...], noise_std: float = 0.0
     ) -> Mapping[str, object]:
-        """Figures from the summed counters, as plain JSON values.
+        """Figures from summed counters, as plain JSON values.
 
         Args:
-            sums: of the counters; with noise, they may be negative.
+            sums: summed counters; may be negative with noise.
             classes: the agreed styles.
-            noise_std: standard deviation of the noise on each counter; `noise` then gives that of the figures.
+            noise_std: standard deviation of the noise on each counter; if set, `noise` gives that of the figures.
         """
         ...
 
 
 class Family(Protocol):
-    """A kind of model. A new one is one file that registers one of these."""
+    """A kind of model. A new family is one module that defines one of these."""
 
     task: str
     name: str
     view: View
     distributed_noise: bool = True
-    """Whether labels may share their noise. A family that does more with a step than add it up refuses."""
+    """Whether distributed noise is possible; False for a family that uses each step's result locally."""
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Defaults for a run with or without privacy; with it, where each label adds its own noise or all share one."""
+        """Defaults for a run with or without privacy, and with local or distributed noise."""
         ...
 
     def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """`recipe` for a run that goes on from parameters that know such data, public ones or a release's."""
+        """Defaults for a run that starts from trained parameters, public ones or a release's."""
         return self.recipe(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> "nn.Module":
-        """The model with its first parameters, drawn from torch's global generator (the caller seeds it).
+        """The model with initial parameters from torch's global generator, which the caller seeds.
 
-        Opacus can take per-example gradients of `losses`, and no example's output depends on another one.
+        Opacus must support per-example gradients of `losses`, and examples must not depend on each other.
         """
         ...
 
     def losses(
         self, model: "nn.Module", features: "Tensor", targets: "Tensor", generator: "torch.Generator"
     ) -> "Tensor":
-        """The training loss of each example, `[batch]`: all that private audio ever does to a model goes through it.
+        """The training loss of each example, `[batch]`: the only way in which private audio affects a model.
 
-        Each example's loss is its own, with its own augmentation, corruption or latent noise, so that clipping its
+        Each example has its own loss, with its own augmentation, corruption or latent noise, so that clipping its
         gradient bounds its influence.
 
         Args:
-            model: what `build` made, or the same with Opacus' hooks.
+            model: from `build`, possibly with Opacus' hooks.
             features: `[batch, *shape of the view]`, float32, normalised.
-            targets: class numbers, `[batch]`.
-            generator: of every random draw.
+            targets: class indices, `[batch]`.
+            generator: source of every random draw.
         """
         ...
 
     def private_parameters(self, model: "nn.Module") -> "Mapping[str, nn.Parameter]":
-        """Those of the trainable parameters that private audio moves, by name, sorted; others get no noise."""
+        """Trainable parameters that private audio affects, by name, sorted; others get no noise."""
         return trainable(model)
 
     def after_step(self, model: "nn.Module", randomness: Randomness) -> None:
-        """What follows each step of the private parameters, which by then hold their noise.
+        """Update other parameters after each step of the private ones, which by then include their noise.
 
-        It is post-processing: it sees the model and random numbers, and no audio.
+        This is post-processing: it sees the model and random numbers, but no audio.
         """
-        del model, randomness  # most families are done with a step when it is taken
+        del model, randomness  # most families need nothing here
 
     def follow(
         self, model: "nn.Module", features: "Tensor", targets: "Tensor", generator: "torch.Generator"
     ) -> "Tensor":
-        """The loss, one number, of all parameters that are not private, where a start is learned from public audio.
+        """Scalar loss of all non-private parameters on public audio, for learning a public start.
 
-        No run asks for it. Arguments as for `losses`, whose mean it is by default.
+        Not used in runs. Arguments as for `losses`; by default its mean.
         """
         return self.losses(model, features, targets, generator).mean()
 
@@ -142,7 +142,7 @@ class Classifier(Family, Protocol):
     """A family of models from `[batch, *shape of the view]` to scores `[batch, classes]`."""
 
     def augment(self, features: "Tensor", generator: "torch.Generator") -> "Tensor":
-        """Training-time change of `[batch, *shape]`: each example by itself, so that per-track clipping still holds."""
+        """Augmentation of `[batch, *shape]` during training, each example independently, as clipping requires."""
         ...
 
     def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
@@ -161,34 +161,34 @@ class Classifier(Family, Protocol):
 
 
 class Generator(Family, Protocol):
-    """A family of models that make spectrograms of a class."""
+    """A family of models that generate spectrograms of a class."""
 
     def sample(
         self, model: "nn.Module", targets: "Tensor", generator: "torch.Generator", *, temperature: float = 1.0
     ) -> "Iterator[Tensor]":
-        """Piece after piece of new spectrograms, for ever, normalised: `[count, n_mels, frames]` each.
+        """An endless sequence of pieces of normalised spectrograms, `[count, n_mels, frames]` each.
 
-        Pieces follow one another without a seam; how many frames each has is the family's choice.
+        Pieces join seamlessly; the family chooses their number of frames.
 
         Args:
             model: with its parameters loaded, in evaluation mode.
-            targets: the class of each, `[count]`.
-            generator: of every draw, so that equal seeds give equal spectrograms.
-            temperature: 1 draws as trained; less keeps to what is likelier, 0 to the likeliest.
+            targets: class index of each spectrogram, `[count]`.
+            generator: source of every draw: equal seeds give equal spectrograms.
+            temperature: 1 samples as trained; lower values favour likelier music, 0 is greedy.
         """
         ...
 
 
 class Editor(Family, Protocol):
-    """A family of models that make spectrograms whole and clean."""
+    """A family of models that restore spectrograms."""
 
     def restore(self, model: "nn.Module", values: "Tensor", missing: "Tensor", noisy: "Tensor") -> "Tensor":
-        """The same spectrograms with nothing missing and without noise, normalised: `[count, n_mels, frames]`.
+        """Fill missing frames and remove noise: normalised spectrograms `[count, n_mels, frames]`.
 
         Args:
             model: with its parameters loaded, in evaluation mode.
-            values: normalised, `[count, n_mels, frames]`; what missing frames hold makes no difference.
-            missing: which frames are, bool, `[count, frames]`.
-            noisy: whether there is noise to take off, bool, `[count]`; without, known frames come back as they are.
+            values: normalised, `[count, n_mels, frames]`; the content of missing frames is ignored.
+            missing: True for missing frames, bool, `[count, frames]`.
+            noisy: whether to remove noise, bool, `[count]`; otherwise known frames stay unchanged.
         """
         ...

@@ -1,7 +1,7 @@
-"""A model's trainable parameters as one flat vector: the only form in which they travel.
+"""A model's trainable parameters as one flat vector, the only form in which they are exchanged.
 
-The order is that of the parameters' names, each in row-major order, so that it follows from the names and shapes that
-a release carries and from nothing else. Models have no other state that training changes (no running statistics).
+Parameters are sorted by name, each in row-major order, so the layout follows from the names and shapes in a release
+alone. Training changes no other state of a model (no running statistics).
 """
 
 import math
@@ -23,12 +23,12 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def count(model: nn.Module) -> int:
-    """How many trainable numbers a model has: the length P of the flat vector."""
+    """Number of trainable parameters: the length P of the flat vector."""
     return sum(value.numel() for value in trainable(model).values())
 
 
 def flatten(model: nn.Module) -> NDArray[np.float32]:
-    """A copy of all trainable parameters: `[P]`."""
+    """A copy of all trainable parameters as a flat vector: `[P]`."""
     with torch.no_grad():
         parts = [value.reshape(-1) for value in trainable(model).values()]
         flat: NDArray[np.float32] = torch.cat(parts).numpy()
@@ -39,14 +39,14 @@ def load(model: nn.Module, vector: NDArray[np.float32]) -> None:
     """Write a flat vector `[P]` into the model.
 
     Raises:
-        ConfigurationError: it has another length, or holds a number that is not finite.
+        ConfigurationError: it has another length, or contains a number that is not finite.
     """
     wanted = trainable(model)
     expected = sum(value.numel() for value in wanted.values())
     if vector.shape != (expected,):
         raise ConfigurationError(f"The model has {expected} parameters, but {vector.size} were given.")
     if not np.isfinite(vector).all():
-        raise ConfigurationError("The model's parameters hold a number that is not finite.")
+        raise ConfigurationError("The model's parameters contain a number that is not finite.")
     # Copied first: the caller's array may be read-only, and must not change with the model.
     source = torch.from_numpy(np.array(vector, dtype=np.float32))
     parts = torch.split(source, [value.numel() for value in wanted.values()])
@@ -56,23 +56,23 @@ def load(model: nn.Module, vector: NDArray[np.float32]) -> None:
 
 
 def beginning(names: Iterable[str], beginnings: Sequence[str]) -> set[str]:
-    """The names that begin so.
+    """The names that start with one of the prefixes.
 
     Raises:
-        ConfigurationError: none begins as one of them does.
+        ConfigurationError: no name starts with one of them.
     """
     found = {start: {name for name in names if name.startswith(start)} for start in beginnings}
     for start, some in found.items():
         if not some:
-            raise ConfigurationError(f"The model has no parameter whose name begins with '{start}'.")
+            raise ConfigurationError(f"The model has no parameter whose name starts with '{start}'.")
     return set().union(*found.values())
 
 
 def limit(model: nn.Module, beginnings: Sequence[str]) -> NDArray[np.bool_]:
-    """Leave only parameters trainable whose names begin so, all where none is named; `chosen` of those that were.
+    """Freeze all parameters but those with one of the prefixes (all if none is given); return `chosen` for them.
 
     Raises:
-        ConfigurationError: no name begins as one of them does.
+        ConfigurationError: no name starts with one of the prefixes.
     """
     found, named = chosen(shapes(model), beginnings), trainable(model)
     for name in named.keys() - _wanted(named, beginnings):
@@ -81,10 +81,10 @@ def limit(model: nn.Module, beginnings: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def chosen(shapes: Mapping[str, tuple[int, ...]], beginnings: Sequence[str]) -> NDArray[np.bool_]:
-    """Which numbers of the flat vector are of parameters whose names begin so, bool `[P]`; all where none is named.
+    """Mask of the flat vector, bool `[P]`: True for parameters with one of the prefixes; all if none is given.
 
     Raises:
-        ConfigurationError: no name begins as one of them does.
+        ConfigurationError: no name starts with one of the prefixes.
     """
     wanted = _wanted(shapes, beginnings)
     return np.repeat([name in wanted for name in shapes], [math.prod(shape) for shape in shapes.values()])
@@ -95,25 +95,25 @@ def _wanted(names: Iterable[str], beginnings: Sequence[str]) -> set[str]:
 
 
 def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """The named arrays that a flat vector `[P]` consists of; `shapes` as `shapes(model)` gives them.
+    """Split a flat vector `[P]` into named arrays; `shapes` as returned by `shapes(model)`.
 
     Raises:
         ConfigurationError: the shapes do not add up to the vector's length.
     """
     sizes = [math.prod(shape) for shape in shapes.values()]
     if vector.shape != (sum(sizes),):
-        raise ConfigurationError(f"The shapes hold {sum(sizes)} parameters, but {vector.size} were given.")
+        raise ConfigurationError(f"The shapes have {sum(sizes)} parameters, but {vector.size} were given.")
     parts = np.split(vector, np.cumsum(sizes)[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def join(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The flat vector `[P]` of named arrays: what `split` takes apart."""
+    """Join named arrays to a flat vector `[P]`, the inverse of `split`."""
     return np.concatenate([np.asarray(arrays[name], dtype=np.float32).ravel() for name in sorted(arrays)])
 
 
 def model_of(family: Family, spec: FeatureSpec, classes: int, vector: NDArray[np.float32]) -> nn.Module:
-    """A family's model that holds the given parameters `[P]`, ready to predict.
+    """A family's model with the given parameters `[P]`, ready to predict.
 
     Raises:
         ConfigurationError: the vector does not fit the model.
@@ -124,7 +124,7 @@ def model_of(family: Family, spec: FeatureSpec, classes: int, vector: NDArray[np
 
 
 def initial(family: Family, spec: FeatureSpec, classes: int, seed: int) -> NDArray[np.float32]:
-    """A family's first parameters `[P]`, the same for every caller with the same seed."""
+    """A family's initial parameters `[P]`, equal for equal seeds."""
     return flatten(fresh(family, spec, classes, seed))
 
 
@@ -134,7 +134,7 @@ def shapes_of(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tupl
 
 
 def fresh(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:
-    """A family's model with its first parameters; torch's global generator is left as it was."""
+    """A family's model with initial parameters; torch's global generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return family.build(spec, classes)

@@ -1,24 +1,24 @@
-"""Recipes that families of spectrogram models have in common; each says what is its own."""
+"""Training recipes that families of spectrogram models share; each family overrides parts."""
 
 from dataclasses import replace
 
 from sottovoce.models.interfaces import TrainingRecipe
 
 STYLES = "style."
-"""How names of the parameters begin that hold what a style is."""
+"""Prefix of the names of style embeddings."""
 
 
 def local_noise(
     *, private: bool, steps: int, learning_rate: float, private_learning_rate: float, momentum: float = 0.9
 ) -> TrainingRecipe:
-    """A label's own steps: with privacy few and large batches without momentum, since noise is added once a step.
+    """Local optimiser steps: with privacy few and large batches without momentum, since noise is added once per step.
 
     Args:
-        private: whether there is noise.
-        steps: in a round, without privacy.
-        learning_rate: without privacy.
-        private_learning_rate: with it.
-        momentum: without privacy.
+        private: whether noise is added.
+        steps: steps per round, without privacy.
+        learning_rate: learning rate without privacy.
+        private_learning_rate: learning rate with privacy.
+        momentum: momentum without privacy.
     """
     return TrainingRecipe(
         rounds=20,
@@ -36,7 +36,7 @@ def local_noise(
 
 
 def distributed_noise() -> TrainingRecipe:
-    """One step of all labels a round, which Adam at the coordinator scales."""
+    """One step of all labels per round, scaled by Adam at the coordinator."""
     return TrainingRecipe(
         rounds=40,
         local_steps=1,
@@ -53,9 +53,9 @@ def distributed_noise() -> TrainingRecipe:
 
 
 def styles_alone(*, private: bool, distributed: bool) -> TrainingRecipe:
-    """Only what styles are to a network moves: so few numbers that they are learned through the noise."""
+    """Only the style embeddings are trained: few enough parameters to be learned despite the noise."""
     if distributed:
-        # Not Adam, which makes as large a step of a known style's noise as of an unknown one's gradient.
+        # Not Adam, which scales the noise of a known style as strongly as the gradient of an unknown one.
         recipe = replace(
             distributed_noise(), rounds=20, learning_rate=30.0, server_optimizer="fedavg", server_learning_rate=1.0
         )

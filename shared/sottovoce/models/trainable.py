@@ -1,4 +1,4 @@
-"""Which of a model's parameters a run moves: only those are trained, get noise, are masked and added up."""
+"""Which of a model's parameters a run trains: only those get noise, are masked and are summed."""
 
 from functools import lru_cache
 
@@ -10,13 +10,13 @@ from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.run.configuration import RunConfiguration
 
 
-@lru_cache(maxsize=4)  # asked for in every round
+@lru_cache(maxsize=4)  # used in every round
 def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
-    """Which of the flat vector's numbers a run moves, bool `[P]`, read-only; the others stay as the run begins.
+    """Mask of the flat vector's trainable numbers, bool `[P]`, read-only; the others keep their initial values.
 
     Raises:
-        ConfigurationError: the task or family is unknown, no parameter has a name that begins as the run says, or those
-            that do leave nothing for audio to move, or nothing of what follows it in families where something does.
+        ConfigurationError: the task or family is unknown, no parameter has one of the run's prefixes, or those that do
+            include none trained on audio, or none trained afterwards in families that have such.
     """
     family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
     model = parameters.fresh(family, spec, len(config.classes), seed=0)
@@ -24,7 +24,7 @@ def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
     found = parameters.chosen(shapes, config.trainable)
     parameters.limit(model, config.trainable)
     moved = interfaces.trainable(model).keys()
-    for part, what in ((private, "audio moves"), (shapes.keys() - private, "follows what audio moves")):
+    for part, what in ((private, "are trained on audio"), (shapes.keys() - private, "are trained afterwards")):
         if part and not part & moved:
             raise ConfigurationError(f"The run trains none of the parameters of '{config.family}' that {what}.")
     found.setflags(write=False)

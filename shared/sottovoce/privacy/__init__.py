@@ -1,1 +1,1 @@
-"""What was done to private data, as values; what it costs; and how much noise a promise takes."""
+"""Differential privacy: events, their cost (ε, δ), and the noise that a guarantee needs."""

@@ -1,4 +1,4 @@
-"""What events cost: ε for a given δ, under add-or-remove-one-unit.
+"""The accountant: ε of privacy events for a given δ, under add-or-remove-one-unit.
 
 Two upper bounds are computed and the smaller one is reported, since both hold:
 
@@ -6,7 +6,7 @@ Two upper bounds are computed and the smaller one is reported, since both hold:
   a grid that never puts the result below the true ε (pessimistic connect-the-dots);
 - Rényi DP (RDP; Mironov, CSF 2017), by its own formulas.
 
-`sottovoce.privacy.lower_bound` is the cross-check: an ε that an attacker can refute is never reported.
+`sottovoce.privacy.lower_bound` is the cross-check: an ε below what an attack achieves is never reported.
 """
 
 import math
@@ -31,34 +31,34 @@ from sottovoce.privacy.events import (
 from sottovoce.privacy.lower_bound import epsilon_lower
 
 NEIGHBOURS = "add-or-remove-one-unit"
-"""The neighbouring relation of every ε here: one data set has one unit more than the other."""
+"""Neighbouring relation of every ε here: one data set has one unit more than the other."""
 
 ACCOUNTANT = "PLD"
 GRID = 3e-4
 """Width of the grid of privacy losses, as a share of the ε that RDP gives, up to `GRID_STEPS` steps."""
 GRID_STEPS = 30_000
-"""Steps from which the grid narrows with their root, as the loss of a single step does."""
+"""Number of steps above which the grid narrows with their square root, as the loss of a single step does."""
 WIDEST_GRID = 5e-3
 MOST_CELLS = 1 << 22
-"""Cells that the privacy losses of one step may take; more would fill the memory before they improve on RDP."""
+"""Largest number of grid cells for the losses of one step; more would exhaust memory before they improve on RDP."""
 LARGEST = 500.0
-"""Largest ε that is refined by PLD; above it, RDP's bound is given as it is."""
+"""Largest ε that PLD refines; above it, RDP's bound is reported."""
 ROUNDING = 1e-6
-"""Share of an ε by which floating point may put two equal ones apart."""
+"""Relative tolerance within which floating point may separate two equal ε."""
 
 # Whole orders have a closed form at every sampling rate (Mironov, Talwar & Zhang 2019, section 3.3).
 _ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
 
 
 def to_dp_event(event: Event) -> dp.DpEvent:
-    """The event as `dp-accounting` knows it.
+    """Convert an event to `dp-accounting`'s form.
 
     Raises:
-        UnknownPrivacyEvent: there is no accounting for it.
+        UnknownPrivacyEvent: the accountant cannot interpret the event.
     """
     match event:
         case DiscreteGaussianSum():
-            return to_dp_event(continuous(event))  # whoever calls adds the `closeness`
+            return to_dp_event(continuous(event))  # the caller adds `closeness`
         case PoissonGaussian(sample_rate, noise_multiplier, steps):
             once = dp.PoissonSampledDpEvent(sample_rate, dp.GaussianDpEvent(noise_multiplier))
             return dp.SelfComposedDpEvent(once, steps)
@@ -66,11 +66,11 @@ def to_dp_event(event: Event) -> dp.DpEvent:
             return dp.SelfComposedDpEvent(dp.GaussianDpEvent(noise_multiplier), count)
         case NonPrivate():
             return dp.NonPrivateDpEvent()
-    raise UnknownPrivacyEvent(f"There is no accounting for {type(event).__name__}.")
+    raise UnknownPrivacyEvent(f"The accountant cannot interpret {type(event).__name__}.")
 
 
 def check_delta(delta: float, units: int) -> None:
-    """Refuse a δ that would allow one of `units` units to be published outright.
+    """Refuse a δ that would allow publishing one of `units` units outright.
 
     Raises:
         PrivacyError: δ is not in (0, 1/units).
@@ -83,14 +83,14 @@ def check_delta(delta: float, units: int) -> None:
 
 
 def epsilon(events: Iterable[Event], delta: float) -> float:
-    """The smallest ε that can be shown for all events together, at this δ; `inf` when one of them is not private.
+    """The smallest provable ε of all events together, at this δ; `inf` if one of them is not private.
 
-    A unit is trained on or held out, for ever. So the events of either side are composed, and the larger ε is given
-    (parallel composition over a fixed partition).
+    A unit is either trained on or held out, permanently. So the events of each side are composed separately, and the
+    larger ε is returned (parallel composition over a fixed partition).
 
     Raises:
-        UnknownPrivacyEvent: there is no accounting for an event.
-        PrivacyError: δ is not in (0, 1), or the ε that was found can be refuted.
+        UnknownPrivacyEvent: the accountant cannot interpret an event.
+        PrivacyError: δ is not in (0, 1), or the lower bound refutes the ε that was computed.
     """
     return max(_epsilon(side, delta) for side in _sides(events, delta))
 
@@ -129,8 +129,8 @@ def _epsilon(events: tuple[Event, ...], delta: float) -> float:
     reached = epsilon_lower(events, delta)
     if not found >= reached * (1 - ROUNDING):
         raise PrivacyError(
-            f"The accountant reports ε = {found:.4g}, and an attacker reaches ε = {reached:.4g}: nothing is trained.",
-            hint="This is an error in the accountant: report it with the output of `sottovoce label ledger`.",
+            f"The accountant reports ε = {found:.4g}, an attack ε = {reached:.4g}: nothing is trained.",
+            hint="This is a bug in the accountant: report it with the output of `sottovoce label ledger`.",
         )
     return found
 
@@ -143,7 +143,7 @@ def _epsilon_pld(events: Iterable[Event], delta: float, grid: float) -> float:
 
 
 def _grid(events: tuple[Event, ...], bound: float) -> float:
-    """Width of the grid: fine against the loss of one step, coarse enough for memory."""
+    """Width of the grid: fine relative to the loss of one step, coarse enough for memory."""
     sampled = [continuous(event) if isinstance(event, DiscreteGaussianSum) else event for event in events]
     steps = [event for event in sampled if isinstance(event, PoissonGaussian)]
     fine = bound * GRID / math.sqrt(max(1.0, sum(event.steps for event in steps) / GRID_STEPS))
@@ -162,10 +162,10 @@ def _largest_loss(event: PoissonGaussian) -> float:
 
 
 def epsilon_rdp(events: Iterable[Event], delta: float) -> float:
-    """A looser ε by Rényi DP, from formulas of its own.
+    """A looser ε by Rényi DP, computed from its own formulas.
 
     Raises:
-        UnknownPrivacyEvent: there is no accounting for an event.
+        UnknownPrivacyEvent: the accountant cannot interpret an event.
     """
     events = tuple(events)
     accountant = RdpAccountant(_ORDERS, dp.NeighboringRelation.ADD_OR_REMOVE_ONE)
@@ -177,6 +177,6 @@ def epsilon_rdp(events: Iterable[Event], delta: float) -> float:
 
 
 def _relaxed(accountant: dp.PrivacyAccountant, delta: float, events: Iterable[Event]) -> float:
-    """ε where distributions are only known to be within e^λ of those that were composed: see `discrete`."""
+    """ε when distributions are within a factor e^λ of the composed ones: see `discrete_gaussian_sum`."""
     distance = sum(closeness(event) for event in events)
     return float(accountant.get_epsilon(delta * math.exp(-distance))) + 2 * distance

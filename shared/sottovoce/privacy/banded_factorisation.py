@@ -1,14 +1,14 @@
 """Correlated noise without sampling (DP-FTRL): banded Toeplitz factorisations of the prefix sums, in whole numbers.
 
-Training only ever needs the prefix sums of its gradients, A·G with A the lower triangle of ones, [T, T]. Factorise
-A = B·C, release C·G + Z with independent noise Z, [T, d], and the prefix sums' error is B·Z (Denisov et al., NeurIPS
-2022). Here C is lower-triangular, Toeplitz and banded, (C·G)_t = Σ_{k < b} c_k·G_{t−k} (Choquette-Choo et al., NeurIPS
-2023; McKenna, 2024, arXiv 2405.15913), so that each round releases one more row, from the last b gradients.
+Training needs only the prefix sums of its gradients, A·G with A the lower triangle of ones, [T, T]. Factorise A = B·C,
+release C·G + Z with independent noise Z, [T, d], and the prefix sums' error is B·Z (Denisov et al., NeurIPS 2022). Here
+C is lower-triangular, Toeplitz and banded, (C·G)_t = Σ_{k < b} c_k·G_{t−k} (Choquette-Choo et al., NeurIPS 2023;
+McKenna, 2024, arXiv 2405.15913): each round releases one more row, computed from the last b gradients.
 
-*Sensitivity.* A unit that takes part in rounds at least b apart meets each row at most once: where it takes part at j
-it changes rows j, …, j + b − 1 by c_0, …, c_{b−1} times a vector of norm at most Δ. These rows are disjoint for
-different j, so with at most k participations all rows together change by at most Δ·√k·‖c‖₂, whatever the vectors are.
-The coefficients are whole numbers: gradients on an integer grid stay on it, and the bound is exact.
+*Sensitivity.* A unit that takes part in rounds at least b apart affects each row at most once: taking part in round j
+changes rows j, …, j + b − 1 by c_0, …, c_{b−1} times a vector of norm at most Δ. These rows are disjoint for different
+j, so at most k participations change all rows together by at most Δ·√k·‖c‖₂, for any vectors. The coefficients are
+whole numbers: gradients on an integer grid stay on it, and the bound is exact.
 
 *Adaptivity.* The gradients may depend on all earlier rows. Given these, row t changes by at most c_{t−j}·Δ, a bound
 known in advance, with fresh noise: ordinary adaptive composition, with the same total for Rényi and concentrated DP.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy  # loads a submodule when it is used: messages that train nothing need none
+import scipy  # loads submodules on first use; messages that do not train need none
 from numpy.typing import NDArray
 
 from sottovoce.errors import PrivacyError
@@ -33,8 +33,8 @@ class BandedToeplitz:
     """The matrix C of a factorisation: c_0 on the diagonal, c_1 below it, and so on; zero from the b-th band on.
 
     Args:
-        coefficients: c_0, …, c_{b−1}, whole numbers, c_0 >= 1; only their ratios matter to what is learnt, and their
-            size to how finely the ratios are met and how large the sums become.
+        coefficients: c_0, …, c_{b−1}, whole numbers, c_0 >= 1. Learning depends on their ratios only; larger ones
+            approximate ideal ratios better but make sums larger.
     """
 
     coefficients: tuple[int, ...]
@@ -47,13 +47,13 @@ class BandedToeplitz:
 
     @classmethod
     def optimal(cls, rounds: int, bands: int, bits: int) -> "BandedToeplitz":
-        """The coefficients whose prefix sums have the least mean squared error at equal privacy.
+        """The coefficients whose prefix sums have the smallest mean squared error at equal privacy.
 
         Args:
             rounds: T, of the whole training.
-            bands: b, at most the least number of rounds between two participations of a unit, and at most T.
-            bits: the diagonal is 2^bits and the others are rounded to whole numbers beside it. Up to 100 bands, 4 bits
-                are within 1 or 2 % of the least error, and 8 within 10⁻⁴; each makes rows one bit wider.
+            bands: b, at most T and at most the smallest number of rounds between two participations of a unit.
+            bits: the diagonal is 2^bits; the other coefficients are rounded to whole numbers. Up to 100 bands, 4 bits
+                are within 1 to 2 % of the smallest error, and 8 within 10⁻⁴; each bit makes rows one bit wider.
 
         Raises:
             PrivacyError: a number is out of its range.
@@ -66,12 +66,12 @@ class BandedToeplitz:
 
     @property
     def bands(self) -> int:
-        """b, the rounds that a gradient is part of."""
+        """b, the number of rounds that each gradient contributes to."""
         return len(self.coefficients)
 
     @property
     def column_norm(self) -> float:
-        """‖c‖₂: by how much a gradient of norm 1 changes all rows together."""
+        """‖c‖₂: how much a gradient of norm 1 changes all rows together."""
         return math.sqrt(self.column_norm_squared)
 
     @property
@@ -81,24 +81,24 @@ class BandedToeplitz:
 
     @property
     def growth(self) -> int:
-        """Σ|c_k|: how many times larger than a gradient's coordinate a row's may become."""
+        """Σ|c_k|: factor by which a row's coordinate may exceed a gradient's."""
         return sum(map(abs, self.coefficients))
 
     def sensitivity_squared(self, participations: int, separation: int) -> int:
-        """k·‖c‖₂²: squared L2 sensitivity of all rows to one unit whose gradients have norm at most 1, exactly.
+        """k·‖c‖₂²: exact squared L2 sensitivity of all rows to one unit whose gradients have norm at most 1.
 
         Args:
-            participations: k, the rounds in which a unit takes part at most.
-            separation: the least distance of two of these rounds.
+            participations: k, largest number of rounds in which a unit takes part.
+            separation: smallest distance between two of these rounds.
 
         Raises:
-            PrivacyError: the separation is below the number of bands, for which there is no proof here.
+            PrivacyError: the separation is below the number of bands, which this proof does not cover.
         """
         if participations < 1:
             raise PrivacyError(f"Expected participations={participations} >= 1.")
         if participations > 1 and separation < self.bands:
             raise PrivacyError(
-                f"A unit may take part again after {separation} rounds, but its gradient lasts for {self.bands}.",
+                f"A unit may take part again after {separation} rounds, but its gradient is used for {self.bands}.",
                 hint="Use at most as many bands as there are rounds between two participations.",
             )
         return participations * self.column_norm_squared
@@ -107,7 +107,7 @@ class BandedToeplitz:
         """The newest row of C·G, before noise: `[d]`.
 
         Args:
-            gradients: of the rounds so far, oldest first, each `[d]`; the last b are used. The result fits int64 where
+            gradients: of the rounds so far, oldest first, each `[d]`; the last b are used. The result fits int64 if
                 `growth` times the largest coordinate does.
 
         Raises:
@@ -124,11 +124,11 @@ class BandedToeplitz:
     def decode(
         self, row: NDArray[np.int64] | NDArray[np.float64], earlier: Sequence[NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """The newest gradient, as far as noisy rows tell it: one step of the triangular solve, `[d]`.
+        """Estimate the newest gradient from noisy rows: one step of the triangular solve, `[d]`.
 
         Args:
             row: the newest row of C·G + Z, `[d]`.
-            earlier: what this gave in the rounds before, oldest first; the last b − 1 are used.
+            earlier: this function's results of earlier rounds, oldest first; the last b − 1 are used.
         """
         rest = np.asarray(row, dtype=np.float64).copy()
         for coefficient, gradient in zip(self.coefficients[1:], reversed(earlier), strict=False):
@@ -139,18 +139,18 @@ class BandedToeplitz:
     def squared_errors(self, rounds: int) -> NDArray[np.float64]:
         """Mean squared error of each prefix sum's coordinate at noise multiplier 1, `[T]`; 1, 2, …, T for one band.
 
-        Noise multiplier 1 is noise whose variance is the squared column norm, for gradients of norm at most 1 and one
-        participation. With k participations, noise multiplier z and norm Δ, it is k·z²·Δ² times as much.
+        Noise multiplier 1 means noise whose variance is the squared column norm, for gradients of norm at most 1 and
+        one participation. For k participations, noise multiplier z and norm Δ, multiply by k·z²·Δ².
         """
         noise = _noise_in_sums(self._ratios(), rounds)
         errors: NDArray[np.float64] = float(self._ratios() @ self._ratios()) * np.cumsum(noise**2)
         return errors
 
     def error(self, rounds: int) -> float:
-        """Root mean squared error over all T prefix sums, as a share of that of independent noise at equal privacy.
+        """Root mean squared error over all T prefix sums, relative to independent noise at equal privacy.
 
         Raises:
-            PrivacyError: there are fewer rounds than bands, so that no column is whole.
+            PrivacyError: there are fewer rounds than bands, so no column is complete.
         """
         if rounds < self.bands:
             raise PrivacyError(f"Expected rounds={rounds} >= bands={self.bands}.")
@@ -168,8 +168,8 @@ def _noise_in_sums(ratios: NDArray[np.float64], rounds: int) -> NDArray[np.float
 
 @lru_cache(maxsize=64)
 def _least_error(rounds: int, bands: int) -> NDArray[np.float64]:
-    """c_k/c_0 with the least mean squared error of the prefix sums times squared column norm, `[b]`."""
-    # B_i is part of the prefix sums from i on.
+    """c_k/c_0 that minimise mean squared error of the prefix sums times squared column norm, `[b]`."""
+    # B_i contributes to the prefix sums from i on.
     weights = np.arange(rounds, 0, -1) / rounds
 
     def loss(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -182,7 +182,7 @@ def _least_error(rounds: int, bands: int) -> NDArray[np.float64]:
         pull = np.array([weighted[shift:] @ slope[: rounds - shift] for shift in range(1, bands)])
         return norm * error, 2 * free * error - 2 * norm * pull
 
-    # The square root of A is optimal for the largest error without a limit on bands (Fichtenberger et al., ICML 2023).
+    # The square root of A minimises the largest error without a limit on bands (Fichtenberger et al., ICML 2023).
     start = square_root(bands)[1:]
     if not len(start):
         return np.ones(1)

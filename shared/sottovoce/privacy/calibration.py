@@ -1,4 +1,4 @@
-"""From a promise (ε, δ) and a catalogue's size to the least noise that keeps it."""
+"""Noise calibration: the least noise that keeps a guarantee (ε, δ) for a catalogue's size."""
 
 import math
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.run.configuration import Balance, RunConfiguration
 
 AIM = 0.995
-"""The share of the ceiling that the search aims at, so that what it finds lies below and within 1 %."""
+"""Share of the ceiling that the search aims at, so that its result lies below the ceiling and within 1 % of it."""
 PRECISION = 1e-3
 """Relative width at which the search for a noise multiplier ends."""
 LARGEST_NOISE = 1e6
 LEAST_NOISE = 1e-2
 HISTOGRAM_SHARE = 0.04
-"""The class histogram's part of the budget, in squared signal-to-noise: it costs the training about 2 % more noise."""
+"""Class histogram's part of the budget, in squared signal-to-noise; training then needs about 2 % more noise."""
 CLASS_RATE_CAP = 2.0
-"""Class-aware sampling draws no unit more than so many times as often as the base rate; this is accounted for."""
+"""Largest ratio of a class's sampling rate to the base rate in class-aware sampling, as accounted for."""
 
 
 def plan_for(
@@ -38,29 +38,32 @@ def plan_for(
 ) -> PrivacyPlan:
     """The plan with the least noise under which `units` units may be trained on as `config` says.
 
-    Distributed noise is as the run says, the same for all labels: then the plan says what it costs, within the ceiling.
+    Distributed noise is fixed by the run and equal for all labels: then the plan states its cost, within the ceiling.
 
     Args:
         config: the run's configuration.
-        units: how many units (tracks or artists) the label trains on; of the unit `label`, how many labels there are.
-        mechanism: of the run, where noise is distributed.
-        epsilon: a lower ceiling than the run's, by the label's policy.
+        units: number of units (tracks or artists) that the label trains on; with the unit `label`, the number of
+            labels.
+        mechanism: the run's mechanism, if noise is distributed.
+        epsilon: a lower ceiling than the run's, set by the label's policy.
         delta: a lower δ than the run's, likewise.
 
     Raises:
         ConfigurationError: the run is not private, or there is nothing to train on.
-        PrivacyError: δ is too large for so many units, or no noise keeps the promise.
+        PrivacyError: δ is too large for this number of units, or no amount of noise keeps the guarantee.
     """
     if not config.private:
         raise ConfigurationError("A run without privacy has no privacy plan.")
     if units < 1:
-        raise ConfigurationError("There is no unit to train on.")
+        raise ConfigurationError("There are no units to train on.")
     ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
     delta = min(config.delta, 1.0 if delta is None else delta)
     check_delta(delta, units)
     distributed = config.distributed
     if (distributed is None) != (mechanism is None):
-        raise ConfigurationError("A plan needs the run's mechanism where noise is distributed, and only there.")
+        raise ConfigurationError(
+            "A plan needs the run's mechanism if noise is distributed, and must not have one otherwise."
+        )
     base_rate = distributed.sample_rate if distributed else min(1.0, config.batch_size / units)
     sample_rate, others, histogram_noise = _beside(config, base_rate, ceiling, delta)
     if distributed and mechanism:
@@ -88,7 +91,7 @@ def plan_for(
 
 
 def with_more_noise(plan: PrivacyPlan, least: float) -> PrivacyPlan:
-    """The plan with a noise multiplier of at least this, and what it then costs. For noise that a label adds itself."""
+    """The plan with a noise multiplier of at least `least`, and its cost. For noise that a label adds itself."""
     if plan.noise_multiplier >= least:
         return plan
     noisier = replace(plan, noise_multiplier=least)
@@ -96,19 +99,19 @@ def with_more_noise(plan: PrivacyPlan, least: float) -> PrivacyPlan:
 
 
 def with_least_noise(config: RunConfiguration, parameters: int, labels: int) -> RunConfiguration:
-    """A run with the least distributed noise that keeps its (ε, δ); nothing of any catalogue enters.
+    """A run with the least distributed noise that keeps its (ε, δ), independent of any catalogue.
 
     Args:
-        config: with distributed noise, whose multiplier is replaced.
-        parameters: P, of the model.
-        labels: of the federation.
+        config: a run with distributed noise, whose multiplier is replaced.
+        parameters: P, number of model parameters.
+        labels: number of labels in the federation.
 
     Raises:
-        ConfigurationError: noise is not shared, or no grid fits the ring.
-        PrivacyError: no noise keeps the promise.
+        ConfigurationError: noise is not distributed, or no grid fits the ring.
+        PrivacyError: no amount of noise keeps the guarantee.
     """
     if config.distributed is None:
-        raise ConfigurationError("Only distributed noise is a figure of the run: else each label plans its own.")
+        raise ConfigurationError("Only distributed noise is set by the run; with local noise each label plans its own.")
     rate, others, _ = _beside(config, config.distributed.sample_rate, config.epsilon, config.delta)
     noise_multiplier, _ = _least_noise(rate, config.steps, others, config.epsilon, config.delta)
     while True:
@@ -117,13 +120,13 @@ def with_least_noise(config: RunConfiguration, parameters: int, labels: int) -> 
         event = mechanism.event(config.distributed.min_honest, rate, config.steps)
         if epsilon_of((*others, event), config.delta) <= config.epsilon:
             return changed
-        noise_multiplier *= 1 + PRECISION  # the proof for integers gives a little of their variance away
+        noise_multiplier *= 1 + PRECISION  # the proof for integers loses a little of their variance
 
 
 def _beside(
     config: RunConfiguration, base_rate: float, ceiling: float, delta: float
 ) -> tuple[float, tuple[Event, ...], float | None]:
-    """The rate that is accounted for, what else is, and the noise of the class histogram, if there is one."""
+    """Rate and other events to account for, and the noise of the class histogram, if there is one."""
     sample_rate = min(1.0, CLASS_RATE_CAP * base_rate) if config.balance is Balance.SAMPLING else base_rate
     if config.balance is Balance.NONE:
         return sample_rate, (), None
@@ -132,7 +135,7 @@ def _beside(
 
 
 def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
-    """The δ of one Gaussian mechanism at ε, exactly (Balle & Wang, ICML 2018, theorem 8)."""
+    """δ of one Gaussian mechanism at ε, exactly (Balle & Wang, ICML 2018, theorem 8)."""
     half, ratio = 0.5 / noise_multiplier, epsilon * noise_multiplier
     return float(ndtr(half - ratio) - math.exp(min(epsilon + log_ndtr(-half - ratio), 0.0)))
 
@@ -150,7 +153,7 @@ def single_noise(epsilon: float, delta: float) -> float:
 
 
 def _histogram_noise(ceiling: float, delta: float) -> float:
-    """Noise that gives the histogram its share of what a single Gaussian mechanism could spend."""
+    """Noise multiplier that gives the histogram its share of what one Gaussian mechanism could spend."""
     return single_noise(ceiling, delta) / math.sqrt(HISTOGRAM_SHARE)
 
 
@@ -158,7 +161,7 @@ def _histogram_noise(ceiling: float, delta: float) -> float:
 def _least_noise(
     sample_rate: float, steps: int, others: tuple[Event, ...], ceiling: float, delta: float
 ) -> tuple[float, float]:
-    """The least noise multiplier whose whole run stays within the ceiling, and what it then costs."""
+    """The smallest noise multiplier that keeps the whole run within the ceiling, and its cost."""
 
     def run(log_noise: float) -> tuple[Event, ...]:
         return (*others, PoissonGaussian(sample_rate, math.exp(log_noise), steps))
@@ -169,12 +172,13 @@ def _least_noise(
         )
 
     low, high = math.log(LEAST_NOISE), math.log(LARGEST_NOISE)
-    # At every unit in every step: what a coordinator is told must not depend on how many units there are.
+    # With every unit in every step: what the coordinator learns must not depend on the number of units.
     if epsilon_rdp((*others, PoissonGaussian(1.0, LARGEST_NOISE, steps)), delta) > AIM * ceiling:
         raise PrivacyError(
-            f"No noise keeps ε = {ceiling:g} at δ = {delta:g}.", hint="Allow a larger ε, or plan fewer rounds."
+            f"No amount of noise keeps ε = {ceiling:g} at δ = {delta:g}.",
+            hint="Allow a larger ε, or plan fewer rounds.",
         )
-    # RDP is quick and never below PLD: what it asks for is enough, and PLD asks for a little less.
+    # RDP is fast and never below PLD: its noise is sufficient, and PLD needs slightly less.
     high = root(epsilon_rdp, low, high)
     width = 0.1
     while epsilon_of(run(high - width), delta) <= ceiling:

@@ -1,4 +1,4 @@
-"""Class imbalance, met with a noisy class histogram: all that follows from it is post-processing and costs nothing."""
+"""Class balancing from a noisy class histogram; everything computed from it is post-processing and costs nothing."""
 
 from collections.abc import Iterable
 
@@ -12,9 +12,9 @@ LARGEST_WEIGHT = 10.0
 
 
 def main_class(classes: Iterable[int]) -> int:
-    """The one class that a unit counts for: its most frequent one, and of several the first.
+    """The class that a unit counts for: its most frequent one, or the first among equals.
 
-    An artist with tracks of several styles thus adds 1 to one count, as a track does, which bounds its influence.
+    An artist with tracks of several styles thus adds 1 to one count, like a track, which bounds its influence.
     """
     values, counts = np.unique(np.fromiter(classes, dtype=np.int64), return_counts=True)
     return int(values[np.argmax(counts)])
@@ -23,16 +23,16 @@ def main_class(classes: Iterable[int]) -> int:
 def noisy_histogram(
     unit_classes: NDArray[np.int64], classes: int, noise: float, randomness: Randomness
 ) -> NDArray[np.float64]:
-    """How many units each class has, with noise: `[classes]`, to be drawn once a run and charged as `Gaussian(noise)`.
+    """Noisy number of units per class: `[classes]`, to be drawn once per run and charged as `Gaussian(noise)`.
 
     Args:
-        unit_classes: one class number for each unit, `[units]`; see `main_class`.
+        unit_classes: one class index per unit, `[units]`; see `main_class`.
         classes: number of classes.
-        noise: standard deviation on each count (`PrivacyPlan.histogram_noise`); one unit changes one count by 1.
-        randomness: where the noise comes from.
+        noise: standard deviation of each count (`PrivacyPlan.histogram_noise`); one unit changes one count by 1.
+        randomness: source of the noise.
 
     Raises:
-        PrivacyError: a class number is out of range.
+        PrivacyError: a class index is out of range.
     """
     if unit_classes.size and not 0 <= unit_classes.min() <= unit_classes.max() < classes:
         raise PrivacyError("A unit's class is not among the run's classes.")
@@ -42,19 +42,19 @@ def noisy_histogram(
 
 
 def _cleaned(histogram: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """Counts that can be divided by: below the noise's own size a count says nothing."""
+    """Counts that are safe to divide by: a count below the noise's standard deviation carries no information."""
     return np.maximum(histogram, max(noise, 1.0))
 
 
 def class_weights(histogram: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """Loss weights that let each class weigh the same in all: `[classes]`, 1 on average over the units.
+    """Loss weights that balance the classes: `[classes]`, 1 on average over the units.
 
-    No class weighs more than `LARGEST_WEIGHT` times the lightest. Clipping comes after weighting, so that weights
-    change no unit's largest influence.
+    No class weighs more than `LARGEST_WEIGHT` times the lightest. Clipping follows weighting, so weights do not change
+    a unit's largest influence.
 
     Args:
-        histogram: of `noisy_histogram`, `[classes]`.
-        noise: its noise's standard deviation.
+        histogram: result of `noisy_histogram`, `[classes]`.
+        noise: standard deviation of its noise.
     """
     counts = _cleaned(histogram, noise)
     weights = np.minimum(counts.max() / counts, LARGEST_WEIGHT)
@@ -67,14 +67,14 @@ def class_rates(
 ) -> NDArray[np.float64]:
     """Sampling rates that fill a batch evenly from all classes: `[classes]`, each at most `largest`.
 
-    The expected batch stays that of the base rate, as far as `largest` lets it: what a class at its limit leaves
-    free goes to the others.
+    The expected batch size stays that of the base rate, subject to `largest`: what a class at its limit leaves unused
+    goes to the others.
 
     Args:
-        histogram: of `noisy_histogram`, `[classes]`.
-        noise: its noise's standard deviation.
+        histogram: result of `noisy_histogram`, `[classes]`.
+        noise: standard deviation of its noise.
         base_rate: `PrivacyPlan.base_rate`.
-        largest: `PrivacyPlan.sample_rate`, which the accountant sees.
+        largest: `PrivacyPlan.sample_rate`, which is accounted for.
     """
     counts = _cleaned(histogram, noise)
     rates = np.zeros_like(counts)

@@ -1,28 +1,28 @@
-"""The discrete Gaussian N_Z(0, v), drawn exactly: P(x) ∝ exp(−x²/(2v)) on the integers, v the float's exact value.
+"""The discrete Gaussian N_Z(0, v), sampled exactly: P(x) ∝ exp(−x²/(2v)) on the integers, v the float's exact value.
 
-Rejection sampling whose proposals are exact by construction, so that one question is left to decide: is a uniform U
-below a real number p? It is asked lazily. U's first bits nearly always lie clear of p; where they do not, U is given
-further bits until they do, and p further digits. No outcome hangs on how a float was rounded.
+Rejection sampling with exact proposals, so that one decision remains: is a uniform U below a real number p? It is made
+lazily: U's first bits are nearly always conclusive; if not, U gets further bits, and p further digits, until they are.
+No outcome depends on how a float was rounded.
 
-*Proposals.* `Table` covers the integers [−B·w, B·w) by blocks of w = 2^shift integers (w near σ/32, or 1) and shares
-2¹⁶ equal cells out among them: block b has `heights[b]` of them. The rest of the line, on both sides, has at least one
-cell. A uniform word's first 16 bits pick the cell, the next `shift` bits the integer in its block. Beyond the blocks a
-coin picks the side, a geometric variable (coins until heads) the step of 2^tail_shift integers, fair bits the integer
-in it. So every integer is proposed with a rational, known probability, and there is no table's end to fall off.
+*Proposals.* `Table` covers the integers [−B·w, B·w) with blocks of w = 2^shift integers (w near σ/32, or 1) and divides
+2¹⁶ equal cells among them: block b has `heights[b]`. The rest of the line, on both sides, has at least one cell. A
+uniform word's first 16 bits pick the cell, the next `shift` bits the integer in its block. Beyond the blocks a coin
+picks the side, a geometric variable (coins until heads) the step of 2^tail_shift integers, fair bits the integer in it.
+So every integer is proposed with a rational, known probability, and the table truncates nothing.
 
 *Acceptance.* With f(x) = exp(−x²/(2v)), x is accepted with probability p(x) = `scale`·f(x)/heights[b] in a block, and
-in step g of the tail with p(x) = `scale`·f(x)·2^(g + 2)·2^(tail_shift − shift)/`tail_height`: each time the same
-multiple of f(x) over the chance that x is proposed, whence P(x | accepted) ∝ f(x), whatever the table. It takes
-p(x) <= 1, which holds as heights[b] >= scale·f at the block's integer nearest to 0, and in the tail since f falls by
-more than half from one step to the next. Heights are computed as upper bounds, in decimal arithmetic of known error.
+in step g of the tail with p(x) = `scale`·f(x)·2^(g + 2)·2^(tail_shift − shift)/`tail_height`: in both cases the same
+multiple of f(x) over the probability of proposing x, hence P(x | accepted) ∝ f(x) for any table. This requires p(x) <=
+1, which holds as heights[b] >= scale·f at the block's integer nearest to 0, and in the tail since f falls by more than
+half from one step to the next. Heights are computed as upper bounds, in decimal arithmetic of known error.
 
 *Deciding U < p(x).* The word's last bits are the first `bits` of U. `certain` is a lower bound, for each block, on
 2^bits·p at its integer farthest from 0: below it U < p for the whole block (97 of 100 draws). Otherwise p is computed
 in float64, whose relative error here is below 2⁻⁴⁶ if exp errs by less than 64 ulps (libraries claim 1 to 4); within a
-margin of 2⁻⁴⁰ nothing is concluded, and `_below` decides with Python's `decimal`, whose division and exp are correctly
-rounded by specification.
+margin of 2⁻⁴⁰ the result is inconclusive, and `_below` decides with Python's `decimal`, whose division and exp are
+correctly rounded by specification.
 
-How long a draw takes depends on what is drawn, as with every rejection sampler: about one in 10⁵ is decided slowly.
+The time that a draw takes depends on its value, as in every rejection sampler: about one in 10⁵ is slow.
 """
 
 import decimal
@@ -42,17 +42,17 @@ from sottovoce.randomness import Randomness
 
 LEAST_VARIANCE = 1e-4
 LARGEST_VARIANCE = 2.0**60
-"""Draws then stay within int64: beyond it lies a chance of exp(−2⁶⁵)."""
+"""Largest variance; draws then fit int64 except with probability exp(−2⁶⁵)."""
 
 CELL_BITS = 16
 WORD_BITS = 64
 REACH = 5.25
-"""Standard deviations that blocks cover; the slow tail beyond has about 2⁻¹⁶ of the proposals."""
+"""Standard deviations that the blocks cover; the slow tail beyond gets about 2⁻¹⁶ of the proposals."""
 BLOCKS_PER_STD = 32
-CHUNK = 1 << 14  # words (128 KiB) that stay in the cache between the stages of `sample`
+CHUNK = 1 << 14  # words (128 KiB); they stay in cache between the stages of `sample`
 MARGIN = 2.0**-40
 DIGITS = 30
-"""Decimal digits for a table; its bounds are off by less than 10⁻²⁵, relatively."""
+"""Decimal digits for a table; the relative error of its bounds is below 10⁻²⁵."""
 
 
 def sample(randomness: Randomness, variance: float, size: int) -> NDArray[np.int64]:
@@ -60,21 +60,21 @@ def sample(randomness: Randomness, variance: float, size: int) -> NDArray[np.int
 
     Args:
         randomness: where the words come from.
-        variance: the parameter v, taken as the float's exact value; see `variance_of` on the variance of the result.
-        size: how many, >= 0.
+        variance: the parameter v, taken as the float's exact value; see `variance_of` for the variance of the result.
+        size: number of integers, >= 0.
 
     Raises:
-        PrivacyError: the variance is no number in [10⁻⁴, 2⁶⁰], or the size is negative.
+        PrivacyError: the variance is not in [10⁻⁴, 2⁶⁰], or the size is negative.
     """
     if not LEAST_VARIANCE <= variance <= LARGEST_VARIANCE:  # also catches NaN
-        raise PrivacyError(f"Expected variance={variance} in [{LEAST_VARIANCE:g}, 2⁶⁰] of a discrete Gaussian.")
+        raise PrivacyError(f"Expected variance={variance} in [{LEAST_VARIANCE:g}, 2⁶⁰] for a discrete Gaussian.")
     if size < 0:
         raise PrivacyError(f"Expected size={size} >= 0.")
     table = table_for(float(variance))
     drawn = np.empty(size, dtype=np.int64)
     filled = 0
     while filled < size:
-        # Never more words than integers are missing: all that is accepted is used, in order.
+        # Never draws more words than integers are missing: every accepted one is used, in order.
         accepted = _accepted(table, randomness, min(CHUNK, size - filled))
         drawn[filled : filled + len(accepted)] = accepted
         filled += len(accepted)
@@ -82,9 +82,9 @@ def sample(randomness: Randomness, variance: float, size: int) -> NDArray[np.int
 
 
 def variance_of(variance: float) -> float:
-    """The variance of N_Z(0, variance) itself, to float64: slightly below the parameter, and far below for small ones.
+    """The variance of N_Z(0, variance), to float64: slightly below the parameter, and far below for small ones.
 
-    By Poisson summation the two differ by a factor 1 − O(v·exp(−2π²v)), which float64 does not see from v = 3 on.
+    By Poisson summation the two differ by a factor 1 − O(v·exp(−2π²v)), invisible in float64 from v = 3 on.
     """
     if variance >= 3:
         return variance
@@ -94,18 +94,18 @@ def variance_of(variance: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Proposals for one variance and what is needed to accept them; see the module on each.
+    """Proposals for one variance and what accepting them needs; the module's docstring explains both.
 
     Args:
         variance: v, exactly.
         shift: log2 of the integers in a block.
         tail_shift: log2 of the integers in a step of the tail.
-        scale: the multiple of f that acceptance aims at.
-        heights: cells of each block, from the leftmost on, `[2·B]`; they and `tail_height` add up to 2¹⁶.
+        scale: the multiple of f that acceptance uses.
+        heights: cells of each block, leftmost first, `[2·B]`; they and `tail_height` add up to 2¹⁶.
         tail_height: cells of the tail.
         block_of: the block of each cell, 2·B for the tail, `[2¹⁶]`.
         starts: leftmost integer of each block (0 for the tail), `[2·B + 1]`.
-        certain: a U whose first bits, as an integer, lie below it is below p on the whole block, `[2·B + 1]`.
+        certain: any U whose first bits, as an integer, are below this is below p on the whole block, `[2·B + 1]`.
         limits: 2^bits·scale/heights, the factor of f in 2^bits·p (0 for the tail), `[2·B + 1]`.
     """
 
@@ -122,7 +122,7 @@ class Table:
 
     @property
     def bits(self) -> int:
-        """How many bits of a word are the first ones of U."""
+        """Number of a word's bits that serve as the first bits of U."""
         return WORD_BITS - CELL_BITS - self.shift
 
     @property
@@ -133,7 +133,7 @@ class Table:
 
 @lru_cache(maxsize=8)
 def table_for(variance: float) -> Table:
-    """The table of a variance; which one decides the speed alone, as long as p <= 1."""
+    """The table for a variance; the choice of table affects speed only, as long as p <= 1."""
     exact, std = Fraction(variance), math.sqrt(variance)
     shift = max(0, math.floor(math.log2(std / BLOCKS_PER_STD)))
     width = 1 << shift
@@ -172,7 +172,7 @@ def table_for(variance: float) -> Table:
 
 
 def _accepted(table: Table, randomness: Randomness, count: int) -> NDArray[np.int64]:
-    """What is accepted of `count` proposals, in their order."""
+    """The accepted ones of `count` proposals, in order."""
     words = randomness.words(count)
     block = table.block_of.take((words >> np.uint64(WORD_BITS - CELL_BITS)).view(np.int64))
     integers = table.starts.take(block)
@@ -203,7 +203,7 @@ def _accepted(table: Table, randomness: Randomness, count: int) -> NDArray[np.in
 
 
 def _from_tail(table: Table, randomness: Randomness) -> int | None:
-    """One proposal beyond the blocks, None if it is not accepted."""
+    """One proposal beyond the blocks; None if rejected."""
     word = int(randomness.words(1)[0])
     offset = word & ((1 << table.tail_shift) - 1)
     negative = bool(word >> (WORD_BITS - 1))
@@ -224,10 +224,10 @@ def _coins(randomness: Randomness) -> Iterator[int]:
 def _below(randomness: Randomness, uniform: int, bits: int, factor: Fraction, exponent: Fraction) -> bool:
     """Whether U < factor·exp(−exponent), for U uniform in [uniform, uniform + 1)·2^−bits.
 
-    Ends with probability 1: with each further word the chance that nothing is concluded falls by 2⁶⁴.
+    Ends with probability 1: each further word divides the chance of an inconclusive result by 2⁶⁴.
     """
     while True:
-        # 10 digits beyond the last bit that U has; exp makes an error in its exponent one of the result, relatively.
+        # 10 digits beyond the last bit of U; exp turns an error of its exponent into a relative error of the result.
         digits = 10 + math.ceil(bits * math.log10(2))
         with _digits(digits + 3 + len(str(math.ceil(exponent)))):
             limit = _quotient(factor * (1 << bits)) * _exp(exponent)
@@ -254,7 +254,7 @@ def _quotient(value: Fraction) -> Decimal:
 
 
 def _digits(digits: int) -> AbstractContextManager[decimal.Context]:
-    """Arithmetic in so many decimal digits, each operation correctly rounded, with exponents as large as they come."""
+    """Arithmetic in `digits` decimal digits, each operation correctly rounded, with unlimited exponents."""
     return decimal.localcontext(
         decimal.Context(prec=digits, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
     )

@@ -1,9 +1,9 @@
-"""The distributed discrete Gaussian mechanism: clipped gradients become integers that labels add noise to and sum.
+"""The distributed discrete Gaussian mechanism: clipped gradients become integers, which labels add noise to and sum.
 
-After the distributed discrete Gaussian mechanism (Kairouz, Liu & Steinke, ICML 2021, arXiv 2102.06387), with a unit
-(track, artist or label) where that paper has a client: each unit's vector is clipped, rotated, scaled and rounded *by
-itself*, and rounded again until its norm is within a bound that holds always. The labels add these integers up, so
-that one unit changes a sum by a vector of bounded norm, whatever else is in it.
+After Kairouz, Liu & Steinke (ICML 2021, arXiv 2102.06387), with a unit (track, artist or label) in the role of that
+paper's client: each unit's vector is clipped, rotated, scaled and rounded *by itself*, and rounded again until its norm
+is within a bound that always holds. The labels sum these integers, so one unit changes a sum by a vector of bounded
+norm, whatever else is in it.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # loads a submodule when it is used: messages that train nothing need none
+import scipy  # loads submodules on first use; messages that do not train need none
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
@@ -22,24 +22,24 @@ from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import RunConfiguration
 
 FINE = 1.001
-"""A grid is fine where rounding lets no norm grow by more than this factor; a finer one would win nothing."""
+"""Growth of norms through rounding below which a grid is fine enough; a finer one would gain nothing."""
 COARSE = 1.1
-"""A grid that lets norms, and with them the noise, grow by more than this is refused."""
+"""Largest growth of norms, and with them of the noise, through rounding; a coarser grid is refused."""
 FINEST = 1 << 20
 REACH = 14.0
-"""Standard deviations of noise that a number has room for: beyond them lies a chance of 5·10⁻⁴³."""
+"""Standard deviations of noise that a number has room for: larger noise has probability 5·10⁻⁴³."""
 LEAST_CLIPS = 8
-"""Room of a coordinate for a label's summed gradients, in clips, when the scale is chosen. What is above is cut."""
+"""Room of a coordinate for a label's summed gradients, in clips, when the scale is chosen. Larger sums are cut."""
 COUNT_WEIGHT = 0.1
-"""What a unit adds to the count for the clip's quantile, over the clip: it costs 0.5 % more noise."""
+"""What a unit adds to the count for the clip's quantile, relative to the clip: it costs 0.5 % more noise."""
 _AGAIN = math.exp(-8)
-"""How often, at most, a rounded vector is out of bounds and rounded again: so rarely that the mean stays right."""
+"""Largest probability that a rounded vector is out of bounds and rounded again; small enough to keep the mean."""
 _TRIES = 64
 _LARGEST = np.float32(1 << 31)
-"""Magnitude of a coordinate, on the grid, above which it counts as none: a clip is at most `FINEST` long."""
+"""Magnitude of a coordinate, on the grid, above which a vector is dropped: a clip is at most `FINEST` long."""
 _TAIL_BITS = 41
-"""Chance that honest labels' noise exceeds `largest_coordinate` or `longest`: 2 to the minus so many bits, each."""
-_BLOCK = 1 << 20  # numbers that are rotated and rounded at once
+"""Probability that honest labels' noise exceeds `largest_coordinate` or `longest`, each: 2 to the minus this."""
+_BLOCK = 1 << 20  # numbers that are rotated and rounded together
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class DistributedDiscreteGaussian:
 
     Args:
         parameters: coordinates of a unit's vector.
-        scale: integers that make up one clip.
-        norm_squared: the largest squared L2 norm of a unit's rounded vector, its count included.
-        coefficients: of the rounds that a report is made of, from the newest back; (1,) unless the run is banded.
-        energy: squared factor by which they and a unit's participations raise its norm over all rounds; else 1.
-        rows: rounds that are accounted for as one sum: all of them where the run is banded; else 1.
+        scale: length of one clip on the integer grid.
+        norm_squared: largest squared L2 norm of a unit's rounded vector, including its count.
+        coefficients: weights of the rounds in a report, newest first; (1,) unless the run is banded.
+        energy: squared factor by which coefficients and participations scale a unit's norm over all rounds, or 1.
+        rows: rounds that are accounted for as one sum: all of them if the run is banded, otherwise 1.
         variance: of one label's noise on each coordinate.
-        sum_bound: largest magnitude of a coordinate of a label's own sum; it is cut there, before noise.
-        quantile: which quantile of norms the clip follows, counted in one more coordinate; or None.
+        sum_bound: largest magnitude of a coordinate of a label's own sum, which is cut there before noise is added.
+        quantile: quantile of norms that the clip follows, counted in an additional coordinate; or None.
     """
 
     parameters: int
@@ -70,19 +70,19 @@ class DistributedDiscreteGaussian:
 
     @classmethod
     def of(cls, config: RunConfiguration, parameters: int, labels: int) -> "DistributedDiscreteGaussian":
-        """The finest grid that is of use and fits the run's ring.
+        """The finest useful grid that fits the run's ring.
 
         Args:
-            config: with distributed noise.
-            parameters: P, of the model.
-            labels: of the federation: as many vectors may be summed.
+            config: a run with distributed noise.
+            parameters: P, number of model parameters.
+            labels: number of labels in the federation, and so of vectors in a sum.
 
         Raises:
-            ConfigurationError: noise is not shared, or no grid that is fine enough fits the ring.
+            ConfigurationError: noise is not distributed, or no sufficiently fine grid fits the ring.
         """
         distributed = config.distributed
         if distributed is None:
-            raise ConfigurationError("A run whose labels do not share their noise has no grid of integers.")
+            raise ConfigurationError("Only a run with distributed noise has an integer grid.")
         room = ((1 << (config.ring_bits - 1)) - 1) // labels
         matrix, energy, rows = BandedToeplitz((1,)), 1, 1
         if (banded := distributed.banded) is not None:
@@ -96,7 +96,7 @@ class DistributedDiscreteGaussian:
             norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
             variance = distributed.noise_multiplier**2 * norm_squared * energy / distributed.min_honest
             free = room - math.ceil(REACH * math.sqrt(variance))
-            # No label alone sums up more units than all labels together are expected to.
+            # No label alone sums more units than all labels together are expected to.
             sum_bound = min(free // matrix.growth, max(LEAST_CLIPS, config.batch_size) * scale)
             if sum_bound >= LEAST_CLIPS * scale:
                 return cls(
@@ -119,11 +119,11 @@ class DistributedDiscreteGaussian:
 
     @property
     def dimension(self) -> int:
-        """Numbers that a label reports: the parameters', and one for the count where the clip follows a quantile."""
+        """Numbers that a label reports: the parameters, and one count if the clip follows a quantile."""
         return self.parameters + (self.quantile is not None)
 
     def event(self, min_honest: int, sample_rate: float, steps: int) -> DiscreteGaussianSum:
-        """What so many sums, with the noise of so many honest labels in each, do to a unit sampled at this rate."""
+        """The event of `steps` sums, each with noise of `min_honest` labels, for units sampled at this rate."""
         return DiscreteGaussianSum(
             sample_rate=sample_rate,
             variance=self.variance,
@@ -134,9 +134,9 @@ class DistributedDiscreteGaussian:
         )
 
     def signs(self, run: bytes, round_number: int) -> NDArray[np.float32]:
-        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not rest on them.
+        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not depend on them.
 
-        Rounds whose sums are mixed have one rotation, or their noise would not cancel.
+        Rounds whose sums are combined share one rotation, otherwise their noise would not cancel.
         """
         if len(self.coefficients) > 1:
             round_number = 0
@@ -154,11 +154,11 @@ class DistributedDiscreteGaussian:
 
         Args:
             vectors: `[units, parameters]`, each of L2 norm at most 1 (in clips).
-            signs: of the rotation.
-            randomness: of the rounding.
+            signs: signs of the rotation.
+            randomness: source of randomness for rounding.
 
         Returns:
-            `[parameters]`. Whatever `vectors` holds, one row more changes it by a vector within the norm's bound.
+            `[parameters]`. For any `vectors`, one additional row changes it by a vector within the norm's bound.
         """
         total = np.zeros(self.parameters, np.int64)
         bound = math.floor(_bound_squared(self.scale, self.parameters))
@@ -170,7 +170,7 @@ class DistributedDiscreteGaussian:
         return total
 
     def count_of(self, norms: NDArray[np.float32], clip: float) -> int:
-        """What units of these gradient norms add to the count: 0 on average where the clip is at its quantile."""
+        """What units with these gradient norms add to the count: 0 on average if the clip is at its quantile."""
         if self.quantile is None:
             return 0
         below, above = _count_values(self.scale, self.quantile)
@@ -178,15 +178,15 @@ class DistributedDiscreteGaussian:
         return within * below + (len(norms) - within) * above
 
     def cut(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A label's sum with each coordinate brought within its bound, so that sums of all labels cannot wrap.
+        """A label's sum with each coordinate cut to its bound, so that sums over all labels cannot wrap.
 
-        Cutting changes no coordinate's difference between two sums by more than it was, and none's sign.
+        Cutting never increases the difference of two sums in a coordinate, nor changes its sign.
         """
         bounded: NDArray[np.int64] = np.clip(total, -self.sum_bound, self.sum_bound)
         return bounded
 
     def largest_coordinate(self, survivors: int) -> float:
-        """Magnitude that no coordinate of an honest sum has, but with a chance of 2^-41: each label's bound, and noise.
+        """Bound on the coordinates of an honest sum, exceeded with probability at most 2^-41: sum bounds plus noise.
 
         Discrete Gaussian noise is sub-Gaussian with its variance (Canonne et al., NeurIPS 2020, proposition 25).
         """
@@ -195,7 +195,7 @@ class DistributedDiscreteGaussian:
         return survivors * growth * self.sum_bound + math.sqrt(tail)
 
     def longest(self, survivors: int) -> float:
-        """L2 norm that no honest sum of one unit a label has, but with a chance of 2^-41.
+        """Bound on the L2 norm of an honest sum of one unit per label, exceeded with probability at most 2^-41.
 
         The noise is a sub-Gaussian vector (Hsu, Kakade and Zhang, Electron. Commun. Probab. 17, 2012).
         """
@@ -204,18 +204,18 @@ class DistributedDiscreteGaussian:
         return survivors * math.sqrt(self.norm_squared) + math.sqrt(squared)
 
     def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The sum of vectors, in clips, that numbers on the grid, `[parameters]`, stand for: `[parameters]`."""
+        """Decode numbers on the grid, `[parameters]`, to a sum of vectors in clips: `[parameters]`."""
         rotated = (total / self.scale).astype(np.float32)
         back: NDArray[np.float32] = scipy.fft.idct(rotated, norm="ortho") * signs
         return back
 
     def excess(self, count: int) -> float:
-        """By how many units, of those counted, more than the quantile asks for are within the clip."""
+        """Units counted within the clip, minus the number that the quantile aims at."""
         return count / (COUNT_WEIGHT * self.scale)
 
 
 def _bound_squared(scale: int, parameters: int) -> float:
-    """The norm, squared, within which a vector of norm `scale` is rounded: the paper's proposition 22, β = `_AGAIN`."""
+    """Squared norm within which a vector of norm `scale` is rounded: the paper's proposition 22, β = `_AGAIN`."""
     root = math.sqrt(parameters)
     return min((scale + root) ** 2, scale**2 + parameters / 4 + math.sqrt(-2 * math.log(_AGAIN)) * (scale + root / 2))
 
@@ -225,14 +225,14 @@ def _growth(scale: int, parameters: int) -> float:
 
 
 def _count_values(scale: int, quantile: float) -> tuple[int, int]:
-    """What a unit within the clip, and one above it, adds to the count."""
+    """What a unit within the clip adds to the count, and what one above it adds."""
     weight = COUNT_WEIGHT * scale
     return round(weight * (1 - quantile)), -round(weight * quantile)
 
 
 def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -> NDArray[np.int64]:
-    """Each row `[units, n]` to integers, up or down at random, again until its squared norm is within the bound."""
-    possible = np.abs(rotated) <= _LARGEST  # what is not finite is not, either
+    """Round each row `[units, n]` to integers at random, again until its squared norm is within the bound."""
+    possible = np.abs(rotated) <= _LARGEST  # False for values that are not finite, too
     finite = np.where(possible, rotated, np.float32(0.0))
     floor = np.floor(finite)
     chance = (finite - floor).astype(np.float64)
@@ -245,7 +245,8 @@ def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -
         left = left[_norms_squared(rounded[left]) > bound]
         if not left.size:
             return rounded
-    for row in left:  # of a vector longer than a clip, as no caller makes one: what lies nearer to 0 fits, or nothing
+    # Longer than a clip, which no caller passes: round towards 0 if that fits, otherwise drop the vector.
+    for row in left:
         rounded[row] = np.trunc(finite[row]).astype(np.int64)
         if _norms_squared(rounded[row]) > bound:
             rounded[row] = 0
@@ -253,6 +254,6 @@ def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -
 
 
 def _norms_squared(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Squared norms along the last axis: exact below 2^53, and beyond all bounds above, where int64 would wrap."""
+    """Squared norms along the last axis: exact below 2^53, and above every bound beyond, where int64 would wrap."""
     norms: NDArray[np.float64] = np.square(rows, dtype=np.float64).sum(axis=-1)
     return norms

@@ -1,7 +1,7 @@
-"""What touched private data, as values that an accountant interprets and a ledger keeps.
+"""Privacy events: how private data was used, as values that an accountant interprets and a ledger keeps.
 
-Each is the claim of one mechanism under add-or-remove-one-unit. A new mechanism is one more class here, one line in
-`_KINDS` and one in the accountant; what is not listed raises, and is never guessed.
+Each states the guarantee of one mechanism under add-or-remove-one-unit. A new mechanism needs a class here, a line in
+`_KINDS` and one in the accountant; an unlisted event raises an error instead of being guessed.
 """
 
 import math
@@ -14,11 +14,11 @@ from sottovoce.errors import UnknownPrivacyEvent
 
 def _expect(holds: bool, what: str) -> None:
     if not holds:
-        raise UnknownPrivacyEvent(f"Expected {what} of a privacy event.")
+        raise UnknownPrivacyEvent(f"Expected {what} in a privacy event.")
 
 
 def _check(event: "PoissonGaussian | Gaussian | DiscreteGaussianSum", times: str) -> None:
-    """Bring whole numbers to float, so that 1 and 1.0 are one event with one JSON form, and check what all share."""
+    """Convert whole numbers to float, so that 1 and 1.0 are one event with one JSON form, and check common fields."""
     for field in fields(event):
         if field.type is float:
             object.__setattr__(event, field.name, float(getattr(event, field.name)))
@@ -29,12 +29,12 @@ def _check(event: "PoissonGaussian | Gaussian | DiscreteGaussianSum", times: str
 
 @dataclass(frozen=True, order=True)
 class PoissonGaussian:
-    """`steps` steps of DP-SGD: units sampled independently, sums clipped to C a unit, noise of std z·C added.
+    """`steps` steps of DP-SGD: units sampled independently, sums clipped to C per unit, noise of std z·C added.
 
     Args:
         sample_rate: the largest probability q with which any unit is sampled, in (0, 1].
-        noise_multiplier: z, the noise's standard deviation over the clip.
-        steps: how many.
+        noise_multiplier: z, the noise's standard deviation divided by the clip.
+        steps: number of steps.
     """
 
     sample_rate: float
@@ -48,11 +48,11 @@ class PoissonGaussian:
 
 @dataclass(frozen=True, order=True)
 class Gaussian:
-    """A sum to which each unit adds a vector of L2 norm at most 1, with noise of std z: a class histogram, say.
+    """A sum to which each unit adds a vector of L2 norm at most 1, with noise of std z; for example a class histogram.
 
     Args:
         noise_multiplier: z.
-        count: how many such sums.
+        count: number of such sums.
     """
 
     noise_multiplier: float
@@ -66,16 +66,16 @@ class Gaussian:
 class DiscreteGaussianSum:
     """Sums of integer vectors, to which each of `min_honest` labels adds independent discrete Gaussian noise N_Z(0, v).
 
-    Units are sampled independently, and one unit changes the sum by an integer vector of bounded L2 norm. Whatever
-    else is added to the sum (other labels' noise, wrapping around a ring) is post-processing.
+    Units are sampled independently, and one unit changes the sum by an integer vector of bounded L2 norm. Anything else
+    added to the sum (other labels' noise, wrapping around a ring) is post-processing.
 
     Args:
         sample_rate: the largest probability q with which any unit is sampled, in (0, 1].
         variance: v, of each honest label's noise on each coordinate.
-        norm_squared: the largest squared L2 norm of what one unit adds.
-        min_honest: the number of labels whose noise is counted on.
-        dimension: coordinates of a sum.
-        steps: how many sums.
+        norm_squared: largest squared L2 norm of what one unit adds.
+        min_honest: number of labels whose noise is relied on.
+        dimension: number of coordinates of a sum.
+        steps: number of sums.
     """
 
     sample_rate: float
@@ -95,7 +95,7 @@ class DiscreteGaussianSum:
 
     @property
     def noise_multiplier(self) -> float:
-        """Standard deviation of the honest labels' noise together, over the largest norm."""
+        """Standard deviation of the honest labels' noise together, divided by the largest norm."""
         return math.sqrt(self.min_honest * self.variance / self.norm_squared)
 
 
@@ -103,15 +103,15 @@ class DiscreteGaussianSum:
 class HeldOutCounts:
     """Sums of integer vectors over *held-out* units, each in every sum once, with noise as in `DiscreteGaussianSum`.
 
-    Held-out units are never trained on, and trained ones never counted, so this composes with events on trained units
-    by the larger ε and not by their sum (`sottovoce.privacy.accountant.epsilon`).
+    Held-out units are never trained on and trained ones never counted, so this composes with events on trained units by
+    the larger ε instead of the sum (`sottovoce.privacy.accountant.epsilon`).
 
     Args:
         variance: v, of each honest label's noise on each coordinate.
-        norm_squared: the largest squared L2 norm of what one unit adds.
-        honest: how many labels' noise is counted on.
-        dimension: coordinates of a sum.
-        count: how many sums.
+        norm_squared: largest squared L2 norm of what one unit adds.
+        honest: number of labels whose noise is relied on.
+        dimension: number of coordinates of a sum.
+        count: number of sums.
     """
 
     variance: float
@@ -123,17 +123,17 @@ class HeldOutCounts:
     def __post_init__(self) -> None:
         object.__setattr__(self, "variance", float(self.variance))
         _expect(type(self.count) is int and self.count >= 1, f"count={self.count} to be a whole number >= 1")
-        _ = self.sums  # which checks the rest
+        _ = self.sums  # checks the other fields
 
     @property
     def sums(self) -> DiscreteGaussianSum:
-        """The same as sums over units that are all sampled."""
+        """The equivalent sums over units that are always sampled."""
         return DiscreteGaussianSum(1.0, self.variance, self.norm_squared, self.honest, self.dimension, self.count)
 
 
 @dataclass(frozen=True, order=True)
 class NonPrivate:
-    """The data was used without any privacy: ε is infinite from here on."""
+    """The data was used without privacy: ε is infinite from here on."""
 
 
 Event = PoissonGaussian | Gaussian | DiscreteGaussianSum | HeldOutCounts | NonPrivate
@@ -149,28 +149,28 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """A plain JSON object, which `from_json` reads back to an equal value."""
+    """A plain JSON object; `from_json` restores an equal value."""
     return {"kind": _NAMES[type(event)]} | {_json_name(field): getattr(event, field.name) for field in fields(event)}
 
 
 def from_json(value: object) -> Event:
-    """Read what `to_json` wrote.
+    """Read an event written by `to_json`.
 
     Raises:
-        UnknownPrivacyEvent: it is of no known kind, lacks or adds a field, or a value is of the wrong type or range.
+        UnknownPrivacyEvent: its kind is unknown, fields are missing or surplus, or a value has the wrong type or range.
     """
     kind = _KINDS.get(str(value.get("kind"))) if isinstance(value, dict) else None
     if kind is None or not isinstance(value, dict):
-        raise UnknownPrivacyEvent("There is no accounting for a privacy event of an unknown kind.")
+        raise UnknownPrivacyEvent("The privacy event's kind is unknown.")
     given = {name: item for name, item in value.items() if name != "kind"}
     expected = {_json_name(field): field.type for field in fields(kind)}
     if {name: type(item) for name, item in given.items()} != expected:
-        raise UnknownPrivacyEvent("A privacy event has other fields than those of its kind.")
+        raise UnknownPrivacyEvent("The privacy event has missing or unknown fields for its kind.")
     return kind(**{field.name: given[_json_name(field)] for field in fields(kind)})
 
 
 def _json_name(field: Field[Any]) -> str:
-    """Ledgers say `honest`, by which their rows are chained."""
+    """Name of a field in JSON. Ledgers keep `honest`, over which their rows are chained."""
     return "honest" if field.name == "min_honest" else field.name
 
 
@@ -195,7 +195,7 @@ def _repeated(event: Event, times: int) -> Event:
 
 
 def _counts(events: Iterable[Event]) -> dict[Event, int]:
-    """How often each mechanism was used, each standing in its single form."""
+    """How often each mechanism was used, keyed by its event with a count of one."""
     counts: dict[Event, int] = {}
     for event in events:
         once = _repeated(event, 1)
@@ -204,13 +204,13 @@ def _counts(events: Iterable[Event]) -> dict[Event, int]:
 
 
 def merged(events: Iterable[Event]) -> tuple[Event, ...]:
-    """The same events with equal mechanisms added up, in one order: equal for every order they happened in."""
+    """The same events with equal mechanisms added up, in canonical order."""
     together = (_repeated(once, times) for once, times in _counts(events).items())
     return tuple(sorted(together, key=lambda event: (_NAMES[type(event)], event)))
 
 
 def within(spent: Iterable[Event], planned: Iterable[Event]) -> bool:
-    """Whether everything that was spent is part of what was planned."""
+    """Whether everything spent is part of what was planned."""
     allowed = _counts(planned)
     return all(
         (isinstance(once, NonPrivate) and once in allowed) or times <= allowed.get(once, 0)

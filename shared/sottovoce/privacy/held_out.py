@@ -1,8 +1,8 @@
-"""Noise on what labels count on held-out tracks: how much a run's evaluations need, and what they cost.
+"""Noise on counts over held-out tracks: how much a run's evaluations need, and what they cost.
 
-A unit adds to an evaluation's counters, once, whole numbers of bounded squared norm (`Task.norm_squared`). Every
-counter gets discrete Gaussian noise of one variance. How much follows from the run's ε, δ and number of evaluations,
-and from nothing in any catalogue.
+A unit adds integers of bounded squared norm (`Task.norm_squared`) to an evaluation's counters, once. Every counter gets
+discrete Gaussian noise of the same variance, which follows from the run's ε, δ and number of evaluations, and from no
+catalogue.
 """
 
 import math
@@ -14,9 +14,9 @@ from sottovoce.privacy.events import HeldOutCounts
 from sottovoce.run.configuration import RunConfiguration
 
 COUNTER_OFFSET = 1 << 38
-"""Offset that labels add to each counter, since masked counters are not negative and noise may be."""
+"""Offset that labels add to each counter, since masked counters cannot be negative but noise can."""
 LARGEST_COUNT = 1 << 37
-"""Largest magnitude of a label's noised counter; larger ones are saturated."""
+"""Largest magnitude of a label's noised counter; larger ones are clamped."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CounterShape:
 
     Args:
         norm_squared: largest squared L2 norm of what one unit adds.
-        dimension: how many there are.
+        dimension: number of counters.
     """
 
     norm_squared: int
@@ -35,7 +35,7 @@ class CounterShape:
 def held_out_counts(
     config: RunConfiguration, shape: CounterShape, *, epsilon: float, delta: float
 ) -> HeldOutCounts | None:
-    """All evaluations of a run, with the least noise that keeps (ε, δ); None in a run that has none, or no privacy."""
+    """All evaluations of a run, with the least noise that keeps (ε, δ); None without evaluations or without privacy."""
     if not config.private or not config.evaluated:
         return None
     count, honest = len(config.evaluated), config.distributed.min_honest if config.distributed else 1

@@ -1,12 +1,12 @@
-"""What an attacker reaches: the ε that an accountant must not fall below.
+"""A lower bound on ε from an attack; the accountant must not report less.
 
-The attacker adds up everything that was published, each event weighted by how much it tells, and decides by a threshold
-whether the unit was there. An (ε, δ) that holds satisfies TPR <= e^ε · FPR + δ at every threshold, so that
+The attacker adds up everything published, weighting each event by its information, and decides by a threshold whether
+the unit was present. A valid (ε, δ) satisfies TPR <= e^ε · FPR + δ at every threshold, so that
 
     ε  >=  max over thresholds of  ln((TPR − δ) / FPR).
 
-It shares no line with the accountant. For many small steps, and for Gaussians that are not sampled, the bound meets the
-true ε; for large sampled steps it lies below, down to about a third.
+It shares no code with the accountant. For many small steps, and for Gaussians without sampling, the bound meets the
+true ε; for large sampled steps it is lower, down to about a third.
 """
 
 import math
@@ -23,9 +23,9 @@ from sottovoce.privacy.events import DiscreteGaussianSum, Event, Gaussian, HeldO
 
 THRESHOLDS = 1_000
 CELLS = 4_096
-"""Cells that the unit's part of the sum is rounded down to, which only weakens the attacker."""
+"""Cells that the unit's part of the sum is rounded down to, which only weakens the attack."""
 RARE = 1e-12
-"""Probability that is passed over on either side of the number of steps that a unit is sampled in."""
+"""Probability mass ignored at either end of the number of steps that sample a unit."""
 
 
 class _Sums(NamedTuple):
@@ -41,7 +41,7 @@ class _Sums(NamedTuple):
 
 
 def epsilon_lower(events: Iterable[Event], delta: float) -> float:
-    """The ε that every claim about these events must reach at this δ, in (0, 1); `inf` when one is not private."""
+    """The ε that every valid claim about these events must reach at this δ, in (0, 1); `inf` if one is not private."""
     events = tuple(events)
     if any(isinstance(event, NonPrivate) for event in events):
         return math.inf
@@ -72,7 +72,7 @@ def _sums(event: Event) -> _Sums:
 
 
 def _shift(sums: Iterable[_Sums]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """What the unit adds to the weighted sum: values in rising order, and their probabilities, `[values]` each."""
+    """What the unit adds to the weighted sum: values in ascending order, and their probabilities, `[values]` each."""
     sums = tuple(sums)
     lows = [int(binom.ppf(RARE, part.steps, part.rate).clip(0)) for part in sums]
     highs = [int(binom.ppf(1 - RARE, part.steps, part.rate)) for part in sums]

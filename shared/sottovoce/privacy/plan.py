@@ -1,4 +1,4 @@
-"""How one label trains in one run: sampling, clipping, noise and what they cost, in one value."""
+"""How one label trains in one run: sampling, clipping, noise and their cost, in one value."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,24 +11,24 @@ from sottovoce.run.configuration import Trust, Unit
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """What a label does with its units in one run. `calibrate.plan_for` makes it; nothing in it changes afterwards.
+    """What a label does with its units in one run. Made by `calibration.plan_for`, and immutable.
 
     Args:
         unit: what is sampled, clipped and protected.
-        trust: whose noise the guarantee rests on.
-        base_rate: probability with which a unit is sampled each step, where classes are not sampled differently.
-        sample_rate: the largest probability of any unit; the one that is accounted for.
-        noise_multiplier: standard deviation of the noise over `max_grad_norm`.
+        trust: whether the label adds all noise itself or the labels do together.
+        base_rate: probability with which a unit is sampled each step, if all classes are sampled alike.
+        sample_rate: largest probability of any unit, which is accounted for.
+        noise_multiplier: standard deviation of the noise divided by `max_grad_norm`.
         max_grad_norm: L2 clip of one unit's gradient.
         steps: accounted optimiser steps of the whole run.
-        histogram_noise: standard deviation of the noise on each class count, or None when classes are not counted.
-        epsilon: what all of this costs, at `delta`.
+        histogram_noise: standard deviation of the noise on each class count, or None if classes are not counted.
+        epsilon: cost of all this, at `delta`.
         delta: δ.
-        epsilon_ceiling: what it was allowed to cost; unlike `epsilon`, it may be told, since it says nothing of the
+        epsilon_ceiling: ceiling for `epsilon`; unlike `epsilon` it may be published, since it does not depend on the
             number of units.
-        min_honest: the number of honest labels that distributed noise assumes; 1 where the label adds all of it.
-        mechanism: the distributed discrete Gaussian; None where the label adds all noise itself.
-        evaluations: the noise of all evaluations on held-out units; None where the run has none.
+        min_honest: number of honest labels that distributed noise assumes; 1 if the label adds all of it.
+        mechanism: the distributed discrete Gaussian; None if the label adds all noise itself.
+        evaluations: noise of all evaluations on held-out units; None if the run has none.
     """
 
     unit: Unit
@@ -77,9 +77,9 @@ class PrivacyPlan:
         return self.noise_multiplier * self.max_grad_norm
 
     def events(self, steps: int | None = None, *, histogram: bool = True) -> tuple[Event, ...]:
-        """What `steps` steps (all of them by default) do to the units, and the class histogram if it is part of it.
+        """Events of `steps` steps (default: all), and of the class histogram if it is part of them.
 
-        A label draws the histogram once, so its first round's events have it and the others' do not.
+        A label draws the histogram once, so only its first round's events include it.
         """
         taken = self.steps if steps is None else steps
         training: Event = PoissonGaussian(self.sample_rate, self.noise_multiplier, taken)
@@ -90,10 +90,10 @@ class PrivacyPlan:
         return (Gaussian(self.histogram_noise), training)
 
     def evaluation(self) -> tuple[Event, ...]:
-        """What one evaluation does to the held-out units."""
+        """Events of one evaluation on the held-out units."""
         return () if self.evaluations is None else (replace(self.evaluations, count=1),)
 
     @property
     def whole_run(self) -> tuple[Event, ...]:
-        """All that the run does: to trained units, and to held-out ones."""
+        """All events of the run, on trained and on held-out units."""
         return (*self.events(), *(() if self.evaluations is None else (self.evaluations,)))

@@ -1,4 +1,4 @@
-"""What makes an advert one of this run, checked in the same way by the coordinator and by every label."""
+"""Validation of adverts, identical at the coordinator and at every label."""
 
 from collections.abc import Mapping
 
@@ -16,27 +16,27 @@ def roster_of(agreement: Agreement) -> Roster:
 
 
 def check_origin(message: Advert | Refusal, *, run: bytes, agreement: bytes, roster: Roster) -> None:
-    """Refuse an answer to an announcement that is not a known label's answer to this one.
+    """Refuse an answer to an announcement that is not a known label's answer to this announcement.
 
     Raises:
         WrongRun, WrongAgreement, UnknownLabel, BadSignature: as their names say.
     """
     if message.run != run:
-        raise WrongRun(f"The {type(message).__name__.lower()} of '{message.label}' is of another run.")
+        raise WrongRun(f"The {type(message).__name__.lower()} of '{message.label}' belongs to another run.")
     if message.agreement != agreement:
         raise WrongAgreement(f"'{message.label}' answers under another agreement.")
     if message.label not in roster:
-        raise UnknownLabel(f"The agreement names no label '{message.label}'.")
+        raise UnknownLabel(f"The agreement does not name a label '{message.label}'.")
     if not message.is_signed_by(roster[message.label]):
         raise BadSignature(f"The {type(message).__name__.lower()} of '{message.label}' is not signed by that label.")
 
 
 def check_advert(advert: Advert, *, run: bytes, agreement: bytes, config_digest: bytes, roster: Roster) -> None:
-    """Refuse an advert that is not a known label's for this run and this configuration.
+    """Refuse an advert that is not a known label's for this run and configuration.
 
     Raises:
         ConfigurationChanged: it signs another configuration.
-        BadKey: one of its keys is none.
+        BadKey: one of its keys is invalid.
         WrongRun, WrongAgreement, UnknownLabel, BadSignature: as their names say.
     """
     check_origin(advert, run=run, agreement=agreement, roster=roster)

@@ -1,7 +1,7 @@
-"""The coordinator's side of one run: it adds masked reports as they come, and opens their sum or nothing.
+"""The coordinator's side of one run: it adds masked reports as they arrive, and reveals their sum or nothing.
 
-It keeps one vector, whatever the number of labels, and the sealed shares of those who reported. `receive` refuses a
-message without changing anything: a label whose report is refused has simply not reported.
+It keeps one vector, for any number of labels, and the sealed shares of reporting labels. `receive` refuses a message
+without changing any state: a label whose report is refused has simply not reported.
 
     aggregator.fix_members() → close_reveals() → close_ciphertexts(); with `missing` labels: start_again(without=...)
     then, for each round: start_round(...) → close_reports() → close_cross_check() → finish()
@@ -51,13 +51,13 @@ from sottovoce.protocol.violations import (
 
 @dataclass(frozen=True)
 class Sum:
-    """What a round ends in.
+    """Result of a round.
 
     Args:
-        round: its number.
-        kind: what it carries.
+        round: the round's number.
+        kind: what the round carries.
         vector: `[elements]`, the exact sum of the survivors' vectors in the ring.
-        survivors: whose vectors are in it, in ascending order.
+        survivors: labels whose vectors are in the sum, in ascending order.
     """
 
     round: int
@@ -68,7 +68,7 @@ class Sum:
 
 @dataclass
 class _Gathering:
-    """What a round has gathered so far; `phase` is what the coordinator waits in, and `close_…` ends."""
+    """State of the round under way; `phase` is the step that the coordinator waits in, and `close_…` ends."""
 
     round: Round
     phase: Phase
@@ -85,15 +85,15 @@ class _Gathering:
 
 
 class Aggregator(Members):
-    """One coordinator in one run.
+    """The coordinator's role in one run.
 
     Args:
-        agreement: of the federation.
-        announcement: of the run.
+        agreement: the federation's agreement.
+        announcement: the run's announcement.
 
     Raises:
-        WrongAgreement: the announcement is of another agreement.
-        Malformed: its configuration is not what its digest names.
+        WrongAgreement: the announcement names another agreement.
+        Malformed: its configuration does not match its digest.
     """
 
     def __init__(self, agreement: Agreement, announcement: Announcement) -> None:
@@ -108,21 +108,21 @@ class Aggregator(Members):
     def start_round(
         self, number: int, kind: Kind, participants: Iterable[str], parameters_digest: bytes, elements: int
     ) -> ReportRequest:
-        """Open a round, giving up the one under way, if any.
+        """Open a round, abandoning the one under way, if any.
 
         Args:
             number: newer than any before.
-            kind: what it carries.
+            kind: what the round carries.
             participants: labels that are `ready`.
-            parameters_digest: SHA-256 of the global parameters that are sent along.
+            parameters_digest: SHA-256 of the global parameters sent along.
             elements: length of the vector, `VectorLayout.elements`.
 
         Returns:
-            What every participant is sent, the same bytes to each.
+            The request for every participant, the same bytes to each.
 
         Raises:
             LocalProtocolError: the number is not new, or a label is not ready.
-            RoundAborted: there are too few.
+            RoundAborted: there are too few participants.
         """
         session, labels = self.session, sorted(set(participants))
         if number <= self._newest_round:
@@ -159,10 +159,10 @@ class Aggregator(Members):
         return request
 
     def receive(self, message: Message) -> None:
-        """Take a label's message in. A refused one changes nothing.
+        """Accept a label's message. A refused message changes no state.
 
         Raises:
-            RemoteProtocolError: the subclass says what is wrong with it.
+            RemoteProtocolError: the subclass says why the message was refused.
         """
         match message:
             case Advert():
@@ -182,13 +182,13 @@ class Aggregator(Members):
             case Shares():
                 self._receive_shares(message)
             case _:
-                raise Malformed(f"A {type(message).__name__} is nothing that a label sends.")
+                raise Malformed(f"A {type(message).__name__} is not a message that labels send.")
 
     def close_reports(self) -> dict[str, CrossCheckRequest] | dict[str, UnmaskRequest]:
-        """Who has not reported by now has dropped out of the round; what each survivor is asked next.
+        """End reporting: labels that have not reported have dropped out. Return the next request for each survivor.
 
         Raises:
-            RoundAborted: too few are left. Nothing was revealed.
+            RoundAborted: too few labels are left. Nothing was revealed.
             LocalProtocolError: the round is not at this step.
         """
         gathering = self._under_way(Phase.REPORTING)
@@ -207,10 +207,10 @@ class Aggregator(Members):
         return dict.fromkeys(survivors, CrossCheckRequest(request.run, request.round, survivors))
 
     def close_cross_check(self) -> dict[str, UnmaskRequest]:
-        """What each share holder that signed is asked next.
+        """End the cross-check. Return the next request for each share holder that signed.
 
         Raises:
-            RoundAborted: too few have signed. Nothing was revealed.
+            RoundAborted: too few labels have signed. Nothing was revealed.
             LocalProtocolError: the round is not at this step.
         """
         gathering = self._under_way(Phase.CHECKING)
@@ -224,14 +224,14 @@ class Aggregator(Members):
         return requests
 
     def finish(self) -> Sum:
-        """Remove the masks. `liars` and `disputes` then name whom the answers have shown to lie.
+        """Remove the masks. `liars` and `disputes` then name labels that the answers prove or suspect of lying.
 
         Raises:
-            RoundAborted: too few shares came, so that nothing was revealed; or too few good ones, or a label has shared
-                another secret than it committed to. It names the liars.
+            RoundAborted: too few shares arrived, so nothing was revealed; or too few valid ones, or a label shared
+                another secret than it committed to, and is named as a liar.
         """
         gathering = self._under_way(Phase.UNMASKING)
-        self._need(len(gathering.shares), self.session.topology.share_threshold, "gave their shares")
+        self._need(len(gathering.shares), self.session.topology.share_threshold, "sent their shares")
         self._close()
         request = gathering.round.request
         try:
@@ -249,9 +249,9 @@ class Aggregator(Members):
             raise WrongRound(f"The report of '{report.label}' answers another request for round {report.round}.")
         expected = round_.request.elements * self._ring.element_bytes
         if report.ring_bits != self._ring.bits or len(report.vector) != expected:
-            raise WrongVector(f"The report of '{report.label}' is in another ring, or of another length.")
+            raise WrongVector(f"The report of '{report.label}' has another ring or length.")
         if len(report.boxes) != boxes_of(report.label, self.session):
-            raise WrongBoxes(f"The report of '{report.label}' does not bring one box for each other share holder.")
+            raise WrongBoxes(f"The report of '{report.label}' does not contain one box for each other share holder.")
         if (following.label, following.round) != (report.label, report.round + 1):
             raise WrongRound(f"The report of '{report.label}' does not prepare for the round after it.")
         self._check_preparation(following)
@@ -278,13 +278,13 @@ class Aggregator(Members):
         if not complained <= participants - {shares.label} or (
             len(shares.values) + len(complained) != len(participants)
         ):
-            raise WrongShares(f"'{shares.label}' gave another number of shares than was asked for.")
+            raise WrongShares(f"'{shares.label}' sent another number of shares than requested.")
         self._check_signed(shares)
         self._move(shares.label, Shares)
         gathering.shares[shares.label] = shares
 
     def _answered(self, message: Message, label: str, run: bytes, number: int) -> _Gathering:
-        """The round that a message answers, with who and when checked."""
+        """The round that a message answers, after checking its sender and round number."""
         if label not in self._phases:
             raise NotAParticipant(f"'{label}' takes no part in the run.")
         after(self._phases[label], type(message))
@@ -317,7 +317,7 @@ class Aggregator(Members):
         return tuple(label for label in self.participants if self._phases[label] is phase)
 
     def _release(self, phase: Phase) -> None:
-        """Whoever is still in this phase is out of the round."""
+        """Labels still in this phase leave the round."""
         for label in self._in_phase(phase):
             self._phases[label] = Phase.IDLE
 

@@ -1,4 +1,4 @@
-"""The coordinator's side of a set-up: from adverts to a session that all members have completed."""
+"""The coordinator's side of a set-up: from adverts to a session that all members completed."""
 
 from sottovoce.errors import LocalProtocolError, RoundAborted
 from sottovoce.federation.agreement import Agreement
@@ -21,11 +21,11 @@ from sottovoce.protocol.violations import BadSignature, DuplicateParticipant, Wr
 
 
 class Assembly:
-    """One set-up. The aggregator keeps the phases; this keeps what labels said, checked.
+    """One set-up. The aggregator tracks the phases; this holds the verified messages of the labels.
 
     Args:
-        agreement: of the federation.
-        announcement: of the run.
+        agreement: the federation's agreement.
+        announcement: the run's announcement.
     """
 
     def __init__(self, agreement: Agreement, announcement: Announcement) -> None:
@@ -41,10 +41,10 @@ class Assembly:
 
     @property
     def roster(self) -> Roster:
-        """Who is in the run.
+        """The run's members.
 
         Raises:
-            LocalProtocolError: that is not fixed yet.
+            LocalProtocolError: they are not fixed yet.
         """
         if self._roster is None:
             raise LocalProtocolError("The run's members are not fixed yet.")
@@ -52,17 +52,17 @@ class Assembly:
 
     @property
     def session(self) -> Session:
-        """The set-up, once all nonces are known.
+        """The completed set-up.
 
         Raises:
-            LocalProtocolError: they are not.
+            LocalProtocolError: not all nonces are known yet.
         """
         if self._session is None:
             raise LocalProtocolError("The run is not set up yet.")
         return self._session
 
     def take_advert(self, advert: Advert) -> None:
-        """Check and keep an advert."""
+        """Check and store an advert."""
         check_advert(
             advert,
             run=self._announcement.run,
@@ -72,21 +72,21 @@ class Assembly:
         )
         for other in self.adverts.values():
             if advert.public_key == other.public_key or advert.encapsulation_key == other.encapsulation_key:
-                raise DuplicateParticipant(f"'{advert.label}' shows a key that was shown before.")
+                raise DuplicateParticipant(f"'{advert.label}' uses a key that was used before.")
         self.adverts[advert.label] = advert
 
     def take_refusal(self, refusal: Refusal) -> None:
-        """Check and keep a refusal."""
+        """Check and store a refusal."""
         run, agreement = self._announcement.run, self._announcement.agreement
         check_origin(refusal, run=run, agreement=agreement, roster=self._identities)
         self.refusals[refusal.label] = refusal.reason
 
     def fix_members(self, labels: list[str]) -> Roster:
-        """Who is in the run: from here on nobody else.
+        """Fix the run's members; later ones are refused.
 
         Raises:
-            RoundAborted: they are too few.
-            LocalProtocolError: they are too many for an agreement without cross-check.
+            RoundAborted: there are too few.
+            LocalProtocolError: there are too many for an agreement without cross-check.
         """
         if len(labels) < self._agreement.n_min:
             raise RoundAborted(
@@ -98,30 +98,30 @@ class Assembly:
         return self._roster
 
     def take_reveal(self, reveal: Reveal) -> None:
-        """Check and keep a nonce."""
+        """Check and store a nonce."""
         check_reveal(reveal, self.roster, self.adverts[reveal.label].commitment, self._identities[reveal.label])
         self.reveals[reveal.label] = reveal
 
     def close_reveals(self) -> Nonces:
-        """Everybody's nonce; the session follows from them."""
+        """All members' nonces, which determine the session."""
         roster = self.roster
         reveals = tuple(self.reveals[advert.label] for advert in roster.adverts)
         self._session = Session.of(roster, reveals, self._agreement.n_min)
         return Nonces(roster.run, reveals)
 
     def take_ciphertexts(self, message: Ciphertexts) -> None:
-        """Check and keep a label's ciphertexts."""
+        """Check and store a label's ciphertexts."""
         session, me = self.session, message.label
         session.check(message.run, message.session)
         wanted = tuple(peer for peer in session.topology.peers(me) if session.topology.encapsulates(me, peer))
         if tuple(item.label for item in message.ciphertexts) != wanted:
-            raise WrongCiphertexts(f"'{me}' does not bring exactly one ciphertext for each peer that needs one.")
+            raise WrongCiphertexts(f"'{me}' did not send exactly one ciphertext for each peer that needs one.")
         if not message.is_signed_by(self._identities[me]):
             raise BadSignature(f"The ciphertexts of '{me}' are not signed by that label.")
         self._ciphertexts[me] = {item.label: item.ciphertext for item in message.ciphertexts}
 
     def pairings(self) -> dict[str, Pairing]:
-        """What each member is sent of its peers."""
+        """For each member, its peers' ciphertexts."""
         session = self.session
         sent: dict[str, list[Encapsulated]] = {label: [] for label in session.members}
         for sender in session.members:

@@ -1,7 +1,7 @@
-"""Values to bytes and back: strict, length-checked, and with exactly one encoding of each value.
+"""Encoding of values as bytes: strict, length-checked, with exactly one encoding for each value.
 
-A record's fields say in their annotations how they are written; numbers are big-endian, lengths come first, nothing is
-optional and nothing is padded. Reading never allocates more than the bytes it was given.
+Annotations of a record's fields define their encoding; numbers are big-endian, lengths come first, nothing is optional
+or padded. Decoding never allocates more than the bytes it was given.
 """
 
 import math
@@ -20,7 +20,7 @@ Bytes = bytes | memoryview
 
 
 class Reader:
-    """Takes bytes from the front of a message; the views it gives share its memory."""
+    """Consumes bytes from the front of a message; the views that it returns share the message's memory."""
 
     def __init__(self, data: Bytes) -> None:
         self._rest = memoryview(data).toreadonly()
@@ -29,7 +29,7 @@ class Reader:
         """The next `size` bytes.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: fewer are left.
         """
         if size > len(self._rest):
             raise ValueError(f"{size} bytes expected, {len(self._rest)} left")
@@ -42,11 +42,11 @@ class Reader:
 
     @property
     def left(self) -> int:
-        """Bytes not yet taken."""
+        """Number of bytes not yet taken."""
         return len(self._rest)
 
     def finish(self) -> None:
-        """Expect the end.
+        """Expect the end of the bytes.
 
         Raises:
             ValueError: bytes are left.
@@ -60,7 +60,7 @@ class Field(Protocol):
 
     @property
     def least_bytes(self) -> int:
-        """The fewest bytes that a value takes; bounds counts before anything is read."""
+        """Smallest encoded size of a value; bounds counts before anything is read."""
         ...
 
     def check(self, value: Any) -> None:
@@ -72,7 +72,7 @@ class Field(Protocol):
         ...
 
     def read(self, reader: Reader) -> Any:
-        """Take one value; what `check` looks at is checked by the caller."""
+        """Take one value; the caller then applies `check`."""
         ...
 
 
@@ -119,7 +119,7 @@ class Number:
 
 
 class Real:
-    """A number of `least` to `most` as IEEE 754 binary64. Neither NaN nor a negative zero exist here."""
+    """A number from `least` to `most` as IEEE 754 binary64. NaN and negative zero are excluded."""
 
     least_bytes = 8
 
@@ -128,7 +128,7 @@ class Real:
         self._most = most
 
     def check(self, value: Any) -> None:
-        """Refuse a number out of range, and what would have a second encoding."""
+        """Refuse a number out of range, and values with a second encoding."""
         if type(value) is not float or not self._least <= value <= self._most or math.copysign(1.0, value) < 0:
             raise ValueError(f"{value} is not a number in {self._least} to {self._most}")
 
@@ -170,7 +170,7 @@ class Name:
     least_bytes = 2
 
     def check(self, value: Any) -> None:
-        """Refuse what cannot be a label's name."""
+        """Refuse an invalid label name."""
         if not isinstance(value, str) or not NAME.fullmatch(value):
             raise ValueError("not a label's name")
 
@@ -193,7 +193,7 @@ def _read_short(reader: Reader) -> str:
 
 
 class Blob:
-    """Up to `most` bytes after their length in four; `view` keeps a large one where it lies, without a copy."""
+    """Up to `most` bytes after a four-byte length; `view` keeps a large one in place, without a copy."""
 
     least_bytes = 4
 
@@ -220,7 +220,7 @@ class Blob:
 
 
 class Many:
-    """Up to `most` values of one kind after their number in four bytes; `ascending` ones are sorted, each once."""
+    """Up to `most` values of one kind after a four-byte count; `ascending` values are sorted and distinct."""
 
     least_bytes = 4
 
@@ -248,12 +248,12 @@ class Many:
         """Number of items, then each."""
         count = reader.number(4)
         if count > self._most or count * self._item.least_bytes > reader.left:
-            raise ValueError(f"{count} items cannot be")
+            raise ValueError(f"{count} items cannot fit")
         return tuple(self._item.read(reader) for _ in range(count))
 
 
 class Record:
-    """A frozen dataclass whose annotations (`Annotated[type, field]`) say how it is written; checked at birth."""
+    """A frozen dataclass whose annotations (`Annotated[type, field]`) define its encoding; checked when constructed."""
 
     def __post_init__(self) -> None:
         for name, field in layout(type(self)).items():
@@ -269,11 +269,11 @@ class Record:
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        """Take every field.
+        """Read every field.
 
         Raises:
-            ValueError: the bytes end too early or hold a value that cannot be.
-            LocalProtocolError: a value is refused at birth (`messages.decode` turns both into `Malformed`).
+            ValueError: the bytes end too early or hold an invalid value.
+            LocalProtocolError: a value is refused on construction (`messages.decode` turns both into `Malformed`).
         """
         return cls(**{name: field.read(reader) for name, field in layout(cls).items()})
 
@@ -286,7 +286,7 @@ class Body:
         self.least_bytes: int = sum(field.least_bytes for field in layout(kind).values())
 
     def check(self, value: Any) -> None:
-        """Refuse anything but such a record, which checked itself at birth."""
+        """Refuse anything but such a record, which was checked when constructed."""
         if not isinstance(value, self._kind):
             raise ValueError(f"not a {self._kind.__name__}")
 
@@ -300,8 +300,8 @@ class Body:
 
 
 def layout(kind: type[Record]) -> dict[str, Field]:
-    """The fields of a record, in the order in which they are written."""
-    key: Any = kind  # a class with __hash__ among its own methods puzzles mypy as a key
+    """The fields of a record, in encoding order."""
+    key: Any = kind  # mypy rejects a class that defines __hash__ as a key
     return _layout(key)
 
 

@@ -1,4 +1,4 @@
-"""Who lied, as far as the coordinator can prove it from signed messages; and whom it can only suspect."""
+"""Which labels lied, as signed messages prove it, and which are only suspected."""
 
 from collections import Counter
 
@@ -6,10 +6,10 @@ from sottovoce.protocol.topology import most_corrupt
 
 
 class Evidence:
-    """What a coordinator has found out about the members of a run.
+    """A coordinator's evidence about the members of a run.
 
     Args:
-        members: how many the run has.
+        members: number of the run's members.
     """
 
     def __init__(self, members: int) -> None:
@@ -18,13 +18,13 @@ class Evidence:
         self._disputes: set[tuple[str, str]] = set()
 
     def accuse(self, label: str, why: str) -> None:
-        """A label's own signed words contradict each other; the first contradiction is kept."""
+        """Record that a label's own signed messages contradict each other; the first contradiction is kept."""
         self._liars.setdefault(label, why)
 
     def dispute(self, one: str, other: str) -> None:
-        """Two labels contradict each other: one of them lies, and which one cannot be told.
+        """Record that two labels contradict each other: one of them lies, and it is unknown which.
 
-        An honest label contradicts liars only, so that a label with more disputes than there can be liars is one.
+        An honest label contradicts only liars, so a label with more disputes than there can be liars is a liar.
         """
         first, second = sorted((one, other))
         self._disputes.add((first, second))
@@ -35,10 +35,10 @@ class Evidence:
 
     @property
     def liars(self) -> dict[str, str]:
-        """Each label that has lied, and what shows it."""
+        """Each label that lied, with the proof in words."""
         return dict(sorted(self._liars.items()))
 
     @property
     def disputes(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of which one lies, without those that name a known liar."""
+        """Pairs of which one lies, without pairs that include a known liar."""
         return tuple(sorted(pair for pair in self._disputes if not self._liars.keys() & set(pair)))

@@ -1,7 +1,7 @@
-"""Keys between two labels: agreed on once a run by X25519 and ML-KEM-768 together, derived anew for each round.
+"""Keys between two labels: agreed once per run by X25519 and ML-KEM-768 together, derived anew for each round.
 
-Whoever breaks one of the two still lacks the other. Each derived key is bound to its purpose, session, round and roles;
-tags and commitments are hashes that give away nothing of the 32 random bytes that they are of.
+Breaking one of the two is not enough. Each derived key is bound to its purpose, session, round and roles; tags and
+commitments are hashes that reveal nothing about the 32 random bytes that they cover.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _X25519_BYTES = 32
 
 @dataclass(frozen=True)
 class RunKey:
-    """A label's key pairs for one set-up of a run (RFC 7748, FIPS 203). The private parts never print."""
+    """A label's key pairs for one set-up of a run (RFC 7748, FIPS 203). The private parts are never printed."""
 
     public: bytes
     encapsulation: bytes = field(repr=False)
@@ -33,12 +33,12 @@ class RunKey:
 
     @classmethod
     def generate(cls) -> "RunKey":
-        """New pairs from the operating system's entropy."""
+        """New pairs from the operating system's randomness."""
         return cls._of(X25519PrivateKey.generate(), MLKEM768PrivateKey.generate())
 
     @classmethod
     def from_bytes(cls, private: bytes) -> "RunKey":
-        """The pairs whose private parts `private_bytes` gave: 32 bytes of X25519, then the 64 of ML-KEM's seed."""
+        """Restore pairs from `private_bytes`: 32 bytes of X25519, then 64 bytes of ML-KEM seed."""
         return cls._of(
             X25519PrivateKey.from_private_bytes(private[:_X25519_BYTES]),
             MLKEM768PrivateKey.from_seed_bytes(private[_X25519_BYTES:]),
@@ -49,24 +49,24 @@ class RunKey:
         return cls(agreeing.public_key().public_bytes_raw(), opening.public_key().public_bytes_raw(), agreeing, opening)
 
     def private_bytes(self) -> bytes:
-        """Both private parts (96 bytes): for the label's own disk, and nowhere else."""
+        """Both private parts (96 bytes), for the label's own disk only."""
         return self._agreeing.private_bytes_raw() + self._opening.private_bytes_raw()
 
     def agree(self, public: bytes) -> bytes:
-        """The X25519 secret (32 bytes) that this key and another's public key (32 bytes) have in common.
+        """The X25519 secret (32 bytes) shared between this key and another's public key (32 bytes).
 
         Raises:
-            BadKey: as `check_public_key` says.
+            BadKey: as for `check_public_key`.
         """
         if int.from_bytes(public, "little") >= _PRIME:
             raise BadKey("A public key is not in its canonical form.")
         try:
             return self._agreeing.exchange(X25519PublicKey.from_public_bytes(public))
         except ValueError:
-            raise BadKey("A public key gives no secret.") from None
+            raise BadKey("A public key yields no shared secret.") from None
 
     def open(self, ciphertext: bytes) -> bytes:
-        """The ML-KEM secret (32 bytes) in a ciphertext (1,088 bytes); of a changed one, another secret."""
+        """The ML-KEM secret (32 bytes) in a ciphertext (1,088 bytes); an altered ciphertext yields another secret."""
         return self._opening.decapsulate(ciphertext)
 
 
@@ -77,18 +77,18 @@ def _probe() -> RunKey:
 
 @lru_cache(maxsize=1 << 14)
 def check_public_key(public: bytes) -> None:
-    """Refuse an X25519 public key (32 bytes) that gives no secret, or has a second form.
+    """Refuse an X25519 public key (32 bytes) that yields no secret or is not canonical.
 
     Raises:
-        BadKey: it is not canonical (bit 255 set, or not below 2^255 - 19), so that it would pass as another key; or it
-            is of small order, so that the secret would be none (RFC 7748, section 6.1).
+        BadKey: it is not canonical (bit 255 set, or not below 2^255 - 19), so that it could pass as another key; or it
+            is of small order, so that the secret would be constant (RFC 7748, section 6.1).
     """
     _probe().agree(public)
 
 
 @lru_cache(maxsize=1 << 14)
 def check_encapsulation_key(encapsulation_key: bytes) -> None:
-    """Refuse an ML-KEM-768 encapsulation key (1,184 bytes) that is none.
+    """Refuse an invalid ML-KEM-768 encapsulation key (1,184 bytes).
 
     Raises:
         BadKey: it fails the check of FIPS 203, section 7.2.
@@ -96,36 +96,36 @@ def check_encapsulation_key(encapsulation_key: bytes) -> None:
     try:
         MLKEM768PublicKey.from_public_bytes(encapsulation_key)
     except ValueError:
-        raise BadKey("An encapsulation key is none.") from None
+        raise BadKey("An encapsulation key is invalid.") from None
 
 
 def encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
     """An ML-KEM-768 secret (32 bytes) for the owner of a key (1,184 bytes), and its ciphertext (1,088 bytes).
 
     Raises:
-        BadKey: the key is none (FIPS 203, section 7.2).
+        BadKey: the key is invalid (FIPS 203, section 7.2).
     """
     try:
         return MLKEM768PublicKey.from_public_bytes(encapsulation_key).encapsulate()
     except ValueError:
-        raise BadKey("An encapsulation key is none.") from None
+        raise BadKey("An encapsulation key is invalid.") from None
 
 
 def derive(secret: bytes, *, purpose: str, session: bytes, context: bytes = b"") -> bytes:
     """HKDF-SHA-256 (RFC 5869): 32 bytes from a secret, with the session's digest as salt.
 
     Args:
-        secret: 32 bytes or more that nobody else knows.
-        purpose: what the key is for; two purposes never share a key.
+        secret: 32 bytes or more, known to nobody else.
+        purpose: use of the key; two purposes never share a key.
         session: digest of the set-up (32 bytes).
-        context: everything else that the key is bound to, encoded without ambiguity.
+        context: everything else that the key is bound to, unambiguously encoded.
     """
     info = PREFIX + purpose.encode() + b"\x00" + context
     return HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=session, info=info).derive(secret)
 
 
 def names(*labels: str) -> bytes:
-    """Labels, each with its length in front."""
+    """Labels, each preceded by its length."""
     parts: list[Bytes] = []
     for label in labels:
         Name().write(label, parts)
@@ -133,7 +133,7 @@ def names(*labels: str) -> bytes:
 
 
 def pair_secret(agreed: bytes, encapsulated: bytes, ciphertext: bytes, *, labels: set[str], session: bytes) -> bytes:
-    """What two labels have in common all through a run: 32 bytes, from both key agreements."""
+    """The secret of two labels for a whole run: 32 bytes, from both key agreements."""
     context = names(*sorted(labels)) + hashlib.sha256(ciphertext).digest()
     return derive(agreed + encapsulated, purpose="pair", session=session, context=context)
 
@@ -143,25 +143,25 @@ def _hash(purpose: str, data: bytes) -> bytes:
 
 
 def nonce_commitment(nonce: bytes) -> bytes:
-    """What an advert shows of the nonce (32 random bytes) that its label reveals later."""
+    """Commitment in an advert to the nonce (32 random bytes) that its label reveals later."""
     return _hash("nonce", nonce)
 
 
 def secret_commitment(secret: bytes) -> bytes:
-    """What a label shows of a secret (32 random bytes) that it shares among the holders."""
+    """Commitment to a secret (32 random bytes) that a label shares among the holders."""
     return _hash("secret", secret)
 
 
 def key_tag(key: bytes) -> bytes:
-    """16 bytes that a sealing key is known again by."""
+    """16 bytes that identify a sealing key."""
     return _hash("key-tag", key)[:TAG_BYTES]
 
 
 def share_tag(share: bytes) -> bytes:
-    """16 bytes that a share is known again by."""
+    """16 bytes that identify a share."""
     return _hash("share-tag", share)[:TAG_BYTES]
 
 
 def pair_tag(key: bytes) -> bytes:
-    """16 bytes that both labels of a pair show of their key of one round."""
+    """16 bytes with which both labels of a pair identify their key of one round."""
     return _hash("pair-tag", key)[:TAG_BYTES]

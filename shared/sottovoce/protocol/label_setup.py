@@ -1,4 +1,4 @@
-"""A label's steps of a set-up: it reveals its nonce, makes ciphertexts, and ends with a key for each of its peers."""
+"""A label's steps of a set-up: it reveals its nonce, makes ciphertexts, and obtains a key for each of its peers."""
 
 from collections.abc import Mapping
 
@@ -13,14 +13,14 @@ from sottovoce.protocol.violations import WrongCiphertexts
 def encapsulated(
     nonces: Nonces, stage: Revealed, *, label: str, identities: Mapping[str, bytes], n_min: int
 ) -> tuple[Keyed, tuple[Encapsulated, ...]]:
-    """What a label knows once all nonces are revealed, and the ciphertexts for its peers.
+    """The label's next stage once all nonces are revealed, and the ciphertexts for its peers.
 
     Args:
         nonces: of all members.
-        stage: of the label.
-        label: its name.
+        stage: the label's present stage.
+        label: the label's name.
         identities: pinned identity keys.
-        n_min: of the agreement.
+        n_min: the agreement's.
 
     Raises:
         WrongRun, WrongSession, WrongNonce, BadSignature, BadKey: as their names say.
@@ -41,16 +41,16 @@ def encapsulated(
 
 
 def paired(pairing: Pairing, stage: Keyed, *, label: str) -> PairKeys:
-    """A label's keys with all its peers, once their ciphertexts are here.
+    """A label's keys with all its peers, once their ciphertexts have arrived.
 
     Raises:
         WrongRun, WrongSession: as their names say.
-        WrongCiphertexts: not exactly one from each peer with which it falls to the peer to make it.
+        WrongCiphertexts: not exactly one ciphertext from each peer that has to make one.
     """
     session = stage.session
     session.check(pairing.run, pairing.session)
     if tuple(item.label for item in pairing.ciphertexts) != tuple(sorted(stage.agreed)):
-        raise WrongCiphertexts("There is not exactly one ciphertext of each peer that has to make one.")
+        raise WrongCiphertexts("There must be exactly one ciphertext from each peer that has to make one.")
     links = dict(stage.secrets)
     for item in pairing.ciphertexts:
         opened = stage.key.open(item.ciphertext)

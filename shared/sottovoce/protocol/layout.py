@@ -1,8 +1,8 @@
-"""What lies where in the vector that is summed: the update's coordinates, then the counters, then how many clipped.
+"""Layout of the vector that is summed: the update's coordinates, then the counters, then the number of clipped updates.
 
-One formula keeps sums from wrapping: whatever a label may put into an element takes `value_bits` bits, and
-`value_bits + ⌈log2 n⌉ ≤ b`. Of distributed noise, coordinates are whole numbers of either sign, of magnitude below
-`value_bits − 1` bits (`sottovoce.privacy.distributed_gaussian` sees to that); they are not rounded or clipped here.
+One formula prevents sums from wrapping: a label's value of an element has `value_bits` bits, and `value_bits + ⌈log2 n⌉
+≤ b`. With distributed noise, coordinates are signed whole numbers of magnitude below `value_bits − 1` bits (ensured by
+`sottovoce.privacy.distributed_gaussian`); they are not rounded or clipped here.
 """
 
 import math
@@ -21,21 +21,21 @@ from sottovoce.run.configuration import RunConfiguration
 
 COUNTER_BITS = 40
 ROUNDING = 1 + 1e-6
-"""Factor that float32's own rounding may add to a norm."""
-LEAST_QUANTISER_BITS = 8  # a coarser grid adds more noise than a run can want
-MOST_QUANTISER_BITS = 24  # float32 holds no finer number
+"""Factor by which float32 rounding may increase a norm."""
+LEAST_QUANTISER_BITS = 8  # a coarser grid adds too much noise
+MOST_QUANTISER_BITS = 24  # float32 has no finer resolution
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a sum says.
+    """A decoded sum.
 
     Args:
-        update: mean update, float32 `[parameters]`, its L2 norm at most the clip (and a step of rounding); None in an
+        update: mean update, float32 `[parameters]`, its L2 norm at most the clip plus one step of rounding; None in an
             evaluate round, and where whole numbers are summed.
-        integers: the sum of whole numbers, int64 `[parameters]`, where those are summed; else None.
+        integers: the sum of whole numbers, int64 `[parameters]`, where those are summed; otherwise None.
         counters: their sums, int64 `[counters]`.
-        clipped: how many survivors' updates were clipped.
+        clipped: number of survivors whose updates were clipped.
     """
 
     update: NDArray[np.float32] | None
@@ -46,15 +46,15 @@ class Decoded:
 
 @dataclass(frozen=True)
 class VectorLayout:
-    """The vector of a round, the same for all its participants.
+    """Layout of a round's vector, the same for all its participants.
 
     Args:
-        parameters: coordinates of the update (or whole numbers of distributed noise); 0 in an evaluate round.
-        counters: whole-number sums that ride along; each label adds 0 … 2^40 − 1 to each.
+        parameters: number of coordinates of the update (or whole numbers of distributed noise); 0 in an evaluate round.
+        counters: number of whole-number sums sent along; each label adds 0 … 2^40 − 1 to each.
         ring_bits: b: 16, 24 or 32.
-        participants: n, of the round.
-        update_clip: L2 bound of a label's update, and so of the mean.
-        whole: whether coordinates are whole numbers, with distributed noise in them.
+        participants: n, number of the round's participants.
+        update_clip: L2 bound of a label's update, and therefore of the mean.
+        whole: whether coordinates are whole numbers that include distributed noise.
 
     Raises:
         ConfigurationError: a sum of n labels could wrap, or the grid would be coarser than 8 bits.
@@ -87,7 +87,7 @@ class VectorLayout:
     def for_round(
         cls, config: RunConfiguration, kind: Kind, parameters: int, counters: int, participants: int
     ) -> "VectorLayout":
-        """The layout of one round of a run; `parameters` is how many numbers a label reports beside the counters."""
+        """The layout of one round; `parameters` is how many numbers a label reports besides the counters."""
         return cls(
             parameters=parameters if kind is Kind.TRAIN else 0,
             counters=counters,
@@ -99,17 +99,17 @@ class VectorLayout:
 
     @cached_property
     def ring(self) -> Ring:
-        """The ring that is summed in."""
+        """The ring in which vectors are summed."""
         return Ring(self.ring_bits)
 
     @property
     def value_bits(self) -> int:
-        """b − ⌈log2 n⌉: what a label may use of an element."""
+        """b − ⌈log2 n⌉: bits of an element that a label may use."""
         return self.ring_bits - (self.participants - 1).bit_length()
 
     @cached_property
     def quantiser(self) -> Quantiser:
-        """The grid of a coordinate."""
+        """The grid of coordinates."""
         return Quantiser(min(self.value_bits, MOST_QUANTISER_BITS), reach_of(self.update_clip, max(1, self.parameters)))
 
     @property
@@ -122,19 +122,19 @@ class VectorLayout:
 
     @property
     def elements(self) -> int:
-        """Length of the vector: coordinates, limbs of the counters, and one for whether the update was clipped."""
+        """Length of the vector: coordinates, limbs of the counters, and one element that counts clipped updates."""
         return self.parameters + self.counters * self._limbs + 1
 
     @property
     def longest_mean(self) -> float:
-        """The largest L2 norm of a mean of honest updates: the clip, and a step of rounding in each coordinate."""
+        """Largest L2 norm of a mean of honest updates: the clip, plus one step of rounding in each coordinate."""
         return (self.update_clip + self.quantiser.step * math.sqrt(self.parameters)) * ROUNDING
 
     def encode(self, update: NDArray[np.float32] | NDArray[np.int64] | None, counters: NDArray[np.int64]) -> RingArray:
-        """One label's vector. The update is clipped to `update_clip` and rounded at random onto the grid.
+        """One label's vector. The update is clipped to `update_clip` and stochastically rounded onto the grid.
 
         Args:
-            update: float32 `[parameters]`, or int64 of whole numbers; None in an evaluate round.
+            update: float32 `[parameters]`, or int64 for whole numbers; None in an evaluate round.
             counters: int64 `[counters]`, each 0 … 2^40 − 1.
 
         Returns:
@@ -164,11 +164,11 @@ class VectorLayout:
         return vector
 
     def _write(self, coordinates: NDArray[np.float32] | NDArray[np.int64], out: RingArray) -> bool:
-        """Write an update's coordinates; whether it was clipped."""
+        """Write an update's coordinates; return whether it was clipped."""
         if self.whole:
-            # Modulo 2^b. Noise beyond all reason would wrap, which costs no privacy: the ring only sees the sum.
+            # Modulo 2^b. Absurdly large noise would wrap, which costs no privacy: the ring only sees the sum.
             out[:] = (coordinates & (2**self.ring_bits - 1)).astype(self.ring.dtype)
-            return False  # whether a sum was cut is not covered by its noise
+            return False  # the noise does not cover whether a sum was cut
         update = coordinates.astype(np.float32, copy=False)
         norm = norm_of(update)
         clipped = norm > self.update_clip
@@ -176,20 +176,20 @@ class VectorLayout:
         return clipped
 
     def decode(self, total: RingArray, survivors: int) -> Decoded:
-        """What the sum of `survivors` vectors says. A mean that is longer than honest labels can make is refused.
+        """Decode the sum of `survivors` vectors. A mean longer than honest labels can produce is refused.
 
         Args:
             total: `[elements]`, reduced.
-            survivors: how many labels' vectors are in it.
+            survivors: number of labels whose vectors are in it.
 
         Raises:
-            ImplausibleSum: no honest labels can have added up to this: a label lied, or a mask is left.
+            ImplausibleSum: honest labels cannot have produced this sum: a label lied, or a mask remains.
             LocalProtocolError: the vector has another length, or `survivors` is out of range.
         """
         if total.shape != (self.elements,) or not 1 <= survivors <= self.participants:
             raise LocalProtocolError(
-                f"A sum of {survivors} labels' {list(total.shape)} is not one of {self.participants} labels' "
-                f"[{self.elements}]."
+                f"A sum of {survivors} labels has shape {list(total.shape)}; expected 1 to {self.participants} labels "
+                f"and [{self.elements}]."
             )
         coordinates, limbs = total[: self.parameters], total[self.parameters : -1]
         clipped = int(total[-1])
@@ -198,11 +198,11 @@ class VectorLayout:
             or (limbs.size and int(limbs.max()) > survivors * (2**self._limb_bits - 1))
             or clipped > survivors
         ):
-            raise ImplausibleSum("A round's sum is larger than its labels can have made it.")
+            raise ImplausibleSum("A round's sum is larger than its labels can produce.")
         places = [int(limb) << (index % self._limbs * self._limb_bits) for index, limb in enumerate(limbs)]
         sums = [sum(places[start : start + self._limbs]) for start in range(0, len(places), self._limbs)]
         if any(value >= survivors << COUNTER_BITS for value in sums):
-            raise ImplausibleSum("A round's counter is larger than its labels can have made it.")
+            raise ImplausibleSum("A round's counter is larger than its labels can produce.")
         update, integers = None, None
         if self.whole:
             half = 1 << (self.ring_bits - 1)
@@ -212,7 +212,7 @@ class VectorLayout:
             norm = norm_of(update)
             if norm > self.longest_mean:
                 raise ImplausibleSum(
-                    f"A round's mean update is {norm:.3g} long, and honest labels make none beyond "
+                    f"A round's mean update has norm {norm:.3g}, but honest labels cannot exceed "
                     f"{self.longest_mean:.3g}: some label lied."
                 )
         return Decoded(update, integers, np.array(sums, np.int64), clipped)

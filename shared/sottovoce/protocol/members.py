@@ -1,4 +1,4 @@
-"""What a coordinator keeps of a run between its rounds: the set-up, who is prepared, who lied."""
+"""What a coordinator keeps of a run between rounds: the set-up, prepared members, liars."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -30,20 +30,20 @@ from sottovoce.run.configuration import RunConfiguration
 
 
 class Members:
-    """The members of one run, as its coordinator sees them.
+    """The members of one run, as the coordinator sees them.
 
     Args:
-        agreement: of the federation.
-        announcement: of the run.
+        agreement: the federation's agreement.
+        announcement: the run's announcement.
 
     Raises:
-        WrongAgreement: the announcement is of another agreement.
-        Malformed: its configuration is not what its digest names.
+        WrongAgreement: the announcement names another agreement.
+        Malformed: its configuration does not match its digest.
     """
 
     def __init__(self, agreement: Agreement, announcement: Announcement) -> None:
         if announcement.agreement != agreement.digest:
-            raise WrongAgreement("The announcement is under another agreement.")
+            raise WrongAgreement("The announcement names another agreement.")
         self._agreement = agreement
         self._announcement = announcement
         self._config = announcement.config
@@ -58,12 +58,12 @@ class Members:
 
     @property
     def agreement(self) -> Agreement:
-        """The agreement of the federation."""
+        """The federation's agreement."""
         return self._agreement
 
     @property
     def announcement(self) -> Announcement:
-        """The run, as it is announced to every label."""
+        """The run's announcement to every label."""
         return self._announcement
 
     @property
@@ -73,12 +73,12 @@ class Members:
 
     @property
     def adverts(self) -> Mapping[str, Advert]:
-        """Who has joined."""
+        """Adverts of the labels that joined."""
         return dict(self._assembly.adverts)
 
     @property
     def refusals(self) -> Mapping[str, RefusalReason]:
-        """Who takes no part, and why."""
+        """Labels that declined, and why."""
         return dict(self._assembly.refusals)
 
     @property
@@ -92,12 +92,12 @@ class Members:
 
     @property
     def liars(self) -> Mapping[str, str]:
-        """Labels that have lied in this run, and what shows it; see `evidence`."""
+        """Labels that lied in this run, with the proof in words; see `evidence`."""
         return self._evidence.liars
 
     @property
     def disputes(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of labels of which one has lied, and which one cannot be told."""
+        """Pairs of labels of which one lied; it is unknown which."""
         return self._evidence.disputes
 
     @property
@@ -106,20 +106,20 @@ class Members:
         return tuple(sorted(self._left_out))
 
     def leave_out(self, label: str) -> None:
-        """Ask a member no more in this run; every later request names it, so that all can see it."""
+        """Stop asking a member in this run; every later request names it, so that all can see it."""
         self._left_out.add(label)
 
     def start_again(self, *, without: Iterable[str]) -> Announcement:
-        """Begin the set-up anew among those that have joined, since some did not complete it.
+        """Restart the set-up among the labels that joined, since some did not complete it.
 
-        All of them make new keys and nonces: a nonce that was revealed once is never drawn from again. A label takes
-        part in 16 draws of a run at most.
+        All of them make new keys and nonces: a nonce that was revealed is never used for another draw. A label takes
+        part in at most 16 draws of a run.
 
         Args:
-            without: labels that are no longer asked.
+            without: labels to leave out.
 
         Returns:
-            The announcement, for all that have joined but these.
+            The announcement, for all other labels that joined.
         """
         joined = self._assembly.adverts.keys() - set(without)
         assembly = Assembly(self._agreement, self._announcement)
@@ -130,10 +130,10 @@ class Members:
         return self._announcement
 
     def fix_members(self, labels: Iterable[str] | None = None) -> dict[str, Roster]:
-        """Who is in the run; what each of them is sent.
+        """Fix the run's members; return the roster for each of them.
 
         Args:
-            labels: that have joined; all of them by default.
+            labels: labels that joined; default: all.
 
         Raises:
             RoundAborted: fewer than the agreement's `n_min`.
@@ -156,7 +156,7 @@ class Members:
         return tuple(advert.label for advert in self._assembly.roster.adverts if self._phases[advert.label] in waiting)
 
     def close_reveals(self) -> dict[str, Nonces]:
-        """What each member is sent, once all have revealed their nonces.
+        """The nonces for each member, once all have revealed theirs.
 
         Raises:
             LocalProtocolError: some are `missing`.
@@ -168,7 +168,7 @@ class Members:
         return dict.fromkeys(self.session.members, nonces)
 
     def close_ciphertexts(self) -> dict[str, Pairing]:
-        """What each member is sent, once all have made their ciphertexts; who never answers stays out of the rounds.
+        """The ciphertexts for each member, once all have made theirs. One that never answers stays out of rounds.
 
         Raises:
             LocalProtocolError: some are `missing`.
@@ -179,17 +179,17 @@ class Members:
         return self._assembly.pairings()
 
     def setup_messages(self) -> tuple[bytes, ...]:
-        """What a restarted coordinator gives to `restore`: the members' adverts, then their reveals."""
+        """What a restarted coordinator passes to `restore`: the members' adverts, then their reveals."""
         members = self.session.members
         kept: list[Message] = [self._assembly.adverts[label] for label in members]
         return tuple(message.encode() for message in (*kept, *(self._assembly.reveals[label] for label in members)))
 
     def restore(self, messages: Iterable[Message], newest_round: int) -> None:
-        """Go on with a set-up that was complete; every member has to prepare anew.
+        """Resume a completed set-up; every member has to prepare again.
 
         Args:
-            messages: those of `setup_messages`.
-            newest_round: that has begun.
+            messages: from `setup_messages`.
+            newest_round: number of the newest round that began.
 
         Raises:
             RemoteProtocolError: they are damaged.
@@ -222,7 +222,7 @@ class Members:
         return tuple(sorted(prepared.keys() - apart))
 
     def _disagreeing(self, prepared: Mapping[str, Preparation]) -> list[set[str]]:
-        """Pairs that show different tags of the key that they have in common."""
+        """Pairs whose tags of their common key differ."""
         partners = self.session.topology.partners
         tags = {label: dict(zip(partners(label), item.tags, strict=True)) for label, item in prepared.items()}
         return [
@@ -233,7 +233,7 @@ class Members:
         ]
 
     def prepare_requests(self, number: int) -> dict[str, PrepareRequest]:
-        """What members are sent that have not prepared for a round, and are not left out."""
+        """Requests to members that have not prepared for a round and are not left out."""
         session = self.session
         unprepared = [
             label
@@ -246,14 +246,14 @@ class Members:
         return dict.fromkeys(unprepared, PrepareRequest(session.run, session.digest, number))
 
     def _first(self, message: Advert | Refusal, take: Callable[..., None]) -> None:
-        """Take in an answer to the announcement; who speaks is checked first."""
+        """Accept an answer to the announcement, after checking its sender."""
         if message.label in self._phases:
             after(self._phases[message.label], type(message))
         take(message)
         self._move(message.label, type(message))
 
     def _in_setup(self, message: Reveal | Ciphertexts | Preparation, take: Callable[..., None]) -> None:
-        """Take in a later answer of a member."""
+        """Accept a later answer of a member."""
         if message.label not in self._phases:
             raise NotAParticipant(f"'{message.label}' takes no part in the run.")
         after(self._phases[message.label], type(message))
@@ -276,7 +276,7 @@ class Members:
             or len(preparation.vault) != vault_bytes(partners)
         ):
             raise WrongBoxes(
-                f"The preparation of '{label}' does not bring a share for each holder and a key for each partner."
+                f"The preparation of '{label}' does not contain a share for each holder and a key for each partner."
             )
         if not preparation.is_signed_by(self._identities[label]):
             raise BadSignature(f"The preparation of '{label}' is not signed by that label.")

@@ -1,6 +1,6 @@
-"""A label as a member of one run: it joins, takes part in the set-up, prepares for rounds, and remembers.
+"""A label as a member of one run: it joins, takes part in the set-up, prepares for rounds, and saves its state.
 
-Everything that can be refused is refused before anything is revealed. Methods change the state only when they succeed.
+Every check comes before anything is revealed. Methods change the state only when they succeed.
 """
 
 import os
@@ -50,7 +50,7 @@ S = TypeVar("S", Joined, Revealed, Keyed, Seat)
 
 
 class Membership:
-    """One label in one run. Made by `join` or `from_bytes`; its keys never print."""
+    """One label in one run. Made by `join` or `from_bytes`; its keys are never printed."""
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class Membership:
         """Take part in a run, with new keys.
 
         Args:
-            announcement: the run.
+            announcement: the run's announcement.
             label: this label's name in the agreement.
             identity: its identity key.
-            agreement: as the label holds it.
-            epsilon: ceiling of its ε over the run that it promises in public.
+            agreement: the agreement, as the label holds it.
+            epsilon: ceiling of its ε over the run, which it publishes.
             delta: δ of that ceiling.
-            least_survivors: labels that the label's own policy wants in a sum; the agreement may want more.
+            least_survivors: labels that the label's own policy requires in a sum; the agreement may require more.
 
         Raises:
             WrongAgreement: the run is under another agreement.
-            Malformed: the configuration is not what its digest names.
-            LocalProtocolError: the identity is not the one that the agreement pins for this label.
+            Malformed: the configuration does not match its digest.
+            LocalProtocolError: the agreement pins another identity for this label.
         """
         check_announcement(announcement, label=label, identity=identity, agreement=agreement)
         config = announcement.config
@@ -128,7 +128,7 @@ class Membership:
 
     @property
     def advert(self) -> Advert:
-        """What this label signed when it joined."""
+        """The advert that this label signed when it joined."""
         return self._advert
 
     @property
@@ -137,18 +137,18 @@ class Membership:
         return self._config
 
     def join_again(self, announcement: Announcement) -> Advert:
-        """Start the set-up anew, with new keys and a new nonce, since somebody did not complete it.
+        """Restart the set-up with new keys and a new nonce, since some label did not complete it.
 
         Raises:
             OutOfOrder: the set-up is complete.
-            WrongRun: it is another announcement than the one that this label has joined.
+            WrongRun: the announcement differs from the one that this label joined.
         """
         after(self._stage.phase, Announcement)
         old = self._advert
         if (announcement.run, announcement.agreement) != (old.run, old.agreement) or (
             announcement.config_bytes != self._config.to_bytes()
         ):
-            raise WrongRun("Another run was announced under the id of one that this label has joined.")
+            raise WrongRun("Another run was announced under the id of a run that this label joined.")
         self._stage, self._advert = _advertised(
             self._identity,
             run=old.run,
@@ -161,7 +161,7 @@ class Membership:
         return self._advert
 
     def reveal(self, roster: Roster) -> Reveal:
-        """Check who is in the run, and reveal this label's part of the draw, for this roster and no other.
+        """Check the roster, and reveal this label's nonce for it and no other roster.
 
         Raises:
             OutOfOrder, WrongRun, Malformed, DuplicateParticipant, TooFewParticipants, TooManyParticipants,
@@ -178,18 +178,18 @@ class Membership:
             identities=self._identities,
         )
         if len(roster.adverts) < self._least:
-            raise TooFewParticipants("This label's policy wants more labels in a sum than the run has.")
+            raise TooFewParticipants("This label's policy requires more labels in a sum than the run has.")
         own = [advert for advert in roster.adverts if advert.label == me]
         if not own:
-            raise NotAParticipant(f"The roster does not name '{me}', who is asked.")
+            raise NotAParticipant(f"The roster does not name '{me}', its recipient.")
         if own != [self._advert]:
-            raise Equivocation(f"The roster shows another advert of '{me}' than it made.")
+            raise Equivocation(f"The roster contains an advert of '{me}' that it did not make.")
         count = len(roster.adverts)
         honest = max(threshold(count), self._agreement.n_min, self._least) - max(most_corrupt(count), 1)
         if self._config.distributed and honest < self._config.distributed.min_honest:
-            raise TooFewParticipants("A sum of this run's survivors could carry less noise than was agreed on.")
+            raise TooFewParticipants("A sum of this run's survivors could have less noise than agreed.")
         if self._draws >= MOST_DRAWS:
-            raise TooManyDraws(f"This run was set up {MOST_DRAWS} times; its bound allows for no more.")
+            raise TooManyDraws(f"This run was set up {MOST_DRAWS} times, the largest number allowed.")
         revealed = Reveal.sign(self._identity, run=roster.run, roster=roster.digest, label=me, nonce=stage.nonce)
         self._draws += 1
         self._stage = Revealed(stage.key, roster)
@@ -209,7 +209,7 @@ class Membership:
         return Ciphertexts.sign(self._identity, run=nonces.run, session=session, label=me, ciphertexts=made)
 
     def pair(self, pairing: Pairing) -> Preparation:
-        """Take the peers' ciphertexts in, forget the private keys, and prepare for round 1.
+        """Accept the peers' ciphertexts, delete the private keys, and prepare for round 1.
 
         Raises:
             OutOfOrder, WrongRun, WrongSession, WrongCiphertexts: as their names say.
@@ -221,7 +221,7 @@ class Membership:
         return preparation
 
     def prepare(self, request: PrepareRequest) -> Preparation:
-        """Prepare for a round that no report has brought a preparation for; an older round is given up.
+        """Prepare for a round for which no report brought a preparation; an older round is abandoned.
 
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
@@ -235,23 +235,23 @@ class Membership:
         return preparation
 
     def to_bytes(self) -> bytes:
-        """Everything the label must remember, private keys among it: for a file that only its owner can read."""
+        """Everything the label must save, including private keys: for a file that only its owner can read."""
         return Saved.of(
             config=self._config.to_bytes(), advert=self._advert, draws=self._draws, stage=self._stage
         ).to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, identity: Identity, agreement: Agreement, least_survivors: int = 0) -> Self:
-        """Go on where `to_bytes` was called.
+        """Restore the state that `to_bytes` saved.
 
         Args:
-            data: what it gave.
-            identity: the label's.
-            agreement: as the label holds it.
-            least_survivors: labels that its policy, as it is now, wants in a sum.
+            data: result of `to_bytes`.
+            identity: the label's identity.
+            agreement: the agreement, as the label holds it.
+            least_survivors: labels that its present policy requires in a sum.
 
         Raises:
-            LocalProtocolError: the bytes are damaged or of another version, or another label's or agreement's.
+            LocalProtocolError: the bytes are damaged, of another version, or belong to another label or agreement.
         """
         saved = Saved.from_bytes(data)
         try:
@@ -259,7 +259,7 @@ class Membership:
         except (ConfigurationError, Malformed) as error:
             raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:
-            raise LocalProtocolError("A label's saved state is another label's, or was made under another agreement.")
+            raise LocalProtocolError("A label's saved state belongs to another label or another agreement.")
         return cls(
             identity=identity,
             agreement=agreement,
@@ -271,10 +271,10 @@ class Membership:
         )
 
     def _expected(self, message: type[Message], kind: type[S]) -> S:
-        """The stage that a message finds the label in.
+        """The stage of the label, for a message that requires one kind of stage.
 
         Raises:
-            OutOfOrder: it is another one.
+            OutOfOrder: the label is in another stage.
         """
         after(self._stage.phase, message)
         if not isinstance(self._stage, kind):
@@ -286,13 +286,15 @@ class Membership:
 
     def _check_new(self, number: int, seat: Seat) -> None:
         if number <= seat.newest_round:
-            raise StaleRound(f"Round {number} was asked for, but round {seat.newest_round} has been already.")
+            raise StaleRound(f"Round {number} was requested, but round {seat.newest_round} has already taken place.")
         if number > self._config.rounds + 1:
-            raise UnplannedRound(f"The run plans {self._config.rounds} rounds and one evaluation, but not {number}.")
+            raise UnplannedRound(
+                f"The run plans {self._config.rounds} rounds and one evaluation; round {number} is beyond them."
+            )
 
 
 def _advertised(identity: Identity, **fields: object) -> tuple[Joined, Advert]:
-    """New keys and a new nonce, and the advert of them."""
+    """New keys and a new nonce, and their advert."""
     key, nonce = RunKey.generate(), os.urandom(SECRET_BYTES)
     advert = Advert.sign(
         identity,
@@ -305,13 +307,13 @@ def _advertised(identity: Identity, **fields: object) -> tuple[Joined, Advert]:
 
 
 def check_announcement(announcement: Announcement, *, label: str, identity: Identity, agreement: Agreement) -> None:
-    """Refuse a run that is under another agreement than the label's own; `Participant.join` does so itself.
+    """Refuse a run under another agreement than the label's own; `Participant.join` calls this itself.
 
     Raises:
         WrongAgreement: the run is under another agreement.
-        LocalProtocolError: the identity is not the one that the agreement pins for this label.
+        LocalProtocolError: the agreement pins another identity for this label.
     """
     if agreement.key_of(label) != identity.public_key:
         raise LocalProtocolError(f"The agreement pins another identity key for '{label}'.")
     if announcement.agreement != agreement.digest:
-        raise WrongAgreement("The run is under another agreement than the one this label holds.")
+        raise WrongAgreement("The run is under another agreement than this label's.")

@@ -1,6 +1,6 @@
-"""What every message has in common: `MAGIC ‖ version ‖ type ‖ fields`, and for most a signature at the end.
+"""Format of all messages: `MAGIC ‖ version ‖ type ‖ fields`, and for most a signature at the end.
 
-The annotation of a field says how it is written. A record that names a `TYPE` can travel on its own.
+A field's annotation defines its encoding. A record with a `TYPE` can be sent on its own.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ ROUND = Number(4, least=1)
 
 
 class Message(Record):
-    """A record that travels on its own."""
+    """A record that is sent on its own."""
 
     TYPE: ClassVar[int]
 
     def encode(self) -> bytes:
-        """The message's one encoding."""
+        """The message's only encoding."""
         return b"".join(self._parts())
 
     @cached_property
@@ -53,7 +53,7 @@ class Message(Record):
 
 
 class Signed(Message):
-    """A message whose last field is its label's signature over the SHA-256 of all bytes before it."""
+    """A message whose last field is the label's signature over the SHA-256 of all bytes before it."""
 
     PURPOSE: ClassVar[str]
     label: Any
@@ -61,7 +61,7 @@ class Signed(Message):
 
     @cached_property
     def signed_digest(self) -> bytes:
-        """SHA-256 of every byte of the message but the signature (32 bytes)."""
+        """SHA-256 of all bytes of the message except the signature (32 bytes)."""
         hasher = hashlib.sha256()
         for part in self._parts()[:-1]:
             hasher.update(part)
@@ -76,5 +76,5 @@ class Signed(Message):
         return signed
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the signature is that of this Ed25519 key (32 bytes)."""
+        """Whether the signature is valid for this Ed25519 key (32 bytes)."""
         return is_signature(public_key, self.signature, self.PURPOSE, self.signed_digest)

@@ -1,6 +1,6 @@
-"""What the coordinator and a label say to each other: frozen values, with bytes only at the edge.
+"""Messages between the coordinator and a label: frozen values, with bytes only at the edge.
 
-The messages of a round are here, those that set a run up in `setup_messages`; `decode` reads them all.
+Messages of a round are defined here, those of the set-up in `setup_messages`; `decode` reads them all.
 """
 
 from dataclasses import dataclass, field
@@ -79,12 +79,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Box(Record):
-    """One holder's share of a secret, sealed; and what later shows who lied about it.
+    """One holder's sealed share of a secret, with tags that later prove who lied about it.
 
     Args:
         sealed: the share, encrypted and authenticated.
-        share_tag: of the share, so that a holder that gives another one is found out.
-        key_tag: of the sealing key, so that a holder can show that a box does not open.
+        share_tag: tag of the share, which detects a holder that sends another share.
+        key_tag: tag of the sealing key, with which a holder can prove that a box does not open.
     """
 
     sealed: Annotated[bytes, SEALED] = field(repr=False)
@@ -94,13 +94,13 @@ class Box(Record):
 
 @dataclass(frozen=True)
 class Preparation(Signed):
-    """Label → coordinator: what opens my masks of one round, should I drop out of it.
+    """Label → coordinator: what removes my masks of one round if I drop out of it.
 
     Args:
         run: the run.
-        session: the set-up that it belongs to.
-        round: the one round that it is for.
-        label: who speaks.
+        session: the set-up.
+        round: the one round that it is valid for.
+        label: the sender.
         commitment: to the secret d that opens the vault (`keys.secret_commitment`).
         vault: the round's key with each partner, in ascending order of the partners, sealed under d.
         tags: of these keys, in the same order; the partner's tag must be the same.
@@ -123,7 +123,7 @@ class Preparation(Signed):
 
 @dataclass(frozen=True, order=True)
 class Prepared(Record):
-    """A participant of a round, and the digest of the preparation that counts for it."""
+    """A participant of a round, and the digest of its preparation for the round."""
 
     label: Annotated[str, Name()]
     preparation: Annotated[bytes, DIGEST]
@@ -137,11 +137,11 @@ class ReportRequest(Message):
         run: the run.
         session: the set-up that the round belongs to.
         round: its number, from 1, always newer than any before it, whatever its kind.
-        kind: what it carries.
-        parameters_digest: SHA-256 of the global parameters that come along.
+        kind: what the round carries.
+        parameters_digest: SHA-256 of the global parameters sent along.
         elements: length of the vector that is summed, in ring elements.
         participants: in ascending order of their labels.
-        left_out: members whom the coordinator no longer asks, since it holds proof that they lied; so all can see it.
+        left_out: members that the coordinator no longer asks because it can prove that they lied; visible to all.
     """
 
     TYPE: ClassVar[int] = 11
@@ -162,8 +162,8 @@ class Report(Signed):
     Args:
         run: the run.
         round: the round.
-        request: digest of the request that it answers.
-        label: who speaks.
+        request: digest of the request that this answers.
+        label: the sender.
         ring_bits: 16, 24 or 32.
         vector: ring elements, little-endian, packed to `ring_bits` each.
         commitment: to the secret s of the self-mask (`keys.secret_commitment`).
@@ -188,7 +188,7 @@ class Report(Signed):
 
 @dataclass(frozen=True)
 class CrossCheckRequest(Message):
-    """Coordinator → survivors: whose reports are in the sum. Sign that this is what you were told."""
+    """Coordinator → survivors: the labels whose reports are in the sum, for you to sign."""
 
     TYPE: ClassVar[int] = 13
     run: Annotated[bytes, RUN]
@@ -217,10 +217,10 @@ class Signature(Record):
 
 @dataclass(frozen=True)
 class Delivered(Record):
-    """A box on its way to its holder: of a survivor's report, or of a dropped label's preparation.
+    """A box on its way to its holder: from a survivor's report, or from a dropped label's preparation.
 
     Args:
-        commitment: the one of the message that the box comes from.
+        commitment: commitment in the message that the box comes from.
         sealed: the sealed share.
         share_tag: the share's.
     """
@@ -237,8 +237,8 @@ class UnmaskRequest(Message):
     Args:
         run: the run.
         round: the round.
-        survivors: whose reports are in the sum.
-        signatures: over that set; none where the agreement wants none.
+        survivors: labels whose reports are in the sum.
+        signatures: over that set; empty where the agreement requires none.
         boxes: one from each participant but the holder, in ascending order of the participants.
     """
 
@@ -252,7 +252,7 @@ class UnmaskRequest(Message):
 
 @dataclass(frozen=True, order=True)
 class Complaint(Record):
-    """A box that does not open, or holds another share than its tag says; the key shows it, and opens nothing else."""
+    """A box that does not open, or whose share does not match its tag; its key proves this, and opens nothing else."""
 
     label: Annotated[str, Name()]
     key: Annotated[bytes, SECRET] = field(repr=False)
@@ -265,9 +265,9 @@ class Shares(Signed):
     Args:
         run: the run.
         round: the round.
-        survivors_digest: which survivor set it answers for.
-        label: who speaks.
-        values: 32 bytes for each participant but those complained of, in ascending order.
+        survivors_digest: digest of the survivor set that this answers.
+        label: the sender.
+        values: 32 bytes for each participant without a complaint, in ascending order.
         complaints: about boxes.
         signature: Ed25519, by the label's pinned identity key.
     """
@@ -307,15 +307,15 @@ _KINDS: dict[int, type[Message]] = {
 
 
 def decode(data: Bytes) -> Message:
-    """Read a message from another party. A report's vector stays where it lies in `data`, without a copy.
+    """Read a message from another party. A report's vector stays in place within `data`, without a copy.
 
     Raises:
-        Malformed: the bytes are not exactly one message in its one canonical form.
+        Malformed: the bytes are not exactly one message in its canonical form.
     """
     reader = Reader(data)
     try:
         if reader.take(len(MAGIC)) != MAGIC:
-            raise ValueError("it does not start like one")
+            raise ValueError("its first bytes are wrong")
         version, code = reader.number(1), reader.number(1)
         if version != VERSION:
             raise ValueError(f"version {version} is not {VERSION}; both sides need the same release of Sottovoce")

@@ -1,7 +1,7 @@
-"""What a label has in common with each of its peers, round by round.
+"""Keys of a label with each of its peers, round by round.
 
-A chain of hashes runs from the secret that two labels agreed on (`keys.pair_secret`): each round's keys hang on its own
-link, and a label forgets the links of rounds that are over. Whoever steals its state learns no mask of the past.
+A hash chain starts from the secret that two labels agreed on (`keys.pair_secret`): each round's keys are derived from
+its own link, and a label deletes the links of past rounds. A thief of its state learns no mask of the past.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ class PairKeys:
 
     Args:
         session: the set-up.
-        label: whose they are.
-        at: the round of the links.
+        label: the label that owns the keys.
+        at: round of the links.
         links: the chain's link of that round with each peer; never printed.
     """
 
@@ -30,7 +30,7 @@ class PairKeys:
     links: Mapping[str, bytes] = field(repr=False)
 
     def advanced(self, number: int) -> "PairKeys":
-        """The keys without the links before a round."""
+        """The keys without links before a round."""
         return PairKeys(self.session, self.label, number, self._links(number))
 
     @cached_property
@@ -48,19 +48,19 @@ class PairKeys:
         return self._ahead[number]
 
     def round_key(self, other: str, number: int) -> bytes:
-        """k: the key of a round that two partners' masks come from. It opens where one of them drops out."""
+        """k: the round key from which two partners derive their masks. It is revealed if one of them drops out."""
         context = number.to_bytes(4) + names(*sorted((self.label, other)))
         return derive(self._links(number)[other], purpose="round", session=self.session.digest, context=context)
 
     def seal_key(self, sender: str, recipient: str, number: int, purpose: str, request: bytes = b"") -> bytes:
-        """The key of one sealed share; this label is the sender or the recipient.
+        """The key that seals one share; this label is the sender or the recipient.
 
         Args:
-            sender: who seals.
-            recipient: who opens.
+            sender: the label that seals.
+            recipient: the label that opens.
             number: the round.
             purpose: `seal-preparation` or `seal-report`.
-            request: digest of the round's request, where it is known when it is sealed.
+            request: digest of the round's request, if it is known when sealing.
         """
         link = self._links(number)[recipient if sender == self.label else sender]
         context = number.to_bytes(4) + names(sender, recipient) + request
@@ -68,5 +68,5 @@ class PairKeys:
 
 
 def mask_seed(secret: bytes, purpose: str, session: Session, request: bytes) -> bytes:
-    """Seed of a mask of one round: of a pair's (`mask`, from its round key) or a label's own (`self-mask`, from s)."""
+    """Seed of a mask in one round: of a pair (`mask`, from its round key) or of one label (`self-mask`, from s)."""
     return derive(secret, purpose=purpose, session=session.digest, context=request)

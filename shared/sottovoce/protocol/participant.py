@@ -1,7 +1,7 @@
 """A label's side of one run: it answers each round once, and unmasks one survivor set or none.
 
-Everything that can be refused is refused before anything is trained, charged or revealed. Methods change the state
-only when they succeed. Whoever calls them saves `to_bytes` before an answer leaves, so that a restart forgets nothing.
+Every check comes before anything is trained, charged or revealed. Methods change the state only when they succeed. The
+caller saves `to_bytes` before it sends an answer, so that a restart loses nothing.
 
     participant, advert = Participant.join(announcement, ...)
     participant.reveal(roster) → participant.encapsulate(nonces) → participant.pair(pairing)
@@ -50,12 +50,12 @@ P = TypeVar("P", Reporting, Reported)
 
 @dataclass(frozen=True)
 class AcceptedRound:
-    """A round that a label has found in order, before it trains.
+    """A round that a label has checked, before it trains.
 
     Args:
-        round: its number.
-        kind: what it carries.
-        participants: all labels in it, in ascending order.
+        round: the round's number.
+        kind: what the round carries.
+        participants: all participants, in ascending order.
         elements: length of the vector to report.
     """
 
@@ -66,14 +66,14 @@ class AcceptedRound:
 
 
 class Participant(Membership):
-    """One label in one run, set up by what `Membership` adds, and its rounds."""
+    """One label's role in one run: the set-up of `Membership`, and the rounds."""
 
     def answer(self, request: Message) -> Message:
-        """The answer to whatever needs neither training nor the network: all but announcements and report requests.
+        """Answer any message that needs neither training nor the network: all but announcements and report requests.
 
         Raises:
-            OutOfOrder: it is nothing that a coordinator says to a member.
-            RemoteProtocolError: as the methods say that these messages are for.
+            OutOfOrder: coordinators do not send such a message to a member.
+            RemoteProtocolError: as for the method that handles the message.
         """
         match request:
             case Roster():
@@ -88,14 +88,14 @@ class Participant(Membership):
                 return self.cross_check(request)
             case UnmaskRequest():
                 return self.unmask(request)
-        raise OutOfOrder(f"A coordinator never sends a member a {type(request).__name__} to answer by itself.")
+        raise OutOfOrder(f"A {type(request).__name__} cannot be answered without training or the network.")
 
     def accept(self, request: ReportRequest, parameters_digest: bytes) -> AcceptedRound:
-        """Check a round before anything is trained or charged; from here on no round of this number or older is.
+        """Check a round before anything is trained or charged; afterwards this and all older round numbers are refused.
 
         Args:
-            request: what the coordinator sent.
-            parameters_digest: SHA-256 of the parameters that came along, computed by this label.
+            request: the coordinator's request.
+            parameters_digest: SHA-256 of the parameters sent along, computed by this label.
 
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound, WrongParameters, TooFewParticipants,
@@ -105,7 +105,7 @@ class Participant(Membership):
         seat.session.check(request.run, request.session)
         self._check_new(request.round, seat)
         if request.parameters_digest != parameters_digest:
-            raise WrongParameters(f"The parameters of round {request.round} are not those that its request names.")
+            raise WrongParameters(f"The parameters of round {request.round} do not match its request.")
         round_ = Round(seat.session, request)
         self._check_participants(round_, seat)
         self._stage = replace(
@@ -117,13 +117,13 @@ class Participant(Membership):
         return AcceptedRound(request.round, request.kind, round_.participants, request.elements)
 
     def report(self, vector: RingArray) -> Report:
-        """Mask a vector, in place: afterwards the array holds the masked one, read-only, and the report refers to it.
+        """Mask a vector in place: afterwards the array holds the masked vector, read-only, and the report refers to it.
 
         Args:
-            vector: `[elements]` of the accepted round, as `VectorLayout.encode` makes it.
+            vector: `[elements]` of the accepted round, from `VectorLayout.encode`.
 
         Raises:
-            OutOfOrder: no round was accepted, or it was answered already.
+            OutOfOrder: no round was accepted, or it was already answered.
             LocalProtocolError: the vector has another type or length.
         """
         seat, progress = self._in_round(Report, Reporting)
@@ -169,14 +169,14 @@ class Participant(Membership):
         return report
 
     def cross_check(self, request: CrossCheckRequest) -> CrossCheckSignature:
-        """Sign whose reports the coordinator says it has; no other set will be unmasked.
+        """Sign the coordinator's survivor set; no other set will be unmasked.
 
         Raises:
             OutOfOrder, WrongRun, WrongRound, WrongSurvivors, TooFewSurvivors: as their names say.
         """
         seat, progress = self._in_round(CrossCheckRequest, Reported)
         if not self._agreement.cross_check:
-            raise OutOfOrder("A survivor set came to be signed, which this agreement does not do.")
+            raise OutOfOrder("A survivor set was sent for signing, but this agreement has no cross-check.")
         round_, me = progress.round, self._advert.label
         round_.check_answers(request.run, request.round)
         round_.check_survivors(request.survivors, including=me, least=self._least)
@@ -185,9 +185,9 @@ class Participant(Membership):
         return CrossCheckSignature(request.run, request.round, me, signature)
 
     def unmask(self, request: UnmaskRequest) -> Shares:
-        """Give the shares that open the sum over one survivor set; then forget them.
+        """Release the shares that reveal the sum over one survivor set; then delete them.
 
-        A box that does not open is no reason to give nothing: the answer complains of it.
+        If a box does not open, the answer contains a complaint instead of its share.
 
         Raises:
             OutOfOrder, WrongRun, WrongRound, WrongSurvivors, TooFewSurvivors, Equivocation, NotAParticipant,
@@ -196,11 +196,11 @@ class Participant(Membership):
         seat = self._expected(UnmaskRequest, Seat)
         progress = seat.progress
         if not isinstance(progress, (Reported, Checked)):
-            raise OutOfOrder("No round waits to be unmasked.")
+            raise OutOfOrder("No round is waiting to be unmasked.")
         round_, me = progress.round, self._advert.label
         round_.check_answers(request.run, request.round)
         if isinstance(progress, Checked) and request.survivors != progress.survivors:
-            raise Equivocation(f"Round {request.round} is to be unmasked for another survivor set than was signed.")
+            raise Equivocation(f"Round {request.round}: the survivor set to unmask differs from the signed one.")
         values, complaints = answer(
             request,
             round_,
@@ -222,10 +222,10 @@ class Participant(Membership):
         return shares
 
     def _in_round(self, message: type[Message], kind: type[P]) -> tuple[Seat, P]:
-        """The round that a message finds the label in.
+        """The seat and the progress of the present round, for a message that requires this progress.
 
         Raises:
-            OutOfOrder: none waits for it.
+            OutOfOrder: no round waits for this message.
         """
         seat = self._expected(message, Seat)
         if not isinstance(seat.progress, kind):
@@ -235,12 +235,12 @@ class Participant(Membership):
     def _check_participants(self, round_: Round, seat: Seat) -> None:
         request, me = round_.request, self._advert.label
         if not set(round_.participants) <= set(seat.session.members):
-            raise UnknownLabel(f"Round {request.round} names a label that is no member of the run.")
+            raise UnknownLabel(f"Round {request.round} names a label that is not a member of the run.")
         own = [item.preparation for item in request.participants if item.label == me]
         if not own:
-            raise NotAParticipant(f"Round {request.round} does not name '{me}', who is asked.")
+            raise NotAParticipant(f"Round {request.round} does not name '{me}', its recipient.")
         if request.round != seat.prepared_round or own != [seat.prepared]:
-            raise Equivocation(f"Round {request.round} counts on another preparation of '{me}' than it made last.")
+            raise Equivocation(f"Round {request.round} names another preparation of '{me}' than its latest.")
         needed = max(seat.session.least_survivors, self._least)
         if len(round_.participants) < needed:
             raise TooFewParticipants(

@@ -1,7 +1,7 @@
 """Masks: AES-256-CTR keystreams, expanded in cache-sized chunks and added in place.
 
-A seed of 32 bytes is an AES-256 key that is used for this one keystream (counter from 0), read as little-endian ring
-elements. AES in counter mode (NIST SP 800-38A, section 6.5) under a key used once is a pseudo-random generator.
+A seed of 32 bytes is an AES-256 key for this one keystream (counter from 0), read as little-endian ring elements. AES
+in counter mode (NIST SP 800-38A, section 6.5) under a key used once is a pseudo-random generator.
 """
 
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ _ZEROS = memoryview(bytes(CHUNK_BYTES))
 
 
 class Keystream:
-    """PRG(seed), from its start onwards.
+    """PRG(seed), from its start.
 
     Args:
-        seed: 32 bytes, of one keystream only.
+        seed: 32 bytes, used for one keystream only.
     """
 
     def __init__(self, seed: bytes) -> None:

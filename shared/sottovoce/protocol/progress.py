@@ -1,4 +1,4 @@
-"""How far a label has come in a run: each state carries only its own data."""
+"""A label's progress in a run: each state carries only its own data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from sottovoce.protocol.states import Phase
 
 @dataclass(frozen=True)
 class Joined:
-    """Advertised, with keys and a nonce that is still its own."""
+    """Advertised, with keys and a nonce not yet revealed."""
 
     phase: ClassVar[Phase] = Phase.JOINED
     key: RunKey
@@ -32,12 +32,12 @@ class Revealed:
 
 @dataclass(frozen=True)
 class Keyed:
-    """Made its ciphertexts, and waits for those of its peers.
+    """Made its ciphertexts, and waits for its peers'.
 
     Args:
-        key: its own keys.
+        key: its own key pairs.
         session: the set-up, now that all nonces are known.
-        secrets: of the pairs with which it encapsulated.
+        secrets: of the pairs for which it encapsulated.
         agreed: X25519 secrets of the other pairs.
     """
 
@@ -57,7 +57,7 @@ class Idle:
 
 @dataclass(frozen=True)
 class Reporting:
-    """Asked for a report, and not yet answered."""
+    """Received a request for a report, not yet answered."""
 
     phase: ClassVar[Phase] = Phase.REPORTING
     round: Round
@@ -74,7 +74,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Checked:
-    """Signed one survivor set, and will unmask no other."""
+    """Signed one survivor set, and refuses to unmask any other."""
 
     phase: ClassVar[Phase] = Phase.CHECKED
     round: Round
@@ -90,11 +90,11 @@ class Seat:
     """Set up: a member of the run, in a round or between two.
 
     Args:
-        pairs: its keys; they know the session.
-        newest_round: the newest one that it accepted.
-        prepared_round: the one that its newest preparation is for.
+        pairs: its keys, which include the session.
+        newest_round: newest round that it accepted.
+        prepared_round: round of its newest preparation.
         prepared: digest of that preparation.
-        progress: in the round.
+        progress: progress in the round.
     """
 
     pairs: PairKeys
@@ -105,7 +105,7 @@ class Seat:
 
     @property
     def phase(self) -> Phase:
-        """Of the conversation with the coordinator."""
+        """Phase of the conversation with the coordinator."""
         return self.progress.phase
 
     @property

@@ -1,4 +1,4 @@
-"""Real numbers to whole numbers and back, unbiased: stochastic rounding onto an even grid."""
+"""Unbiased quantisation: stochastic rounding of real numbers onto an even grid, and back."""
 
 import math
 import os
@@ -13,16 +13,16 @@ from sottovoce.protocol.ring import RingArray
 
 CHUNK = 1 << 14  # numbers; four temporaries of this size stay in the cache
 SPREAD = 16.0
-FRACTIONS = np.float32(1 << 24)  # as many as a float32 in [0, 1) is exact to
+FRACTIONS = np.float32(1 << 24)  # resolution of a float32 in [0, 1)
 
 
 @dataclass(frozen=True)
 class Quantiser:
-    """An even grid of 2^bits − 1 points over [−reach, reach], so that zero is one of them.
+    """An even grid of 2^bits − 1 points over [−reach, reach], which includes zero.
 
     Args:
-        bits: of a quantised number.
-        reach: the largest magnitude; larger ones are moved onto it.
+        bits: size of a quantised number.
+        reach: largest magnitude; larger values are clamped to it.
     """
 
     bits: int
@@ -30,23 +30,23 @@ class Quantiser:
 
     @property
     def top(self) -> int:
-        """The largest quantised number; zero becomes half of it."""
+        """The largest quantised number; zero maps to half of it."""
         return (1 << self.bits) - 2
 
     @property
     def step(self) -> float:
-        """Distance of two points of the grid."""
+        """Distance between neighbouring grid points."""
         return 2 * self.reach / self.top
 
     def quantise(self, update: NDArray[np.float32], scale: float, out: RingArray) -> None:
-        """Write `scale · update` onto the grid: rounded up or down at random, so that the mean is exact.
+        """Write `scale · update` onto the grid, rounded up or down at random so that the mean is exact.
 
-        Once a number is scaled, in its own float32 precision, it splits exactly into a whole part and a fraction; it
-        is rounded up when 24 random bits, from a fresh keystream, are less than the fraction.
+        A number scaled in float32 splits exactly into a whole part and a fraction; it is rounded up when 24 random
+        bits, from a fresh keystream, are less than the fraction.
 
         Args:
             update: `[n]`, finite.
-            scale: factor, applied before.
+            scale: factor, applied first.
             out: `[n]`, filled with 0 … `top`.
         """
         random = Keystream(os.urandom(SEED_BYTES))
@@ -81,16 +81,17 @@ class Quantiser:
 
 
 def reach_of(clip: float, parameters: int) -> float:
-    """The largest coordinate that is kept of a vector whose L2 norm is at most `clip`.
+    """Largest coordinate kept of a vector whose L2 norm is at most `clip`.
 
-    A clipped update spreads over its coordinates, the more so with noise in it: their typical size is clip/√d. Sixteen
-    times that leaves no coordinate of a normal distribution out, and makes the grid √d/16 times finer than ±clip would.
+    A clipped update spreads over its coordinates, all the more with noise in it: their typical size is clip/√d. Sixteen
+    times that keeps practically all coordinates of a normal distribution, and makes the grid √d/16 times finer than
+    ±clip.
     """
     return clip * min(1.0, SPREAD / math.sqrt(parameters))
 
 
 def norm_of(update: NDArray[np.float32]) -> float:
-    """The L2 norm of `[n]`, summed in double precision a chunk at a time.
+    """The L2 norm of `[n]`, summed in double precision chunk by chunk.
 
     Raises:
         LocalProtocolError: a number is not finite.

@@ -1,4 +1,4 @@
-"""What the coordinator makes of shares: each is checked by its tag, then the secrets, then the masks that are left."""
+"""Unmasking at the coordinator: check each share by its tag, recover the secrets, derive the remaining masks."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from sottovoce.protocol.violations import BadSeal
 
 @dataclass(frozen=True)
 class Boxes:
-    """What a report brings beside its vector: the commitment to its self-mask's secret, and that secret's shares."""
+    """What a report contains besides its vector: the commitment to its self-mask's secret, and that secret's shares."""
 
     commitment: bytes
     boxes: tuple[Box, ...] = field(repr=False)
@@ -30,13 +30,13 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Opening:
-    """A round that is being unmasked.
+    """A round being unmasked.
 
     Args:
         round: the round.
-        survivors: whose vectors are in the sum.
-        reports: of the survivors.
-        preparations: of all participants, for this round.
+        survivors: labels whose vectors are in the sum.
+        reports: the survivors' reports.
+        preparations: all participants' preparations for this round.
     """
 
     round: Round
@@ -45,7 +45,7 @@ class Opening:
     preparations: Mapping[str, Preparation]
 
     def source(self, sender: str) -> Boxes | Preparation:
-        """Where the boxes that are opened of a label come from: its report, or its preparation if it dropped out."""
+        """The message whose boxes are opened for a label: its report, or its preparation if it dropped out."""
         return self.reports[sender] if sender in self.alive else self.preparations[sender]
 
     @cached_property
@@ -55,11 +55,11 @@ class Opening:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Each holder's number."""
+        """Each holder's index."""
         return {label: number for number, label in enumerate(self.round.topology.holders)}
 
     def box(self, sender: str, holder: str) -> Box:
-        """The box that a label sealed to a holder: they come in the holders' order, without the sender's own."""
+        """The box that a label sealed to a holder: boxes are in the holders' order, without the sender's own."""
         number = self.numbers[holder]
         return self.source(sender).boxes[number - (self.numbers.get(sender, len(self.numbers)) < number)]
 
@@ -72,7 +72,7 @@ class Opening:
         return Delivered(self.source(sender).commitment, box.sealed, box.share_tag)
 
     def judge(self, complaint: Complaint, holder: str, evidence: Evidence) -> bytes | None:
-        """Who is wrong where a holder says that a box does not open; the share, if it does open."""
+        """Decide who is wrong when a holder complains that a box does not open; return the share if it does open."""
         sender, key = complaint.label, complaint.key
         if key_tag(key) != self.box(sender, holder).key_tag:
             evidence.dispute(sender, holder)
@@ -87,18 +87,18 @@ class Opening:
 
 
 def masks_left(opening: Opening, answers: Mapping[str, Shares], evidence: Evidence) -> tuple[list[bytes], list[bytes]]:
-    """Seeds of the masks that are left in the sum over the survivors.
+    """Seeds of the masks that remain in the sum over the survivors.
 
     Args:
         opening: the round.
-        answers: of each holder.
-        evidence: takes down who lied.
+        answers: each holder's shares.
+        evidence: collects who lied.
 
     Returns:
         Seeds whose masks were added, and seeds whose masks were subtracted.
 
     Raises:
-        RoundAborted: too few good shares of a secret, or a label's secret is not what it committed to.
+        RoundAborted: too few valid shares of a secret, or a label's secret does not match its commitment.
     """
     round_ = opening.round
     secrets = _secrets(opening, _checked(opening, answers, evidence), evidence)
@@ -111,7 +111,7 @@ def masks_left(opening: Opening, answers: Mapping[str, Shares], evidence: Eviden
         try:
             keys = open_vault(opening.preparations[label], secrets[label], session)
         except BadSeal:
-            evidence.accuse(label, "prepared a vault that does not hold what it shows")
+            evidence.accuse(label, "prepared a vault that does not match its tags")
             raise RoundAborted(f"Round {round_.request.round}: the vault of '{label}' is wrong.") from None
         for partner, key in zip(round_.topology.partners(label), keys, strict=True):
             if partner in opening.alive:
@@ -121,7 +121,7 @@ def masks_left(opening: Opening, answers: Mapping[str, Shares], evidence: Eviden
 
 
 def _checked(opening: Opening, answers: Mapping[str, Shares], evidence: Evidence) -> dict[str, dict[int, bytes]]:
-    """Each participant's good shares, by the holder's number."""
+    """Each participant's valid shares, by the holder's index."""
     participants = opening.round.participants
     shares: dict[str, dict[int, bytes]] = {label: {} for label in participants}
     for holder, given in answers.items():
@@ -133,7 +133,7 @@ def _checked(opening: Opening, answers: Mapping[str, Shares], evidence: Evidence
             else:
                 share = next(values)
                 if sender != holder and share_tag(share) != opening.box(sender, holder).share_tag:
-                    evidence.accuse(holder, "gave another share than it was sent")
+                    evidence.accuse(holder, "sent another share than it received")
                     share = None
             if share is not None:
                 shares[sender][opening.numbers[holder]] = share
@@ -141,15 +141,15 @@ def _checked(opening: Opening, answers: Mapping[str, Shares], evidence: Evidence
 
 
 def _secrets(opening: Opening, shares: Mapping[str, Mapping[int, bytes]], evidence: Evidence) -> dict[str, bytes]:
-    """Each participant's secret, from good shares."""
+    """Each participant's secret, from valid shares."""
     number, needed = opening.round.request.round, opening.round.topology.share_threshold
     alike: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
     for label, given in shares.items():
         if len(given) < needed:
             raise RoundAborted(
-                f"Round {number}: {len(given)} good shares of the secret of '{label}' came; {needed} are needed."
+                f"Round {number}: {len(given)} valid shares of the secret of '{label}' arrived; {needed} are needed."
             )
-        own = opening.numbers.get(label)  # of which nobody else has a tag, so that it is used last
+        own = opening.numbers.get(label)  # no tag of it exists, so it is used last
         used = [holder for holder in sorted(given) if holder != own]
         used += [] if own is None or own not in given else [own]
         alike[tuple(used[:needed])].append(label)
@@ -165,5 +165,5 @@ def _secrets(opening: Opening, shares: Mapping[str, Mapping[int, bytes]], eviden
     for label in wrong:
         evidence.accuse(label, "shared another secret than it committed to")
     if wrong:
-        raise RoundAborted(f"Round {number}: the secret of '{wrong[0]}' is not what it committed to.")
+        raise RoundAborted(f"Round {number}: the secret of '{wrong[0]}' does not match its commitment.")
     return secrets

@@ -1,4 +1,4 @@
-"""The ring Z_2^b that updates are summed in, and its elements on the wire."""
+"""The ring Z_2^b in which updates are summed, and the encoding of its elements."""
 
 from dataclasses import dataclass
 
@@ -29,12 +29,12 @@ class Ring:
 
     @property
     def dtype(self) -> np.dtype[np.uint16] | np.dtype[np.uint32]:
-        """Of arrays in memory; little-endian on every machine, since that is the order on the wire."""
+        """Type of arrays in memory; little-endian on every machine, as on the wire."""
         return np.dtype("<u2") if self.bits == 16 else np.dtype("<u4")
 
     @property
     def element_bytes(self) -> int:
-        """Of one element on the wire."""
+        """Bytes of one element on the wire."""
         return self.bits // 8
 
     def zeros(self, elements: int) -> RingArray:
@@ -42,7 +42,7 @@ class Ring:
         return np.zeros(elements, self.dtype)
 
     def pack(self, vector: RingArray) -> memoryview:
-        """The wire form of `[elements]`: a view of the same memory where nothing has to be left out."""
+        """The wire form of `[elements]`: a view of the same memory if every byte is sent."""
         if self.bits != 24:
             return vector.data.cast("B").toreadonly()
         packed = np.empty((vector.size, 3), np.uint8)
@@ -52,7 +52,7 @@ class Ring:
         return packed.data.cast("B").toreadonly()
 
     def add_packed(self, total: RingArray, packed: Bytes) -> None:
-        """Add a packed vector to `total` (`[elements]`) in place; `reduce` it once all are added."""
+        """Add a packed vector to `total` (`[elements]`) in place; call `reduce` after the last one."""
         if self.bits != 24:
             np.add(total, np.frombuffer(packed, self.dtype), out=total)
             return

@@ -1,4 +1,4 @@
-"""What everyone in a round derives from its request alone: order of shares, checks of sets."""
+"""What all participants derive from a round's request: order of shares, checks of survivor sets."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from sottovoce.protocol.violations import TooFewSurvivors, WrongRound, WrongRun,
 
 @dataclass(frozen=True)
 class Round:
-    """One round, as its request names it.
+    """One round, as its request describes it.
 
     Args:
         session: the run's set-up.
-        request: what every participant was sent.
+        request: the request sent to every participant.
     """
 
     session: Session
@@ -30,11 +30,11 @@ class Round:
 
     @property
     def topology(self) -> Topology:
-        """The run's."""
+        """The run's topology."""
         return self.session.topology
 
     def partners(self, label: str) -> tuple[str, ...]:
-        """Participants whom a participant masks against, in ascending order."""
+        """Participants against whom a participant masks, in ascending order."""
         present = self._present
         return tuple(partner for partner in self.topology.partners(label) if partner in present)
 
@@ -43,18 +43,18 @@ class Round:
         return frozenset(self.participants)
 
     def survivors_digest(self, survivors: tuple[str, ...]) -> bytes:
-        """What survivors sign: SHA-256 over the request's digest (so over everything in it) and the survivor set."""
+        """What survivors sign: SHA-256 over the request's digest (hence all its content) and the survivor set."""
         parts: list[Bytes] = []
         Many(Name(), most=len(survivors)).write(survivors, parts)
         return hashlib.sha256(b"".join([b"sottovoce/2/survivors\x00", self.request.digest, *parts])).digest()
 
     def check_survivors(self, survivors: tuple[str, ...], *, including: str, least: int = 0) -> None:
-        """Refuse a survivor set that cannot be this round's.
+        """Refuse a survivor set that is invalid for this round.
 
         Args:
             survivors: the set.
-            including: who is asked about it.
-            least: survivors that the label's own policy wants.
+            including: the label that is asked.
+            least: survivors that the label's own policy requires.
 
         Raises:
             WrongSurvivors: it names a label that does not take part, or leaves out `including`.
@@ -63,7 +63,7 @@ class Round:
         if not frozenset(survivors) <= self._present:
             raise WrongSurvivors(f"The survivors of round {self.request.round} name a label that takes no part in it.")
         if including not in survivors:
-            raise WrongSurvivors(f"The survivors of round {self.request.round} leave out '{including}', who is asked.")
+            raise WrongSurvivors(f"The survivors of round {self.request.round} leave out '{including}', the recipient.")
         needed = max(self.session.least_survivors, least)
         if len(survivors) < needed:
             raise TooFewSurvivors(
@@ -72,13 +72,13 @@ class Round:
             )
 
     def check_answers(self, run: bytes, number: int) -> None:
-        """Refuse a message that is not of this round.
+        """Refuse a message that does not belong to this round.
 
         Raises:
-            WrongRun: it is of another run.
-            WrongRound: it is of another round of this run.
+            WrongRun: it belongs to another run.
+            WrongRound: it belongs to another round of this run.
         """
         if run != self.request.run:
-            raise WrongRun("A message is of another run.")
+            raise WrongRun("A message belongs to another run.")
         if number != self.request.round:
-            raise WrongRound(f"A message is of round {number}, while round {self.request.round} is under way.")
+            raise WrongRound(f"A message belongs to round {number}, while round {self.request.round} is under way.")

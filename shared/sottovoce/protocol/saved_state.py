@@ -1,6 +1,6 @@
 """A participant's secret state as bytes, for the label's own disk: versioned, strict, no pickle.
 
-A checksum at the end tells damage, not malice: whoever can write this file is the label itself.
+A checksum at the end detects damage, not tampering: only the label itself can write this file.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ _EMPTY: dict[str, Any] = {
 
 @dataclass(frozen=True, order=True)
 class Link(Record):
-    """A secret with one peer."""
+    """A secret shared with one peer."""
 
     label: Annotated[str, Name()]
     secret: Annotated[bytes, SECRET] = field(repr=False)
@@ -60,9 +60,9 @@ def _mapped(links: tuple[Link, ...]) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Saved(Record):
-    """Everything a label must remember of a run between two messages. The private parts never print.
+    """Everything a label must remember of a run between two messages. The private parts are never printed.
 
-    What a phase has no use for is empty.
+    Fields that a phase does not use are empty.
     """
 
     run: Annotated[bytes, RUN]
@@ -99,13 +99,13 @@ class Saved(Record):
         return cls(**values)
 
     def stage(self, n_min: int) -> Stage:
-        """How far the label had come.
+        """The label's stage.
 
         Args:
-            n_min: of the agreement.
+            n_min: the agreement's.
 
         Raises:
-            LocalProtocolError: the fields do not belong together.
+            LocalProtocolError: the fields are inconsistent.
         """
         session = Session(self.run, self.session, self.members, n_min)
         stages: dict[Phase, Callable[[], Stage]] = {
@@ -120,7 +120,7 @@ class Saved(Record):
             Phase.CHECKED: lambda: self._seat(session, Checked(self._round(session), self.own, self.survivors)),
         }
         if self.phase not in stages:
-            raise LocalProtocolError("A label's saved state is in no phase that can be saved.")
+            raise LocalProtocolError("A label's saved state has a phase that cannot be saved.")
         return stages[self.phase]()
 
     def _seat(self, session: Session, progress: Idle | Reporting | Reported | Checked) -> Seat:
@@ -131,7 +131,7 @@ class Saved(Record):
         return Round(session, _read(self.request, ReportRequest))
 
     def to_bytes(self) -> bytes:
-        """The one encoding."""
+        """The only encoding."""
         parts: list[bytes | memoryview] = [MAGIC, bytes([VERSION])]
         self.write(parts)
         body = b"".join(parts)
@@ -139,7 +139,7 @@ class Saved(Record):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Saved":
-        """Read what `to_bytes` wrote.
+        """Read bytes written by `to_bytes`.
 
         Raises:
             LocalProtocolError: the bytes are damaged or of another version.
@@ -150,7 +150,7 @@ class Saved(Record):
             if hashlib.sha256(body).digest() != checksum:
                 raise ValueError("its checksum is wrong")
             if reader.take(len(MAGIC)) != MAGIC:
-                raise ValueError("it does not start like one")
+                raise ValueError("its first bytes are wrong")
             version = reader.number(1)
             if version == VERSION:
                 saved = cls.read(reader)
@@ -160,7 +160,7 @@ class Saved(Record):
         if version != VERSION:
             raise LocalProtocolError(
                 f"A label's saved state of a run has version {version}; this release reads version {VERSION}.",
-                hint="End the run with the release that began it, or give it up: sottovoce label close RUN",
+                hint="Finish the run with the version that began it, or abandon it: sottovoce label close RUN",
             )
         return saved
 

@@ -1,8 +1,7 @@
 """Sealing to a label: ChaCha20-Poly1305 (RFC 8439) under a key of one round, purpose, sender and recipient.
 
-The key is fresh each round. The nonce is taken from the commitment to the secret that the message is about, which is
-random: a label whose state was rolled back (a restored backup) may seal twice under one key, and must not thereby give
-away what it sealed.
+The key is fresh each round. The nonce is taken from the commitment to the secret concerned, which is random: a label
+whose state was rolled back (a restored backup) may seal twice under one key, and this must not reveal what it sealed.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -16,17 +15,17 @@ OVERHEAD = 16
 
 
 def seal(key: bytes, plain: bytes, *, commitment: bytes, header: bytes) -> bytes:
-    """The cipher text and its authenticator; header and commitment are associated data."""
+    """The ciphertext and its authenticator; header and commitment are associated data."""
     return ChaCha20Poly1305(key).encrypt(commitment[:NONCE_BYTES], plain, header + commitment)
 
 
 def unseal(key: bytes, sealed: bytes, *, commitment: bytes, header: bytes) -> bytes:
-    """What was sealed.
+    """The plaintext of a sealed message.
 
     Raises:
-        BadSeal: another key, another header or commitment, or another text.
+        BadSeal: key, header, commitment or ciphertext differ from those of sealing.
     """
     try:
         return ChaCha20Poly1305(key).decrypt(commitment[:NONCE_BYTES], sealed, header + commitment)
     except (InvalidTag, ValueError):
-        raise BadSeal("What was sealed does not open.") from None
+        raise BadSeal("A sealed message does not open.") from None

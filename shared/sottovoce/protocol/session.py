@@ -1,4 +1,4 @@
-"""A set-up that all its members have completed: what every later message of the run is bound to."""
+"""A set-up that all its members have completed, to which every later message of the run is bound."""
 
 import hashlib
 from collections.abc import Iterable
@@ -30,9 +30,9 @@ class Session:
 
     Args:
         run: the run (16 bytes).
-        digest: SHA-256 over the roster and everybody's nonce (32 bytes); the seed of all draws.
+        digest: SHA-256 over the roster and all nonces (32 bytes); the seed of all draws.
         members: in ascending order.
-        n_min: the agreement's least number of survivors.
+        n_min: the agreement's smallest number of survivors.
     """
 
     run: bytes
@@ -50,41 +50,41 @@ class Session:
 
     @cached_property
     def topology(self) -> Topology:
-        """Partners, share holders and thresholds, all through the run."""
+        """Partners, share holders and thresholds, for the whole run."""
         return Topology(self.members, self.digest)
 
     @property
     def least_survivors(self) -> int:
-        """Survivors that a round needs: t, and the agreement's n_min."""
+        """Survivors that a round needs: the larger of t and the agreement's n_min."""
         return max(self.topology.threshold, self.n_min)
 
     def check(self, run: bytes, session: bytes) -> None:
-        """Refuse a message of another run or another set-up.
+        """Refuse a message that belongs to another run or set-up.
 
         Raises:
             WrongRun, WrongSession: as their names say.
         """
         if run != self.run:
-            raise WrongRun("A message is of another run.")
+            raise WrongRun("A message belongs to another run.")
         if session != self.digest:
             raise WrongSession("A message belongs to another set-up of the run.")
 
     def header(self, purpose: str) -> bytes:
-        """How associated data of anything sealed in this session begin."""
+        """Common prefix of associated data of everything sealed in this session."""
         return MAGIC + bytes([VERSION]) + purpose.encode() + b"\x00" + self.digest
 
 
 def check_roster(
     roster: Roster, *, run: bytes, config_digest: bytes, agreement: Agreement, identities: IdentityKeys
 ) -> None:
-    """Refuse a set of members that is not one of known labels, each with its own signed keys.
+    """Refuse a roster unless it consists of known labels, each with its own signed keys.
 
     Raises:
         WrongRun, DuplicateParticipant, Malformed, TooFewParticipants, TooManyParticipants, WrongAgreement,
             UnknownLabel, BadSignature, ConfigurationChanged, BadKey: as their names say.
     """
     if roster.run != run:
-        raise WrongRun("A roster is of another run.")
+        raise WrongRun("A roster belongs to another run.")
     labels = [advert.label for advert in roster.adverts]
     for keys in (labels, [a.public_key for a in roster.adverts], [a.encapsulation_key for a in roster.adverts]):
         if len(set(keys)) != len(labels):
@@ -92,7 +92,7 @@ def check_roster(
     if labels != sorted(labels):
         raise Malformed("The members of a roster are not in ascending order.")
     if len(labels) < agreement.n_min:
-        raise TooFewParticipants(f"A run has {len(labels)} members; the agreement wants {agreement.n_min}.")
+        raise TooFewParticipants(f"A run has {len(labels)} members; the agreement requires {agreement.n_min}.")
     if len(labels) > COMMITTEE and not agreement.cross_check:
         raise TooManyParticipants(f"A run has {len(labels)} members; above {COMMITTEE} a cross-check is needed.")
     for advert in roster.adverts:
@@ -100,17 +100,17 @@ def check_roster(
 
 
 def check_reveal(reveal: Reveal, roster: Roster, commitment: bytes, identity_key: bytes) -> None:
-    """Refuse a nonce that its label did not commit to before, or that it revealed for another roster.
+    """Refuse a nonce that does not match its commitment, or that was revealed for another roster.
 
     Raises:
         WrongRun, WrongSession, WrongNonce, BadSignature: as their names say.
     """
     if reveal.run != roster.run:
-        raise WrongRun("A nonce is of another run.")
+        raise WrongRun("A nonce belongs to another run.")
     if reveal.roster != roster.digest:
         raise WrongSession(f"'{reveal.label}' revealed its nonce for another roster.")
     if nonce_commitment(reveal.nonce) != commitment:
-        raise WrongNonce(f"'{reveal.label}' reveals another nonce than its advert commits to.")
+        raise WrongNonce(f"'{reveal.label}' revealed a nonce that does not match its advert's commitment.")
     if not reveal.is_signed_by(identity_key):
         raise BadSignature(f"The nonce of '{reveal.label}' is not signed by that label.")
 
@@ -122,8 +122,8 @@ def check_nonces(nonces: Nonces, roster: Roster, identities: IdentityKeys) -> No
         WrongRun, WrongSession, WrongNonce, BadSignature: as their names say.
     """
     if [reveal.label for reveal in nonces.reveals] != [advert.label for advert in roster.adverts]:
-        raise WrongNonce("There is not exactly one nonce of each member, in ascending order.")
+        raise WrongNonce("There must be exactly one nonce of each member, in ascending order.")
     if nonces.run != roster.run:
-        raise WrongRun("Nonces are of another run.")
+        raise WrongRun("Nonces belong to another run.")
     for reveal, advert in zip(nonces.reveals, roster.adverts, strict=True):
         check_reveal(reveal, roster, advert.commitment, identities[advert.label])

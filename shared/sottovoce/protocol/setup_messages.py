@@ -1,4 +1,4 @@
-"""What is said once a run: announcement, adverts, the draw by commit and reveal, ciphertexts."""
+"""Messages of a set-up: announcement, adverts, the draw by commit and reveal, ciphertexts."""
 
 import math
 import os
@@ -48,7 +48,7 @@ class Announcement(Message):
 
     @classmethod
     def of(cls, agreement: Agreement, config: RunConfiguration) -> Self:
-        """A new run of this configuration, under a name drawn from the operating system's entropy."""
+        """A new run of this configuration, with an id from the operating system's randomness."""
         return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes())
 
     @cached_property
@@ -56,30 +56,30 @@ class Announcement(Message):
         """The configuration.
 
         Raises:
-            Malformed: it cannot be read, is not in its canonical form, or is not what the digest names.
+            Malformed: it cannot be read, is not in canonical form, or does not match its digest.
         """
         try:
             config = RunConfiguration.from_bytes(self.config_bytes)
         except ConfigurationError as error:
             raise Malformed(f"An announcement's configuration cannot be read: {error}") from None
         if config.to_bytes() != self.config_bytes or config.digest != self.config_digest:
-            raise Malformed("An announcement's configuration is not what its digest names.")
+            raise Malformed("An announcement's configuration does not match its digest.")
         return config
 
 
 @dataclass(frozen=True)
 class Advert(Signed):
-    """Label → coordinator → all: I take part in this run, by this configuration, with these keys.
+    """Label → coordinator → all: I take part in this run, with this configuration and these keys.
 
     Args:
         run: the run.
         agreement: digest of the agreement, as the label holds it.
-        label: who speaks.
+        label: the sender.
         public_key: X25519 public key, made for this advert.
         encapsulation_key: ML-KEM-768 encapsulation key, made for this advert.
         commitment: to the nonce that the label adds to the draw (`keys.nonce_commitment`).
         config_digest: digest of the configuration.
-        epsilon: ceiling of the label's ε over the run that it promises in public; infinite for a run without privacy.
+        epsilon: ceiling of the label's ε over the run, which it publishes; infinite for a run without privacy.
         delta: δ of that ceiling.
         signature: Ed25519, by the label's pinned identity key.
     """
@@ -100,7 +100,7 @@ class Advert(Signed):
 
 @dataclass(frozen=True)
 class Refusal(Signed):
-    """Label → coordinator: I take no part in this run; the reason tells no private fact."""
+    """Label → coordinator: I decline this run; the reason reveals no private fact."""
 
     TYPE: ClassVar[int] = 3
     PURPOSE: ClassVar[str] = "refusal"
@@ -113,7 +113,7 @@ class Refusal(Signed):
 
 @dataclass(frozen=True)
 class Roster(Message):
-    """Coordinator → members: who is in the run, fixed before any nonce is revealed.
+    """Coordinator → members: the run's members, fixed before any nonce is revealed.
 
     Args:
         run: the run.
@@ -140,7 +140,7 @@ class Reveal(Signed):
 
 @dataclass(frozen=True)
 class Nonces(Message):
-    """Coordinator → members: everybody's nonce, from which everybody computes the same draw.
+    """Coordinator → members: all nonces, from which every member computes the same draw.
 
     Args:
         run: the run.
@@ -162,7 +162,7 @@ class Encapsulated(Record):
 
 @dataclass(frozen=True)
 class Ciphertexts(Signed):
-    """Label → coordinator: a ciphertext for each peer with which it falls to me to encapsulate."""
+    """Label → coordinator: a ciphertext for each peer for which this label has to encapsulate."""
 
     TYPE: ClassVar[int] = 7
     PURPOSE: ClassVar[str] = "ciphertexts"
@@ -185,7 +185,7 @@ class Pairing(Message):
 
 @dataclass(frozen=True)
 class PrepareRequest(Message):
-    """Coordinator → label: prepare for this round, since no report of yours has brought a preparation for it."""
+    """Coordinator → label: prepare for this round, since none of your reports brought a preparation for it."""
 
     TYPE: ClassVar[int] = 10
     run: Annotated[bytes, RUN]

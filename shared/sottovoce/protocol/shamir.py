@@ -1,8 +1,8 @@
-"""Shamir's secret sharing (CACM 22:11, 1979), byte by byte over GF(2^8), many secrets at a time.
+"""Shamir's secret sharing (CACM 22:11, 1979), byte by byte over GF(2^8), for many secrets at once.
 
-The field is that of AES and SLIP-0039 (x^8 + x^4 + x^3 + x + 1). Sharing every byte by itself keeps the scheme perfect,
-and lets all holders' shares, and all secrets of a round, go through one table look-up a coefficient, where a prime
-field beyond 2^256 takes Python's integers. Holder number h (from 0) has x = h + 1.
+The field is that of AES and SLIP-0039 (x^8 + x^4 + x^3 + x + 1). Sharing each byte separately keeps the scheme perfect;
+all holders' shares of all secrets of a round then take one table look-up per coefficient, whereas a prime field beyond
+2^256 would need Python's integers. Holder number h (from 0) has x = h + 1.
 """
 
 import os
@@ -58,7 +58,7 @@ def _times(factor: int) -> bytes:
 
 @cache
 def _products() -> NDArray[np.uint8]:
-    """`[256, 256]`: the product of each two field elements."""
+    """`[256, 256]`: products of all pairs of field elements."""
     return np.array([list(_times(factor)) for factor in range(256)], np.uint8)
 
 
@@ -67,7 +67,7 @@ def _scaled(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def split(secrets: bytes, *, threshold: int, holders: int) -> NDArray[np.uint8]:
-    """Share some bytes so that any `threshold` holders know them and fewer know nothing.
+    """Share bytes so that any `threshold` holders can recover them and fewer learn nothing.
 
     Args:
         secrets: L bytes.
@@ -78,7 +78,7 @@ def split(secrets: bytes, *, threshold: int, holders: int) -> NDArray[np.uint8]:
         `[holders, L]`: each holder's share.
 
     Raises:
-        LocalProtocolError: these numbers cannot be.
+        LocalProtocolError: the numbers are out of range.
     """
     if not 1 <= threshold <= holders <= MOST_HOLDERS:
         raise LocalProtocolError(f"Cannot share with threshold {threshold} among {holders} holders.")
@@ -92,24 +92,24 @@ def split(secrets: bytes, *, threshold: int, holders: int) -> NDArray[np.uint8]:
 
 
 def combine(holders: Sequence[int], shares: NDArray[np.uint8], *, threshold: int) -> bytes:
-    """The bytes that were shared, from the first `threshold` of these shares.
+    """Recover the shared bytes from the first `threshold` of these shares.
 
     Args:
-        holders: numbers (from 0) of those who gave a share, each once.
-        shares: `[len(holders), L]`. Whether one is wrong cannot be told from them alone: callers check each by its tag.
-        threshold: how many were needed when it was shared.
+        holders: indices (from 0) of the holders of these shares, all different.
+        shares: `[len(holders), L]`. A wrong share cannot be detected here: callers check each by its tag.
+        threshold: the threshold when sharing.
 
     Raises:
         WrongShares: fewer than `threshold`, or a holder twice.
     """
     if len(set(holders)) != len(holders) or len(holders) < threshold:
-        raise WrongShares(f"{len(set(holders))} holders gave shares, and {threshold} are needed.")
+        raise WrongShares(f"{len(set(holders))} holders sent shares; {threshold} are needed.")
     points = [holder + 1 for holder in holders[:threshold]]
     return _interpolate(points, shares, 0).tobytes()
 
 
 def _interpolate(points: list[int], shares: NDArray[np.uint8], at: int) -> NDArray[np.uint8]:
-    """Lagrange interpolation; subtraction is exclusive or in this field."""
+    """Lagrange interpolation; subtraction is XOR in this field."""
     total = np.zeros(shares.shape[1], np.uint8)
     for index, point in enumerate(points):
         weight = 1

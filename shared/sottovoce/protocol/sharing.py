@@ -1,8 +1,8 @@
-"""One secret of one label and round, shared among the holders; and what it is good for.
+"""One secret of one label and round, shared among the holders, and its use.
 
 Two kinds: d, shared before the round in a `Preparation`, opens the vault with the round's pair keys of a label that
-drops out of it; s, shared in the `Report`, is the self-mask of a label that does not. Everything that is ever opened
-has a tag or a commitment in its sender's signed message, so that whoever lies about it is found out.
+drops out; s, shared in the `Report`, is the self-mask of a label that does not. Everything that is ever opened has a
+tag or a commitment in its sender's signed message, so that lies about it are detected.
 """
 
 import os
@@ -19,7 +19,7 @@ from sottovoce.protocol.shamir import split
 from sottovoce.protocol.violations import BadSeal
 
 PREPARATION, REPORT = "seal-preparation", "seal-report"
-"""What boxes are sealed for."""
+"""Purposes of sealed boxes."""
 
 
 def box_header(session: Session, purpose: str, sender: str, recipient: str, number: int, request: bytes) -> bytes:
@@ -29,7 +29,7 @@ def box_header(session: Session, purpose: str, sender: str, recipient: str, numb
 
 @dataclass(frozen=True)
 class SharedSecret:
-    """A secret that was just shared; `own` is the sharer's own share, empty where it holds none."""
+    """A newly shared secret; `own` is the sharer's own share, empty if it holds none."""
 
     secret: bytes = field(repr=False)
     commitment: bytes
@@ -70,7 +70,7 @@ def prepared(pairs: PairKeys, number: int, sign: Callable[..., Preparation]) -> 
     Args:
         pairs: the label's keys.
         number: the round.
-        sign: makes the signed message of its fields.
+        sign: makes the signed message from its fields.
     """
     session, me = pairs.session, pairs.label
     shared = share(pairs, number, PREPARATION)
@@ -98,10 +98,10 @@ def vault_bytes(partners: int) -> int:
 
 
 def open_vault(preparation: Preparation, secret: bytes, session: Session) -> Sequence[bytes]:
-    """The round's keys of a label that dropped out, in the order of its partners.
+    """Round keys of a label that dropped out, in the order of its partners.
 
     Raises:
-        BadSeal: the vault does not open, or a key is not the one of its tag.
+        BadSeal: the vault does not open, or a key does not match its tag.
     """
     me, number = preparation.label, preparation.round
     plain = unseal(
@@ -112,7 +112,7 @@ def open_vault(preparation: Preparation, secret: bytes, session: Session) -> Seq
     )
     keys = [plain[start : start + SECRET_BYTES] for start in range(0, len(plain), SECRET_BYTES)]
     if tuple(pair_tag(key) for key in keys) != preparation.tags:
-        raise BadSeal("A vault holds another key than its tag says.")
+        raise BadSeal("A key in a vault does not match its tag.")
     return keys
 
 
@@ -125,5 +125,5 @@ def _vault_header(session: Session, label: str, number: int) -> bytes:
 
 
 def boxes_of(label: str, session: Session) -> int:
-    """Boxes that a report or a preparation of a label brings: one for each other holder."""
+    """Number of boxes in a label's report or preparation: one for each other holder."""
     return len(session.topology.holders) - (label in session.topology.holders)

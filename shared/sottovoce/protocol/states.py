@@ -1,7 +1,7 @@
-"""Who may say what when: one table for both roles.
+"""Which message may follow which: one table for both roles.
 
-It describes the conversation between the coordinator and one label. A participant keeps the phase of its own; the
-aggregator keeps one for every label. This file does not know which role asks.
+It describes the conversation between the coordinator and one label. A participant keeps its own phase; the aggregator
+keeps one for every label. This module does not know which role uses it.
 
     INVITED ─Advert→ JOINED ─Roster→ REVEALING ─Reveal→ REVEALED ─Nonces→ ENCAPSULATING ─Ciphertexts→ KEYED
        └─Refusal→ DECLINED                                                                          │ Pairing
@@ -11,10 +11,10 @@ aggregator keeps one for every label. This file does not know which role asks.
       ↑                                        │                           │ CrossCheckSignature
       └────Shares── UNMASKING ←─UnmaskRequest──┴──────────────────────── CHECKED
 
-An Announcement is allowed until a set-up is complete: it starts the set-up anew, with new keys and nonces. A
-ReportRequest or a PrepareRequest is allowed from any phase after it: it gives an older round up. An UnmaskRequest
-straight after the report is what an agreement without cross-check does; with it, the signatures that come along must
-do (see `participant`).
+An Announcement is allowed until a set-up is complete: it restarts the set-up, with new keys and nonces. A ReportRequest
+or a PrepareRequest is allowed from any later phase: it abandons an older round. An UnmaskRequest directly after the
+report is allowed for agreements without cross-check; with cross-check, the signatures sent along must suffice (see
+`participant`).
 """
 
 from enum import StrEnum
@@ -42,7 +42,7 @@ from sottovoce.protocol.violations import OutOfOrder
 
 
 class Phase(StrEnum):
-    """Where the conversation between the coordinator and one label stands."""
+    """Phase of the conversation between the coordinator and one label."""
 
     INVITED = "invited"
     DECLINED = "declined"

@@ -1,8 +1,8 @@
-"""Who masks against whom, who holds shares, and how many it takes: all of it public and the same for everyone.
+"""Masking partners, share holders and thresholds: public, and computed alike by everyone.
 
-Fewer than a third of a run's members may collude with the coordinator (c = ⌈n/3⌉ − 1 at most), and up to n − t of them
-may be missing from a round, whom a malicious coordinator picks as it likes. Why the numbers below keep an honest
-label's update hidden: `docs/protocol.md`, "Why it holds", and `docs/decisions/`.
+Fewer than a third of a run's members may collude with the coordinator (at most c = ⌈n/3⌉ − 1), and up to n − t of them
+may be missing from a round, chosen by a malicious coordinator. `docs/protocol.md`, "Why it holds", and
+`docs/decisions/` show why the numbers below keep an honest label's update hidden.
 """
 
 import hashlib
@@ -12,23 +12,23 @@ from functools import cached_property, lru_cache
 from math import comb
 
 ALL_PARTNERS = 64
-"""Most members of a run in which everyone masks against everyone, in labels."""
+"""Largest number of members for which everyone masks against everyone."""
 COMMITTEE = 128
-"""Share holders of a run, in labels; in a smaller run all hold shares."""
+"""Number of share holders of a run; in a smaller run all members hold shares."""
 MOST_DRAWS = 16
-"""Set-ups of one run that a label takes part in, each of which draws a committee."""
+"""Largest number of set-ups of one run that a label takes part in; each draws a committee."""
 FAILURE_BITS = 80
-"""Chance of a bad committee in a run, all its draws together: 2 to the minus so many bits."""
+"""Probability of a bad committee in a run, over all its draws: 2 to the minus this."""
 _DRAW_BITS = FAILURE_BITS + (MOST_DRAWS - 1).bit_length()
 
 
 def threshold(members: int) -> int:
-    """t = ⌊2n/3⌋ + 1: survivors and signatures that a round needs. Two sets of t share an honest label."""
+    """t = ⌊2n/3⌋ + 1: survivors and signatures that a round needs. Any two sets of t share an honest label."""
     return 2 * members // 3 + 1
 
 
 def most_corrupt(members: int) -> int:
-    """The most that "fewer than a third" can be."""
+    """Largest number of members that is fewer than a third."""
     return -(-members // 3) - 1
 
 
@@ -38,10 +38,10 @@ def majority(labels: int) -> int:
 
 
 def least_honest(labels: int, n_min: int) -> int:
-    """Honest labels that every sum holds beside a curious one, in whatever run the coordinator makes up.
+    """Honest labels, besides one curious label, in every sum of any run that the coordinator may form.
 
-    A run has n members, from `n_min` to `labels` of them, and max(t, n_min) survivors at least. Of these c may collude;
-    and one that is merely curious knows its own noise, so that max(c, 1) are not counted.
+    A run has n members, `n_min` to `labels` of them, and at least max(t, n_min) survivors. Of these up to c may
+    collude, and a single curious label knows its own noise, so max(c, 1) are not counted.
     """
     return min(
         max(threshold(members), n_min) - max(most_corrupt(members), 1) for members in range(max(n_min, 1), labels + 1)
@@ -49,11 +49,11 @@ def least_honest(labels: int, n_min: int) -> int:
 
 
 def partner_count(members: int) -> int:
-    """How many partners each label masks against: all others up to 64 members, k = 2⌈n/3⌉ above.
+    """Number of partners that each label masks against: all others up to 64 members, k = 2⌈n/3⌉ above.
 
-    The partner graph is a Harary graph, so it takes k vertices to cut it, and there are only c + (n − t) < k that
-    collude or are missing: the honest survivors stay connected whatever the coordinator does. (The bound of Bell et
-    al., CCS 2020, is smaller, since it lets nobody choose the drop-outs after the graph is known.)
+    The partner graph is a Harary graph, so cutting it takes k vertices, and only c + (n − t) < k collude or are
+    missing: the honest survivors stay connected whatever the coordinator does. (The bound of Bell et al., CCS 2020, is
+    smaller because it assumes that drop-outs are not chosen after the graph is known.)
     """
     complete = members - 1
     return complete if members <= ALL_PARTNERS else min(complete, 2 * -(-members // 3))
@@ -61,11 +61,11 @@ def partner_count(members: int) -> int:
 
 @lru_cache
 def share_threshold(members: int) -> int:
-    """How many share holders it takes to recover a secret.
+    """Number of share holders needed to recover a secret.
 
-    Up to 128 members all hold shares, and it is `threshold`. Of a committee drawn from more it is the least number that
-    colluding labels reach with a probability of at most 2^-84 (the hypergeometric tail, exactly), and so of at most
-    2^-80 in all of a run's 16 draws; that two survivor sets can never both be opened is then the cross-check's work.
+    Up to 128 members all hold shares, and it is `threshold`. For a committee drawn from more, it is the smallest number
+    that colluding labels reach with probability at most 2^-84 (the hypergeometric tail, exactly), hence at most 2^-80
+    over all 16 draws of a run; the cross-check then ensures that two survivor sets are never both opened.
     """
     if members <= COMMITTEE:
         return threshold(members)
@@ -76,11 +76,11 @@ def share_threshold(members: int) -> int:
         tail += comb(corrupt, holders) * comb(members - corrupt, COMMITTEE - holders)
         if tail << _DRAW_BITS > draws:
             return holders + 1
-    raise AssertionError("a tail over all outcomes is certain")
+    raise AssertionError("a tail over all outcomes has probability 1")
 
 
 def drawn(purpose: str, seed: bytes, labels: Iterable[str]) -> list[str]:
-    """The labels in an order that the seed draws: by SHA-256 of purpose, seed and name."""
+    """The labels in an order determined by the seed: sorted by SHA-256 of purpose, seed and name."""
     prefix = b"sottovoce/2/" + purpose.encode() + b"\x00" + seed
     return sorted(labels, key=lambda label: hashlib.sha256(prefix + label.encode()).digest())
 
@@ -91,7 +91,7 @@ class Topology:
 
     Args:
         members: in ascending order.
-        seed: 32 bytes that the draws come from: the session's digest, which holds everybody's nonce.
+        seed: 32 bytes, the source of all draws: the session's digest, which covers all nonces.
     """
 
     members: tuple[str, ...]
@@ -104,19 +104,19 @@ class Topology:
 
     @cached_property
     def share_threshold(self) -> int:
-        """Share holders that must answer."""
+        """Number of share holders that must answer."""
         return share_threshold(len(self.members))
 
     @cached_property
     def holders(self) -> tuple[str, ...]:
-        """Who holds shares, in ascending order; the place in it is the number of `shamir`."""
+        """Share holders, in ascending order; the position is the holder's index in `shamir`."""
         if len(self.members) <= COMMITTEE:
             return self.members
         return tuple(sorted(drawn("committee", self.seed, self.members)[:COMMITTEE]))
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Each member's place in ascending order."""
+        """Each member's position in ascending order."""
         return {label: place for place, label in enumerate(self.members)}
 
     @cached_property
@@ -132,19 +132,19 @@ class Topology:
         return {label: seat for seat, label in enumerate(self._circle)}
 
     def partners(self, label: str) -> tuple[str, ...]:
-        """Whom a member masks against, in ascending order: everyone, or its k nearest on the drawn circle."""
+        """Labels that a member masks against, in ascending order: all others, or its k nearest on the drawn circle."""
         if label not in self._known:
             self._known[label] = self._nearest(label)
         return self._known[label]
 
     def peers(self, label: str) -> tuple[str, ...]:
-        """With whom a member needs a key, in ascending order: partners, its holders, and those whose holder it is."""
+        """Labels with which a member needs a key, in ascending order: partners, holders and labels it holds for."""
         if label in self.holders:
             return tuple(other for other in self.members if other != label)
         return tuple(sorted({*self.partners(label), *self.holders}))
 
     def encapsulates(self, label: str, other: str) -> bool:
-        """Whether it falls to `label`, of these two, to make the ciphertext: about half of the pairs to each member."""
+        """Whether `label`, of these two, has to make the ciphertext; each member makes about half of its pairs'."""
         distance = self.places[other] - self.places[label]
         return (distance > 0) == (abs(distance) % 2 == 1)
 

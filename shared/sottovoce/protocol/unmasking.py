@@ -1,4 +1,4 @@
-"""What a share holder checks before it opens anything, and what it gives."""
+"""Checks of a share holder before it opens anything, and its answer."""
 
 from sottovoce.protocol.adverts import Roster
 from sottovoce.protocol.keys import share_tag
@@ -20,15 +20,15 @@ def answer(
     identities: Roster | None,
     least: int,
 ) -> tuple[tuple[bytes, ...], tuple[Complaint, ...]]:
-    """The values and complaints of a holder's `Shares`, once the survivor set has proved to be in order.
+    """The values and complaints of a holder's `Shares`, after checking the survivor set.
 
     Args:
-        request: what the coordinator asks about this round.
+        request: the coordinator's request for this round.
         round_: the round that this label reported in.
-        own: its share of its own self-mask.
-        pairs: its keys.
-        identities: pinned identity keys, when the agreement wants the set signed; None when it does not.
-        least: survivors that its own policy wants.
+        own: the holder's share of its own self-mask.
+        pairs: the holder's keys.
+        identities: pinned identity keys if the agreement requires signatures of the set; otherwise None.
+        least: survivors that the holder's own policy requires.
 
     Raises:
         WrongSurvivors, TooFewSurvivors, NotAParticipant, BadSignature, TooFewSignatures, WrongBoxes: as their names
@@ -58,10 +58,10 @@ def answer(
 
 
 def sealed_for(round_: Round, alive: bool) -> tuple[str, bytes]:
-    """Purpose of the boxes that are opened of a label, and the request that they are bound to.
+    """Purpose of the boxes that are opened for a label, and the request that they are bound to.
 
-    Of a survivor, those of its report; of a label that dropped out, those of its preparation, which it made before the
-    request was. Never both: that is what keeps a label's vector masked.
+    For a survivor, the boxes of its report; for a label that dropped out, those of its preparation, which precedes the
+    request. Never both: this keeps a label's vector masked.
     """
     return (REPORT, round_.request.digest) if alive else (PREPARATION, b"")
 
@@ -70,25 +70,25 @@ def opened(box: Delivered, key: bytes, round_: Round, sender: str, holder: str, 
     """The share in a box.
 
     Raises:
-        BadSeal: it does not open with this key, or holds another share than its tag says.
+        BadSeal: it does not open with this key, or its share does not match its tag.
     """
     purpose, bound = sealed_for(round_, alive)
     header = box_header(round_.session, purpose, sender, holder, round_.request.round, bound)
     share = unseal(key, box.sealed, commitment=box.commitment, header=header)
     if share_tag(share) != box.share_tag:
-        raise BadSeal("A box holds another share than its tag says.")
+        raise BadSeal("A share in a box does not match its tag.")
     return share
 
 
 def _check_signatures(request: UnmaskRequest, round_: Round, identities: Roster | None) -> None:
     if identities is None:
         if request.signatures:
-            raise TooFewSignatures("Signatures came along, but the agreement wants none.")
+            raise TooFewSignatures("Signatures were sent, but the agreement has no cross-check.")
         return
     digest = round_.survivors_digest(request.survivors)
     signers = {item.label for item in request.signatures}
     if len(signers) != len(request.signatures) or not signers <= set(request.survivors):
-        raise BadSignature(f"Round {request.round}: the survivor set is signed twice by one label, or by no survivor.")
+        raise BadSignature(f"Round {request.round}: a label signed the survivor set twice, or is not a survivor.")
     for item in request.signatures:
         if not is_signature(identities[item.label], item.signature, "cross-check", digest):
             raise BadSignature(f"Round {request.round}: '{item.label}' has not signed this survivor set.")

@@ -1,43 +1,43 @@
-"""What a peer can do wrong in a masked round, each wrong with a name of its own.
+"""Every way in which a peer can violate the protocol, each with its own exception.
 
 RemoteProtocolError
-├── Malformed               bytes that are no message, or not its one canonical form
+├── Malformed               bytes that are not a message in its canonical form
 ├── OutOfOrder              a message that the table of `states` does not allow now
-├── WrongRun                a message of another run
-├── WrongSession            a message of another set-up of the run
-├── WrongRound              a message of another round, or that answers another request
+├── WrongRun                a message for another run
+├── WrongSession            a message for another set-up of the run
+├── WrongRound              a message for another round, or an answer to another request
 ├── StaleRound              a round that this side has already seen: repeated or replayed
 ├── UnplannedRound          a round beyond what the run's configuration plans
 ├── WrongAgreement          a run or an advert under another agreement
-├── ConfigurationChanged    another configuration than the one that was announced and signed
-├── WrongParameters         other parameters than the request names
-├── UnknownLabel            a label that the agreement does not name
-├── BadSignature            a signature that is not the named label's over these bytes
-├── BadKey                  a public key that gives no secret, or has a second form
-├── WrongNonce              a nonce that its label did not commit to, or none
-├── TooManyDraws            one more set-up of a run than its bound allows for
-├── WrongCiphertexts        ciphertexts that are missing, too many or of the wrong peers
+├── ConfigurationChanged    a configuration other than the announced and signed one
+├── WrongParameters         parameters that do not match the request
+├── UnknownLabel            a label that is not in the agreement
+├── BadSignature            a signature that does not verify for the named label
+├── BadKey                  a public key that is invalid or not canonical
+├── WrongNonce              a nonce that does not match its commitment, or is missing
+├── TooManyDraws            more set-ups of a run than allowed
+├── WrongCiphertexts        ciphertexts that are missing, surplus or from the wrong peers
 ├── DuplicateParticipant    a label, or a key, that is named twice
-├── NotAParticipant         a label that does not take part, or is not asked in this step
+├── NotAParticipant         a label that does not take part, or has no role in this step
 ├── TooFewParticipants      fewer than a round, the agreement or the label's policy needs
 ├── TooManyParticipants     more than the agreement's rules can protect
-├── WrongVector             a masked vector of another ring or length
-├── WrongBoxes              sealed shares that are missing or too many
+├── WrongVector             a masked vector with another ring or length
+├── WrongBoxes              sealed shares that are missing or surplus
 ├── BadSeal                 a sealed share or vault that does not open
-├── WrongSurvivors          a survivor set that goes beyond the participants or leaves out who is asked
+├── WrongSurvivors          a survivor set that includes non-participants or leaves out its recipient
 ├── TooFewSurvivors         a survivor set below the threshold, the agreement's n_min or the label's policy
-├── TooFewSignatures        a survivor set that too few have signed
-├── Equivocation            two stories told about one thing
-└── WrongShares             shares that do not fit the question, or their tags
+├── TooFewSignatures        a survivor set with too few signatures
+├── Equivocation            contradictory statements about the same thing
+└── WrongShares             shares that do not match the request or their tags
 RoundAborted
-└── ImplausibleSum          a sum that honest labels cannot have added up to
+└── ImplausibleSum          a sum that honest labels cannot have produced
 """
 
 from sottovoce.errors import RemoteProtocolError, RoundAborted
 
 
 class Malformed(RemoteProtocolError):
-    """Bytes that are no message, or not its one canonical form."""
+    """Bytes that are not a message in its canonical form."""
 
 
 class OutOfOrder(RemoteProtocolError):
@@ -45,15 +45,15 @@ class OutOfOrder(RemoteProtocolError):
 
 
 class WrongRun(RemoteProtocolError):
-    """A message of another run."""
+    """A message for another run."""
 
 
 class WrongSession(RemoteProtocolError):
-    """A message of another set-up of the run."""
+    """A message for another set-up of the run."""
 
 
 class WrongRound(RemoteProtocolError):
-    """A message of another round, or one that answers another request."""
+    """A message for another round, or an answer to another request."""
 
 
 class StaleRound(RemoteProtocolError):
@@ -69,35 +69,35 @@ class WrongAgreement(RemoteProtocolError):
 
 
 class ConfigurationChanged(RemoteProtocolError):
-    """Another configuration than the one that was announced and signed."""
+    """A configuration other than the announced and signed one."""
 
 
 class WrongParameters(RemoteProtocolError):
-    """Other parameters than the request names."""
+    """Parameters that do not match the request."""
 
 
 class UnknownLabel(RemoteProtocolError):
-    """A label that the agreement does not name."""
+    """A label that is not in the agreement."""
 
 
 class BadSignature(RemoteProtocolError):
-    """A signature that is not the named label's over these bytes."""
+    """A signature that does not verify for the named label."""
 
 
 class BadKey(RemoteProtocolError):
-    """A public key that gives no secret, or has a second form."""
+    """A public key that is invalid or not canonical."""
 
 
 class WrongNonce(RemoteProtocolError):
-    """A nonce that its label did not commit to, or none."""
+    """A nonce that does not match its commitment, or is missing."""
 
 
 class TooManyDraws(RemoteProtocolError):
-    """One more set-up of a run than its bound allows for."""
+    """More set-ups of a run than allowed."""
 
 
 class WrongCiphertexts(RemoteProtocolError):
-    """Ciphertexts that are missing, too many or of the wrong peers."""
+    """Ciphertexts that are missing, surplus or from the wrong peers."""
 
 
 class DuplicateParticipant(RemoteProtocolError):
@@ -105,7 +105,7 @@ class DuplicateParticipant(RemoteProtocolError):
 
 
 class NotAParticipant(RemoteProtocolError):
-    """A label that does not take part, or is not asked in this step."""
+    """A label that does not take part, or has no role in this step."""
 
 
 class TooFewParticipants(RemoteProtocolError):
@@ -117,11 +117,11 @@ class TooManyParticipants(RemoteProtocolError):
 
 
 class WrongVector(RemoteProtocolError):
-    """A masked vector of another ring or length."""
+    """A masked vector with another ring or length."""
 
 
 class WrongBoxes(RemoteProtocolError):
-    """Sealed shares that are missing or too many."""
+    """Sealed shares that are missing or surplus."""
 
 
 class BadSeal(RemoteProtocolError):
@@ -129,7 +129,7 @@ class BadSeal(RemoteProtocolError):
 
 
 class WrongSurvivors(RemoteProtocolError):
-    """A survivor set that goes beyond the participants, or leaves out who is asked."""
+    """A survivor set that includes non-participants or leaves out its recipient."""
 
 
 class TooFewSurvivors(RemoteProtocolError):
@@ -137,16 +137,16 @@ class TooFewSurvivors(RemoteProtocolError):
 
 
 class TooFewSignatures(RemoteProtocolError):
-    """A survivor set that too few labels have signed."""
+    """A survivor set with too few signatures."""
 
 
 class Equivocation(RemoteProtocolError):
-    """Two stories told about one thing."""
+    """Contradictory statements about the same thing."""
 
 
 class WrongShares(RemoteProtocolError):
-    """Shares that do not fit the question, or their tags."""
+    """Shares that do not match the request or their tags."""
 
 
 class ImplausibleSum(RoundAborted):
-    """A sum that honest labels cannot have added up to."""
+    """A sum that honest labels cannot have produced."""

@@ -1,4 +1,4 @@
-"""A release: a published global model with its signed manifest, in a folder that is whole or absent.
+"""A release: a published global model with its signed manifest, in a folder written atomically.
 
-`write` makes one, `check` opens one without building anything and says what it checked, `load` builds the model.
+`write` makes one, `check` verifies one without building the model and says what it verified, `load` builds the model.
 """

@@ -1,13 +1,13 @@
-"""Opens a release and checks it before anything of it is used; what is checked is said in words.
+"""Verification of a release before any of it is used; each passed check is reported in words.
 
-In this order, each step only with what the steps before have established:
+In this order, each step using only what earlier steps have verified:
 
-- the folder holds exactly the files of a release, all of them regular files (`log.json`, which may be among them, is
-  looked at by `sottovoce.release.logged`);
-- the signatures are valid over the manifest's bytes, the coordinator's under the key that the caller trusts, if any;
-- the manifest is strict JSON of a known schema, complete, and every field is in range;
-- each file has the size and the SHA-256 that the manifest gives, and the normalisation constants those that the feature
-  spec names;
+- the folder holds exactly the files of a release, all of them regular files (an optional `log.json` is checked by
+  `sottovoce.release.logged`);
+- the signatures are valid over the manifest's bytes, the coordinator's under the caller's trusted key, if any;
+- the manifest is strict JSON of a known schema, complete, with every field in range;
+- each file has the size and the SHA-256 stated in the manifest, and the normalisation constants are those that the
+  feature spec names;
 - the model is a safetensors file (never unpickled) of finite float32 tensors with the manifest's names and shapes.
 
 Each file is read once: the bytes that were checked are the bytes that are used.
@@ -43,7 +43,7 @@ from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature, decode
 
 LARGEST_MANIFEST = 1 << 20
-LARGEST_SIGNATURES = 1 << 22  # room for 10,000 labels
+LARGEST_SIGNATURES = 1 << 22  # bytes; room for 10,000 labels
 FILES = frozenset({MANIFEST_FILE, SIGNATURE_FILE, *CONTENT_FILES})
 ALLOWED = FILES | {LOG_FILE}
 """Every file that the folder of a release may hold."""
@@ -53,14 +53,14 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Checked:
-    """What a release holds, checked.
+    """A verified release.
 
     Args:
-        manifest: its manifest.
-        raw: the manifest's bytes, which are signed.
-        signatures: all valid; the coordinator's first. Without an agreement labels' keys are as they state them.
-        vouched: whether the coordinator's key is one that the caller trusts.
-        cosigned: what an agreement says of the labels' signatures; None where none was given.
+        manifest: the manifest.
+        raw: the manifest's signed bytes.
+        signatures: all valid, the coordinator's first. Without an agreement, labels state their own keys.
+        vouched: whether the coordinator's key is the one that the caller trusts.
+        cosigned: how the labels' signatures relate to the agreement; None if no agreement was given.
         tensors: the trained parameters by name, float32.
         constants: the bytes of the normalisation constants that the feature spec names.
     """
@@ -81,18 +81,18 @@ def check(
     agreement: Agreement | None = None,
     say: Say = lambda _: None,
 ) -> Checked:
-    """Check a release without building its model.
+    """Verify a release without building its model.
 
     Args:
-        directory: the release.
-        trusted_key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way. Without one,
-            the check finds damage, but not a forger, who signs with a key of their own.
-        agreement: of the federation, as it reached the caller by another way: co-signers must be its members, with the
-            keys that it pins.
-        say: called with one sentence for each thing that was found to be in order.
+        directory: the release's folder.
+        trusted_key: the coordinator's Ed25519 key (32 bytes), obtained out of band. Without one, the check detects
+            damage but not a forger, who would sign with another key.
+        agreement: the federation's agreement, obtained out of band: co-signers must be its members, with the keys that
+            it pins.
+        say: called with one sentence for each passed check.
 
     Raises:
-        ReleaseError: anything is not in order.
+        ReleaseError: a check fails.
     """
     found = _expect_files(directory)
     evidence = ", the evidence of a log" if LOG_FILE in found else ""
@@ -105,11 +105,11 @@ def check(
     if cosigned is not None:
         say(cosigned.sentence)
     elif labels := [each.name for each in signatures if each.role is Role.LABEL]:
-        say(f"It is co-signed, with keys that the signers state themselves, by {', '.join(labels)}.")
+        say(f"It is co-signed, with keys stated by the signers, by {', '.join(labels)}.")
     contents = {name: _content(directory, name, manifest.files[name]) for name in CONTENT_FILES}
-    say("Every file has the size and the SHA-256 that the manifest gives, and the feature spec names its constants.")
+    say("Every file has the size and SHA-256 of the manifest, and the constants are those of the feature spec.")
     tensors = _tensors(contents[MODEL_FILE], manifest.shapes)
-    say(f"The model's {manifest.parameters:,} parameters are finite numbers of the names and shapes that it gives.")
+    say(f"The model's {manifest.parameters:,} parameters are finite, with the manifest's names and shapes.")
     return Checked(manifest, raw, signatures, trusted_key is not None, cosigned, tensors, contents[CONSTANTS_FILE])
 
 
@@ -118,35 +118,35 @@ def _expect_files(directory: Path) -> frozenset[str]:
         with os.scandir(directory) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
     except FileNotFoundError:
-        raise ReleaseError("There is no such folder.", hint="Give the folder that holds manifest.json.") from None
+        raise ReleaseError("There is no such folder.", hint="Pass the folder that contains manifest.json.") from None
     except NotADirectoryError:
-        raise ReleaseError("A release is a folder, not a file.", hint="Give the folder around it.") from None
+        raise ReleaseError("A release is a folder, not a file.", hint="Pass the folder that contains it.") from None
     except OSError as error:
         raise ReleaseError(f"The release's folder cannot be read: {error.strerror}.") from None
     if MANIFEST_FILE not in found:
-        raise ReleaseError("This folder is no release: it has no manifest.json.", hint=_inside(directory))
+        raise ReleaseError("This folder is not a release: it has no manifest.json.", hint=_inside(directory))
     for name in sorted(FILES - set(found)):
-        raise ReleaseError(f"The release's {name} is missing.", hint="Fetch the release again.")
+        raise ReleaseError(f"The release's {name} is missing.", hint="Download the release again.")
     for name in sorted(found):
         if name not in ALLOWED:
             raise ReleaseError(
-                f"The release's folder holds {name!r}, which no release has.",
-                hint="Nobody signed it: move it elsewhere, if you put it there.",
+                f"The release's folder contains {name!r}, which does not belong to a release.",
+                hint="It is not signed: move it elsewhere if you put it there.",
             )
         if not found[name]:
-            raise ReleaseError(f"The release's {name} is not a regular file.", hint="Fetch the release again.")
+            raise ReleaseError(f"The release's {name} is not a regular file.", hint="Download the release again.")
     return frozenset(found)
 
 
 def _inside(directory: Path) -> str:
-    """A run's folder is easily given where its release is meant."""
+    """Hint at the release when a run's folder was passed instead."""
     if (directory / "release" / MANIFEST_FILE).is_file():
-        return "The release is the folder 'release' in it."
-    return "Give the folder that holds manifest.json."
+        return "The release is its subfolder 'release'."
+    return "Pass the folder that contains manifest.json."
 
 
 def _read(directory: Path, name: str, limit: int) -> bytes:
-    """A regular file's bytes. It is opened once, without following a link or waiting for a pipe."""
+    """A regular file's bytes. It is opened once, without following links or blocking on a pipe."""
     try:
         handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
@@ -154,7 +154,7 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
             if not stat.S_ISREG(found.st_mode):
                 raise ReleaseError(f"The release's {name} is not a regular file.")
             if found.st_size > limit:
-                raise ReleaseError(f"The release's {name} is larger than the {limit:,} bytes it may have.")
+                raise ReleaseError(f"The release's {name} is larger than {limit:,} bytes, the limit.")
             return file.read(found.st_size)
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
@@ -164,32 +164,32 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
 def check_signatures(
     raw: bytes, data: bytes, trusted_key: bytes | None, say: Say = lambda _: None
 ) -> tuple[Signature, ...]:
-    """The signatures under a manifest, all of which hold; the arguments are those of `check`.
+    """Verify the signatures of a manifest; the arguments are those of `check`.
 
     Args:
         raw: the manifest's bytes.
-        data: those of `manifest.sig`.
+        data: the bytes of `manifest.sig`.
 
     Raises:
-        ReleaseError: one does not hold, or the coordinator's is with another key than the trusted one.
+        ReleaseError: a signature is invalid, or the coordinator's key is not the trusted one.
     """
     signatures = decode(data)
     coordinator = signatures[0]
     for each in signatures:
         if not each.holds(raw):
             raise ReleaseError(
-                f"The signature of the {each.role} '{each.name}' does not fit the manifest.",
-                hint="The manifest was changed after it was signed. Do not use this release; fetch it again.",
+                f"The signature of the {each.role} '{each.name}' is not valid for the manifest.",
+                hint="The manifest was changed after it was signed. Do not use this release; download it again.",
             )
     if trusted_key is not None and coordinator.public_key != trusted_key:
         raise ReleaseError(
             f"The release is signed with another key than the one you trust: {coordinator.public_key.hex()}.",
-            hint="Do not use it, unless the coordinator confirms by another way that this is their key.",
+            hint="Do not use it unless the coordinator confirms out of band that this is their key.",
         )
     who = (
         f"The manifest is signed by the coordinator of '{coordinator.name}' with the key {coordinator.public_key.hex()}"
     )
-    say(f"{who}, which is the one you trust." if trusted_key else f"{who}, which nobody vouched for.")
+    say(f"{who}, which is the one you trust." if trusted_key else f"{who}, a key that you have not confirmed.")
     return signatures
 
 
@@ -198,7 +198,7 @@ def _content(directory: Path, name: str, entry: FileEntry) -> bytes:
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ReleaseError(
             f"The release's {name} is not the file that was signed.",
-            hint="It is damaged, or was exchanged. Do not use this release; fetch it again.",
+            hint="It is damaged or was replaced. Do not use this release; download it again.",
         )
     return data
 
@@ -209,10 +209,10 @@ def _tensors(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ND
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ReleaseError(f"The release's {MODEL_FILE} is not a safetensors file.") from None
     if {name: value.shape for name, value in tensors.items()} != dict(shapes):
-        raise ReleaseError(f"The tensors in {MODEL_FILE} have other names or shapes than the manifest gives.")
+        raise ReleaseError(f"The tensors in {MODEL_FILE} do not have the manifest's names and shapes.")
     for name, value in tensors.items():
         if value.dtype != np.float32:
             raise ReleaseError(f"The tensor '{name}' is of type {value.dtype} instead of float32.")
         if not np.isfinite(value).all():
-            raise ReleaseError(f"The tensor '{name}' holds a number that is not finite.")
+            raise ReleaseError(f"The tensor '{name}' contains a number that is not finite.")
     return tensors

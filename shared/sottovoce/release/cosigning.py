@@ -1,6 +1,6 @@
-"""How a coordinator asks labels to co-sign a release, and what a label answers: two values, with bytes at the edge.
+"""Messages for co-signing: the coordinator's request and a label's answer, with bytes at the edge.
 
-Not part of masked rounds: it comes after them, once a release, and says nothing that a label has not said before.
+Not part of masked rounds: exchanged once per release, after them, and reveals nothing new about the label.
 """
 
 import json
@@ -22,25 +22,25 @@ LARGEST_FRAME = 20_000_000
 
 
 class OtherAccount(RemoteProtocolError):
-    """What a release says of a run is not what this label has in its own books, so it does not sign."""
+    """The release's description of a run contradicts this label's records, so it does not sign."""
 
 
 class NotCosigning(RemoteProtocolError):
-    """This label's policy does not let it co-sign releases."""
+    """This label's policy does not allow it to co-sign releases."""
 
 
 class NotAudited(RemoteProtocolError):
-    """This label co-signs what makes music by hand only, after an audit of its own: whatever that found is not said."""
+    """This label co-signs generators and editors only by hand, after its own audit, whose result is not sent."""
 
 
 @dataclass(frozen=True)
 class CosignRequest:
-    """Coordinator → label: sign this manifest, if it is also your account of the run.
+    """Coordinator → label: sign this manifest if it agrees with your records of the run.
 
     Args:
         run: the run (16 bytes).
         manifest: exact bytes of the release's `manifest.json`.
-        rounds: numbers of the training rounds whose sum holds this label's report, ascending.
+        rounds: numbers of the training rounds whose sum includes this label's report, ascending.
     """
 
     run: bytes
@@ -48,22 +48,22 @@ class CosignRequest:
     rounds: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes, which `from_bytes` reads back."""
+        """Canonical bytes; `from_bytes` restores an equal value."""
         return canonical_json(
             {"version": VERSION, "run": self.run, "manifest": self.manifest.decode(), "rounds": self.rounds}
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what a coordinator sent.
+        """Read a coordinator's request.
 
         Raises:
-            Malformed: it is anything else.
+            Malformed: the bytes are anything else.
         """
         values = _values(data, {"version", "run", "manifest", "rounds"})
         manifest, rounds = values["manifest"], values["rounds"]
         if not isinstance(manifest, str) or len(manifest) > LARGEST_MANIFEST:
-            raise Malformed("A request to co-sign brings no manifest.")
+            raise Malformed("A request to co-sign has no manifest.")
         if not isinstance(rounds, list) or not all(type(number) is int for number in rounds):
             raise Malformed("A request to co-sign names no rounds.")
         if rounds != sorted(set(rounds)) or not all(1 <= number <= MOST_STEPS for number in rounds):
@@ -71,7 +71,7 @@ class CosignRequest:
         try:
             return cls(_hex(values["run"], RUN_BYTES), manifest.encode(), tuple(rounds))
         except UnicodeEncodeError:
-            raise Malformed("The manifest of a request to co-sign is no text.") from None
+            raise Malformed("The manifest in a request to co-sign is not UTF-8.") from None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Cosignature:
 
     Args:
         run: the run (16 bytes).
-        label: who signs.
+        label: the label that signs.
         signature: 64 bytes.
     """
 
@@ -89,15 +89,15 @@ class Cosignature:
     signature: bytes
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes, which `from_bytes` reads back."""
+        """Canonical bytes; `from_bytes` restores an equal value."""
         return canonical_json({"version": VERSION, "run": self.run, "label": self.label, "signature": self.signature})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what a label sent.
+        """Read a label's co-signature.
 
         Raises:
-            Malformed: it is anything else.
+            Malformed: the bytes are anything else.
         """
         values = _values(data, {"version", "run", "label", "signature"})
         if not isinstance(values["label"], str) or not NAME.fullmatch(values["label"]):
@@ -111,11 +111,11 @@ def _values(data: bytes, expected: set[str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or set(values) != expected or values["version"] != VERSION:
-        raise Malformed("The bytes are no message about co-signing.")
+        raise Malformed("The bytes are not a co-signing message.")
     return values
 
 
 def _hex(value: object, size: int) -> bytes:
     if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value):
-        raise Malformed("A message about co-signing lacks an id or a signature.")
+        raise Malformed("A co-signing message has no valid id or signature.")
     return bytes.fromhex(value)

@@ -1,4 +1,4 @@
-"""From a checked release to a model that predicts."""
+"""Build a model from a verified release."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Release:
     """A release, ready to use.
 
     Args:
-        manifest: what it says of itself.
-        digest: SHA-256 (hex) of the bytes of its manifest, by which what it makes names it.
-        vouched: whether its coordinator's key is one that the caller trusts.
-        family: the kind of model.
-        model: with its parameters, in evaluation mode.
-        constants: what features are normalised by.
-        cosigned: which members of the agreement that was given have co-signed; None without one.
+        manifest: the manifest.
+        digest: SHA-256 (hex) of the manifest's bytes, which identifies the release in audio that it generates.
+        vouched: whether the coordinator's key is the one that the caller trusts.
+        family: the model's family.
+        model: the model with its parameters, in evaluation mode.
+        constants: normalisation constants of the features.
+        cosigned: members of the given agreement that co-signed; None without an agreement.
     """
 
     manifest: Manifest
@@ -47,7 +47,7 @@ class Release:
     cosigned: Cosigned | None = None
 
     def probabilities(self, path: Path) -> NDArray[np.float32]:
-        """The probability of each class for a whole track, `[classes]`, by the release's own feature spec.
+        """The probability of each class for a whole track, `[classes]`, with the release's own feature spec.
 
         Raises:
             AudioError: the file cannot be used; `reason` says why.
@@ -57,11 +57,11 @@ class Release:
         return self._probabilities(extract_file(path, self.manifest.features, self.constants))
 
     def probabilities_of(self, audio: Tensor, sample_rate: int) -> NDArray[np.float32]:
-        """The probability of each class for audio that is no file, `[classes]`; errors are those of `probabilities`.
+        """Class probabilities for audio in memory, `[classes]`; errors as for `probabilities`.
 
         Args:
             audio: mono, `[samples]`, float32, full scale 1.
-            sample_rate: Hz, of the audio.
+            sample_rate: of the audio, Hz.
         """
         self.expect_task("style")
         audio = resampled(audio, sample_rate, self.manifest.features.sample_rate)
@@ -71,16 +71,16 @@ class Release:
         return prediction.probabilities(cast(Classifier, self.family), self.model, features.view(self.family.view))
 
     def expect_task(self, *tasks: str) -> None:
-        """Refuse a release that was made for something else.
+        """Refuse a release for another task.
 
         Raises:
-            ReleaseError: its task is none of these.
+            ReleaseError: its task is not among `tasks`.
         """
         if self.manifest.task not in tasks:
             raise ReleaseError(
-                f"The release is a model of the task '{self.manifest.task}', and this needs one of "
+                f"The release is for the task '{self.manifest.task}', but this needs "
                 f"{' or '.join(repr(task) for task in tasks)}.",
-                hint="`sottovoce release show` says what a release is for.",
+                hint="`sottovoce release show` shows a release's task.",
             )
 
 
@@ -91,10 +91,10 @@ def load(
     agreement: Agreement | None = None,
     say: Say = lambda _: None,
 ) -> Release:
-    """Check a release and build its model; the arguments are those of `check`.
+    """Verify a release and build its model; the arguments are those of `check`.
 
     Raises:
-        ReleaseError: anything is not in order, or this version of Sottovoce knows no such task, family or features.
+        ReleaseError: a check fails, or this version of Sottovoce does not know the task, family or features.
     """
     checked = check(directory, trusted_key, agreement=agreement, say=say)
     manifest = checked.manifest
@@ -102,7 +102,7 @@ def load(
     other = computable(spec)
     if other is not None:
         raise ReleaseError(
-            f"The release's features are of version {spec.version}; this version of Sottovoce computes {other}.",
+            f"The release needs features of version {spec.version}; this Sottovoce computes version {other}.",
             hint=f"Install sottovoce {manifest.software.get('sottovoce', 'as it was then')}.",
         )
     try:

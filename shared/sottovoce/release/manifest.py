@@ -1,4 +1,4 @@
-"""What a release says of itself: one frozen value, checked at birth. `reading` makes it from a stranger's bytes."""
+"""The manifest of a release: one frozen value, checked when constructed. `manifest_reading` parses untrusted bytes."""
 
 import json
 import math
@@ -19,9 +19,9 @@ SIGNATURE_FILE = "manifest.sig"
 MODEL_FILE = "model.safetensors"
 CONSTANTS_FILE = "normalisation.safetensors"
 CONTENT_FILES = (MODEL_FILE, CONSTANTS_FILE)
-"""The files a release consists of beside its manifest and signatures: these, no more and no fewer."""
+"""Files of a release besides its manifest and signatures; exactly these."""
 LOG_FILE = "log.json"
-"""The file in a release's folder that shows that it is in the coordinator's log; a simulation's release has none."""
+"""File in a release's folder that proves it to be in the coordinator's log; a simulation's release has none."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 STARTS = (PUBLIC, NONE)
 RUN = re.compile(r"[0-9a-f]{32}")
@@ -36,25 +36,25 @@ RANGES = {
     "hop_length": (16, 65_536),
     "n_mels": (1, 4_096),
 }
-"""Within these a feature spec costs memory in proportion to its use; a stranger's may say anything."""
+"""Allowed ranges of a feature spec's fields, which bound memory for untrusted specs."""
 JSON_NAMES = {"min_honest": "honest"}
-"""Fields that the schema names differently."""
+"""Fields with another name in JSON."""
 WHERE = "the release's manifest"
 
 
 class Noise(StrEnum):
-    """Where the noise of differential privacy came from."""
+    """Source of the noise of differential privacy."""
 
     SYSTEM = "operating-system"
-    SEEDED = "seeded"  # a repeatable simulation: whoever knows the seed can subtract it
+    SEEDED = "seeded"  # a repeatable simulation: anyone who knows the seed can subtract it
     NONE = "none"
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What so many labels promised their tracks (or artists) for the whole run: at most (ε, δ) each.
+    """The guarantee of a number of labels for each track (or artist) over the whole run: at most (ε, δ).
 
-    A label speaks for itself: the coordinator passes on what its signed advert says. None: it promised nothing finite.
+    Each label states its own: the coordinator copies it from the signed advert. None: no finite guarantee.
     """
 
     labels: int
@@ -71,13 +71,13 @@ class Privacy:
     """The privacy statement of a release.
 
     Args:
-        unit: what is protected, at the label that it belongs to.
+        unit: what is protected: a track, an artist or a label.
         neighbours: the neighbouring relation.
-        trust: what the guarantee rests on.
-        min_honest: the number of honest labels in every sum that it assumes (`honest` in JSON); 1 where noise is local.
-        accountant: what the labels computed their ε with.
-        noise: where the noise came from; `none` means that the model was trained without privacy.
-        promises: by ε and δ, how many labels promised it; empty without privacy.
+        trust: whether noise is local or distributed.
+        min_honest: number of honest labels assumed in every sum (`honest` in JSON); 1 with local noise.
+        accountant: accountant with which the labels computed ε.
+        noise: source of the noise; `none` means that the model was trained without privacy.
+        promises: number of labels for each (ε, δ); empty without privacy.
     """
 
     unit: Unit
@@ -112,24 +112,25 @@ class Manifest:
     """A release's manifest.
 
     Args:
-        name: of the release, for people.
+        name: name of the release, for people.
         task: such as `style`.
         family: kind of model in the task.
         classes: the styles, in the order of the model's outputs.
         features: how a consumer computes the model's input.
-        parameters: how many numbers were trained.
-        shapes: of each named tensor; they add up to `parameters`.
+        parameters: number of trained parameters.
+        shapes: shape of each named tensor; together they have `parameters` numbers.
         start: `none` (random parameters), `public` (learned from public audio), or the digest (SHA-256, hex) of the
-            release whose parameters the run went on from: what that one holds, this one's promises do not cover.
-        rounds: aggregations that the model has seen.
-        labels: how many labels joined the run.
-        privacy: what was promised to them.
+            release whose parameters the run started from; the guarantees here do not cover that release's training
+            data.
+        rounds: number of aggregations.
+        labels: number of labels that joined the run.
+        privacy: their guarantees.
         agreement: digest (SHA-256, hex) of the federation's agreement.
         run: id (hex) of the training run.
         configuration: digest (SHA-256, hex) of the run's `RunConfiguration`.
         created: UTC, such as 2025-01-31T12:00:00Z.
-        software: versions, by the name of the distribution.
-        files: of each other file, its size and digest.
+        software: versions, by distribution name.
+        files: size and digest of each other file.
     """
 
     name: str
@@ -168,13 +169,13 @@ class Manifest:
         _expect("software", all(_is_text(name) and _is_text(version) for name, version in self.software.items()))
         _expect("files", sorted(self.files) == sorted(CONTENT_FILES))
         _expect("features", all(low <= getattr(self.features, name) <= high for name, (low, high) in RANGES.items()))
-        # Windows must overlap, or no audio follows from a spectrogram.
+        # Windows must overlap, otherwise a spectrogram cannot be inverted.
         _expect("features", 2 * self.features.hop_length <= self.features.n_fft)
-        # The constants are named twice, by the spec and as a file: a consumer must normalise by no others.
+        # The spec and the file list both name the constants: a consumer must normalise by no others.
         _expect("features", self.features.normalisation == self.files[CONSTANTS_FILE].sha256)
 
     def to_bytes(self) -> bytes:
-        """JSON for people and programs; these exact bytes are signed, and `read_manifest` reads them back."""
+        """JSON for people and programs; exactly these bytes are signed, and `read_manifest` reads them."""
         values = {"schema": SCHEMA, **_plain(self)}
         return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -189,7 +190,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_text(value: str) -> bool:
-    """Short and printable: what is shown in a terminal must not be able to steer it."""
+    """Short and printable: text shown in a terminal must not contain control sequences."""
     return 0 < len(value) <= LONGEST_TEXT and value.isprintable()
 
 
@@ -202,4 +203,4 @@ def _is_time(value: str) -> bool:
 
 def _expect(name: str, holds: bool) -> None:
     if not holds:
-        raise ReleaseError(f"The field '{name}' of {WHERE} holds what it must not.")
+        raise ReleaseError(f"The field '{name}' of {WHERE} has an invalid value.")

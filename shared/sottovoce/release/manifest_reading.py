@@ -1,4 +1,4 @@
-"""From a manifest's bytes to its value: strict JSON of a known schema, each field once and of its type."""
+"""Parsing of a manifest: strict JSON of a known schema, each field exactly once and of its type."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from sottovoce.release.manifest import JSON_NAMES, MANIFEST_FILE, SCHEMA, WHERE,
 from sottovoce.release.strict_json import convert, parse
 
 _FIELDS = JSON_NAMES | {name: field for field, name in JSON_NAMES.items()}
-"""Fields by their names in JSON. The other way round too, so that a field's own name is unknown in JSON."""
+"""Mapping of JSON names to fields, and back, so that the fields' own names are unknown in JSON."""
 
 
 def read_manifest(data: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ReleaseError: it is not JSON, of another schema, or a field is missing, unknown, of the wrong type or range.
+        ReleaseError: it is not JSON, of another schema, or a field is missing, unknown, mistyped or out of range.
     """
     values = parse(data, MANIFEST_FILE)
     if type(values) is not dict:
@@ -35,6 +35,6 @@ def _expect_schema(schema: Any) -> None:
         raise ReleaseError(f"The field 'schema' of {WHERE} is not {SCHEMA}.")
     if schema != SCHEMA:
         raise ReleaseError(
-            f"The release is of schema {schema}, and this version of Sottovoce reads schema {SCHEMA}.",
+            f"The release has schema {schema}; this version of Sottovoce reads schema {SCHEMA}.",
             hint="Install a newer Sottovoce.",
         )

@@ -1,4 +1,4 @@
-"""Publishes a release to a registry, or brings it the signatures that labels added since."""
+"""Publish a release in a registry, or send it signatures that labels have added since."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ CONFLICT, NOT_FOUND = 409, 404
 
 @dataclass(frozen=True)
 class Published:
-    """What a publication came to.
+    """Result of a publication.
 
     Args:
-        reference: what it is published as.
-        new: whether it was not there before.
-        signatures: how many were added to one that was there.
+        reference: name and version of the release.
+        new: whether it was not published before.
+        signatures: number of signatures added to an already published release.
     """
 
     reference: Reference
@@ -36,18 +36,18 @@ def publish(
     visibility: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Published:
-    """Publish a release. Of one that is published already, only further signatures of labels are sent.
+    """Publish a release. If it is already published, only further signatures of labels are sent.
 
     Args:
-        client: of the registry, with a token of scope `publish` (or `cosign`, for signatures only).
-        directory: the release.
-        key: the coordinator's, to check it against first.
-        visibility: who may see the model from now on: `public`, `token` or `private`. None leaves it as it is.
-        progress: called as bytes go.
+        client: client for the registry, with a token of scope `publish` (or `cosign`, for signatures only).
+        directory: the release's folder.
+        key: the coordinator's key, to verify the release first.
+        visibility: who may see the model from now on: `public`, `token` or `private`. None leaves it unchanged.
+        progress: called as bytes are sent.
 
     Raises:
-        ReleaseError: the release is not in order, or another one is published under its name and version.
-        RegistryError: the registry cannot be reached, or refuses.
+        ReleaseError: a check fails, or another release is published under its name and version.
+        RegistryError: the registry cannot be reached, or refuses the request.
     """
     checked = check(directory, key)
     reference = Reference(publishable_name(checked.manifest), version_of(checked.manifest))
@@ -56,7 +56,7 @@ def publish(
         try:
             _upload(client, reference, directory, progress)
         except Refused as refusal:
-            # 409: a rival was faster; 404: our own attempt may have got through, though its answer did not
+            # 409: somebody else was faster; 404: our own attempt may have succeeded although its answer was lost
             if refusal.status not in (CONFLICT, NOT_FOUND) or not _is_there(client, reference, checked):
                 raise
     if visibility is not None:
@@ -65,7 +65,7 @@ def publish(
 
 
 def _is_there(client: RegistryClient, reference: Reference, checked: Checked) -> bool:
-    """Whether this very release is published."""
+    """Whether exactly this release is published."""
     try:
         published = client.content(f"models/{reference.name}/{reference.version}", LARGEST_MANIFEST)
     except Refused as refusal:
@@ -75,7 +75,7 @@ def _is_there(client: RegistryClient, reference: Reference, checked: Checked) ->
     if published != checked.raw:
         raise ReleaseError(
             f"Another release is published as {reference}, and a published version never changes.",
-            hint="Releases of one name must be made at different times.",
+            hint="Releases with the same name must be made at different times.",
         )
     return True
 
@@ -99,6 +99,6 @@ def _upload(client: RegistryClient, reference: Reference, directory: Path, progr
             client.send(f"uploads/{upload}/files/{name}", directory / name, progress)
         client.json(f"uploads/{upload}/publish", "POST")
     except RegistryError:
-        with suppress(RegistryError):  # the registry forgets it by itself, but later
+        with suppress(RegistryError):  # the registry deletes it later in any case
             client.json(f"uploads/{upload}", "DELETE")
         raise

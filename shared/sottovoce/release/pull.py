@@ -1,9 +1,9 @@
-"""Downloads a release: nothing of it is usable before all of it was checked against the pinned key.
+"""Download a release: nothing can be used before everything is verified against the pinned key.
 
-In this order: the manifest's signatures under the pinned key; that it is the release that was asked for, not older and
-not other than what was seen before; that it is in the coordinator's log, and the log the one that was seen before; then
-each file by the size and digest that the manifest gives, aside, going on
-where an earlier download broke off; then the whole release as `check` does; and only then its folder appears.
+In this order: the manifest's signatures under the pinned key; that it is the requested release, not older than and not
+different from what was seen before; that it is in the coordinator's log, and that the log extends the one seen before;
+then each file by the size and digest in the manifest, in a separate folder, resuming an interrupted download; then the
+whole release as by `check`; only then does its folder appear.
 """
 
 import shutil
@@ -43,7 +43,7 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True)
 class Listed:
-    """A model as a registry lists it: unsigned, and so for looking only."""
+    """A model as a registry lists it: unsigned, for display only."""
 
     name: str
     visibility: str
@@ -53,13 +53,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull came to.
+    """Result of a pull.
 
     Args:
         reference: the release's name and version.
-        checked: the release.
-        already: whether its folder was in order and the same before.
-        logged: that it is in the coordinator's log, as a sentence; None where that coordinator showed none so far.
+        checked: the verified release.
+        already: whether its folder was already present and valid.
+        logged: result of the check against the coordinator's log, as a sentence; None if no log was ever seen.
     """
 
     reference: Reference
@@ -69,10 +69,10 @@ class Pulled:
 
 
 def listed(client: RegistryClient) -> list[Listed]:
-    """The models of a registry that the caller may see.
+    """The models in a registry that the caller may see.
 
     Raises:
-        RegistryError: it cannot be reached, or its answer is none.
+        RegistryError: it cannot be reached, or its answer is invalid.
     """
     found: list[Listed] = []
     after = ""
@@ -99,22 +99,23 @@ def pull(
     agreement: Agreement | None = None,
     progress: Progress = lambda *_: None,
 ) -> Pulled:
-    """Download a release, check it and put it into its place.
+    """Download a release, verify it and move it to its folder.
 
     Args:
-        client: of the registry.
-        wanted: which release; without a version the newest.
-        key: the coordinator's Ed25519 key (32 bytes) as it reached the caller by another way.
-        out: the release's folder. An older release of the same name that is there is replaced, anything else is not.
-        seen: what was pulled before.
-        memory: what was seen of coordinators' logs before.
-        agreement: whose members alone may have co-signed; None: labels state their own keys.
-        progress: called as bytes come.
+        client: client for the registry.
+        wanted: the release; without a version, the newest.
+        key: the coordinator's Ed25519 key (32 bytes), obtained out of band.
+        out: the release's folder. An older release of the same name is replaced, anything else is not.
+        seen: record of earlier pulls.
+        memory: record of coordinators' logs seen before.
+        agreement: if given, only its members may have co-signed; None: labels state their own keys.
+        progress: called as bytes arrive.
 
     Raises:
-        ReleaseError: what the registry hands out is not in order, older than what was seen or is there, or another.
-        SplitView: the coordinator's log is not the one that was seen before.
-        RegistryError: the registry cannot be reached, or refuses.
+        ReleaseError: a check of the release fails, or it is older than one that was seen or is present, or has another
+            content.
+        SplitView: the coordinator's log contradicts the one seen before.
+        RegistryError: the registry cannot be reached, or refuses the request.
     """
     reference = wanted if wanted.version else Reference(wanted.name, _newest(client, wanted.name))
     if wanted.version is None:
@@ -169,12 +170,12 @@ def _newest(client: RegistryClient, name: str) -> str:
     if found.name != name:
         raise _unreadable()
     if found.newest is None:
-        raise ReleaseError(f"All releases of {name} were withdrawn.", hint="Ask the coordinator.")
+        raise ReleaseError(f"All releases of {name} have been withdrawn.", hint="Ask the coordinator.")
     return found.newest
 
 
 def _standing(out: Path, manifest: Manifest, key: bytes) -> Checked | None:
-    """The release that may be replaced or is the same, or None if nothing is in the way."""
+    """The release at `out` that may be replaced or is the same; None if there is none."""
     if not out.exists() and not out.is_symlink():
         return None
     if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
@@ -183,25 +184,27 @@ def _standing(out: Path, manifest: Manifest, key: bytes) -> Checked | None:
         there = check(out, key)
     except ReleaseError as error:
         raise ReleaseError(
-            f"At the place for the release is something else: {error.message}",
-            hint="It is not replaced. Choose another folder, or move it away.",
+            f"The output folder contains something else: {error.message}",
+            hint="It is not overwritten. Choose another folder, or move it away.",
         ) from None
     if there.manifest.name != manifest.name:
-        raise ReleaseError(f"There is a release of '{there.manifest.name}' already.", hint="Choose another folder.")
+        raise ReleaseError(
+            f"The folder already contains a release of '{there.manifest.name}'.", hint="Choose another folder."
+        )
     if there.manifest.created > manifest.created:
         raise ReleaseError(
-            f"There is a newer release already: {version_of(there.manifest)}.", hint="Choose another folder."
+            f"The folder already contains a newer release: {version_of(there.manifest)}.", hint="Choose another folder."
         )
     if there.manifest.created == manifest.created and there.manifest != manifest:
         raise ReleaseError(
-            f"There is another release of version {version_of(manifest)} already, though versions never change.",
-            hint="The coordinator signed both. Do not use it before they have explained it.",
+            f"The folder contains a different release of version {version_of(manifest)}, but versions never change.",
+            hint="The coordinator signed both. Do not use it until they explain why.",
         )
     return there
 
 
 def _extend(out: Path, there: Checked, signed: bytes) -> None:
-    """Add the signatures that came since; those that are there stay, whatever the registry hands out."""
+    """Add signatures made since; present ones are kept, whatever the registry sends."""
     signatures = extended(there.signatures, decode(signed), there.raw)
     if len(signatures) > len(there.signatures):
         write_bytes(out / SIGNATURE_FILE, encode(signatures))
@@ -209,14 +212,14 @@ def _extend(out: Path, there: Checked, signed: bytes) -> None:
 
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
-    """Where a download waits, beside its place, for its next attempt; one at a time."""
+    """Folder beside `out` that keeps a download for its next attempt; locked by one process at a time."""
     work = out.parent / f".{out.name}.download"
     work.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigurationError("Another download to the same folder is under way.") from None
+        raise ConfigurationError("Another download to the same folder is in progress.") from None
     try:
         work.mkdir(exist_ok=True)
         yield work
@@ -229,7 +232,7 @@ def _work_folder(out: Path) -> Iterator[Path]:
 
 
 def _fetch(client: RegistryClient, path: str, entry: FileEntry, target: Path, progress: Progress) -> None:
-    """A file with the digest that the manifest gives. What was resumed and does not fit is fetched anew, once."""
+    """Download a file with the digest in the manifest. A resumed file that does not match is downloaded again, once."""
     if target.is_file() and _fits(target, entry):
         progress(target.name, entry.size, entry.size)
         return
@@ -242,8 +245,8 @@ def _fetch(client: RegistryClient, path: str, entry: FileEntry, target: Path, pr
     if not _fits(partial, entry):
         partial.unlink()
         raise ReleaseError(
-            f"The registry hands out a {target.name} that is not the file that was signed.",
-            hint="It is damaged or was exchanged there. Tell whoever runs the registry.",
+            f"The registry sent a {target.name} that is not the file that was signed.",
+            hint="It is damaged or was replaced. Tell the registry's operator.",
         )
     partial.replace(target)
 

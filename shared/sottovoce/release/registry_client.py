@@ -1,7 +1,7 @@
-"""A registry over HTTP, as a publisher or consumer sees it. Nothing it says is believed beyond what it is asked for.
+"""HTTP client for a registry, for publishers and consumers. Nothing it receives is trusted.
 
-Answers are bounded, addresses are made of checked names only, redirects are not followed (a token must not travel
-elsewhere), and a broken download goes on where it broke off.
+Answers are bounded, addresses consist of checked names only, redirects are not followed (a token must not travel
+elsewhere), and an interrupted download resumes.
 """
 
 import ipaddress
@@ -30,11 +30,11 @@ TRY_AGAIN = {429, 500, 502, 503, 504}
 CHUNK = 1 << 18
 
 Progress = Callable[[str, int, int], object]
-"""Called with a file's name, the bytes that are there, and the bytes that it has."""
+"""Called with a file's name, the bytes transferred so far, and its size in bytes."""
 
 
 class _Transient(Exception):
-    """It may work later."""
+    """An error after which a retry may succeed."""
 
     def __init__(self, error: RegistryError, wait: float = 0.0) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Transient(Exception):
 
 
 class Refused(RegistryError):
-    """The registry answered, and said no; `status` is the HTTP status code."""
+    """The registry refused the request; `status` is the HTTP status code."""
 
     def __init__(self, message: str, status: int, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -54,13 +54,13 @@ class RegistryClient:
     """A connection to a registry.
 
     Args:
-        url: such as https://models.example.org; http only on this machine, unless there is no token to protect.
-        token: an access token, or None to ask as anybody.
+        url: such as https://models.example.org; http only on this machine, or without a token.
+        token: an access token, or None for anonymous access.
         authority: PEM file of the certificate authority to trust instead of the system's.
         transport: for tests.
 
     Raises:
-        ConfigurationError: the URL is none, would send the token readable, or the authority's file cannot be used.
+        ConfigurationError: the URL is invalid, would expose the token, or the authority's file cannot be used.
     """
 
     def __init__(
@@ -88,24 +88,26 @@ class RegistryClient:
         self._http.close()
 
     def json(self, path: str, method: str = "GET", body: Any = None, content: bytes | None = None) -> Any:
-        """What the registry answers, as JSON; None for an empty answer.
+        """The registry's answer as JSON; None for an empty answer.
 
         Raises:
-            Refused: it says no.
-            RegistryError: it cannot be reached, or its answer is no JSON.
+            Refused: the registry refuses.
+            RegistryError: it cannot be reached, or its answer is not JSON.
         """
         data = self._retried(lambda: self._once(method, path, LARGEST_ANSWER, json=body, content=content))
         try:
             return json.loads(data) if data else None
         except (ValueError, RecursionError):
-            raise RegistryError("The registry's answer is not JSON.", hint="Is this the address of one?") from None
+            raise RegistryError(
+                "The registry's answer is not JSON.", hint="Is this the address of a registry?"
+            ) from None
 
     def content(self, path: str, limit: int) -> bytes:
-        """A small file's bytes, `limit` at most.
+        """A small file's bytes, at most `limit`.
 
         Raises:
-            Refused: the registry says no.
-            RegistryError: it cannot be reached, or sends more.
+            Refused: the registry refuses.
+            RegistryError: it cannot be reached, or sends more than `limit`.
         """
         return self._retried(lambda: self._once("GET", path, limit))
 
@@ -113,7 +115,7 @@ class RegistryClient:
         """Upload a file.
 
         Raises:
-            Refused: the registry says no.
+            Refused: the registry refuses.
             RegistryError: it cannot be reached.
         """
         size = file.stat().st_size
@@ -130,17 +132,17 @@ class RegistryClient:
         self._retried(lambda: self._once("PUT", path, LARGEST_ANSWER, content=body(), headers=headers))
 
     def download(self, path: str, entry: FileEntry, partial: Path, progress: Progress = lambda *_: None) -> None:
-        """Fetch a file of known size and digest, going on from what is in `partial` already. The caller checks it.
+        """Download a file of known size and digest, resuming from `partial`. The caller verifies it.
 
         Args:
             path: below /v1/.
-            entry: as the signed manifest states it; the digest is what the server's ETag must be to go on.
-            partial: what came so far, and when this returns, exactly as many bytes as there should be.
-            progress: called as bytes come.
+            entry: size and digest from the signed manifest; to resume, the server's ETag must be the digest.
+            partial: bytes received so far; complete when this returns.
+            progress: called as bytes arrive.
 
         Raises:
-            Refused: the registry says no.
-            RegistryError: it cannot be reached, sends more than it should, or no more comes.
+            Refused: the registry refuses.
+            RegistryError: it cannot be reached, sends too much, or stops sending.
         """
 
         def size() -> int:
@@ -157,25 +159,25 @@ class RegistryClient:
             partial.touch()
 
     def _part(self, path: str, entry: FileEntry, partial: Path, progress: Progress) -> None:
-        """One request for the rest of a file. What came before it broke is kept."""
+        """One request for the rest of a file. What arrives before an interruption is kept."""
         start = partial.stat().st_size if partial.exists() else 0
         headers = {"Range": f"bytes={start}-", "If-Range": f'"{entry.sha256}"'} if start else {}
         with self._answer("GET", path, headers=headers) as answer:
             if answer.status_code == 206:
                 expected = f"bytes {start}-{entry.size - 1}/{entry.size}"
                 if answer.headers.get("content-range") != expected:
-                    raise RegistryError("The registry sends another part of the file than was asked for.")
+                    raise RegistryError("The registry sent a part of the file that was not requested.")
             else:
                 start = 0
             with partial.open("ab" if start else "wb") as out:
-                for chunk in answer.iter_raw():  # in whole chunks, the last one before a break would be lost
+                for chunk in answer.iter_raw():  # fixed chunks would lose the last one before an interruption
                     start += len(chunk)
                     if start > entry.size:
-                        raise RegistryError("The registry sends more than the signed manifest says that there is.")
+                        raise RegistryError("The registry sent more bytes than the signed manifest states.")
                     out.write(chunk)
                     progress(path.rpartition("/")[2], start, entry.size)
         if start < entry.size:
-            raise _Transient(RegistryError("The registry ends the file too early."))
+            raise _Transient(RegistryError("The registry sent too few bytes of the file."))
 
     def _once(self, method: str, path: str, limit: int, **request: Any) -> bytes:
         with self._answer(method, path, **request) as answer:
@@ -183,7 +185,7 @@ class RegistryClient:
 
     @contextmanager
     def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
-        """An answer that is neither a refusal nor a failure."""
+        """An answer that is neither a refusal nor an error."""
         try:
             with self._http.stream(method, path, **request) as answer:
                 if answer.status_code in TRY_AGAIN:
@@ -191,7 +193,7 @@ class RegistryClient:
                 if not answer.is_success:
                     raise _refusal(answer)
                 if answer.headers.get("content-encoding", "identity") != "identity":
-                    raise RegistryError("The registry sends a compressed answer, which nobody asked for.")
+                    raise RegistryError("The registry sent a compressed answer that was not requested.")
                 yield answer
         except httpx.TransportError as error:
             raise _Transient(_unreachable(error)) from None
@@ -218,14 +220,14 @@ class RegistryClient:
 
 
 class _Progressed(Exception):
-    """It broke off, but further on than the last time: patience begins anew."""
+    """The transfer broke off after making progress, so the retry counter restarts."""
 
 
 def read_token(path: Path) -> str:
-    """The token that a file holds.
+    """Read a token from a file.
 
     Raises:
-        ConfigurationError: it cannot be read, can be read by others, or holds no token.
+        ConfigurationError: it cannot be read, can be read by others, or contains no token.
     """
     try:
         mode = path.stat().st_mode
@@ -236,7 +238,7 @@ def read_token(path: Path) -> str:
     if mode & 0o077:
         raise ConfigurationError("The token's file can be read by others.", hint=f"chmod 600 {path.name}")
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigurationError("The token's file holds no token.", hint="It holds one line: the token.")
+        raise ConfigurationError("The token's file contains no token.", hint="It must contain one line: the token.")
     return text
 
 
@@ -248,12 +250,11 @@ def _expect_url(url: str, token: str | None) -> None:
         host = None
     if host is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
         raise ConfigurationError(
-            "That is no registry's address.", hint="It looks like https://models.example.org or http://127.0.0.1:8470."
+            "That is not a registry's address.",
+            hint="It looks like https://models.example.org or http://127.0.0.1:8470.",
         )
     if parts.scheme == "http" and token and not _is_here(host):
-        raise ConfigurationError(
-            "Over http, the token could be read on the way.", hint="Use https, or leave out the token."
-        )
+        raise ConfigurationError("Over http, others could read the token.", hint="Use https, or omit the token.")
 
 
 def _is_here(host: str) -> bool:
@@ -268,7 +269,8 @@ def _trusting(authority: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authority)
     except OSError:  # SSLError is one
         raise ConfigurationError(
-            "The certificate authority's file cannot be used.", hint="It is a PEM file with its certificate."
+            "The certificate authority's file cannot be used.",
+            hint="It must be a PEM file with the authority's certificate.",
         ) from None
 
 
@@ -277,19 +279,19 @@ def _bounded(answer: httpx.Response, limit: int) -> bytes:
     for chunk in answer.iter_raw():
         data += chunk
         if len(data) > limit:
-            raise RegistryError(f"The registry sends more than the {limit:,} bytes that there may be.")
+            raise RegistryError(f"The registry sent more than {limit:,} bytes, the limit.")
     return bytes(data)
 
 
 def _refusal(answer: httpx.Response) -> Refused:
-    """What the registry says, in as far as it can be shown."""
+    """The registry's refusal, with its text made printable."""
     try:
         said = json.loads(_bounded(answer, LARGEST_ANSWER))
         detail, hint = said.get("detail"), said.get("hint")
     except (ValueError, RecursionError, AttributeError, RegistryError):
         detail, hint = None, None
     if answer.is_redirect:
-        hint = "It answers with a redirect, which is not followed: give the address that it redirects to."
+        hint = "It answers with a redirect, which is not followed: use the address that it redirects to."
     words = detail if isinstance(detail, str) else f"status {answer.status_code}"
     return Refused(
         f"The registry says: {_printable(words)}",
@@ -310,9 +312,9 @@ def _retry_after(answer: httpx.Response) -> float:
 def _unreachable(error: httpx.TransportError) -> RegistryError:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return RegistryError(
-            "The registry's certificate is by no authority that is trusted here.",
-            hint="--authority names the certificate of the one that made it.",
+            "The registry's certificate is not issued by a trusted authority.",
+            hint="Pass the certificate of its authority with --authority.",
         )
     if isinstance(error, httpx.TimeoutException):
         return RegistryError("The registry does not answer in time.")
-    return RegistryError("The registry cannot be reached.", hint="Is the address right, and is it running?")
+    return RegistryError("The registry cannot be reached.", hint="Check the address, and that the registry is running.")

@@ -1,8 +1,8 @@
-"""What this user has seen of each coordinator's releases, so that a registry can offer neither older nor other ones.
+"""Versions of releases that this user has pulled, so that a registry can offer neither older nor altered ones.
 
-A registry (or whoever sits between) cannot forge a release, but it could keep back a newer one. So the newest version
-that was ever pulled is remembered for each key and name, with the digest of its manifest (as in The Update Framework,
-section 5: rollback and freeze attacks).
+A registry (or anybody between) cannot forge a release, but it could withhold a newer one. So the newest pulled version
+is remembered for each key and name, with the digest of its manifest (as in The Update Framework, section 5: rollback
+and freeze attacks).
 """
 
 import hashlib
@@ -25,47 +25,47 @@ FILE = "releases-seen.json"
 
 @dataclass(frozen=True)
 class Seen:
-    """A memory in a file; `default` is the user's own."""
+    """A record of pulled versions in a file; `default` is the user's own."""
 
     path: Path
 
     @classmethod
     def default(cls) -> "Seen":
-        """The user's memory."""
+        """The user's own record."""
         return cls(user_state_path("sottovoce") / FILE)
 
     def newest(self, key: bytes, name: str) -> str | None:
-        """The newest version of a name that this coordinator's releases were seen in."""
+        """The newest version of a name seen from this coordinator."""
         return max(self._read().get(_about(key, name), {}), default=None)
 
     def expect_no_older(self, key: bytes, offered: Reference) -> None:
-        """What is offered as the newest must not be older than what was seen.
+        """Check that the version offered as newest is not older than one seen before.
 
         Raises:
-            ReleaseError: it is.
+            ReleaseError: it is older.
         """
         newest = self.newest(key, offered.name)
         if newest is not None and (offered.version or "") < newest:
             raise ReleaseError(
-                f"The registry offers {offered} as the newest, but you have seen {newest}: it keeps back a newer one.",
-                hint="It may have been withdrawn; ask the coordinator. Naming the version takes it all the same.",
+                f"The registry offers {offered} as the newest, but you have seen {newest}, which is newer.",
+                hint="It may have been withdrawn; ask the coordinator. To pull the older one anyway, name its version.",
             )
 
     def expect_same(self, key: bytes, reference: Reference, manifest: bytes) -> None:
-        """A version that was seen must be what it was.
+        """Check that a version seen before has not changed.
 
         Raises:
-            ReleaseError: it is another one.
+            ReleaseError: its content is different.
         """
         before = self._read().get(_about(key, reference.name), {}).get(reference.version or "")
         if before is not None and before != hashlib.sha256(manifest).hexdigest():
             raise ReleaseError(
-                f"{reference} is another release than it was, though a published version never changes.",
-                hint="The coordinator signed both. Do not use it before they have explained it.",
+                f"{reference} has changed since you pulled it, but a published version never changes.",
+                hint="The coordinator signed both. Do not use it until they explain why.",
             )
 
     def remember(self, key: bytes, reference: Reference, manifest: bytes) -> None:
-        """Note what was pulled."""
+        """Record a pulled version."""
         with self._locked():
             seen = self._read()
             versions = seen.setdefault(_about(key, reference.name), {})
@@ -91,8 +91,8 @@ class Seen:
 
     def _damaged(self) -> ReleaseError:
         return ReleaseError(
-            "The memory of releases that were seen is damaged, so that an older one could not be told.",
-            hint=f"Look at {self.path}; removing it forgets what was seen.",
+            "The record of pulled releases is damaged, so older releases would not be recognised.",
+            hint=f"Inspect {self.path}; deleting it clears the record.",
         )
 
 

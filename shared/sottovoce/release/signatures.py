@@ -1,4 +1,4 @@
-"""Who vouches for a manifest: `manifest.sig`, a list of Ed25519 signatures over its exact bytes."""
+"""Signatures of a manifest: `manifest.sig`, a list of Ed25519 signatures over its exact bytes."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ WHERE = f"the release's {SIGNATURE_FILE}"
 
 
 class Role(StrEnum):
-    """In what capacity somebody signs."""
+    """Role in which somebody signs."""
 
     COORDINATOR = "coordinator"
     LABEL = "label"
@@ -26,12 +26,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature. Role and name are signed too, so that nobody's signature can be passed off as another's.
+    """One signature. It covers role and name too, so that it cannot be passed off as somebody else's.
 
     Args:
         role: the coordinator publishes, labels co-sign.
-        name: of the federation, or of the label.
-        public_key: 32 bytes, as the signer states it: whether it is theirs, an agreement or a person must say.
+        name: name of the federation or label.
+        public_key: 32 bytes, as stated by the signer; an agreement or a person must confirm that it is theirs.
         signature: 64 bytes.
     """
 
@@ -47,7 +47,7 @@ class Signature:
         return cls(role, name, identity.public_key, signature)
 
     def holds(self, manifest: bytes) -> bool:
-        """Whether it is the stated key's signature over this manifest, in this role, under this name."""
+        """Whether it is valid for this manifest, role and name under the stated key."""
         message = _message(self.role, self.name, manifest)
         return verify(self.public_key, self.signature, purpose=PURPOSE, message=message)
 
@@ -67,15 +67,15 @@ def encode(signatures: tuple[Signature, ...]) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Signature, ...]:
-    """Read `manifest.sig`: exactly one coordinator, then any number of labels, each once.
+    """Read `manifest.sig`: exactly one coordinator, followed by any number of labels, each once.
 
     Raises:
-        ReleaseError: it is anything else.
+        ReleaseError: it has any other content.
     """
     signatures = tuple(map(_signature, convert(parse(data, SIGNATURE_FILE), tuple[_Written, ...], WHERE)))
     roles = [each.role for each in signatures]
     if roles.count(Role.COORDINATOR) != 1 or roles[0] is not Role.COORDINATOR:
-        raise ReleaseError(f"Expected {WHERE} to start with the coordinator's signature, and to hold no second one.")
+        raise ReleaseError(f"Expected {WHERE} to start with the coordinator's signature, and to have only one.")
     labels = [each.name for each in signatures[1:]]
     if len(set(labels)) != len(labels):
         raise ReleaseError(f"A label signs twice in {WHERE}.")
@@ -88,7 +88,7 @@ def _message(role: Role, name: str, manifest: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class _Written:
-    """One signature as the file has it: keys and signatures as hexadecimal digits."""
+    """One signature as stored in the file: keys and signatures as hexadecimal digits."""
 
     role: Role
     name: str
@@ -98,9 +98,9 @@ class _Written:
 
 def _signature(written: _Written) -> Signature:
     if not (0 < len(written.name) <= 63 and written.name.isprintable()):
-        raise ReleaseError(f"A signer's name in {WHERE} is not one.")
+        raise ReleaseError(f"A signer's name in {WHERE} is invalid.")
     if written.role == Role.LABEL and not NAME.fullmatch(written.name):
-        raise ReleaseError(f"A signer's name in {WHERE} cannot be a label's.")
+        raise ReleaseError(f"A signer's name in {WHERE} is not a valid label name.")
     return Signature(
         written.role,
         written.name,

@@ -1,4 +1,4 @@
-"""Strict JSON: what a stranger's manifest is read with. One meaning, or none."""
+"""Strict, unambiguous JSON for manifests from untrusted sources."""
 
 import json
 import math
@@ -19,10 +19,10 @@ def parse(data: bytes, name: str) -> Any:
 
     Args:
         data: UTF-8.
-        name: of the file, for the message.
+        name: the file's name, for messages.
 
     Raises:
-        ReleaseError: it is not JSON, names a key twice, or holds a number that is not finite or too large.
+        ReleaseError: it is not JSON, repeats a key, or contains a number that is not finite or too large.
     """
     try:
         return json.loads(
@@ -39,35 +39,35 @@ def parse(data: bytes, name: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> Object:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("it names a key twice")
+        raise ValueError("it repeats a key")
     return found
 
 
 def _no_constant(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}")
+    raise ValueError(f"it contains {constant}")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("it holds a number that is not finite")
+        raise ValueError("it contains a number that is not finite")
     return number
 
 
 def _bounded(digits: str) -> int:
-    """What fits a float and a file's size, so that no arithmetic on it can fail."""
+    """A number that fits a float and a file's size, so that no arithmetic on it can fail."""
     if len(digits) > MOST_DIGITS:
-        raise ValueError("it holds a number that is too large")
+        raise ValueError("it contains a number that is too large")
     return int(digits)
 
 
 def convert(values: Any, kind: type[T], where: str) -> T:
-    """A JSON value as a dataclass (or another type that msgspec knows), without coercion beyond int to float.
+    """Convert a JSON value to a dataclass (or another type that msgspec knows), without coercion beyond int to float.
 
     Args:
         values: the JSON value.
         kind: the type.
-        where: what the value is, for the message: `the release's manifest`.
+        where: description of the value for messages: `the release's manifest`.
 
     Raises:
         ReleaseError: a field is missing, even one with a default, unknown or of the wrong type.
@@ -81,7 +81,7 @@ def convert(values: Any, kind: type[T], where: str) -> T:
 
 
 def _expect_all_fields(given: Any, value: Any, where: str) -> None:
-    """Hold objects at any depth to exactly the fields of their dataclass, of which msgspec forgives some."""
+    """Require exactly the dataclass's fields of objects at any depth; msgspec is less strict."""
     if is_dataclass(value):
         names = {field.name for field in fields(value)}
         for name in sorted(given.keys() ^ names):

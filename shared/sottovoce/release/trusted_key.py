@@ -1,4 +1,4 @@
-"""The coordinator's key that a consumer trusts, as people name it."""
+"""The coordinator's key that a consumer trusts, as given on the command line."""
 
 import re
 from pathlib import Path
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_KEY_FILE = 1 << 22
-"""Most that is read of a file that holds a key, bytes."""
+"""Largest size of a key file, in bytes."""
 
 
 def trusted_key(key: str | None) -> bytes | None:
-    """The key (32 bytes) that an option names, or None without one.
+    """The key (32 bytes) that the option gives, or None without the option.
 
     Raises:
-        ConfigurationError: it names none.
+        ConfigurationError: the option is not a usable key.
     """
     if key is None:
         return None
@@ -28,8 +28,8 @@ def trusted_key(key: str | None) -> bytes | None:
     path = Path(key)
     if not path.is_file():
         raise ConfigurationError(
-            f"{key!a} is neither a key nor a file that holds one.",
-            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs: the release itself proves none.",
+            f"{key!a} is neither a key nor a file with one.",
+            hint="A key is 64 hexadecimal digits. Ask the coordinator for theirs: the release itself cannot prove it.",
         )
     if path.suffix == ".toml":
         from sottovoce.federation.invitation import read_agreement
@@ -39,15 +39,15 @@ def trusted_key(key: str | None) -> bytes | None:
         text = file.read(LARGEST_KEY_FILE).decode(errors="replace").strip()
     if not KEY.fullmatch(text):
         raise ConfigurationError(
-            f"The file {key!a} does not hold a key.",
-            hint="It must hold 64 hexadecimal digits (a public key, never a private one), "
-            "or be the federation's agreement, with a name that ends in .toml.",
+            f"The file {key!a} does not contain a key.",
+            hint="It must contain 64 hexadecimal digits (a public key, never a private one), "
+            "or be the federation's agreement, whose name ends in .toml.",
         )
     return bytes.fromhex(text)
 
 
 def trusted_agreement(key: str | None) -> "Agreement | None":
-    """The agreement that an option names, whose members alone may co-sign; None where it names a key or nothing.
+    """The agreement that the option names, whose members alone may co-sign; None if it gives a key or nothing.
 
     Raises:
         ConfigurationError: it cannot be read or verified.

@@ -1,6 +1,6 @@
-"""Which release of a name is meant: its version is the time at which it was made, as its signed manifest states it.
+"""Versions of releases: the time of creation, as stated in the signed manifest.
 
-Nobody but the signer can give a release another name or version, and versions sort as their times do (decision 0020).
+Only the signer can set a release's name and version, and versions sort chronologically (decision 0020).
 """
 
 import re
@@ -19,15 +19,15 @@ def version_of(manifest: Manifest) -> str:
 
 
 def publishable_name(manifest: Manifest) -> str:
-    """The name of a release, if it can stand in an address.
+    """The name of a release, if a registry can use it in a URL.
 
     Raises:
-        ReleaseError: it cannot.
+        ReleaseError: it cannot be used.
     """
     if not NAME.fullmatch(manifest.name):
         raise ReleaseError(
-            "The release's name cannot stand in a registry: it takes small letters, digits, '.', '_' and '-', "
-            "at most 63 of them, and starts with a letter or digit.",
+            "The release's name cannot be used in a registry: use small letters, digits, '.', '_' and '-', "
+            "at most 63 characters, starting with a letter or digit.",
         )
     return manifest.name
 
@@ -44,14 +44,14 @@ class Reference:
         """Read `NAME` or `NAME@VERSION`.
 
         Raises:
-            ConfigurationError: it is neither.
+            ConfigurationError: the text is neither.
         """
         name, at, version = text.partition("@")
         if not NAME.fullmatch(name) or (at and not VERSION.fullmatch(version)):
             raise ConfigurationError(
-                "That names no release.",
+                "That is not a release's name.",
                 hint="Write NAME or NAME@VERSION, such as isles-style-svm@20250131T120000Z; "
-                "`sottovoce release list` shows what there is.",
+                "`sottovoce release list` shows all releases.",
             )
         return cls(name, version if at else None)
 
@@ -60,13 +60,13 @@ class Reference:
 
 
 def expect_identity(manifest: Manifest, name: str, version: str) -> None:
-    """A registry may hand out only what was asked for.
+    """Check that the registry sent the requested release.
 
     Raises:
-        ReleaseError: the manifest is another release's.
+        ReleaseError: the manifest belongs to another release.
     """
     if (manifest.name, version_of(manifest)) != (name, version):
         raise ReleaseError(
-            f"The registry handed out another release than {name}@{version}.",
+            f"The registry sent another release than {name}@{version}.",
             hint="Its signed manifest states another name or time. Do not use it, and tell the coordinator.",
         )

@@ -1,4 +1,4 @@
-"""Publishes a release: the folder appears whole, or not at all."""
+"""Write and co-sign a release; its folder appears complete or not at all."""
 
 import hashlib
 import math
@@ -46,17 +46,17 @@ SOFTWARE = ("sottovoce", "torch", "torchaudio", "opacus", "dp-accounting", "flwr
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a model came about.
+    """How a model was made.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         spec: the feature spec that its digest names.
-        agreement: of the federation.
-        run: id of the run (16 bytes).
-        rounds: aggregations that the model has seen.
-        promises: (ε, δ) as each label that joined has promised it; the figures of a run without privacy are ignored.
-        start: what the model started from, as `sottovoce.models.initialisation.init_name` gives it.
-        seeded: whether a seed stood in for the operating system's entropy, as only a simulation may.
+        agreement: the federation's agreement.
+        run: the run's id (16 bytes).
+        rounds: number of aggregations.
+        promises: (ε, δ) that each joined label states; ignored for a run without privacy.
+        start: what the model started from, from `sottovoce.models.initialisation.init_name`.
+        seeded: whether a seed replaced the operating system's randomness, as only a simulation may.
     """
 
     config: RunConfiguration
@@ -78,21 +78,21 @@ def write(
     name: str,
     replace: bool = False,
 ) -> Manifest:
-    """Publish a model.
+    """Write a signed release.
 
-    It is written aside, checked as a consumer would, and then renamed.
+    It is written aside, verified as a consumer would, and then renamed.
 
     Args:
-        directory: where; its parent is made if need be.
-        provenance: how the model came about.
-        parameters: the global model's, float32 `[P]`.
+        directory: the release's folder; its parent is created if missing.
+        provenance: how the model was made.
+        parameters: the global parameters, float32 `[P]`.
         signer: the coordinator's identity, whose key the agreement pins.
-        name: of the release, for people.
-        replace: whether a release that is already there may be replaced. Anything else that is there never is.
+        name: the release's name, for people.
+        replace: whether an existing release may be replaced. Anything else at `directory` is never replaced.
 
     Raises:
-        ReleaseError: something is there already, or what would be published cannot be.
-        ConfigurationError: the parameters do not fit the model, or hold a number that is not finite.
+        ReleaseError: the folder exists, or the release cannot be published.
+        ConfigurationError: the parameters do not fit the model, or are not finite.
     """
     if signer.public_key != provenance.agreement.coordinator_key:
         raise ReleaseError("Only the coordinator whose key the agreement pins can sign its release.")
@@ -116,22 +116,22 @@ def write(
 
 
 def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: bytes, digest: str | None = None) -> None:
-    """Add a label's signature to a release, or renew it, after the release was checked.
+    """Verify a release, then add a label's signature to it or renew it.
 
     Args:
-        directory: the release.
-        identity: the label's.
-        label: its name.
-        trusted_key: the coordinator's.
-        digest: of the manifest that the label has looked at, SHA-256 (hex), where it matters that no other is signed.
+        directory: the release's folder.
+        identity: the label's identity.
+        label: the label's name.
+        trusted_key: the coordinator's key.
+        digest: SHA-256 (hex) of the manifest that the label has inspected, if no other may be signed.
 
     Raises:
-        ReleaseError: the release is not in order, not of the coordinator with the key that the label trusts, or no
-            longer the one that was looked at.
+        ReleaseError: a check fails, the coordinator's key is not the trusted one, or the release has changed since it
+            was inspected.
     """
     checked = check(directory, trusted_key)
     if digest is not None and hashlib.sha256(checked.raw).hexdigest() != digest:
-        raise ReleaseError("The release was exchanged for another one meanwhile, which is not signed.")
+        raise ReleaseError("The release was replaced by another one meanwhile, which is not signed.")
     kept = tuple(each for each in checked.signatures if (each.role, each.name) != (Role.LABEL, label))
     own = Signature.make(identity, Role.LABEL, label, checked.raw)
     write_bytes(directory / SIGNATURE_FILE, encode((*kept, own)))
@@ -183,10 +183,10 @@ def _expect_free(directory: Path, replace: bool) -> None:
     if not os.path.lexists(directory):
         return
     if not replace:
-        raise ReleaseError("There is something at the release's place already.", hint="Choose another folder.")
+        raise ReleaseError("The release's folder already exists.", hint="Choose another folder.")
     if not _is_release(directory):
         raise ReleaseError(
-            "What is at the release's place is not a release, so it is not replaced.", hint="Choose another folder."
+            "The existing folder is not a release, so it is not replaced.", hint="Choose another folder."
         )
 
 

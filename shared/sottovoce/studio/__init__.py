@@ -1,1 +1,1 @@
-"""Everything that makes, changes or judges sound with a release."""
+"""Generation, editing, vocoding and provenance of audio."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sottovoce.release.load import Release
 
 JUDGED_SECONDS = 10.0
-"""Shortest beginning that is judged, in seconds; a judge trained on longer segments gets those."""
+"""Shortest judged beginning, seconds; a judge trained on longer segments gets those."""
 CANDIDATES, MOST_CANDIDATES = 8, 64
 """Default and largest number of candidates."""
 ACCEPTED_SHARE = 0.9
@@ -62,7 +62,7 @@ class BestOf:
         classes = self.judge.manifest.classes
         if style not in classes:
             raise ConfigurationError(
-                f"The judge knows no style '{style}'.", hint=f"Its release knows {', '.join(classes)}."
+                f"The judge does not know the style '{style}'.", hint=f"Its release knows {', '.join(classes)}."
             )
 
     def choose(self, levels: "Sequence[Tensor]", spec: "FeatureSpec", style: str) -> int:

@@ -45,19 +45,21 @@ def generate(
         style: one of its classes.
         seconds: length of the music.
         seed: equal seeds give equal music, on the same machine and versions.
-        index: number of the piece; a seed gives as many different ones as are asked for.
+        index: number of the piece; one seed gives any number of different pieces.
         temperature: 1 samples as trained; lower values prefer likely continuations.
         best_of: chooses among several candidates; None generates one.
         progress: see `Progress`.
 
     Raises:
-        ReleaseError: the release is no generator, or its output is not finite.
+        ReleaseError: the release is not a generator, or its output is not finite.
         ConfigurationError: the release or the judge does not know the style.
     """
     release.expect_task("generator")
     classes = release.manifest.classes
     if style not in classes:
-        raise ConfigurationError(f"The release knows no style '{style}'.", hint=f"Choose from {', '.join(classes)}.")
+        raise ConfigurationError(
+            f"The release does not know the style '{style}'.", hint=f"Choose from {', '.join(classes)}."
+        )
     spec = release.manifest.features
     samples = round(seconds * spec.sample_rate)
     frames = max(2, math.ceil(samples / spec.hop_length) + 1)
@@ -80,7 +82,7 @@ def _spectrogram(
 ) -> Tensor:
     """Levels in dB, `[n_mels, frames]`."""
     family, spec = cast(Generator, release.family), release.manifest.features
-    constants = cast(SpectrogramNormalisation, release.constants)  # as every release of this task has
+    constants = cast(SpectrogramNormalisation, release.constants)  # every release of this task has these
     count = best_of.candidates if best_of else 1
     judged = math.ceil(best_of.seconds * spec.sample_rate / spec.hop_length) + 1 if best_of else 0
     targets = torch.full((count,), release.manifest.classes.index(style))
@@ -116,5 +118,5 @@ def _faded_and_limited(audio: Tensor, sample_rate: int) -> Tensor:
 
 
 def _seed(seed: int, index: int) -> int:
-    """The seed of one piece; the first of several equals a single one."""
+    """The seed of one piece; piece 0 equals that of a single piece."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8]) >> 1

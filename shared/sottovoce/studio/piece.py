@@ -1,4 +1,4 @@
-"""A generated piece: its samples, what it was made with, and its file with everything that says where it came from."""
+"""A generated piece: samples, parameters, and its file with credentials, tags and watermark."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +21,15 @@ _LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """What a piece is asked to be.
+    """Parameters of a piece.
 
     Args:
-        style: one of the release's.
+        style: one of the release's styles.
         seconds: length.
         seed: equal seeds give equal music, on the same machine and versions.
-        index: which of several pieces of one seed.
-        temperature: 1 draws as trained; less keeps to what is likelier.
-        best_of: chooses among several beginnings, or None.
+        index: number of the piece among those of one seed.
+        temperature: 1 samples as trained; lower values favour likelier music.
+        best_of: chooses among several candidates, or None.
     """
 
     style: str
@@ -40,7 +40,7 @@ class Asked:
     best_of: "BestOf | None" = None
 
     def parameters(self) -> dict[str, Value]:
-        """The same as the file's credentials state it."""
+        """The parameters as stated in the file's credentials."""
         judged: dict[str, Value] = {}
         if self.best_of is not None:
             judged = {"judge": self.best_of.judge.digest, "candidates": self.best_of.candidates}
@@ -61,8 +61,8 @@ class Piece:
     Args:
         samples: mono, `[samples]`, float32, full scale 1.
         sample_rate: Hz.
-        asked: what it was asked to be.
-        origin: the release that made it, and how.
+        asked: parameters of the piece.
+        origin: the release that generated it, and how.
     """
 
     samples: NDArray[np.float32]
@@ -72,17 +72,17 @@ class Piece:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.samples.size / self.sample_rate
 
     def save(self, path: Path | str) -> Written:
-        """Write it with tags, signed content credentials and a watermark; the file is whole or absent.
+        """Write it with tags, signed content credentials and a watermark; the file is written whole or not at all.
 
         Args:
             path: a .wav, .flac or .ogg file, which is replaced if it exists.
 
         Raises:
-            ConfigurationError: the file cannot be written so.
+            ConfigurationError: the file cannot be written in this format.
         """
         title = f"{self.asked.style} {self.asked.seed}-{self.asked.index}"
         return write_audio(Path(path), self.samples[None], self.sample_rate, self.origin, title=title)

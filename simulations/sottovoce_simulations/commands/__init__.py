@@ -1,1 +1,1 @@
-"""The commands of `sottovoce simulate` and `sottovoce synthesise`."""
+"""Commands `sottovoce simulate` and `sottovoce synthesise`."""

@@ -1,4 +1,4 @@
-"""`sottovoce simulate`: options in, tables and figures out. Everything heavy is imported inside."""
+"""`sottovoce simulate`: run simulations and print the results. Heavy imports are inside the function."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def simulate(
     drop_out: Annotated[float, typer.Option(help="Probability that a label drops out of a round.")] = 0.0,
     noise: Annotated[
         str,
-        typer.Option(help="local (each label's own) or distributed (over all labels); both for a --sweep."),
+        typer.Option(help="local (each label's own) or distributed (of all labels together); both with --sweep."),
     ] = "local",
     sweep: Annotated[
         str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
@@ -70,7 +70,7 @@ def simulate(
     console = Console(quiet=as_json)
     noises = _noises(noise)
     if sweep is None and len(noises) > 1:
-        raise ConfigurationError("Two kinds of noise are two simulations.", hint="Add --sweep epsilon=…")
+        raise ConfigurationError("Two kinds of noise need a sweep.", hint="Add --sweep epsilon=…")
     experiment = Experiment(
         catalogues=console.synthetic() if catalogues is None else catalogues,
         scheme=Scheme.parse(partition or Scheme.default(clients)),
@@ -103,12 +103,12 @@ def _noises(text: str) -> list[Trust]:
         say(
             notes(),
             "Note",
-            "--noise shared is now --noise distributed; the old name goes with the next version.",
+            "--noise shared is now --noise distributed; the next version drops the old name.",
             "bold",
         )
     try:
         return [Trust(name) for name in text.split(",")]
     except ValueError:
         raise ConfigurationError(
-            f"'{text}' is no kind of noise.", hint=f"Choose from {', '.join(Trust)}, or name both with --sweep."
+            f"'{text}' is not a kind of noise.", hint=f"Choose from {', '.join(Trust)}, or use both with --sweep."
         ) from None

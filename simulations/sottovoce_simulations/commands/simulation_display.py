@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a simulation: progress while it runs, tables when it is done."""
+"""Terminal output of a simulation: progress while it runs, tables when it is done."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ LABELS, TRACKS = 5, 120
 
 
 class Console:
-    """Progress on standard error (only at a terminal), results on standard output.
+    """Progress on standard error (only on a terminal), results on standard output.
 
     Args:
         quiet: print no results; a script reads them as JSON.
@@ -54,16 +54,16 @@ class Console:
         self._progress.stop()
 
     def stage(self, text: str) -> None:
-        """Something else has begun."""
+        """A new stage has begun."""
         self._progress.remove_task(self._task)
         self._task = self._progress.add_task(text, total=None, note="")
 
     def advance(self, done: int, total: int | None) -> None:
-        """How far the stage is."""
+        """Progress of the stage."""
         self._progress.update(self._task, completed=done, total=total)
 
     def history(self, history: RunHistory) -> None:
-        """Another round is over, or the labels have joined."""
+        """Another round has finished, or the labels have joined."""
         note = f"{len(history.promises)} labels"
         if history.metrics:
             newest = history.metrics[max(history.metrics)]
@@ -71,15 +71,15 @@ class Console:
         self._progress.update(self._task, completed=len(history.rounds), note=note)
 
     def synthetic(self) -> Path:
-        """Catalogues of synthetic music, made once and kept with the user's cached files."""
+        """Catalogues of synthetic music, created once in the user's cache."""
         folder = platformdirs.user_cache_path("sottovoce") / "synthetic"
         with self:
-            self.stage("Making synthetic catalogues")
+            self.stage("Creating synthetic catalogues")
             synthesise(folder, labels=LABELS, tracks=TRACKS, progress=self.advance)
         return folder
 
     def show(self, run: dict[str, Any], out: Path) -> None:
-        """The tables and what to do next."""
+        """Print the tables and suggested commands."""
         figures, configuration = run["figures"], run["configuration"]
         self._out.print(_rounds(run["rounds"]))
         self._out.print(_privacy(figures, configuration))
@@ -94,12 +94,12 @@ class Console:
         self._out.print(
             f"{', '.join(f'{name} [bold]{value}[/]' for name, value in shown(figures).items())} on held-out "
             f"tracks of {figures['clients']} labels; {figures['dropped']} drop-outs; "
-            f"{figures['bytes_up_per_client_per_round'] / 1024:.1f} KiB up a label a round; "
-            f"{seconds['total']:.0f} s, of which features {seconds['features']:.0f} s."
+            f"{figures['bytes_up_per_client_per_round'] / 1024:.1f} KiB uploaded per label and round; "
+            f"{seconds['total']:.0f} s, of which {seconds['features']:.0f} s for features."
         )
         self._out.print(f"Report: {out / 'report.html'}", soft_wrap=True)
         self._out.print("\nNext:", style="bold")
-        # Run from a virtual environment that is not active, as `make demo` does, the bare name would not be found.
+        # In a virtual environment that is not activated, as in `make demo`, the bare name would not be found.
         program = "sottovoce" if shutil.which("sottovoce") else sys.argv[0]
         for command in (
             use(configuration["task"], figures["release"], program),
@@ -108,7 +108,7 @@ class Console:
             self._out.print(f"  {command}", soft_wrap=True, highlight=False)
 
     def show_sweep(self, result: dict[str, Any], out: Path) -> None:
-        """The table of a sweep, and where its files are."""
+        """Print the table of a sweep, and where its files are."""
         table = Table(
             "noise", result["axis"], "macro-F1", f"{result['confidence']:.0%}", "collapsed", box=box.SIMPLE_HEAD
         )

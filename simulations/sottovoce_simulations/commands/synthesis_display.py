@@ -1,4 +1,4 @@
-"""`sottovoce synthesise`: a progress bar while it works, a table or JSON when it is done."""
+"""`sottovoce synthesise`: a progress bar while it runs, then a table or JSON."""
 
 from pathlib import Path
 from time import perf_counter
@@ -22,16 +22,16 @@ def synthesise_and_show(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Make the catalogues and say what lies there now.
+    """Create the catalogues and print a summary.
 
     Raises:
-        UserError: as `synthesise` raises it.
+        UserError: as raised by `synthesise`.
     """
     console = notes()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = perf_counter()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Making music", total=None)
+        task = bar.add_task("Creating music", total=None)
         made = synthesise(
             out,
             labels=labels,
@@ -64,5 +64,5 @@ def _show(made: Made, took: float) -> None:
         table.add_row(style, str(count))
     results().print(table)
     labels = f"{len(made.labels)} label{'s' * (len(made.labels) != 1)}"
-    did = "were there already, made by the same command" if made.reused else f"made in {took:.0f} s"
+    did = "already created by the same command" if made.reused else f"created in {took:.0f} s"
     typer.echo(f"{made.tracks} tracks of {labels} in {shown(made.root)}: {did}.")

@@ -1,4 +1,4 @@
-"""The commands of the simulations; `sottovoce.cli` finds them by their entry points, and heavy imports wait inside."""
+"""Commands of the simulations, found by `sottovoce.cli` through entry points; heavy imports are inside."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +19,10 @@ def synthesise(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Generate catalogues of synthetic music to try everything with.
+    """Generate catalogues of synthetic music for trying everything out.
 
-    Nine styles that differ in rhythm, harmony and timbre, unevenly spread over the labels. OUT appears whole or not at
-    all. Catalogues that the same command has made before are kept as they are; those of other options are replaced.
+    Nine styles that differ in rhythm, harmony and timbre, unevenly distributed over the labels. OUT appears complete or
+    not at all. Catalogues that an equal command created are reused; those of other options are replaced.
 
     Examples:
 

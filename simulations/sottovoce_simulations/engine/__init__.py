@@ -1,1 +1,1 @@
-"""Many labels on one machine: partitions, experiments, sweeps, and the engine that runs them."""
+"""Simulations on one machine: partitions, experiments, sweeps, and the engine that runs them."""

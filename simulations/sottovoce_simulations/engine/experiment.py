@@ -1,4 +1,4 @@
-"""What a simulation is asked for, checked at birth, and how it becomes a run's configuration."""
+"""The configuration of a simulation, checked when constructed, and its conversion to a run's configuration."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +15,19 @@ from sottovoce.run.request import RunRequest
 from sottovoce_simulations.engine.partition import Scheme
 
 DISTRIBUTED_ONLY = ("min_honest", "sample_rate", "clip_quantile", "min_separation", "bands")
-"""Fields of `Experiment` that mean nothing where noise is local."""
+"""Fields of `Experiment` that apply only to distributed noise."""
 
 
 @dataclass(frozen=True)
 class Experiment(RunRequest):
-    """One simulation: a run, and the labels that it is simulated with.
+    """One simulation: a run, and its simulated labels.
 
     Args:
-        catalogues: one folder a label (as-is), or one pool that is split over clients.
+        catalogues: one folder per label (as-is), or one pool that is split over clients.
         scheme: how catalogues become labels.
         clients: number of labels for a split pool; None for as-is.
-        drop_out: probability that a label vanishes in a round.
-        noise: whether each label adds all of its noise, or all labels make one together.
+        drop_out: probability that a label drops out of a round.
+        noise: whether each label adds its own noise, or all labels add one together.
     """
 
     catalogues: Path
@@ -42,24 +42,25 @@ class Experiment(RunRequest):
             for name in DISTRIBUTED_ONLY:
                 if getattr(self, name) is not None:
                     raise ConfigurationError(
-                        f"{name}={getattr(self, name)} is for distributed noise.", hint="Add --noise distributed."
+                        f"{name}={getattr(self, name)} applies to distributed noise only.",
+                        hint="Add --noise distributed.",
                     )
         elif not self.private:
-            raise ConfigurationError("Without privacy there is no noise to share.")
+            raise ConfigurationError("Without privacy there is no noise to distribute.")
 
     def check(self) -> None:
-        """Find out before any work whether a run can be configured so.
+        """Check, before any work, that a run can be configured.
 
         Raises:
-            ConfigurationError: the task or family is unknown, a value is out of range, or there is no such start.
-            ReleaseError: the release to start from is not in order.
+            ConfigurationError: the task, family or start is unknown, or a value is out of range.
+            ReleaseError: a check of the release to start from fails.
         """
         config = self.run_configuration(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
         if self.init not in (None, NONE):
             initial_parameters(config, self.init)
 
     def run_configuration(self, classes: tuple[str, ...], labels: int) -> RunConfiguration:
-        """The configuration that the coordinator announces to so many labels.
+        """The run configuration for this number of labels.
 
         Raises:
             ConfigurationError: the task or family is unknown, or a value is out of range.
@@ -68,14 +69,14 @@ class Experiment(RunRequest):
         return configure_run(replace(self, min_honest=min_honest), classes=classes, labels=labels)
 
     def min_honest_of(self, labels: int) -> int:
-        """How many honest labels in a sum of a federation of so many labels the noise counts on."""
+        """Number of honest labels that distributed noise assumes in a sum, for a federation of this size."""
         if self.noise is not Trust.DISTRIBUTED:
             return 1
         return least_honest(labels, self.least_survivors(labels)) if self.min_honest is None else self.min_honest
 
     def least_survivors(self, labels: int) -> int:
-        """The agreement's `n_min` among so many labels: a majority, or two thirds where noise is distributed.
+        """The agreement's `n_min` for this number of labels: a majority, or two thirds with distributed noise.
 
-        Distributed noise counts on the labels' being in the sum.
+        Distributed noise needs the labels in the sum.
         """
         return threshold(labels) if self.noise is Trust.DISTRIBUTED else max(LEAST_PARTICIPANTS, majority(labels))

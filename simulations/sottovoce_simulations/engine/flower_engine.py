@@ -1,7 +1,7 @@
-"""Runs a coordinator and many labels under Flower's simulation engine; the only place that knows how it is started.
+"""Runs a coordinator and many labels under Flower's simulation engine; only this module knows how to start it.
 
-Flower's internals change between releases, so that whatever is particular to them stands here: quiet logs, no
-telemetry, waiting until every node is known, and replies that a test or an experiment lets vanish.
+Flower's internals change between releases, so everything specific to them is here: quiet logs, no telemetry, waiting
+until every node is registered, and replies that get lost on request.
 """
 
 import logging
@@ -20,7 +20,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Two labels train side by side on two cores; torch's own threads would only fight each other.
+    # Two labels train side by side on two cores; torch's own threads would only compete.
     "OMP_NUM_THREADS": "1",
 }
 START_SECONDS = 60.0
@@ -43,7 +43,7 @@ LOST = 503
 
 
 class EngineError(SottovoceError):
-    """Flower's simulation engine did not start, or broke off."""
+    """Flower's simulation engine failed to start, or stopped."""
 
 
 def run(
@@ -54,17 +54,17 @@ def run(
     seed: int | None,
     cpus: int | None = None,
 ) -> None:
-    """Start one virtual node for each home, call `serve` with the grid that reaches them, and shut down.
+    """Start one virtual node per home, call `serve` with the grid that reaches them, and shut down.
 
     Args:
-        serve: the coordinator's work; an exception in it ends the simulation and is raised here.
-        homes: the labels' homes; node k speaks for home k.
-        faults: which labels vanish when, or None.
-        seed: makes the labels' draws repeatable, or None for the operating system's entropy.
+        serve: the coordinator's work; its exceptions end the simulation and are raised here.
+        homes: the labels' homes; node k acts for home k.
+        faults: drop-outs, or None.
+        seed: makes the labels' draws repeatable; None for the operating system's randomness.
         cpus: cores to use, or None for all.
 
     Raises:
-        EngineError: the engine failed, or not all nodes came up.
+        EngineError: the engine failed, or not all nodes started.
     """
     failure: list[BaseException] = []
     stopped = threading.Event()
@@ -106,9 +106,9 @@ def run(
             )
         except RuntimeError as error:
             if not failure:
-                raise EngineError(f"Flower's simulation engine broke off: {error}") from error
+                raise EngineError(f"Flower's simulation engine stopped: {error}") from error
         finally:
-            # After Ctrl-C, Flower's server thread would wait for answers that no label gives any more.
+            # After Ctrl-C, Flower's server thread would wait for answers that never come.
             stopped.set()
             ray.shutdown()
     if failure:
@@ -116,16 +116,16 @@ def run(
 
 
 def _await_nodes(grid: Grid, count: int) -> None:
-    """The engine registers nodes while the server app starts already."""
+    """Wait for the nodes: the engine registers them while the server app is already running."""
     deadline = time.monotonic() + START_SECONDS
     while len(list(grid.get_node_ids())) < count:
         if time.monotonic() > deadline:
-            raise EngineError(f"Not all of {count} simulated labels came up within {START_SECONDS:.0f} s.")
+            raise EngineError(f"Not all of {count} simulated labels started within {START_SECONDS:.0f} s.")
         time.sleep(0.02)
 
 
 class _LabelOf:
-    """Finds the label of a virtual node. One process plays many labels, so each keeps those that it has met."""
+    """Finds the label of a virtual node, and caches it: one process acts for many labels."""
 
     def __init__(self, homes: list[str], seed: int | None) -> None:
         self._homes = homes
@@ -150,12 +150,12 @@ def _round_of(message: Message) -> int:
     frame = message.content.config_records[RECORD][FRAME]
     asked = decode(frame) if isinstance(frame, bytes) else None
     if not isinstance(asked, (ReportRequest, CrossCheckRequest, UnmaskRequest)):
-        raise EngineError("A message of a round names no round.")
+        raise EngineError("A message of a round has no round number.")
     return asked.round
 
 
 def _vanishing(faults: DropOuts) -> Mod:
-    """A wrapper around the client that loses the messages which `faults` says are lost."""
+    """A wrapper around the client that drops the messages chosen by `faults`."""
     before = {Action.CROSS_CHECK: Moment.BEFORE_CROSS_CHECK, Action.UNMASK: Moment.BEFORE_UNMASK}
 
     def vanish(message: Message, context: Context, answer: ClientAppCallable) -> Message:

@@ -1,6 +1,6 @@
-"""Masked rounds among labels in one process: the real participants and aggregator, with only the network swapped.
+"""Masked rounds among labels in one process: the real participants and aggregator without a network.
 
-For tests, vectors and measurements of the protocol alone; a whole training is simulated in `simulate`.
+For tests, vectors and measurements of the protocol alone; `simulate` simulates whole trainings.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ PARAMETERS_DIGEST = bytes(32)
 
 
 def carried(message: M) -> M:
-    """The message after its way over the wire."""
+    """The message after encoding and decoding."""
     arrived = decode(message.encode())
     if not isinstance(arrived, type(message)):
         raise TypeError(f"A {type(message).__name__} arrived as a {type(arrived).__name__}.")
@@ -34,7 +34,7 @@ def carried(message: M) -> M:
 
 
 def plain_config(ring_bits: int) -> RunConfiguration:
-    """A small run without anything special, in the given ring."""
+    """A small run without special options, in the given ring."""
     return RunConfiguration(
         task="style",
         family="svm",
@@ -62,13 +62,13 @@ def plain_config(ring_bits: int) -> RunConfiguration:
 
 
 class InMemoryRounds:
-    """A coordinator and its labels around one table; every message is encoded and decoded on its way.
+    """A coordinator and its labels in one process; every message is encoded and decoded.
 
     Args:
-        labels: how many; they are named `label-000`, `label-001`, …
-        ring_bits: of the run.
-        cross_check: of the agreement.
-        n_min: of the agreement.
+        labels: number of labels, named `label-000`, `label-001`, …
+        ring_bits: the run's.
+        cross_check: the agreement's.
+        n_min: the agreement's.
     """
 
     def __init__(self, labels: int, *, ring_bits: int = 32, cross_check: bool = True, n_min: int = 3) -> None:
@@ -84,14 +84,14 @@ class InMemoryRounds:
         self.participants: dict[str, Participant] = {}
 
     def join(self, labels: Iterable[str] | None = None) -> None:
-        """Have some labels, or all, set the run up."""
+        """Let some labels, or all, complete the run's set-up."""
         self.advertise(labels)
         self._answer(self.aggregator.fix_members())
         self._answer(self.aggregator.close_reveals())
         self._answer(self.aggregator.close_ciphertexts())
 
     def advertise(self, labels: Iterable[str] | None = None) -> None:
-        """Have some labels, or all, answer the announcement, which begins the set-up."""
+        """Let some labels, or all, answer the announcement, which begins the set-up."""
         for label in self.identities if labels is None else labels:
             participant, advert = Participant.join(
                 carried(self.aggregator.announcement),
@@ -105,7 +105,7 @@ class InMemoryRounds:
             self.aggregator.receive(carried(advert))
 
     def request(self, number: int, elements: int, kind: Kind = Kind.TRAIN) -> ReportRequest:
-        """Open a round among all members; those that missed the one before prepare first."""
+        """Open a round among all members; those that missed the previous one prepare first."""
         self._answer(self.aggregator.prepare_requests(number))
         participants = self.aggregator.ready(number)
         request = self.aggregator.start_round(number, kind, participants, PARAMETERS_DIGEST, elements)
@@ -114,7 +114,7 @@ class InMemoryRounds:
     def report(
         self, request: ReportRequest, vectors: Mapping[str, RingArray], vanished: Mapping[str, Moment] | None = None
     ) -> None:
-        """Have every participant report its vector (which is masked in place), but for those that vanish before."""
+        """Let every participant report its vector (masked in place), except those that drop out before."""
         silent = _silent(vanished, Moment.BEFORE_REPORT)
         for label in self.aggregator.participants:
             if label not in silent:
@@ -123,7 +123,7 @@ class InMemoryRounds:
                 self.aggregator.receive(carried(participant.report(vectors[label])))
 
     def unmask(self, vanished: Mapping[str, Moment] | None = None) -> Sum:
-        """Close the reports, cross-check where the agreement wants it, unmask.
+        """Close the reports, cross-check if the agreement requires it, and unmask.
 
         Raises:
             RoundAborted: too few are left.

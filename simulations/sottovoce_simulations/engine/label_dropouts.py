@@ -1,4 +1,4 @@
-"""Labels that vanish in the middle of a round, for simulations: at random, or as a test says."""
+"""Simulated drop-outs of labels within a round: at random, or chosen by a test."""
 
 import hashlib
 import secrets
@@ -9,7 +9,7 @@ from sottovoce.errors import ConfigurationError
 
 
 class Moment(StrEnum):
-    """Where in a round a label vanishes; it is back for the next one."""
+    """Moment in a round at which a label drops out; it is back for the next round."""
 
     BEFORE_REPORT = "before-report"
     REPORT_LOST = "report-lost"
@@ -19,11 +19,11 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True)
 class DropOuts:
-    """Each label vanishes in each round with the same probability, at a moment drawn uniformly.
+    """Each label drops out of each round with the same probability, at a uniformly drawn moment.
 
     Args:
-        probability: of one label vanishing in one round, in [0, 1).
-        seed: draws are repeatable by it; fresh from the operating system when not given.
+        probability: probability that one label drops out of one round, in [0, 1).
+        seed: makes the draws repeatable; default: fresh from the operating system.
     """
 
     probability: float
@@ -34,7 +34,7 @@ class DropOuts:
             raise ConfigurationError(f"Expected drop-out probability {self.probability} in [0, 1).")
 
     def moment(self, label: str, round_number: int) -> Moment | None:
-        """When `label` vanishes in this round, or None if it stays. The same answer each time it is asked."""
+        """The moment at which `label` drops out of this round, or None if it stays; equal for repeated calls."""
         drawn = hashlib.sha256(f"{self.seed}/{label}/{round_number}".encode()).digest()
         if int.from_bytes(drawn[:8]) >= self.probability * 2**64:
             return None

@@ -28,9 +28,9 @@ class Federation:
     """The parties of a simulation.
 
     Args:
-        agreement: what binds them.
+        agreement: the federation's agreement.
         coordinator: signs the release.
-        homes: the labels' homes, in the order of their names.
+        homes: the labels' homes, sorted by name.
     """
 
     agreement: Agreement
@@ -39,13 +39,13 @@ class Federation:
 
     @classmethod
     def create(cls, root: Path, catalogues: Sequence[Path], cache: Path, experiment: Experiment) -> "Federation":
-        """Make a home for each catalogue, named after its folder, with a policy that allows this experiment.
+        """Create a home for each catalogue, named after its folder, with a policy that allows this experiment.
 
         Args:
             root: an empty folder for the homes.
-            catalogues: one folder a label.
-            cache: folder of computed features; content is keyed by digest, so that simulations can share one.
-            experiment: whose privacy the policies allow.
+            catalogues: one folder per label.
+            cache: folder of computed features, keyed by digest, so that simulations can share it.
+            experiment: the experiment that the policies must allow.
         """
         coordinator = Identity.generate()
         policy = tomli_w.dumps(
@@ -88,7 +88,7 @@ class Federation:
         return cls(agreement, coordinator, tuple(homes))
 
     def spent(self, delta: float) -> dict[str, float]:
-        """ε that each label's ledger holds, by name."""
+        """ε recorded in each label's ledger, by name."""
         spent = {}
         for home in self.homes:
             with Ledger(home.ledger_file) as ledger:
@@ -96,13 +96,13 @@ class Federation:
         return spent
 
     def seconds(self, stage: str) -> float:
-        """Seconds that all labels together spent on a stage, as they noted at home."""
+        """Seconds that all labels together spent on a stage, as noted in their homes."""
         lines = (json.loads(line) for home in self.homes for line in _lines(home.timings_file))
         return float(sum(line["seconds"] for line in lines if line["stage"] == stage))
 
 
 def _declare(home: LabelHome, experiment: Experiment) -> None:
-    """Declare about as many units as there are, as a label's people would."""
+    """Declare the approximate number of units, as a label's people would."""
     purpose = Purpose(experiment.task)
     try:
         catalogues = catalogues_of(home, [purpose])
@@ -112,7 +112,7 @@ def _declare(home: LabelHome, experiment: Experiment) -> None:
 
 
 def _named(catalogues: Sequence[Path]) -> dict[str, Path]:
-    """Each catalogue under a name of its own; of folders whose names become one, the later get a number."""
+    """Each catalogue under a unique name; later folders with the same name get a number."""
     named: dict[str, Path] = {}
     for catalogue in sorted(catalogues):
         name = label_name(catalogue)
@@ -122,7 +122,7 @@ def _named(catalogues: Sequence[Path]) -> dict[str, Path]:
 
 
 def label_name(catalogue: Path) -> str:
-    """A catalogue folder's name as a label's: lower case, with '-' for what a name must not hold."""
+    """A catalogue folder's name as a label name: lower case, with '-' for forbidden characters."""
     kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in catalogue.name.lower())
     return kept.encode("ascii", "replace").decode().replace("?", "-").lstrip("._-")[:63] or "label"
 

@@ -1,4 +1,4 @@
-"""Folders that we make: whole or absent, known again by a marker, and never in the place of somebody else's files."""
+"""Folders that we create: atomic, recognised by a marker, and never replacing anybody else's files."""
 
 import errno
 import json
@@ -25,26 +25,26 @@ Progress = Callable[[int, int], None]
 
 
 def already_made(out: Path, request: Any) -> bool:
-    """Whether `out` holds, complete, what a request would make again.
+    """Whether `out` contains the complete result of an equal request.
 
     Args:
         out: the folder.
-        request: anything that `canonical_json` takes; equal requests make equal folders.
+        request: any value for `canonical_json`; equal requests make equal folders.
 
     Raises:
-        ConfigurationError: `out` is a file or lies below one, or is a folder with something in it that we did not make.
+        ConfigurationError: `out` is a file or lies below one, or is a non-empty folder that we did not create.
     """
     if not out.exists() and not out.is_symlink():
         there = next(folder for folder in out.absolute().parents if folder.exists())
         if not there.is_dir():
-            raise ConfigurationError(f"{out} cannot be made: {there} is a file.", hint="Choose another folder.")
+            raise ConfigurationError(f"{out} cannot be created: {there} is a file.", hint="Choose another folder.")
         return False
     marker = _marker(out)
     if marker is None:
         if out.is_dir() and not any(out.iterdir()):
             return False
         raise ConfigurationError(
-            f"{out} exists and was not made by this command, so it is left alone.",
+            f"{out} exists and was not created by this command, so it is not replaced.",
             hint="Choose another folder, or move this one away.",
         )
     if marker.get("request") != json.loads(canonical_json(request)):
@@ -54,10 +54,10 @@ def already_made(out: Path, request: Any) -> bool:
 
 @contextmanager
 def making(out: Path, request: Any) -> Iterator[Path]:
-    """A folder beside `out` to fill; it takes the place of `out` when the block ends well and vanishes otherwise.
+    """A folder beside `out` to fill; it replaces `out` if the block succeeds and is removed otherwise.
 
     Raises:
-        UserError: there is no space, or `out` cannot be written.
+        UserError: the disk is full, or `out` cannot be written.
     """
     try:
         with folder_aside(out) as aside:
@@ -69,11 +69,11 @@ def making(out: Path, request: Any) -> Iterator[Path]:
 
 
 def check_space(out: Path, needed: float) -> None:
-    """Refuse to begin what cannot end.
+    """Refuse a task for which the disk has too little space.
 
     Args:
-        out: where files will be written; need not exist.
-        needed: bytes.
+        out: folder to be written; need not exist.
+        needed: required space, bytes.
 
     Raises:
         UserError: less space is free.
@@ -83,7 +83,7 @@ def check_space(out: Path, needed: float) -> None:
     if free < needed:
         raise UserError(
             f"{out} needs about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.",
-            hint="Make less, or choose a folder on another disk.",
+            hint="Ask for less, or choose a folder on another disk.",
         )
 
 
@@ -95,17 +95,17 @@ def in_parallel(
     progress: Progress | None,
     chunk: int = _CHUNK,
 ) -> None:
-    """Do independent jobs on all cores; their order makes no difference to what they leave.
+    """Run independent jobs on all cores, in any order.
 
     Args:
-        job: a module's function, which other processes can import.
-        tasks: its arguments, one a job.
-        workers: processes; None for one a core that we may use.
-        progress: is told how many are done, of how many.
-        chunk: jobs that a process takes at a time.
+        job: a module-level function, which other processes can import.
+        tasks: arguments, one per job.
+        workers: number of processes; None for one per available core.
+        progress: called with the number of finished jobs, and their total.
+        chunk: number of jobs that a process takes at a time.
 
     Raises:
-        Exception: whatever a job raises first; jobs not yet begun are not done.
+        Exception: the first exception of a job; jobs not yet started are skipped.
     """
     todo = list(tasks)
     processes = min(workers or len(os.sched_getaffinity(0)), -(-len(todo) // chunk))
@@ -118,7 +118,7 @@ def in_parallel(
                 progress(done, len(todo))
         return
     chunks = [todo[first : first + chunk] for first in range(0, len(todo), chunk)]
-    # Forked copies of a process with threads may hang (progress bars are threads), so each starts afresh.
+    # Forks of a process with threads may hang (progress bars are threads), so processes are spawned.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
     with pool:
         try:
@@ -138,7 +138,7 @@ def _each(job: Callable[[Task], object], tasks: list[Task]) -> int:
 
 
 def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone decides what it means."""
+    """Ignore Ctrl-C, which reaches every process of a terminal; the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -152,7 +152,5 @@ def _marker(out: Path) -> dict[str, Any] | None:
 
 def _explained(out: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"No space is left to write {out}.", hint="Make less, or choose a folder on another disk.")
-    return UserError(
-        f"{out} cannot be written: {error.strerror or error}.", hint="Choose a folder that you may write to."
-    )
+        return UserError(f"No space is left to write {out}.", hint="Ask for less, or choose a folder on another disk.")
+    return UserError(f"{out} cannot be written: {error.strerror or error}.", hint="Choose a writable folder.")

@@ -1,4 +1,4 @@
-"""Splitting one pool of tracks into labels, or taking folders as the labels they are."""
+"""Splitting one pool of tracks into labels, or using folders as labels."""
 
 import csv
 import math
@@ -19,13 +19,13 @@ from sottovoce_simulations.engine.owned_folders import already_made, making
 if TYPE_CHECKING:
     from sottovoce_client.catalogue import Track
 
-LEAST_TRACKS = 8  # of each client: a fifth of fewer tracks is nothing to evaluate on
+LEAST_TRACKS = 8  # per client: a fifth of fewer tracks is too little for evaluation
 SHEET = "catalogue.csv"
 _HINT = "Choose from dirichlet:ALPHA (such as dirichlet:0.5; smaller is more uneven), iid and as-is."
 
 
 class Kind(StrEnum):
-    """How tracks come to labels."""
+    """Kind of partition."""
 
     DIRICHLET = "dirichlet"
     IID = "iid"
@@ -38,7 +38,7 @@ class Scheme:
 
     Args:
         kind: DIRICHLET spreads each style over the clients by proportions drawn from a Dirichlet distribution (Hsu et
-            al. 2019, arXiv:1909.06335); IID spreads each evenly; AS_IS takes folders as they are.
+            al. 2019, arXiv:1909.06335); IID spreads each evenly; AS_IS uses folders as labels.
         alpha: concentration of the Dirichlet distribution; None for the other kinds.
     """
 
@@ -47,29 +47,27 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if (self.kind is Kind.DIRICHLET) != (self.alpha is not None):
-            raise ConfigurationError(
-                f"A partition '{self.kind}' and alpha={self.alpha} do not go together.", hint=_HINT
-            )
+            raise ConfigurationError(f"A partition '{self.kind}' cannot have alpha={self.alpha}.", hint=_HINT)
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ConfigurationError(f"Expected the partition's ALPHA={self.alpha} > 0 and finite.", hint=_HINT)
 
     @staticmethod
     def default(clients: int | None) -> str:
-        """The scheme where none is named: one pool is split evenly, folders are the labels they are."""
+        """The default scheme: with a number of clients, one pool is split evenly; otherwise folders are labels."""
         return Kind.IID if clients else Kind.AS_IS
 
     @classmethod
     def parse(cls, text: str) -> "Scheme":
-        """Read `dirichlet:0.5`, `iid` or `as-is`.
+        """Parse `dirichlet:0.5`, `iid` or `as-is`.
 
         Raises:
-            ConfigurationError: it is none of these.
+            ConfigurationError: the text is none of these.
         """
         name, colon, alpha = text.strip().casefold().partition(":")
         try:
             kind = Kind(name)
         except ValueError:
-            raise ConfigurationError(f"There is no partition '{text}'.", hint=_HINT) from None
+            raise ConfigurationError(f"Unknown partition '{text}'.", hint=_HINT) from None
         if kind is not Kind.DIRICHLET:
             if colon:
                 raise ConfigurationError(f"The partition '{kind}' takes no number.", hint=_HINT)
@@ -77,7 +75,7 @@ class Scheme:
         try:
             return cls(kind, float(alpha))
         except ValueError:
-            raise ConfigurationError(f"The partition '{text}' lacks a number.", hint=_HINT) from None
+            raise ConfigurationError(f"The partition '{text}' needs a number.", hint=_HINT) from None
 
     def __str__(self) -> str:
         return self.kind if self.alpha is None else f"{self.kind}:{self.alpha:g}"
@@ -85,7 +83,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Item:
-    """A track as a partition sees it: its style, and the group (an artist) that stays together."""
+    """A track as a partition sees it: its style, and the group (an artist) that must stay together."""
 
     style: str
     group: str
@@ -95,28 +93,28 @@ def partition(pool: Path, out: Path, clients: int | None, scheme: Scheme, seed: 
     """The labels' folders.
 
     A pool is scanned as any catalogue is; its usable tracks appear in `out/SCHEME-CLIENTS-SEED/label-XX/` as hard links
-    (copies where the file system has none), each folder with the part of the sheet that concerns it, consents included.
-    An equal split of an unchanged pool that is there already is taken as it is.
+    (copies if the file system has none), each folder with its part of the sheet, including consents. An existing equal
+    split of an unchanged pool is reused.
 
     Args:
         pool: a catalogue; as-is: a folder of catalogues.
-        out: where splits are kept.
+        out: folder for splits.
         clients: number of labels; None for as-is.
         scheme: how tracks come to labels.
-        seed: the same seed gives the same split; None is the seed 0, so that models are compared on one split.
+        seed: equal seeds give equal splits; None means 0, so that models are compared on one split.
 
     Raises:
-        ConfigurationError: scheme and number of clients do not go together, or `out` holds something else.
-        CatalogueError: the pool cannot be read or has too few tracks or artists for so many clients.
-        UserError: there is no space, or `out` cannot be written.
+        ConfigurationError: scheme and number of clients do not match, or `out` contains something else.
+        CatalogueError: the pool cannot be read, or has too few tracks or artists for this number of clients.
+        UserError: the disk is full, or `out` cannot be written.
     """
     if not pool.is_dir():
         raise CatalogueError(f"{pool} is not a folder.")
     if scheme.kind is Kind.AS_IS:
         if clients is not None:
             raise ConfigurationError(
-                "The partition 'as-is' takes each folder as one label, whatever their number.",
-                hint="Leave out the number of clients, or choose another partition.",
+                "The partition 'as-is' uses each folder as one label.",
+                hint="Omit the number of clients, or choose another partition.",
             )
         return _as_is(pool)
     if clients is None:
@@ -139,24 +137,24 @@ def partition(pool: Path, out: Path, clients: int | None, scheme: Scheme, seed: 
 def assign(
     items: Sequence[Item], clients: int, scheme: Scheme, seed: int, least: int = LEAST_TRACKS
 ) -> list[list[int]]:
-    """Positions of the items of each client, in order: every item at one client, every group at one client.
+    """Indices of each client's items, in order: every item at one client, every group at one client.
 
-    A group of several styles counts where most of its items are.
+    A group with several styles counts for its most frequent one.
 
     Args:
         items: the pool.
         clients: number of clients.
         scheme: DIRICHLET or IID.
-        seed: of every draw.
-        least: items that every client gets.
+        seed: seed of every draw.
+        least: smallest number of items per client.
 
     Raises:
         CatalogueError: there are too few items or groups.
     """
     if len(items) < clients * least:
         raise CatalogueError(
-            f"{len(items)} tracks are too few for {clients} labels of at least {least}.",
-            hint="Ask for fewer clients.",
+            f"{len(items)} tracks are too few for {clients} labels with at least {least} each.",
+            hint="Use fewer clients.",
         )
     rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = defaultdict(list)
@@ -170,7 +168,7 @@ def assign(
     for style in sorted(styles):
         groups = styles[style]
         rng.shuffle(groups)
-        groups.sort(key=len, reverse=True)  # what is large is placed while there is room
+        groups.sort(key=len, reverse=True)  # place large groups while there is room
         share = np.full(clients, 1 / clients) if scheme.alpha is None else rng.dirichlet(np.full(clients, scheme.alpha))
         wanted = share * sum(map(len, groups))
         for group in groups:
@@ -183,7 +181,7 @@ def assign(
 
 
 def _even_out(held: list[list[list[int]]], least: int) -> None:
-    """Move small groups from the richest clients to those with too little."""
+    """Move small groups from the largest clients to those with too few items."""
 
     def size(client: int) -> int:
         return sum(map(len, held[client]))
@@ -197,22 +195,22 @@ def _even_out(held: list[list[list[int]]], least: int) -> None:
                 break
         else:
             raise CatalogueError(
-                f"The pool's artists, each at one label, cannot give {len(held)} labels {least} tracks each.",
-                hint="Ask for fewer clients.",
+                f"The pool has too few artists for {len(held)} labels with {least} tracks each.",
+                hint="Use fewer clients.",
             )
 
 
 def _as_is(pool: Path) -> list[Path]:
     if (pool / SHEET).exists():
         raise CatalogueError(
-            f"{pool} is one catalogue ({SHEET} lies in it), not a folder of catalogues.",
-            hint="Split it with --clients N, or name the folder above it.",
+            f"{pool} is one catalogue (it contains {SHEET}), not a folder of catalogues.",
+            hint="Split it with --clients N, or pass the folder above it.",
         )
     labels = sorted(folder for folder in pool.iterdir() if not folder.name.startswith(".") and _is_catalogue(folder))
     if not labels:
         raise CatalogueError(
-            f"{pool} holds no catalogues.",
-            hint=f"Each label is a folder of STYLE/track, or has a {SHEET}. Is this one pool? Then add --clients N.",
+            f"{pool} contains no catalogues.",
+            hint=f"Each label is a folder of STYLE/track, or has a {SHEET}. If this is one pool, add --clients N.",
         )
     return labels
 

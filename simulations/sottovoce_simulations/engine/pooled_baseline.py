@@ -1,4 +1,4 @@
-"""The yardstick of every federation: a linear model on the same tracks in one place, without privacy."""
+"""Baseline of every federation: a linear model on the same tracks, pooled and without privacy."""
 
 import json
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ Table = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def prepared(experiment: Experiment, out: Path) -> tuple[RunConfiguration, list[Prepared]]:
-    """A finished simulation's configuration for `svm` with local noise, and both sides of every label's hold-out in it.
+    """A finished simulation's configuration for `svm` with local noise, and each label's split under it.
 
     Args:
-        experiment: what was simulated.
-        out: its results.
+        experiment: the simulated experiment.
+        out: folder of its results.
     """
     classes = tuple(json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["configuration"]["classes"])
     homes = sorted((out / "labels").iterdir())
@@ -41,18 +41,18 @@ def prepared(experiment: Experiment, out: Path) -> tuple[RunConfiguration, list[
 
 
 def held_out(sides: Sequence[Prepared]) -> list[TrackDataset]:
-    """What the labels hold out of training, of those that do."""
+    """The labels' held-out tracks, for labels that have any."""
     return [side.holdout for side in sides if side.holdout]
 
 
 def table(datasets: Sequence[TrackDataset]) -> Table:
-    """The mean summary of each track of all data sets, `[tracks, numbers]`, and its style, `[tracks]`."""
+    """The mean summary of each track in all data sets, `[tracks, numbers]`, and its style, `[tracks]`."""
     means = [np.add.reduceat(data.segments, data.offsets[:-1]) / np.diff(data.offsets)[:, None] for data in datasets]
     return np.concatenate(means), np.concatenate([data.targets for data in datasets])
 
 
 def macro_f1(model: Any, grid: dict[str, Any], train: Table, held_out: Table) -> float:
-    """What a scikit-learn model, its grid searched by cross-validation on `train`, reaches on `held_out`."""
+    """Macro-F1 on `held_out` of a scikit-learn model whose grid is searched by cross-validation on `train`."""
     search = GridSearchCV(make_pipeline(StandardScaler(), model), grid, scoring="f1_macro", cv=3)
     search.fit(*train)
     return float(f1_score(held_out[1], search.predict(held_out[0]), average="macro"))

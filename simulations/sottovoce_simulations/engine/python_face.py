@@ -15,19 +15,19 @@ from sottovoce_simulations.engine.simulation import results_folder
 from sottovoce_simulations.engine.simulation import simulate as run
 
 KINDS = {"noise": Trust, "unit": Unit, "balance": Balance, "scheme": Scheme.parse}
-"""How options that are given as text become values."""
+"""Conversion of options given as text."""
 PARTITION = "partition"
 
 
 def simulate(catalogues: Path, out: Path | None, options: Mapping[str, Any]) -> Simulation:
-    """Run an experiment and return what it left; arguments and errors are those of `sottovoce.simulate`."""
+    """Run an experiment and return its results; arguments and errors are those of `sottovoce.simulate`."""
     given = dict(options)
     cpus = given.pop("cpus", None)
     given.setdefault("scheme", given.pop(PARTITION, Scheme.default(given.get("clients"))))
     known = {field.name for field in fields(Experiment)}
     for name in sorted(given.keys() - known):
         close = difflib.get_close_matches(name, [*known, PARTITION, "cpus"], 1)
-        raise ConfigurationError(f"There is no option '{name}'.", hint=f"Did you mean '{close[0]}'?" if close else None)
+        raise ConfigurationError(f"Unknown option '{name}'.", hint=f"Did you mean '{close[0]}'?" if close else None)
     values: dict[str, Any] = {
         name: KINDS[name](value) if isinstance(value, str) and name in KINDS else value for name, value in given.items()
     }

@@ -39,39 +39,39 @@ AGREEMENT = "federation.toml"
 
 
 def results_folder(family: str) -> Path:
-    """Where a simulation that names no folder leaves its results."""
+    """Default results folder of a simulation."""
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{family}"  # noqa: DTZ005 - a name for people
 
 
 class Watcher(Protocol):
-    """Somebody who looks on: the command line's progress bars, or nobody."""
+    """Observer of a simulation: the command line's progress bars, or nobody."""
 
     def stage(self, text: str) -> None:
-        """Something else has begun."""
+        """A new stage has begun."""
 
     def advance(self, done: int, total: int | None) -> None:
-        """How far the stage is, in its own steps."""
+        """Progress of the stage, in its own steps."""
 
     def history(self, history: RunHistory) -> None:
-        """What the rounds have brought so far."""
+        """Results of the rounds so far."""
 
 
 class Nobody:
-    """Does not look on."""
+    """An observer that ignores everything."""
 
     def stage(self, text: str) -> None:
-        """Ignore it."""
+        """Ignore."""
 
     def advance(self, done: int, total: int | None) -> None:
-        """Ignore it."""
+        """Ignore."""
 
     def history(self, history: RunHistory) -> None:
-        """Ignore it."""
+        """Ignore."""
 
 
 @dataclass
 class _Clock:
-    """Seconds of each stage."""
+    """Seconds spent in each stage."""
 
     started: float
     seconds: dict[str, float]
@@ -86,20 +86,20 @@ class _Clock:
 def simulate(
     experiment: Experiment, out: Path, *, watcher: Watcher | None = None, cpus: int | None = None
 ) -> dict[str, Any]:
-    """Run an experiment and write all it leaves to `out`, whole or not at all.
+    """Run an experiment and write its results to `out`, completely or not at all.
 
     Args:
-        experiment: what to run.
-        out: folder for the results; an earlier simulation's results there are replaced when this one has ended well.
-        watcher: is told of the progress.
+        experiment: the experiment.
+        out: folder for the results; those of an earlier simulation are replaced when this one succeeds.
+        watcher: observes the progress.
         cpus: cores to use, or None for all.
 
     Returns:
         The content of run.json: `configuration`, `figures`, `rounds`, `refusals`, `software`.
 
     Raises:
-        ConfigurationError: `out` holds something else, or the experiment cannot be run.
-        CatalogueError: there are too few labels, or a label has nothing to train on.
+        ConfigurationError: `out` contains something else, or the experiment cannot be run.
+        CatalogueError: there are too few labels, or a label has no usable tracks.
         RoundAborted: too few labels took part.
     """
     experiment.check()
@@ -121,7 +121,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
     with clock.timing("features"):
         classes = _styles(federation, experiment, FeatureCache(features), watcher, cpus)
     config = experiment.run_configuration(classes, len(federation.homes))
-    start = init_name(config, experiment.init)  # a release may be another one when the run is over
+    start = init_name(config, experiment.init)  # read now: the release may change during the run
     watcher.stage("Training")
     watcher.advance(0, config.rounds)
     outcome = _train(experiment, federation, config, watcher, cpus)
@@ -153,7 +153,7 @@ def _run(experiment: Experiment, workplace: Path, out: Path, watcher: Watcher, c
 def _train(
     experiment: Experiment, federation: Federation, config: RunConfiguration, watcher: Watcher, cpus: int | None
 ) -> Outcome:
-    """The run itself, under Flower's simulation engine."""
+    """Run the training under Flower's simulation engine."""
     outcomes: list[Outcome] = []
     first = initial_parameters(config, experiment.init)
 
@@ -170,7 +170,7 @@ def _train(
 def _styles(
     federation: Federation, experiment: Experiment, cache: FeatureCache, watcher: Watcher, cpus: int | None
 ) -> tuple[str, ...]:
-    """Scan every catalogue, compute all features ahead of the run, and agree on the styles that occur."""
+    """Scan every catalogue, compute all features before the run, and collect the styles that occur."""
     tracks: list[Track] = []
     for index, home in enumerate(federation.homes, start=1):
         watcher.stage(f"Scanning {home.name} ({index} of {len(federation.homes)})")
@@ -181,14 +181,14 @@ def _styles(
     found = {track.style for track in tracks}
     if len(found) < 2:
         raise CatalogueError(
-            f"The catalogues hold {len(found)} style; recognising needs two or more.",
+            f"The catalogues have {len(found)} style; recognition needs two or more.",
             hint="Arrange each label's audio as STYLE/track.",
         )
     return tuple(sorted(found))
 
 
 def _cache(catalogues: Path, workplace: Path) -> Path:
-    """Computed features live beside the catalogues, so that the next simulation finds them; else in the results."""
+    """Folder of computed features: beside the catalogues, so that later simulations reuse them, else in the results."""
     beside = catalogues / CACHE
     try:
         beside.mkdir(exist_ok=True)
@@ -211,14 +211,14 @@ def _described(experiment: Experiment, config: RunConfiguration) -> dict[str, An
 
 @contextmanager
 def _results(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all went well.
+    """A folder that becomes `out` if the block succeeds.
 
     Raises:
-        ConfigurationError: `out` is there and is no earlier simulation's.
+        ConfigurationError: `out` exists and is not an earlier simulation's.
     """
     if out.exists() and not (out / RUN_FILE).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(
-            f"{out} exists and holds no simulation's results.", hint="Name a new folder with --out."
+            f"{out} exists and is not a simulation's results.", hint="Choose a new folder with --out."
         )
     with folder_aside(out) as aside:
         yield aside

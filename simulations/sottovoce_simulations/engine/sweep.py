@@ -1,7 +1,7 @@
-"""A grid of simulations: every value of every axis, under each noise, with several seeds; one table and one plot.
+"""A grid of simulations: every value of an axis, under each kind of noise, with several seeds; one table and one plot.
 
-Each cell is an ordinary simulation with results of its own in `OUT/cells/`; a cell whose results are there is not run
-again, so that an interrupted sweep goes on where it was.
+Each cell is an ordinary simulation with its own results in `OUT/cells/`; finished cells are not run again, so an
+interrupted sweep resumes.
 """
 
 import csv
@@ -28,7 +28,7 @@ from sottovoce_simulations.report import plots
 from sottovoce_simulations.report.write_report import RUN_FILE
 
 AXES = {"epsilon": float, "delta": float, "rounds": int, "drop_out": float, "clients": int, "sample_rate": float}
-"""What can be swept, by the names of `Experiment`, and of which type it is."""
+"""Axes of sweeps: fields of `Experiment`, with their types."""
 CONFIDENCE = 0.95
 SWEEP_FILE = "sweep.json"
 POOLED_FILE = "pooled.json"
@@ -37,13 +37,13 @@ COLUMNS = ("noise", "value", "seeds", "macro_f1", "low", "high", "accuracy", "en
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is varied.
+    """Parameters of a sweep.
 
     Args:
         axis: a name of `AXES`.
-        values: of it, ascending.
-        noises: local, shared or both.
-        seeds: one simulation of each cell for each.
+        values: values of the axis, ascending.
+        noises: local, distributed or both.
+        seeds: number of simulations per cell.
     """
 
     axis: str
@@ -53,10 +53,10 @@ class Sweep:
 
     @classmethod
     def parse(cls, text: str, noises: Sequence[Trust], seeds: int, first_seed: int) -> "Sweep":
-        """A sweep from `axis=value,value,…`.
+        """Parse a sweep, `axis=value,value,…`.
 
         Raises:
-            ConfigurationError: the text is nothing of the kind.
+            ConfigurationError: it cannot be parsed.
         """
         axis, _, listed = text.partition("=")
         kind = AXES.get(axis)
@@ -66,14 +66,14 @@ class Sweep:
             values = tuple(sorted({kind(value) for value in listed.split(",")}))
         except ValueError:
             raise ConfigurationError(
-                f"'{listed}' is no list of values of {axis}.", hint=f"Write it as {axis}=1,2,4."
+                f"'{listed}' is not a list of values for {axis}.", hint=f"Write it as {axis}=1,2,4."
             ) from None
         if seeds < 1:
             raise ConfigurationError(f"Expected seeds={seeds} >= 1.")
         return cls(axis, values, tuple(dict.fromkeys(noises)), tuple(range(first_seed, first_seed + seeds)))
 
     def experiments(self, base: Experiment) -> list[Experiment]:
-        """All cells. What is for distributed noise alone is left out where noise is local.
+        """All cells. With local noise, settings that apply to distributed noise only are dropped.
 
         Raises:
             ConfigurationError: a value is out of range.
@@ -96,24 +96,24 @@ class _Cell:
 def sweep(
     base: Experiment, wanted: Sweep, out: Path, *, cpus: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Run what is not there yet, then write `sweep.json`, `sweep.csv` and `sweep.png` to `out`.
+    """Run missing cells, then write `sweep.json`, `sweep.csv` and `sweep.png` to `out`.
 
     Args:
-        base: what is the same in all cells.
-        wanted: what is not.
+        base: common settings of all cells.
+        wanted: what varies.
         out: folder for all results.
-        cpus: cores to use, and how many cells run at a time; None for all.
-        progress: is told how many cells are done, of how many.
+        cpus: number of cores, and of cells that run at a time; None for all.
+        progress: called with the number of finished cells, and their total.
 
     Returns:
-        The content of sweep.json: `axis`, `rows` (one for each noise and value) and `pooled`.
+        The content of sweep.json: `axis`, `rows` (one per noise and value) and `pooled`.
 
     Raises:
-        ConfigurationError: `out` holds something else, or a cell cannot be run.
-        Exception: whatever the first cell that fails raises; finished cells are kept.
+        ConfigurationError: `out` contains something else, or a cell cannot be run.
+        Exception: the exception of the first cell that fails; finished cells are kept.
     """
     if out.exists() and not (out.is_dir() and ((out / "cells").is_dir() or not any(out.iterdir()))):
-        raise ConfigurationError(f"{out} exists and holds no sweep.", hint="Name a new folder with --out.")
+        raise ConfigurationError(f"{out} exists and is not a sweep's results.", hint="Choose a new folder with --out.")
     if base.task != "style":
         raise ConfigurationError(
             f"A sweep compares macro-F1, which the task '{base.task}' does not have.", hint="Sweep --task style."
@@ -124,7 +124,7 @@ def sweep(
     (out / "cells").mkdir(parents=True, exist_ok=True)
     todo = [cell for cell in cells if not (cell.out / RUN_FILE).exists()]
     done = len(cells) - len(todo)
-    if todo:  # the first one alone: it scans, and computes the features that all share
+    if todo:  # the first one alone: it scans and computes the shared features
         simulate(todo[0].experiment, todo[0].out, cpus=cpus)
         if progress:
             progress(done + 1, len(cells))
@@ -148,24 +148,24 @@ def _run(cell: _Cell) -> None:
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:
-    """Progress of a part, told as that of the whole."""
+    """Progress of a part, reported as progress of the whole."""
     return lambda part, _: progress(done + part, total)
 
 
 def _name(experiment: Experiment) -> str:
-    """A folder's name that stands for all of an experiment's settings."""
+    """A folder name derived from all of an experiment's settings."""
     settings = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
     settings |= {"catalogues": str(experiment.catalogues.resolve()), "scheme": str(experiment.scheme)}
     return f"{experiment.noise}-{digest(settings).hex()[:16]}"
 
 
 def _is_first(cell: _Cell, wanted: Sweep) -> bool:
-    """One cell a seed: what is pooled does not depend on noise, nor on most axes."""
+    """Whether this is the seed's first cell: the pooled baseline does not depend on noise or most axes."""
     return cell.experiment.noise is wanted.noises[0] and getattr(cell.experiment, wanted.axis) == wanted.values[0]
 
 
 def _pooled(cell: _Cell) -> float:
-    """The pooled linear model's macro-F1, computed once and kept beside the cell's results."""
+    """Macro-F1 of the pooled linear model, computed once and stored with the cell's results."""
     path = cell.out / POOLED_FILE
     if not path.exists():
         write_text(path, json.dumps({"macro_f1": pooled_baseline.linear(cell.experiment, cell.out)}) + "\n")
@@ -199,7 +199,7 @@ def _rows(cells: Sequence[_Cell], wanted: Sweep) -> list[dict[str, Any]]:
 
 
 def interval(values: "np.typing.NDArray[np.float64]") -> float | None:
-    """Half the width of Student's confidence interval of a mean; None for a single value, which has none."""
+    """Half the width of Student's confidence interval of a mean; None for a single value."""
     if len(values) < 2:
         return None
     spread = float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))

@@ -1,1 +1,1 @@
-"""What a simulation leaves for its reader: tables, plots and one page that shows them."""
+"""Reports of simulations: tables, plots and an HTML page."""

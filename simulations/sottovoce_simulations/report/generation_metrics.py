@@ -1,4 +1,4 @@
-"""How like real music generated music is: how close, how diverse, and whether its style is recognised."""
+"""Quality of generated music: distance to real music, diversity, and recognition of its style."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +19,9 @@ Vectors = NDArray[np.floating]
 Classes = NDArray[np.int64]
 
 SHRINKAGE = 0.8
-"""Of the judge's covariance; of several linear and other models the one that recognised real tracks best after they
-had been through the vocoder."""
+"""Shrinkage of the judge's covariance; among several classifiers, this one recognised vocoded real tracks best."""
 COLLAPSED = 0.5
-"""A generator whose pieces of a style lie closer together than this share of the real ones' distance is collapsed."""
+"""Share of the real tracks' mean distance below which a style's generated pieces count as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,15 @@ class Judge:
     """A style classifier on embeddings of real tracks, trained without privacy.
 
     Args:
-        vectors: `[tracks, D]`.
-        classes: style of each, `[tracks]`.
+        vectors: embeddings, `[tracks, D]`.
+        classes: style of each track, `[tracks]`.
     """
 
     vectors: Vectors
     classes: Classes
 
     def recognised(self, vectors: Vectors, classes: Classes) -> dict[str, float]:
-        """The share of tracks whose style is recognised, `share`, and `macro_f1` over styles."""
+        """Fraction of tracks whose style is recognised, `share`, and `macro_f1` over styles."""
         found = self._heard(vectors)
         return {
             "share": float(np.mean(found == classes)),
@@ -46,7 +45,7 @@ class Judge:
         }
 
     def of_each(self, vectors: Vectors, classes: Classes) -> list[float]:
-        """The same share of every style that the judge knows: 0 also where there is no track of it."""
+        """This fraction for each style that the judge knows; 0 for a style without tracks."""
         counts = range(int(self.classes.max()) + 1)
         return list(recall_score(classes, self._heard(vectors), labels=counts, average=None, zero_division=0).tolist())
 
@@ -61,11 +60,11 @@ class Judge:
 
 @dataclass(frozen=True)
 class Space:
-    """Real tracks' embeddings, scaled and reduced to their main directions, in which distances are taken.
+    """Real tracks' embeddings, scaled and reduced to their principal directions, for computing distances.
 
     Args:
-        scale: of embeddings; fitted on real tracks.
-        bandwidth: of the Gaussian kernel: the median distance of two real tracks.
+        scale: scaling of embeddings, fitted on real tracks.
+        bandwidth: bandwidth of the Gaussian kernel: the median distance between real tracks.
     """
 
     scale: PCA
@@ -78,7 +77,7 @@ class Space:
         """The space of real tracks, `[tracks, D]`.
 
         Raises:
-            ConfigurationError: there are fewer tracks than directions.
+            ConfigurationError: there are not more tracks than directions.
         """
         if len(real) <= directions:
             raise ConfigurationError(f"Expected more than {directions} tracks, not {len(real)}.")
@@ -88,14 +87,14 @@ class Space:
         return cls(scale, mean, std, float(np.median(pdist(space.placed(real)))))
 
     def placed(self, vectors: Vectors) -> Vectors:
-        """Embeddings `[tracks, D]` in the space, `[tracks, directions]`."""
+        """Project embeddings `[tracks, D]` into the space, `[tracks, directions]`."""
         return np.asarray(self.scale.transform((vectors - self.mean) / self.std))
 
     def kernel_distance(self, one: Vectors, other: Vectors) -> float:
         """Squared maximum mean discrepancy of two sets of embeddings with a Gaussian kernel.
 
-        The unbiased estimate (Gretton et al., JMLR 2012, lemma 6), as the Kernel Audio Distance takes it (Chung et al.,
-        2025); around 0, and below it by chance, where both come from one distribution.
+        The unbiased estimate (Gretton et al., JMLR 2012, lemma 6), as in the Kernel Audio Distance (Chung et al.,
+        2025); near 0, possibly negative, if both come from one distribution.
         """
         first, second = self.placed(one), self.placed(other)
         within = [self._kernel(each, each) for each in (first, second)]
@@ -111,7 +110,7 @@ class Space:
         return means + float(np.trace(covariances[0] + covariances[1] - 2 * root))
 
     def diversity(self, made: Vectors, classes: Classes, real: Vectors, real_classes: Classes) -> float:
-        """Mean distance of two generated pieces of one style over that of two real ones: 1 is as diverse as real."""
+        """Mean distance of generated pieces of one style over that of real ones; 1 is as diverse as real music."""
         return self._spread(made, classes) / self._spread(real, real_classes)
 
     def _spread(self, vectors: Vectors, classes: Classes) -> float:

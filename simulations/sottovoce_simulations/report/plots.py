@@ -59,7 +59,7 @@ def learning_curve(rounds: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> None:
-    """Share of each true style (row) that was recognised as each style (column), with the counts written in."""
+    """Confusion matrix with rows normalised to the true style, and counts written in."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.5, 0.75 * len(classes) + 1.5)
@@ -76,7 +76,7 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], classes: Sequence[str], pa
 
 
 def epsilon_per_label(spent: Mapping[str, float], ceiling: float, delta: float, path: Path) -> None:
-    """What each label's tracks have spent, beside the run's ceiling. Infinite ε (no privacy) is said, not drawn."""
+    """ε spent by each label's tracks, and the run's ceiling. An infinite ε (no privacy) is stated, not drawn."""
     finite = {label: value for label, value in spent.items() if np.isfinite(value)}
     figure, axes = _axes("Privacy spent per label", 7, max(2.4, 0.32 * len(spent) + 1.4))
     axes.barh(list(finite), list(finite.values()), color=ACCENT, height=0.6)
@@ -92,7 +92,7 @@ def epsilon_per_label(spent: Mapping[str, float], ceiling: float, delta: float, 
 
 
 def sweep(result: Mapping[str, Any], path: Path) -> None:
-    """Macro-F1 against the swept value, one curve a noise with its confidence intervals, and the pooled line."""
+    """Macro-F1 against the swept value, one curve per noise with confidence intervals, and the pooled baseline."""
     figure, axes = _axes("Macro-F1 on held-out tracks", 7, 4.2)
     for noise, color in (("local", SECOND), ("distributed", ACCENT)):
         rows = [row for row in result["rows"] if row["noise"] == noise]

@@ -19,7 +19,7 @@ from sottovoce_simulations.engine.local_federation import Federation
 
 
 def rows(history: RunHistory) -> list[dict[str, Any]]:
-    """One row a round; the figures are of the model that the round made, None where they never came back.
+    """One row per round, with figures of the model after the round; None if they never arrived.
 
     `noise` gives the standard deviations that the labels' noise leaves on them.
     """
@@ -45,7 +45,7 @@ def rows(history: RunHistory) -> list[dict[str, Any]]:
 def figures(
     federation: Federation, config: RunConfiguration, outcome: Outcome, seconds: dict[str, float], release: Path
 ) -> dict[str, Any]:
-    """What `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
+    """The figures that `--json` prints. An infinite ε (no privacy) is None, since JSON has no infinity."""
     history = outcome.history
     spent = federation.spent(config.delta)
     sent = [record.bytes_up for record in history.rounds if record.survivors]
@@ -66,7 +66,7 @@ def figures(
 
 
 def exact(federation: Federation, config: RunConfiguration, parameters: NDArray[np.float32]) -> Mapping[str, object]:
-    """Figures of the final model on all held-out tracks, without the labels' noise, as only a simulation can.
+    """Figures of the final model on all held-out tracks, without noise, which only a simulation can compute.
 
     The rounds' figures are those that a coordinator sees, with noise.
     """
@@ -87,5 +87,5 @@ USES = {
 
 
 def use(task: str, release: str, program: str = "sottovoce") -> str:
-    """The command that a release of a task is for."""
+    """The command for using a release of this task."""
     return USES[task].format(program=program, release=release)

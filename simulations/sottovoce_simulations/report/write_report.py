@@ -16,11 +16,11 @@ from sottovoce_simulations.report.results import use
 
 RUN_FILE = "run.json"
 COLUMNS = ("round", *SHOWN, "participants", "dropped", "clipped", "bytes_up", "seconds")
-"""Of metrics.csv; a figure that the task does not have has no column."""
+"""Columns of metrics.csv; figures that the task does not have are omitted."""
 
 
 def write_report(out: Path, run: Mapping[str, Any]) -> None:
-    """Write every file that shows a run to `out`.
+    """Write all report files of a run to `out`.
 
     Args:
         out: an existing folder.
@@ -40,17 +40,17 @@ def write_report(out: Path, run: Mapping[str, Any]) -> None:
 
 
 def guarantee(configuration: Mapping[str, Any]) -> str:
-    """What a run's ε says, and what it rests on."""
+    """The meaning of a run's ε, and its assumptions, in words."""
     if not configuration["private"]:
-        return "The run had no privacy: no noise was added, and nothing bounds what the model tells of a track."
+        return "The run had no privacy: no noise was added, and nothing bounds what the model reveals about a track."
     unit, distributed = configuration["unit"], configuration["distributed"]
-    bound = "ε bounds what the model tells of one label taking part or not"
+    bound = "ε bounds what the model reveals about whether one label took part"
     if unit != "label":
-        bound = f"ε bounds what the model tells of one {unit} being added to or removed from a label's catalogue"
+        bound = f"ε bounds what the model reveals about adding or removing one {unit} in a label's catalogue"
     if distributed is None:
-        return f"{bound}; each label adds all of its own noise, so that its guarantee depends on nobody else."
+        return f"{bound}; each label adds its own noise, so its guarantee depends on nobody else."
     return (
-        f"{bound}; the labels share their noise, so that the guarantee rests on the masks and on at least "
+        f"{bound}; the noise is distributed, so the guarantee depends on the masks and on at least "
         f"{distributed['min_honest']} honest labels in each sum."
     )
 

@@ -1,1 +1,1 @@
-"""Musical scores as real music: which there are, and their rendering by a sound font."""
+"""Musical scores as real music: a corpus, and rendering with a sound font."""

@@ -1,16 +1,16 @@
-"""Real scores: which pieces music21 brings along, and their notes at their own tempo.
+"""Real scores: pieces that are part of music21, and their notes with the scores' tempi.
 
-What may be done with them, as music21 10.5 says in `corpus/license.txt` and in the files themselves. The works are out
-of copyright; what follows is about the encodings, which music21 distributes by permission of those who made them:
+Terms of use, as stated by music21 10.5 in `corpus/license.txt` and in the files themselves. The works are out of
+copyright; the following is about the encodings, which music21 distributes by permission of their authors:
 
 - `palestrina`: "Copyright 2000, John Miller. Rights to all derivative electronic formats reserved", with a licensing
-  agreement of the Humdrum database. Use them to measure, and ship nothing that is made from them.
+  agreement of the Humdrum database. Use them for measurements only, and ship nothing derived from them.
 - `bach` (chorales), `trecento`: no terms in the files beyond music21's own notice.
 - `ryans-mammoth`, `oneills` (his airs): ABC transcriptions by volunteers, named in each file's `Z:` field; no terms.
 - The Essen folk songs are left out: their owners permit non-commercial use only.
 
-So the rendered audio stays on the machine that renders it: no file of it is part of Sottovoce, and no model that is
-has learned from the classes in `RESERVED`.
+So rendered audio stays on the machine that renders it: it is not part of Sottovoce, and no model that is was trained on
+the classes in `RESERVED`.
 """
 
 import re
@@ -33,24 +33,24 @@ FOLDERS = MappingProxyType(
     }
 )
 RESERVED = frozenset({"palestrina"})
-"""Classes whose encodings come with reserved rights."""
+"""Classes whose encodings have reserved rights."""
 _SUFFIXES = frozenset({".abc", ".krn", ".mxl", ".xml"})
 _NUMBER = re.compile(r"^X:\s*(\d+)", re.MULTILINE)
 _LEAST_NOTES = 24
-_TEMPO = 120.0  # quarter notes a minute, for a mark that gives none
-# O'Neill's first 625 numbers are airs. His dances (jigs, reels, hornpipes) are of the kind that fills Ryan's book too:
-# from which of the two a jig was played can hardly be heard, so only the airs make a class of their own.
+_TEMPO = 120.0  # quarter notes per minute, for a tempo mark without a number
+# O'Neill's first 625 numbers are airs. His dances (jigs, reels, hornpipes) are of the same kind as those in Ryan's book
+# and hardly distinguishable from them, so only the airs form a class.
 _AIRS = 625
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Where a piece stands.
+    """Location of a piece.
 
     Args:
         path: file below music21's corpus, with `/`.
-        number: of the tune in a file of many; None where the file is the piece.
-        work: what the piece is a part of (a mass, a cantata); parts of one work belong on one side of a split.
+        number: number of the tune in a file with several; None if the file is the piece.
+        work: the work that the piece is part of (a mass, a cantata); a split must not separate parts of one work.
     """
 
     path: str
@@ -69,7 +69,7 @@ class Sounding:
 
 
 def corpus() -> Path:
-    """The folder of music21's corpus.
+    """Folder of music21's corpus.
 
     Raises:
         ImportError: music21 is not installed.
@@ -80,7 +80,7 @@ def corpus() -> Path:
 
 
 def pieces(style: str) -> list[Piece]:
-    """The pieces of a class of `FOLDERS`, in the order of their names."""
+    """The pieces of a class of `FOLDERS`, sorted by name."""
     root = corpus()
     found: list[Piece] = []
     for path in sorted((root / FOLDERS[style]).iterdir()):
@@ -105,28 +105,28 @@ def _work(style: str, stem: str) -> str:
 
 
 def notes(piece: Piece) -> list[Sounding]:
-    """The notes of a piece by their start, ties joined; none where it is too short or cannot be read.
+    """The notes of a piece by start, with ties joined; empty if it is too short or cannot be parsed.
 
-    The tempo is the score's own, or 120 quarter notes a minute where it names none, as music21 has it.
+    The tempo is the score's own, or 120 quarter notes per minute if it has none, as in music21.
     """
     from music21 import converter
     from music21.exceptions21 import Music21Exception
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about spellings of old encodings, which nobody here can mend
+            warnings.simplefilter("ignore")  # about spellings in old encodings
             score: Any = converter.parseFile(
                 corpus() / piece.path, number=piece.number, forceSource=True, storePickle=False
             )
             tempi = [(float(at), mark.getQuarterBPM()) for at, _, mark in score.metronomeMarkBoundaries()]
             found = sorted(_timed(_sounding(score), tempi), key=lambda note: (note.start, note.part, note.key))
     except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        return []  # the corpus holds a few files that its own parser cannot read
+        return []  # music21 cannot parse a few files of its own corpus
     return found if len(found) >= _LEAST_NOTES else []
 
 
 def _timed(found: Iterable[Sounding], tempi: Sequence[tuple[float, float | None]]) -> Iterator[Sounding]:
-    """Notes in quarters to notes in seconds, by where (in quarters) each tempo (quarters a minute) begins."""
+    """Convert notes from quarters to seconds; `tempi` lists (start in quarters, quarters per minute)."""
     quarters = np.array([at for at, _ in tempi])
     pace = np.array([60 / (tempo or _TEMPO) for _, tempo in tempi])
     seconds = np.concatenate([[0.0], np.cumsum(np.diff(quarters) * pace[:-1])])
@@ -141,7 +141,7 @@ def _timed(found: Iterable[Sounding], tempi: Sequence[tuple[float, float | None]
 
 
 def _sounding(score: Any) -> Iterator[Sounding]:
-    """Notes in quarters."""
+    """Notes with times in quarters."""
     for number, part in enumerate(score.parts):
         tied: dict[int, tuple[float, float]] = {}
         for element in part.flatten().notes:

@@ -1,8 +1,7 @@
-"""Real music without downloads: scores of five repertoires, rendered so that only the notes tell them apart.
+"""Real music without downloads: scores of five repertoires, rendered so that they differ only in their notes.
 
-Every excerpt is played as its score has it, in its own key and at its own tempo, on one General MIDI instrument drawn
-at random for all its parts, and brought to a random level. `scores.music21_corpus` says where the scores come from and
-what may be done with them.
+Every excerpt is rendered in the score's own key and tempo, on one randomly drawn General MIDI instrument for all parts,
+at a random level. `scores.music21_corpus` documents the scores' sources and terms.
 """
 
 import csv
@@ -30,13 +29,13 @@ SECONDS = 12.0
 SEED = 1
 RATE = 22_050
 LEARNED = tuple(style for style in STYLES if style not in music21_corpus.RESERVED)
-"""The classes that public models may learn from."""
+"""Classes that public models may be trained on."""
 HELD_OUT = 24
-"""Excerpts that the benchmark of repairs hears."""
+"""Number of excerpts in the repair benchmark."""
 SHEET = "catalogue.csv"
 VERSION = 3  # raised whenever the same request would sound different
 _NEEDED = ("music21", "pretty_midi", "tinysoundfont")
-_SPARE = 1.2  # so many times as many scores are read as are wanted: some cannot be used
+_SPARE = 1.2  # factor of scores read over scores wanted: some are unusable
 _LEVEL = (-30.0, -14.0)  # dBFS RMS
 _PROGRAMS = tuple(
     program for program in range(88) if program not in (47, 55)
@@ -45,18 +44,18 @@ _PEAK = 0.98
 
 
 def audio_below(folder: Path) -> list[Path]:
-    """Audio files, in order, but not those in hidden folders: simulations keep copies there."""
+    """Audio files, sorted, except those in hidden folders, where simulations keep copies."""
     found = (path.relative_to(folder) for path in folder.rglob("*.*") if path.suffix in AUDIO)
     return [folder / path for path in sorted(found) if not any(part.startswith(".") for part in path.parts)]
 
 
 def of_public(work: str) -> bool:
-    """Whether public models of music may learn from a work: half of them are; benchmarks of such models hear others."""
+    """Whether public models may be trained on a work: half of all works, so that benchmarks can use the others."""
     return zlib.crc32(work.encode()) % 2 == 0
 
 
 def learnable(folder: Path) -> list[Path]:
-    """What public models may learn from below a folder: of rendered scores those of some works, and else all audio."""
+    """Files below a folder that public models may be trained on: of rendered scores, the public works; else all."""
     works = _works(folder)
     return [
         path
@@ -66,14 +65,14 @@ def learnable(folder: Path) -> list[Path]:
 
 
 def held_out(folder: Path) -> list[Path]:
-    """Rendered scores that the benchmark of repairs hears; no public model has learned from their works."""
+    """Rendered scores of the repair benchmark, from works that no public model was trained on."""
     works = _works(folder)
     paths = [path for path in audio_below(folder) if not of_public(works[path][1])]
     return [paths[number] for number in np.random.default_rng(0).permutation(len(paths))[:HELD_OUT]]
 
 
 def _works(folder: Path) -> dict[Path, tuple[str, str]]:
-    """Class and work of rendered scores; none where `repertoire` has not made the folder."""
+    """Class and work of rendered scores; empty if `repertoire` did not make the folder."""
     if not (folder / SHEET).is_file():
         return {}
     with (folder / SHEET).open(encoding="utf-8", newline="") as file:
@@ -82,7 +81,7 @@ def _works(folder: Path) -> dict[Path, tuple[str, str]]:
 
 @dataclass(frozen=True)
 class _Score:
-    """A piece to be read, and where its notes are left for whoever renders it."""
+    """A piece to be parsed, and the file for its notes."""
 
     piece: music21_corpus.Piece
     notes: Path
@@ -90,7 +89,7 @@ class _Score:
 
 @dataclass(frozen=True)
 class _Job:
-    """One file: the excerpt of a score's notes that begins so many seconds in."""
+    """One file to render: an excerpt of a score's notes, and its start in seconds."""
 
     style: str
     score: _Score
@@ -112,32 +111,32 @@ def repertoire(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Render `out/CLASS/piece.flac`, with a `catalogue.csv` whose albums are the works that must not be torn apart.
+    """Render `out/CLASS/piece.flac`, with a `catalogue.csv` whose albums are the works; splits keep these together.
 
-    A class that has fewer pieces gives several excerpts of some, none of which overlap; where that is not enough
-    either, the class stays smaller. What an equal call has made is kept.
+    If a class has too few pieces, several non-overlapping excerpts of some are rendered; if that is not enough, the
+    class stays smaller. The result of an equal call is reused.
 
     Args:
-        out: the folder; it appears whole or not at all.
-        pieces: excerpts of each class.
+        out: the folder; it appears complete or not at all.
+        pieces: number of excerpts per class.
         seconds: length of each.
-        seed: the same seed gives the same samples.
-        styles: which classes, from `STYLES`.
-        public: of the works that public models may learn from alone.
-        workers: processes; None for one a core.
-        progress: is told how many scores are read, then how many excerpts are done, each of how many.
+        seed: equal seeds give equal samples.
+        styles: classes, from `STYLES`.
+        public: only works that public models may be trained on.
+        workers: number of processes; None for one per core.
+        progress: called with the number of scores parsed, then of excerpts rendered, and their total.
 
     Returns:
         `out`.
 
     Raises:
-        ConfigurationError: a number is out of range, a class is unknown, or `out` holds something else.
-        UserError: the extra `repertoire` is not installed, there is no space, or `out` cannot be written.
+        ConfigurationError: a number is out of range, a class is unknown, or `out` contains something else.
+        UserError: the extra `repertoire` is not installed, the disk is full, or `out` cannot be written.
     """
     if not 1 <= pieces <= 10_000 or not 1 <= seconds <= 600:
         raise ConfigurationError(f"Expected pieces={pieces} from 1 to 10000 and seconds={seconds} from 1 to 600.")
     if unknown := sorted(set(styles) - set(STYLES)):
-        raise ConfigurationError(f"There is no repertoire '{unknown[0]}'.", hint=f"Choose from {', '.join(STYLES)}.")
+        raise ConfigurationError(f"Unknown repertoire '{unknown[0]}'.", hint=f"Choose from {', '.join(STYLES)}.")
     request = {
         "repertoire": VERSION,
         "pieces": pieces,
@@ -165,7 +164,7 @@ def repertoire(
 
 
 def _chosen(style: str, number: int, seed: int, folder: Path, public: bool) -> list[_Score]:
-    """Scores to read for so many excerpts, in random order."""
+    """Scores to parse for this number of excerpts, in random order."""
     found = [piece for piece in music21_corpus.pieces(style) if not public or of_public(piece.work)]
     order = np.random.default_rng(seed_of(seed, style)).permutation(len(found))
     return [_Score(found[index], folder / f"{style}-{index}.json") for index in order[: round(_SPARE * number) + 4]]
@@ -180,7 +179,7 @@ def _notes(score: _Score) -> list[music21_corpus.Sounding]:
 
 
 def _jobs(style: str, found: Sequence[_Score], number: int, seconds: float, seed: int, folder: Path) -> list[_Job]:
-    """One excerpt of each usable score, then, while too few, another one of each that is long enough."""
+    """One excerpt per usable score; if these are too few, further ones of scores that are long enough."""
     (folder / style).mkdir()
     places = [_places(_end(_notes(score)), seconds, seed_of(seed, style, score.notes.stem)) for score in found]
     most = max(map(len, places), default=0)
@@ -201,7 +200,7 @@ def _end(found: Sequence[music21_corpus.Sounding]) -> float:
 
 
 def _places(length: float, seconds: float, seed: int) -> list[float]:
-    """Where excerpts of a piece begin, in seconds, in random order: as many as do not overlap; one of a short piece."""
+    """Start times of non-overlapping excerpts of a piece, seconds, in random order; one for a short piece."""
     if length <= 0:
         return []
     rng = np.random.default_rng(seed)
@@ -230,7 +229,7 @@ def _render(job: _Job) -> None:
 def _excerpt(
     found: Sequence[music21_corpus.Sounding], begin: float, seconds: float, rng: np.random.Generator
 ) -> list[Stroke]:
-    """Some seconds of a piece, played as by hand; a shorter piece is repeated, as dances are."""
+    """Some seconds of a piece with human timing; a shorter piece is repeated, as dances are."""
     length = _end(found)
     times = int(np.ceil(seconds / length)) if length < seconds else 1
     strokes = []
@@ -246,7 +245,7 @@ def _excerpt(
 
 
 def _collect_sheets(folder: Path) -> None:
-    """Each job left its row beside its file; together they are the catalogue's sheet."""
+    """Combine the rows that the jobs wrote beside their files to the catalogue's sheet."""
     rows = sorted(folder.glob("*/*.row"))
     text = "path,style,title,album\n" + "".join(row.read_text("utf-8").replace("\r\n", "\n") for row in rows)
     (folder / SHEET).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Notes to samples by a General MIDI sound font: tinysoundfont plays pretty_midi's TimGM6mb.sf2."""
+"""Rendering of notes with a General MIDI sound font: tinysoundfont and pretty_midi's TimGM6mb.sf2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _VOICES = 128
 
 @dataclass(frozen=True)
 class Stroke:
-    """A note to be played: seconds from the beginning, seconds held, MIDI key and velocity, channel from 0 to 15."""
+    """A note to play: start and duration in seconds, MIDI key and velocity, channel from 0 to 15."""
 
     start: float
     length: float
@@ -45,7 +45,7 @@ def play(strokes: Sequence[Stroke], *, program: int, seconds: float, rate: int) 
     for channel in range(_CHANNELS):
         synth.program_select(channel, font, 0, program)
     samples = round(seconds * rate)
-    # At one moment keys are let go before others are struck: a repeated note must sound again.
+    # At equal times, release keys before striking others: a repeated note must sound again.
     events = sorted(
         event
         for stroke in strokes

@@ -1,1 +1,1 @@
-"""Learns the weights and constants that the project ships, from public audio only."""
+"""Training of the weights and constants in the package, on public audio only."""

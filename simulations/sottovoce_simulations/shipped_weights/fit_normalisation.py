@@ -1,11 +1,11 @@
-"""Fits the public normalisation constants, over public audio only.
+"""Fits the public normalisation constants, on public audio only.
 
-`python -m sottovoce_simulations.shipped_weights.fit_normalisation FOLDER` fits those of the two views for recognising,
-with `--spectrogram` those of the spectrogram view instead.
+`python -m sottovoce_simulations.shipped_weights.fit_normalisation FOLDER` fits those of the summary and log-mel views,
+with `--spectrogram` those of the spectrogram view.
 
-The shipped ones come from the synthetic catalogue (`sottovoce synthesise`), which is narrower than real music. So each
-deviation is at least a quarter of the middle one among its descriptor's dimensions: what hardly varies in synthetic
-music is not blown up where it does in real music.
+The shipped ones are fitted on the synthetic catalogue (`sottovoce synthesise`), which is narrower than real music. So
+each deviation is at least a quarter of the median among its descriptor's dimensions: dimensions that hardly vary in
+synthetic music are not amplified in real music.
 """
 
 import argparse
@@ -46,11 +46,11 @@ _log = logging.getLogger(__name__)
 
 
 def fit(tracks: Sequence[Features], names: Sequence[str]) -> Normalisation:
-    """Constants from features that are not normalised; every track weighs the same.
+    """Constants from unnormalised features; every track has the same weight.
 
     Args:
-        tracks: their features under a spec without constants.
-        names: of the summary's dimensions.
+        tracks: features under a spec without constants.
+        names: names of the summary's dimensions.
     """
     summary = _moments([track.summary for track in tracks])
     bands = _moments([_frames(track.log_mel) for track in tracks])
@@ -66,13 +66,13 @@ def fit(tracks: Sequence[Features], names: Sequence[str]) -> Normalisation:
 
 
 def fit_spectrogram(tracks: Sequence[Features]) -> SpectrogramNormalisation:
-    """Constants of the spectrogram from features that are not normalised; every track weighs the same."""
+    """Constants of the spectrogram from unnormalised features; every track has the same weight."""
     mean, std = _moments([_frames(track.spectrogram) for track in tracks])
     return SpectrogramNormalisation(mean, std.clamp(min=LEAST_SHARE * float(std.median())))
 
 
 def _frames(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """All frames of `[segments, bands, frames]`, one after another."""
+    """All frames of `[segments, bands, frames]`, concatenated."""
     return values.transpose(0, 2, 1).reshape(-1, values.shape[1])
 
 
@@ -92,12 +92,12 @@ def _features(path: Path, spec: FeatureSpec) -> Features | None:
 
 
 def main() -> None:
-    """Fit and write the constants that are shipped."""
+    """Fit and write the shipped constants."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="public audio, at any depth")
     parser.add_argument("--spectrogram", action="store_true", help="fit the constants of the spectrogram view")
-    parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
-    parser.add_argument("--most", type=int, default=3000, help="use at most so many files, drawn evenly")
+    parser.add_argument("--out", type=Path, help="output file; default: the shipped file")
+    parser.add_argument("--most", type=int, default=3000, help="largest number of files to use, evenly sampled")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     view = View.SPECTROGRAM if options.spectrogram else View.SUMMARY

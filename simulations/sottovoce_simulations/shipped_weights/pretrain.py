@@ -1,8 +1,8 @@
-"""Learns the shipped initial parameters of generators and editors from public audio only.
+"""Pretrains the shipped initial parameters of generators and editors, on public audio only.
 
 `python -m sottovoce_simulations.shipped_weights.pretrain FOLDER SCORES --family rnn`:
-FOLDER holds catalogues as `sottovoce synthesise` makes them, SCORES rendered scores as
-`sottovoce_simulations.scores.repertoire` does. What is not there is made.
+FOLDER contains catalogues from `sottovoce synthesise`, SCORES rendered scores from
+`sottovoce_simulations.scores.repertoire`. Missing ones are created.
 """
 
 import argparse
@@ -31,33 +31,33 @@ from sottovoce_simulations.synthesis import synthesise
 
 STEPS, BATCH, LEARNING_RATE = 6000, 16, 0.003
 WARM_UP = 100
-"""Steps in which the learning rate rises; then it falls to 0 as a cosine does."""
+"""Steps of linear warm-up of the learning rate, which then decays to 0 along a cosine."""
 SCORES: dict[str, Any] = {"pieces": 1080, "seconds": 12.0, "seed": 21}
-"""Scores that are rendered where SCORES is not there yet."""
+"""Parameters of scores that are rendered if SCORES is missing."""
 PUBLIC: dict[str, Any] = {"labels": 4, "tracks": 1080, "seconds": (12.0, 12.0), "seed": 21, "skew": 100.0}
-"""Catalogues that are made where FOLDER is not there yet: all styles alike, and no music that a benchmark hears."""
+"""Parameters of catalogues that are created if FOLDER is missing: all styles alike, and no benchmark's music."""
 SECONDS = 12.0
-"""Of the segments that are learned from: longer than those of a run, so that music goes on."""
+"""Length of training segments, seconds; longer than in runs, so that long-range structure is learned."""
 EXCERPT = 400
-"""Frames that a step sees of each, drawn anew: 9.3 s."""
+"""Length of the random excerpt that a step sees of each segment, frames (9.3 s)."""
 HELD_OUT = 16
-"""Every so manyth track is measured and not learned."""
+"""Every nth track is held out."""
 TOLD_EVERY = 200
 
 _log = logging.getLogger(__name__)
 
 
 def lengthened(spec: FeatureSpec) -> FeatureSpec:
-    """The same features of segments of `SECONDS`."""
+    """The same features with segments of `SECONDS`."""
     return replace(spec, segment_seconds=SECONDS, hop_seconds=SECONDS)
 
 
 def public_audio(folder: Path, rendered: Path | None = None) -> list[Path]:
-    """Where public audio lies, made if it was not there.
+    """Folders of public audio, created if missing.
 
     Args:
-        folder: of synthetic catalogues.
-        rendered: of scores, if those are learned from.
+        folder: folder of synthetic catalogues.
+        rendered: folder of rendered scores, if they are used.
     """
     if not folder.exists():
         synthesise(folder, **PUBLIC)
@@ -69,7 +69,7 @@ def public_audio(folder: Path, rendered: Path | None = None) -> list[Path]:
 
 
 def segments(folders: Sequence[Path], spec: FeatureSpec) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
-    """Every segment of every track, `[n, n_mels, frames]` in half precision, its class, its track, and the classes.
+    """All segments of all tracks, `[n, n_mels, frames]` in half precision, their classes, their tracks, all classes.
 
     Raises:
         CatalogueError: there is no audio.
@@ -86,13 +86,13 @@ def segments(folders: Sequence[Path], spec: FeatureSpec) -> tuple[Tensor, Tensor
         found.append(values)
         owners += [(styles.index(style), number)] * len(values)
     if not found:
-        raise CatalogueError("There is no audio to learn from.")
+        raise CatalogueError("There is no audio to train on.")
     classes, tracks = torch.tensor(owners).T
     return torch.from_numpy(np.concatenate(found)), classes, tracks, styles
 
 
 def _style(path: Path) -> str:
-    """The folder of a rendered score, and of a synthetic track the one below its label's."""
+    """The folder of a rendered score; for a synthetic track, the one below its label's."""
     return path.parts[1] if path.parts[0].startswith("label-") else path.parts[0]
 
 
@@ -106,16 +106,16 @@ def pretrain(
     learning_rate: float = LEARNING_RATE,
     silent: Sequence[str] = (),
 ) -> InitialParameters:
-    """A start, after so many steps of Adam on the family's own loss.
+    """Initial parameters after training with Adam on the family's own loss.
 
     Args:
-        family: of the model.
-        spec: of the features.
-        data: as `segments` gives it.
-        steps: how many.
-        start: to go on from; None to begin with random parameters.
-        learning_rate: at most.
-        silent: beginnings of names of parameters that are 0 and stay so.
+        family: the model's family.
+        spec: the feature spec.
+        data: from `segments`.
+        steps: number of steps.
+        start: parameters to start from; None for random ones.
+        learning_rate: peak learning rate.
+        silent: prefixes of names of parameters that are fixed at 0.
     """
     features, targets, tracks, styles = data
     first = start.adapted(family, spec, styles) if start else parameters.initial(family, spec, len(styles), 0)
@@ -155,8 +155,8 @@ def pretrain(
 
 
 def _hasten(model: torch.nn.Module) -> None:
-    """Let what is recurrent run as one operation: gradients of each track, for which Opacus goes by steps, are not
-    wanted here."""
+    """Run recurrent layers as one operation: the per-example gradients for which Opacus computes step by step are not
+    needed here."""
     for module in model.modules():
         if isinstance(module, DPGRU):
             module.forward = partial(_at_once, module, dict(module.named_parameters()))
@@ -189,12 +189,12 @@ def _at_once(
 
 
 def scheduled(step: int, steps: int, warm_up: int) -> float:
-    """Share of the learning rate that a step has."""
+    """The learning rate of a step, relative to the peak."""
     return min(1, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def excerpts(features: Tensor, chosen: Tensor, longest: int, generator: torch.Generator) -> Tensor:
-    """So many frames from a random place of each of the chosen segments, or all that they have, in single precision."""
+    """Random excerpts of at most `longest` frames of the chosen segments, in single precision."""
     frames = min(longest, features.shape[2])
     starts = torch.randint(features.shape[2] - frames + 1, chosen.shape, generator=generator)
     pairs = zip(chosen.tolist(), starts.tolist(), strict=True)
@@ -210,17 +210,17 @@ def _held_out(family: Family, model: torch.nn.Module, features: Tensor, targets:
 
 
 def main() -> None:
-    """Learn one family's start and put it into the package."""
+    """Pretrain one family and write its parameters into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="synthetic catalogues")
-    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to train on as well")
     parser.add_argument("--task", default="generator")
     parser.add_argument("--family", required=True)
-    parser.add_argument("--steps", type=int, default=STEPS, help="how long to learn")
+    parser.add_argument("--steps", type=int, default=STEPS, help="number of training steps")
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
-    parser.add_argument("--silent", nargs="*", default=(), help="parameters (beginnings of names) that stay 0")
-    parser.add_argument("--start", type=Path, help="a start to go on from, as this command writes it")
-    parser.add_argument("--out", type=Path, help="by default, the file that is shipped")
+    parser.add_argument("--silent", nargs="*", default=(), help="parameters (prefixes of names) fixed at 0")
+    parser.add_argument("--start", type=Path, help="parameters to start from, written by this command")
+    parser.add_argument("--out", type=Path, help="output file; default: the shipped file")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     family, spec = discovery.family(options.task, options.family), discovery.spec_of(options.task, options.family)

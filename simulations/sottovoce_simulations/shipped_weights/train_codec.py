@@ -1,4 +1,4 @@
-"""Learns the shipped codec from public audio only.
+"""Trains the shipped codec, on public audio only.
 
 `python -m sottovoce_simulations.shipped_weights.train_codec FOLDER`
 """
@@ -28,21 +28,21 @@ from sottovoce_simulations.shipped_weights.pretrain import (
 )
 
 FINEST = 0.06
-"""Step from level to level of small components, over the deviation of a whole group."""
+"""Smallest distance between levels, relative to the deviation of a whole group; applies to small components."""
 STEPS, BATCH, WINDOW = 4000, 16, 40 * GROUP
 LEARNING_RATE, WARM_UP = 0.001, 50
 CHANGE_WEIGHT = 0.25
-"""Of the squared error of changes from frame to frame and from band to band, beside that of levels: onsets, steadiness
-and sharp partials count."""
+"""Weight of the squared error of changes between frames and between bands, relative to that of levels: it preserves
+onsets, steadiness and sharp partials."""
 LOUDNESS_WEIGHT, LOUDNESS_UNIT = 0.1, 3.0
-"""Of the squared error of a frame's loudness, in units of so many dB."""
+"""Weight of the squared error of a frame's loudness, and its unit in dB."""
 LEAST_WEIGHT, LOUD_POWER = 0.1, 0.35
-"""A band counts by a power of its magnitude over the largest of its window: hiss is not worth much."""
+"""Smallest weight of a band, and exponent of its magnitude over the window's largest: noise has little weight."""
 WRONG, FAR = 0.4, 0.15
-"""The most numbers of a window that are a level beside the true ones, and how many of those are two: a network that
-draws numbers errs so, which should not be heard."""
+"""Largest fraction of a window's numbers that are corrupted by one level, and the fraction of those corrupted by two:
+sampling errors of a generator should not be audible."""
 HELD_OUT = 40
-"""Every so manyth segment is measured and not learned."""
+"""Every nth segment is held out."""
 TOLD_EVERY = 200
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def fit_components(features: Tensor) -> Components:
 
 
 def fit_outline(features: Tensor) -> Outline:
-    """Principal components of clips' statistics, each of which weighs the same.
+    """Principal components of clips' statistics, all with the same weight.
 
     Args:
         features: spectrograms `[n, bands, frames]`.
@@ -79,12 +79,12 @@ def fit_outline(features: Tensor) -> Outline:
 
 
 def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
-    """Components and outline, then a corrector that learns on short windows.
+    """Fit components and outline, then train the corrector on short windows.
 
     Args:
-        features: of public audio, `[n, BANDS, frames]`, half precision will do.
-        steps: of Adam.
-        seed: of first parameters and windows.
+        features: of public audio, `[n, BANDS, frames]`; half precision suffices.
+        steps: number of Adam steps.
+        seed: seed of initial parameters and windows.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -111,7 +111,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
 
 
 def spoilt(numbers: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers `[batch, steps, NUMBERS]` of which some are beside the true ones, more in some windows than in others."""
+    """Randomly corrupted numbers `[batch, steps, NUMBERS]`; the fraction varies between windows."""
     rate = WRONG * torch.rand((len(numbers), 1, 1), generator=generator)
     far = torch.rand(numbers.shape, generator=generator) < FAR
     beside = (2 * torch.randint(0, 2, numbers.shape, generator=generator) - 1) * (1 + far.long())
@@ -120,7 +120,7 @@ def spoilt(numbers: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """How far windows `[batch, BANDS, frames]` are from what the codec makes of them; spoilt, with a generator."""
+    """Distance between windows `[batch, BANDS, frames]` and their reconstructions; corrupted, with a generator."""
     numbers = codec.components.encode(features)
     if generator is not None:
         numbers = spoilt(numbers, generator)
@@ -137,7 +137,7 @@ def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = No
 
 
 def _loudness(levels: Tensor) -> Tensor:
-    """Of frames, in dB, `[batch, frames]`, from bands' levels in dB."""
+    """Loudness of frames in dB, `[batch, frames]`, from bands' levels in dB."""
     return 10 * torch.logsumexp(levels * (math.log(10) / 10), dim=1) / math.log(10)
 
 
@@ -148,7 +148,7 @@ def _held_out(codec: Codec, features: Tensor) -> float:
 
 
 def main() -> None:
-    """Learn the codec and put it into the package."""
+    """Train the codec and write it into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="public catalogues")
     parser.add_argument("--out", type=Path, default=Path(_codec.__file__).with_name(_codec.FILE))

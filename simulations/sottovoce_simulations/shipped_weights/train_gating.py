@@ -1,7 +1,7 @@
-"""Learns the shipped gating network, which weights the candidates for a gap, from public audio only.
+"""Trains the shipped gating network, which weights the candidates for a gap, on public audio only.
 
-`python -m sottovoce_simulations.shipped_weights.train_gating FOLDER SCORES --gaps FILE`: FOLDER and SCORES as
-`shipped_weights.pretrain` takes them; FILE caches the gaps between runs.
+`python -m sottovoce_simulations.shipped_weights.train_gating FOLDER SCORES --gaps FILE`: FOLDER and SCORES as for
+`shipped_weights.pretrain`; FILE caches the gaps between runs.
 """
 
 import argparse
@@ -29,23 +29,23 @@ from sottovoce_simulations.scores.repertoire import learnable
 from sottovoce_simulations.shipped_weights.pretrain import public_audio, scheduled
 
 SECONDS = (0.05, 0.7)
-"""Of gaps: drawn evenly on a logarithmic scale."""
+"""Range of gap lengths, seconds; drawn log-uniformly."""
 CONTEXT_SECONDS = 1.0
-"""At least, from a gap to both ends of a track."""
+"""Smallest distance from a gap to both ends of a track, seconds."""
 QUIET = 1e-3
-"""RMS of a gap that is not worth mending."""
+"""RMS level below which a gap is skipped."""
 PLACES = 512
-"""Bands and frames of each gap that are learned from: loud ones often, since what is measured is energy."""
+"""Number of positions (band and frame) sampled from each gap; loud ones more often, since energy is measured."""
 EVEN = 0.05
-"""Of these, so many are drawn as if all were as loud as they are on average."""
+"""Fraction of these that are sampled uniformly."""
 TRACKS = 1200
-"""That give a gap each."""
+"""Number of tracks, each of which provides one gap."""
 STEPS, BATCH, PLACES_A_STEP = 2000, 16, 192
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 100, 0.05
 BEST = 1e-3
-"""Error over energy below which a gap is good enough."""
+"""Error relative to energy below which a gap counts as perfect."""
 HELD_OUT = 10
-"""Every so manyth gap is measured and not learned."""
+"""Every nth gap is held out."""
 LOG_EVERY = 200
 
 _log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gaps:
-    """Some bands and frames of each gap; magnitudes over the gap's scale, in half precision.
+    """Positions sampled from each gap; magnitudes divided by the gap's scale, in half precision.
 
     Args:
-        candidates: and those beside them, `[gaps, places, CANDIDATES, 3, 3]`.
+        candidates: with their neighbourhoods, `[gaps, places, CANDIDATES, 3, 3]`.
         features: `[gaps, places, FEATURES]`.
-        wanted: what there was, `[gaps, places]`.
-        weights: by which a sum over these places estimates that over all, `[gaps, places]`, in single precision.
+        wanted: the true magnitudes, `[gaps, places]`.
+        weights: importance weights for estimating sums over all positions, `[gaps, places]`, in single precision.
     """
 
     candidates: Tensor
@@ -68,13 +68,13 @@ class Gaps:
     weights: Tensor
 
     def at(self, chosen: Tensor, places: Tensor | None = None) -> "Gaps":
-        """Some of them, or some places of these, in single precision."""
+        """Some gaps, or some positions of them, in single precision."""
         which = (chosen,) if places is None else (chosen[:, None], places)
         return Gaps(*(getattr(self, field.name)[which].float() for field in fields(self)))
 
 
 def tracks(folders: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
-    """So many files to learn from: of each folder by turns, in random order."""
+    """Files to train on, taken in turn from each folder, in random order."""
     rng = np.random.default_rng(seed)
     found = []
     for folder in folders:
@@ -84,10 +84,10 @@ def tracks(folders: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
 
 
 def gather(paths: Sequence[Path], seed: int = 0) -> Gaps:
-    """A gap of each track.
+    """One gap per track.
 
     Raises:
-        CatalogueError: there are none.
+        CatalogueError: there are no gaps.
     """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -97,12 +97,12 @@ def gather(paths: Sequence[Path], seed: int = 0) -> Gaps:
         if number % LOG_EVERY == 0:
             _log.info("%d of %d tracks", number, len(paths))
     if not found:
-        raise CatalogueError("There is no audio to learn from.")
+        raise CatalogueError("There is no audio to train on.")
     return Gaps(*(torch.stack([getattr(one, field.name) for one in found]) for field in fields(Gaps)))
 
 
 def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) -> Iterator[Gaps]:
-    """A gap of a track's first channel, or none where it is too short or too quiet."""
+    """A gap in a track's first channel; none if it is too short or too quiet."""
     audio, rate = soundfile.read(path, always_2d=True)
     repairer = ExemplarRepairer()
     frames = round(float(np.exp(rng.uniform(*np.log(SECONDS)))) * rate)
@@ -137,9 +137,9 @@ def _tensor(audio: NDArray[np.float64]) -> Tensor:
 
 
 def _drawn(known: candidates.Candidates, wanted: Tensor, generator: torch.Generator) -> Gaps:
-    """Some bands and frames of what is known and was there, `[bands, missing]`."""
+    """Sample positions from the candidates and the true magnitudes, `[bands, missing]`."""
     padded = gating.padded(known.magnitudes[0])
-    around = padded.unfold(1, 3, 1).unfold(2, 3, 1)  # [guesses, bands, missing, 3, 3]
+    around = padded.unfold(1, 3, 1).unfold(2, 3, 1)  # [candidates, bands, missing, 3, 3]
     energy = (wanted.square() + known.magnitudes[0, candidates.DEFAULT, :, 1:-1].square()).flatten()
     chances = energy + EVEN * energy.mean() + 1e-9
     chances = chances / chances.sum()
@@ -153,7 +153,7 @@ def _drawn(known: candidates.Candidates, wanted: Tensor, generator: torch.Genera
 
 
 def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> GatingNetwork:
-    """A network that learned on all gaps but every `HELD_OUT`th."""
+    """Train a network on all gaps except every `HELD_OUT`th."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GatingNetwork()
@@ -177,7 +177,7 @@ def fit(gaps: Gaps, *, steps: int = STEPS, seed: int = 0) -> GatingNetwork:
 
 
 def losses(model: GatingNetwork, gaps: Gaps) -> Tensor:
-    """Error over energy, in dB, of each gap."""
+    """Error relative to energy, in dB, of each gap."""
     estimate = model(gaps.candidates.flatten(0, 1), gaps.features.flatten(0, 1)[:, :, None, None]).reshape(
         gaps.wanted.shape
     )
@@ -187,17 +187,17 @@ def losses(model: GatingNetwork, gaps: Gaps) -> Tensor:
 
 
 def held_out(model: GatingNetwork, gaps: Gaps, unseen: Tensor) -> float:
-    """Mean of `losses` of some gaps."""
+    """Mean of `losses` over some gaps."""
     with torch.no_grad():
         return float(torch.cat([losses(model, gaps.at(some)) for some in torch.split(unseen, BATCH)]).mean())
 
 
 def main() -> None:
-    """Learn the network and put it into the package."""
+    """Train the network and write it into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="synthetic catalogues")
-    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
-    parser.add_argument("--gaps", type=Path, help="where the gaps are kept, or are already")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to train on as well")
+    parser.add_argument("--gaps", type=Path, help="file that caches the gaps")
     parser.add_argument("--tracks", type=int, default=TRACKS)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=Path(gating.__file__).with_name(gating.FILE))

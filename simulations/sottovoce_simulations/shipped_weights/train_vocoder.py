@@ -1,7 +1,6 @@
-"""Learns the shipped vocoder network from public audio only.
+"""Trains the shipped vocoder network, on public audio only.
 
-`python -m sottovoce_simulations.shipped_weights.train_vocoder FOLDER SCORES`:
-both as `shipped_weights.pretrain` takes them.
+`python -m sottovoce_simulations.shipped_weights.train_vocoder FOLDER SCORES`, both as for `shipped_weights.pretrain`.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from sottovoce_simulations.shipped_weights.train_gating import tracks
 TRACKS = 300
 FRAMES, BATCH = 32, 4
 PHASES = 0.3
-"""By how much differences of phases count beside magnitudes."""
+"""Weight of errors of phase differences relative to those of magnitudes."""
 STEPS = 1400
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
 TOLD_EVERY = 50
@@ -38,10 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class Pupil(nn.Module):
-    """The network, and what it also has to say while it learns: magnitudes come out better for it.
+    """The network with auxiliary outputs for training, which improve its magnitudes.
 
     Args:
-        network: that learns.
+        network: the network to train.
     """
 
     def __init__(self, network: Network) -> None:
@@ -52,10 +51,10 @@ class Pupil(nn.Module):
         self.phases.bias = nn.Parameter(torch.zeros(4 * neural.PATCH))
 
     def forward(self, inverted: Tensor, spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network says, and expected phases against the frame before and the bin below.
+        """The network's output, and expected phase differences to the previous frame and to the next lower bin.
 
-        The last two are complex numbers, the shorter the less sure: the first beyond what a bin's own frequency does in
-        a hop, the second of windows about their middle.
+        The differences are complex numbers whose magnitude expresses certainty: in time, beyond the advance of a bin's
+        own frequency in one hop; in frequency, for windows centred on their middle.
         """
         base, hidden = self.network.seen(inverted, spread)
         logs = base + neural.unpatched(self.network.said(hidden), self.network.bins)[:, 0]
@@ -64,10 +63,10 @@ class Pupil(nn.Module):
 
 
 def gather(paths: Sequence[Path], spec: FeatureSpec) -> list[Tensor]:
-    """Audio of each track, `[samples]`, in half precision and at the features' own level.
+    """Audio of each track, `[samples]`, in half precision, at the features' loudness.
 
     Raises:
-        CatalogueError: there is none that is long enough.
+        CatalogueError: no track is long enough.
     """
     found = []
     for path in paths:
@@ -78,21 +77,21 @@ def gather(paths: Sequence[Path], spec: FeatureSpec) -> list[Tensor]:
         if len(audio) > FRAMES * spec.hop_length:
             found.append(audio.half())
     if not found:
-        raise CatalogueError("There is no audio to learn from.")
+        raise CatalogueError("There is no audio to train on.")
     return found
 
 
 def fit(
     audio: Sequence[Tensor], spec: FeatureSpec, *, steps: int = STEPS, seed: int = 0, keep: Path | None = None
 ) -> Network:
-    """A network that learned on all tracks but every `HELD_OUT`th.
+    """Train a network on all tracks except every `HELD_OUT`th.
 
     Args:
-        audio: as `gather` has it.
-        spec: of the features.
-        steps: how many.
-        seed: of all that is random.
-        keep: where to write what is learned so far, every `TOLD_EVERY` steps.
+        audio: from `gather`.
+        spec: the feature spec.
+        steps: number of steps.
+        seed: seed of all randomness.
+        keep: file for intermediate weights, written every `TOLD_EVERY` steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -123,20 +122,20 @@ def fit(
 
 
 def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator: torch.Generator) -> Tensor:
-    """So many frames' audio from a random place of each, `[tracks, samples]`, in single precision."""
+    """Audio of `frames` frames from a random position of each track, `[tracks, samples]`, in single precision."""
     samples = (frames - 1) * spec.hop_length
     starts = [int(torch.randint(len(one) - samples + 1, (1,), generator=generator)) for one in audio]
     return torch.stack([one[start : start + samples] for one, start in zip(audio, starts, strict=True)]).float()
 
 
 def losses(pupil: Pupil, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, ...]:
-    """Log-spectral distance in nepers, spectral convergence, and errors of phases in time and frequency.
+    """Log-spectral distance in nepers, spectral convergence, and errors of phase differences in time and frequency.
 
     Args:
-        pupil: that is measured.
+        pupil: the network to measure.
         heard: audio, `[batch, samples]`.
-        inversion: of the bands.
-        spec: of the features.
+        inversion: inversion of the bands.
+        spec: the feature spec.
     """
     wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
     mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
@@ -149,7 +148,7 @@ def losses(pupil: Pupil, heard: Tensor, inversion: Inversion, spec: FeatureSpec)
 
 
 def of_magnitudes(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-spectral distance and convergence of what the network says and linear magnitudes, `[batch, bins, frames]`."""
+    """Log-spectral distance and convergence of the network's output, given linear ones, `[batch, bins, frames]`."""
     distance = (logs - torch.log(wanted + FLOOR)).square().mean(dim=1).sqrt().mean()
     energy = wanted.square().sum(dim=(1, 2)).sqrt() + FLOOR
     convergence = ((logs.exp() - FLOOR - wanted).square().sum(dim=(1, 2)) + 1e-12).sqrt() / energy
@@ -157,7 +156,7 @@ def of_magnitudes(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def of_phases(onward: Tensor, upward: Tensor, wanted: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
-    """Errors of expected differences in time and frequency, by complex spectra, all `[batch, bins, frames]`."""
+    """Errors of expected phase differences in time and frequency by complex spectra, all `[batch, bins, frames]`."""
     magnitudes, units = wanted.abs(), torch.sgn(wanted)
     bins = torch.arange(wanted.shape[1])[:, None]
     turn = torch.polar(torch.ones(1), -2 * torch.pi * (bins * spec.hop_length % spec.n_fft) / spec.n_fft)
@@ -167,7 +166,7 @@ def of_phases(onward: Tensor, upward: Tensor, wanted: Tensor, spec: FeatureSpec)
 
 
 def _off(found: Tensor, wanted: Tensor, loud: Tensor) -> Tensor:
-    """Mean square between complex numbers; what is loud counts more, but not in proportion."""
+    """Mean square difference of complex numbers; loud bins have more weight, less than proportionally."""
     weights = (loud + FLOOR).sqrt() - FLOOR**0.5
     squares = torch.view_as_real(found - wanted).square().sum(dim=-1)
     mean: Tensor = (weights * squares).sum() / (weights.sum() + FLOOR)
@@ -181,10 +180,10 @@ def _told(pupil: Pupil, unseen: Tensor, inversion: Inversion, spec: FeatureSpec)
 
 
 def main() -> None:
-    """Learn the network and put it into the package."""
+    """Train the network and write it into the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="synthetic catalogues")
-    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to learn from them too")
+    parser.add_argument("scores", type=Path, nargs="?", help="rendered scores, to train on as well")
     parser.add_argument("--tracks", type=int, default=TRACKS)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=Path(neural.__file__).with_name(neural.FILE))

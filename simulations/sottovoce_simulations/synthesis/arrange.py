@@ -1,4 +1,4 @@
-"""Unusual arrangements, which make styles overlap: other instruments, a player less, no drummer or a borrowed one."""
+"""Unusual arrangements, which make styles overlap: other instruments, a missing player, no drummer or another one."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Made-up artists and their habits, which make one artist's tracks resemble each other."""
+"""Fictitious artists with habits, which make one artist's tracks similar."""
 
 from dataclasses import dataclass
 from zlib import crc32
@@ -43,21 +43,21 @@ _NOUNS = _words(
 
 @dataclass(frozen=True)
 class Artist:
-    """Somebody with habits.
+    """An artist and their habits.
 
     Args:
         name: for tags.
-        seed: every habit follows from it.
-        tempo: where in a style's range of tempi the artist feels at home, 0 to 1.
+        seed: source of every habit.
+        tempo: usual position within a style's range of tempi, 0 to 1.
         root: favourite key, 0 (C) to 11 (B).
-        brightness: dB an octave that all recordings are tilted by.
-        room: seconds of reverberation of the usual studio.
-        wet: level of that reverberation.
+        brightness: spectral tilt of all recordings, dB per octave.
+        room: reverberation time of the usual studio, seconds.
+        wet: level of the reverberation.
         level: RMS of the masters, dBFS.
         noise: RMS of the noise floor, dBFS.
-        drive: how hard the tape is driven; 0 for not at all.
+        drive: amount of tape saturation; 0 for none.
         eccentric: probability of an arrangement that is unusual for the style.
-        rate: Hz of the delivered files.
+        rate: sample rate of the delivered files, Hz.
         stereo: whether recordings have two channels.
     """
 
@@ -77,7 +77,7 @@ class Artist:
 
     @classmethod
     def invent(cls, seed: int, *, eccentric: float) -> "Artist":
-        """The artist of a seed.
+        """The artist with this seed.
 
         Args:
             seed: equal seeds give equal artists.
@@ -101,7 +101,7 @@ class Artist:
         )
 
     def favourite(self, options: tuple[str, ...]) -> str:
-        """What the artist usually chooses among some options."""
+        """The artist's usual choice among some options."""
         rng = np.random.default_rng((self.seed, crc32("/".join(options).encode())))
         return str(rng.choice(options))
 

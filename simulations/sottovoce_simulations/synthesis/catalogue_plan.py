@@ -1,4 +1,4 @@
-"""What a request for catalogues means: which label holds which artists and tracks."""
+"""Plans catalogues: which label has which artists and tracks."""
 
 import re
 import unicodedata
@@ -25,17 +25,17 @@ _SUFFIXES, _SHARES = ("flac", "wav", "ogg"), (0.8, 0.1, 0.1)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for; equal requests give equal samples.
+    """Parameters of synthetic catalogues; equal requests give equal samples.
 
     Args:
         labels: number of catalogues.
-        tracks: number of tracks of each.
+        tracks: number of tracks per catalogue.
         seconds: shortest and longest track.
-        seed: everything follows from it.
+        seed: source of all randomness.
         styles: names from `STYLES`.
-        skew: concentration of the Dirichlet distribution of styles at a label: 0.3 very uneven, 100 nearly even.
-        eccentric: mean probability of each unusual turn of an arrangement: how much styles overlap.
-        version: of the synthesis.
+        skew: concentration of the Dirichlet distribution of styles at a label: 0.3 is very uneven, 100 nearly even.
+        eccentric: mean probability of each unusual change of an arrangement, which makes styles overlap.
+        version: version of the synthesis.
     """
 
     labels: int
@@ -49,7 +49,7 @@ class Request:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.type is float:  # 1 and 1.0 ask for the same
+            if field.type is float:  # 1 and 1.0 are the same request
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
         object.__setattr__(self, "seconds", tuple(float(value) for value in self.seconds))
         shortest, longest = self.seconds
@@ -61,14 +61,14 @@ class Request:
         _expect(0 <= self.eccentric <= 1, f"eccentric={self.eccentric} from 0 to 1")
         for style in self.styles:
             if style not in STYLES:
-                raise ConfigurationError(f"There is no style '{style}'.", hint=f"Choose from {', '.join(STYLES)}.")
+                raise ConfigurationError(f"Unknown style '{style}'.", hint=f"Choose from {', '.join(STYLES)}.")
         _expect(len(set(self.styles)) == len(self.styles) > 0, f"styles={self.styles} to be some different ones")
         places = min(LABELS_A_STYLE, self.labels) * len(self.styles)
         if self.labels * self.tracks < places:
             raise ConfigurationError(
-                f"{self.labels} labels of {self.tracks} tracks have no room for {len(self.styles)} styles, "
+                f"{self.labels} labels of {self.tracks} tracks are too few for {len(self.styles)} styles, "
                 f"each at {min(LABELS_A_STYLE, self.labels)} labels.",
-                hint=f"Ask for at least {-(-places // self.labels)} tracks a label.",
+                hint=f"Use at least {-(-places // self.labels)} tracks per label.",
             )
 
 
@@ -78,7 +78,7 @@ def _expect(holds: bool, wanted: str) -> None:
 
 
 def plan(request: Request) -> list[list[Track]]:
-    """The tracks of each label, in the order of their paths."""
+    """The tracks of each label, sorted by path."""
     names: set[str] = set()
     return [
         sorted(_label(request, number, counts, names), key=lambda track: track.path)
@@ -87,7 +87,7 @@ def plan(request: Request) -> list[list[Track]]:
 
 
 def _shares(request: Request) -> NDArray[np.int64]:
-    """Number of tracks, `[labels, styles]`: Dirichlet proportions, each style at two labels at least."""
+    """Number of tracks, `[labels, styles]`: Dirichlet proportions, with each style at two labels or more."""
     rng = np.random.default_rng(seed_of(request.seed, "shares"))
     styles = len(request.styles)
     shares = rng.dirichlet(np.full(styles, request.skew), request.labels) * request.tracks
@@ -104,12 +104,12 @@ def _shares(request: Request) -> NDArray[np.int64]:
 
 
 def _given(counts: NDArray[np.int64], style: int, few: int, wanted: int) -> NDArray[np.int64]:
-    """Give one more label a few tracks of a style, from what it has most of and can spare."""
+    """Give one more label a few tracks of a style, taken from its most frequent styles."""
     spare = counts.copy()
     spare[counts[:, style] > 0] = 0
     for other in range(counts.shape[1]):
         if np.count_nonzero(counts[:, other]) <= wanted:
-            spare[:, other] -= 1  # the last track of a style that is rare itself stays
+            spare[:, other] -= 1  # keep the last track of a rare style
     label, rich = np.unravel_index(int(spare.argmax()), spare.shape)
     moved = max(1, min(few, int(spare[label, rich]) // 2))
     counts[label, rich] -= moved

@@ -1,4 +1,4 @@
-"""Catalogues of synthetic music on disk: public audio, made without any download."""
+"""Catalogues of synthetic music on disk: public audio without downloads."""
 
 import csv
 import io
@@ -15,19 +15,19 @@ SECONDS = (8.0, 12.0)
 SEED = 1
 SKEW = 1.0
 ECCENTRIC = 0.12
-_BYTES_A_SECOND = 80_000  # on average over sample rates, channels and formats, rounded up
+_BYTES_A_SECOND = 80_000  # average over sample rates, channels and formats, rounded up
 
 
 @dataclass(frozen=True)
 class Made:
-    """What lies at a folder after `synthesise`.
+    """Result of `synthesise`.
 
     Args:
-        root: the folder, which holds one folder a label.
+        root: the folder, with one folder per label.
         labels: their names.
         tracks: number of tracks over all labels.
         styles: number of tracks of each style.
-        reused: whether an earlier call had made it all.
+        reused: whether an earlier call made it.
     """
 
     root: Path
@@ -50,25 +50,25 @@ def synthesise(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Made:
-    """Make catalogues `out/label-01/STYLE/artist/track.flac`, each with its `catalogue.csv`.
+    """Write catalogues `out/label-01/STYLE/artist/track.flac`, each with its `catalogue.csv`.
 
-    What the same request has made there before is kept; what another request of this function has made is replaced.
+    The result of an equal request is reused; that of another request to this function is replaced.
 
     Args:
-        out: the folder; it appears whole or not at all.
+        out: the folder; it appears complete or not at all.
         labels: number of catalogues.
-        tracks: tracks of each.
+        tracks: number of tracks per catalogue.
         seconds: shortest and longest track.
-        seed: the same seed gives the same samples, whatever the number of workers.
+        seed: equal seeds give equal samples, for any number of workers.
         styles: names from `STYLES`; None for all.
         skew: Dirichlet concentration of styles at a label; smaller is more uneven.
-        eccentric: mean probability of an unusual arrangement: how much styles overlap.
-        workers: processes; None for one a core.
-        progress: is told how many tracks are done, of how many.
+        eccentric: mean probability of an unusual arrangement, which makes styles overlap.
+        workers: number of processes; None for one per core.
+        progress: called with the number of finished tracks, and their total.
 
     Raises:
-        ConfigurationError: a number is out of range, a style unknown, or `out` holds something else.
-        UserError: there is no space, or `out` cannot be written.
+        ConfigurationError: a number is out of range, a style is unknown, or `out` contains something else.
+        UserError: the disk is full, or `out` cannot be written.
     """
     request = Request(labels, tracks, seconds, seed, tuple(STYLES) if styles is None else styles, skew, eccentric)
     planned = {f"label-{number + 1:02d}": tracks for number, tracks in enumerate(plan(request))}

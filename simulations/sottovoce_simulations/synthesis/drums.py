@@ -10,16 +10,16 @@ from sottovoce_simulations.synthesis.voices import Samples
 
 @dataclass(frozen=True)
 class Drum:
-    """How a drum sounds.
+    """Sound of a drum.
 
     Args:
-        tone: Hz that the skin settles at; 0 for none.
-        bend: how many times higher it starts.
-        ring: seconds of the tone's decay.
+        tone: frequency at which the skin settles, Hz; 0 for none.
+        bend: factor of the initial frequency.
+        ring: decay time of the tone, seconds.
         noise: level of the noise.
         low: lower edge of the noise, Hz.
         high: upper edge of the noise, Hz.
-        hiss: seconds of the noise's decay.
+        hiss: decay time of the noise, seconds.
     """
 
     tone: float = 0.0

@@ -10,9 +10,9 @@ from sottovoce_simulations.synthesis.scene import Scene
 from sottovoce_simulations.synthesis.score import Score
 from sottovoce_simulations.synthesis.voices import Player, Samples
 
-_TIMING = 0.008  # seconds by which players miss the beat
+_TIMING = 0.008  # seconds; deviation of players from the beat
 _PEAK = 0.98
-_PIVOT = 800.0  # Hz that a tilt leaves alone
+_PIVOT = 800.0  # Hz; pivot of the spectral tilt
 _LEAST_HZ = 20.0
 
 
@@ -20,10 +20,10 @@ def record(score: Score, scene: Scene, *, seconds: float, reverb: float) -> Samp
     """Play and mix a score.
 
     Args:
-        score: what is played.
-        scene: whose recording it is; every chance is drawn from its generator.
+        score: the score.
+        scene: the recording's scene, whose generator makes every draw.
         seconds: length.
-        reverb: factor on the artist's usual room.
+        reverb: factor for the artist's usual reverberation.
 
     Returns:
         `[samples, channels]` at the artist's sample rate, within ±1.
@@ -41,7 +41,7 @@ def record(score: Score, scene: Scene, *, seconds: float, reverb: float) -> Samp
 
 
 def _sounds(score: Score, scene: Scene) -> Iterator[tuple[float, Samples, float, float]]:
-    """Each sound with its second, its level and its place."""
+    """Each sound with its start in seconds, level and panning."""
     rng, rate, beat = scene.rng, scene.artist.rate, 60 / score.tempo
     for part in score.parts:
         player = Player(part.voice, rate, rng)

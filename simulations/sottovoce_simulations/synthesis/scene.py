@@ -1,4 +1,4 @@
-"""What a composer has at hand: chance, the artist's habits, a key, a tempo and so many beats to fill."""
+"""What a composer starts from: random numbers, the artist's habits, a key, a tempo and a number of beats."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from sottovoce_simulations.synthesis.voices import Voice
 
 Option = TypeVar("Option")
 
-_LOYALTY = 0.65  # how often an artist takes the usual instrument
+_LOYALTY = 0.65  # probability of the artist's usual choice
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One track about to be written.
+    """One track to be composed.
 
     Args:
-        rng: every choice is drawn from it.
-        artist: whose track it is.
-        tempo: beats a minute.
-        beats: how many fit into the track.
+        rng: source of every choice.
+        artist: the track's artist.
+        tempo: beats per minute.
+        beats: number of beats in the track.
         root: the key's tonic, a MIDI pitch in the octave below middle C.
     """
 
@@ -45,7 +45,7 @@ class Scene:
         return cls(rng, artist, tempo, int(seconds * tempo / 60) + 1, root)
 
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
+        """True with this probability."""
         return bool(self.rng.random() < probability)
 
     def pick(self, options: Sequence[Option]) -> Option:
@@ -53,15 +53,15 @@ class Scene:
         return options[int(self.rng.integers(len(options)))]
 
     def between(self, low: float, high: float) -> float:
-        """A number drawn evenly from a range."""
+        """A uniformly drawn number from a range."""
         return float(self.rng.uniform(low, high))
 
     def scale(self, *names: str) -> Scale:
-        """One of some scales, mostly the artist's usual one."""
+        """One of some scales, usually the artist's favourite."""
         return SCALES[self._usual(names)]
 
     def voice(self, *names: str) -> Voice:
-        """One of some instruments, mostly the artist's usual one, of a make of its own."""
+        """One of some instruments, usually the artist's favourite, with individual variation."""
         name = self._usual(names)
         own = PALETTE[name].varied(np.random.default_rng((self.artist.seed, len(name))))
         return own.varied(self.rng, 0.4)
@@ -75,10 +75,10 @@ class Style:
     """A style of music.
 
     Args:
-        name: as the class is called.
-        tempo: beats a minute, lowest and highest usual.
-        reverb: how much longer or shorter than the artist's usual room recordings sound.
-        compose: writes a track.
+        name: name of the class.
+        tempo: usual range, beats per minute.
+        reverb: reverberation relative to the artist's usual room.
+        compose: composes a track.
     """
 
     name: str

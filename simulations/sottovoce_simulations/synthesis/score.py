@@ -1,4 +1,4 @@
-"""What a composer writes: notes and drum hits in beats, parts for voices, and how the whole is recorded."""
+"""A composed piece: notes and drum hits in beats, parts for voices, and levels."""
 
 from dataclasses import dataclass, field
 
@@ -33,10 +33,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Part:
-    """What one player plays.
+    """One player's part.
 
     Args:
-        role: `lead`, `chords`, `bass` or `colour`; an arrangement may leave a role out.
+        role: `lead`, `chords`, `bass` or `colour`; an arrangement may omit a role.
         voice: the instrument.
         notes: in any order.
         level: dB.
@@ -55,7 +55,7 @@ class Score:
     """A piece.
 
     Args:
-        tempo: beats a minute.
+        tempo: beats per minute.
         parts: the players.
         hits: the drummer's strokes.
         drums: level of the drummer, dB.

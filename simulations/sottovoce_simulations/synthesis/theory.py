@@ -1,4 +1,4 @@
-"""Scales, chords and the way voices lead: pitches as MIDI numbers."""
+"""Scales, chords and voice leading; pitches are MIDI numbers."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -18,7 +18,7 @@ SCALES: MappingProxyType[str, Scale] = MappingProxyType(
         "mixolydian": (0, 2, 4, 5, 7, 9, 10),
         "pentatonic": (0, 2, 4, 7, 9),
         "blues": (0, 3, 5, 6, 7, 10),
-        # Measured Javanese tunings differ from gamelan to gamelan; these are between the usual ones.
+        # Javanese tunings differ between gamelans; these values are typical.
         "slendro": (0, 2.4, 4.8, 7.2, 9.6),
         "pelog": (0, 1.2, 2.7, 5.4, 6.7, 7.9, 9.5),
     }
@@ -32,17 +32,17 @@ def degree(scale: Scale, root: float, step: int) -> float:
 
 
 def triad(scale: Scale, root: float, step: int, size: int = 3) -> list[float]:
-    """A chord of thirds on a step of a seven-note scale: 3 notes a triad, 4 with the seventh, 5 with the ninth."""
+    """A chord of thirds on a degree of a seven-note scale: 3 notes for a triad, 4 with seventh, 5 with ninth."""
     return [degree(scale, root, step + 2 * index) for index in range(size)]
 
 
 def nearest(pitch_classes: Sequence[float], wanted: float) -> float:
-    """The pitch that is closest to `wanted` among all octaves of some pitches: the smoothest way to lead a voice."""
+    """The pitch closest to `wanted` among all octaves of some pitches: the smoothest voice leading."""
     return min((note + 12 * round((wanted - note) / 12) for note in pitch_classes), key=lambda note: abs(note - wanted))
 
 
 def voicing(chord: Sequence[float], around: float, voices: int) -> list[float]:
-    """A chord's notes in close position about a pitch, lowest first."""
+    """A chord's notes in close position around a pitch, lowest first."""
     lowest = nearest(chord, around - 3)
     notes, pitch = [lowest], lowest
     while len(notes) < voices:
@@ -52,7 +52,7 @@ def voicing(chord: Sequence[float], around: float, voices: int) -> list[float]:
 
 
 def walk(rng: np.random.Generator, steps: int, *, low: int, high: int, leap: float = 0.2) -> list[int]:
-    """Scale steps of a melody: mostly neighbours, sometimes a leap, turned back at the edges of its range."""
+    """Scale steps of a melody: mostly neighbours, sometimes a leap, reflected at the edges of its range."""
     position = int(rng.integers(low, high + 1))
     line = []
     for _ in range(steps):

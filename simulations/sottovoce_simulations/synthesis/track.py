@@ -18,19 +18,19 @@ FORMATS = ("flac", "ogg", "wav")
 
 @dataclass(frozen=True)
 class Track:
-    """What is known of a track before it is made.
+    """A planned track.
 
     Args:
-        path: where it lies below the label's folder, with `/`.
+        path: relative to the label's folder, with `/`.
         style: one of `STYLES`.
-        artist: who plays.
+        artist: the performer.
         title: for the sheet and the tags.
         album: for the sheet and the tags.
         isrc: for the sheet and the tags.
-        consent: as `catalogue.csv` writes it; empty for the label's default.
-        tagged: whether the file carries tags.
+        consent: as in `catalogue.csv`; empty for the label's default.
+        tagged: whether the file has tags.
         seconds: length.
-        seed: every note follows from it and the artist's.
+        seed: determines every note, together with the artist's seed.
     """
 
     path: str
@@ -54,7 +54,7 @@ def perform(track: Track) -> Samples:
 
 
 def write(track: Track, folder: Path) -> None:
-    """Make a track's file below a label's folder.
+    """Write a track's file below a label's folder.
 
     Raises:
         OSError: it cannot be written.
@@ -88,6 +88,6 @@ def _tag(path: Path, track: Track) -> None:
 
 
 def seed_of(*path: int | str) -> int:
-    """A seed for one thing among many: the same for the same path, unlike any other."""
+    """A seed derived from a path of names and numbers: equal for equal paths."""
     words = [zlib.crc32(item.encode()) if isinstance(item, str) else item for item in path]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])

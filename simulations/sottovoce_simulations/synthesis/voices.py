@@ -1,4 +1,4 @@
-"""Instruments: single-cycle waves whose harmonics fade, and struck metal as a few inharmonic partials."""
+"""Instruments: single-cycle waves with fading harmonics, and struck metal with a few inharmonic partials."""
 
 from dataclasses import dataclass, replace
 
@@ -8,27 +8,27 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 
 TABLE = 2048
-_HIGHEST = 0.45  # of the sample rate: the highest partial that is rendered
+_HIGHEST = 0.45  # share of the sample rate: the highest rendered partial
 _CONCERT_PITCH = 440.0
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How an instrument sounds.
+    """Sound of an instrument.
 
     Args:
-        slope: dB an octave by which harmonics fall (a saw wave: -6).
+        slope: decrease of the harmonics, dB per octave (a saw wave: -6).
         even: level of the even harmonics (a square wave or a clarinet: near 0).
         attack: seconds to full level.
-        decay: seconds of the exponential from there to `sustain`.
-        sustain: level that a held note keeps.
-        release: seconds of the exponential after the key is let go.
-        dulling: seconds in which the upper harmonics fade; 0 where they stay.
+        decay: time constant from there to `sustain`, seconds.
+        sustain: level of a held note.
+        release: time constant after the key is released, seconds.
+        dulling: time in which the upper harmonics fade, seconds; 0 for never.
         formants: (Hz, width in octaves, dB) of the body's resonances.
         vibrato: cents.
         detune: cents between two copies; 0 for a single one.
         breath: level of the noise in the tone.
-        partials: (ratio, level, seconds of decay) of a struck body; where given, the harmonics above are not used.
+        partials: (ratio, level, seconds of decay) of a struck body; replaces the harmonics.
     """
 
     slope: float = -6.0
@@ -45,7 +45,7 @@ class Voice:
     partials: tuple[tuple[float, float, float], ...] = ()
 
     def varied(self, rng: np.random.Generator, amount: float = 1.0) -> "Voice":
-        """Another maker's instrument of the same kind."""
+        """Another instrument of the same kind."""
 
         def scaled(value: float, spread: float) -> float:
             return value * float(np.exp(rng.normal(0.0, spread * amount)))
@@ -76,7 +76,7 @@ def frequency(pitch: float) -> float:
 
 
 class Player:
-    """Plays one voice at one sample rate, and remembers notes it has played: music repeats itself."""
+    """Plays one voice at one sample rate; caches notes, since music repeats itself."""
 
     def __init__(self, voice: Voice, rate: int, rng: np.random.Generator) -> None:
         self._voice = voice
@@ -86,7 +86,7 @@ class Player:
         self._played: dict[tuple[float, int], Samples] = {}
 
     def note(self, pitch: float, seconds: float) -> Samples:
-        """A note held for `seconds`, its release after it, `[samples]`, at about unit level."""
+        """A note held for `seconds`, followed by its release, `[samples]`, at about unit level."""
         held = max(1, round(seconds * self._rate))
         key = (round(pitch, 3), held)
         if key not in self._played:
@@ -107,7 +107,7 @@ class Player:
         return sound * self._damped(held, len(time))
 
     def _damped(self, held: int, samples: int) -> Samples:
-        """The hand on the strings: level 1 while held, then the release, which ends in silence."""
+        """Damping: level 1 while held, then the release, which ends in silence."""
         gone = np.maximum(np.arange(samples, dtype=np.float32) - held, 0)
         fall = np.exp(gone * np.float32(-1 / (max(self._voice.release, 1e-3) * self._rate)))
         fall *= 1 - gone / np.float32(max(1, samples - held))
@@ -135,7 +135,7 @@ class Player:
         return played
 
     def _places(self, pitch: float, time: Samples) -> list[NDArray[np.int64]]:
-        """Where in the table each sample of each detuned copy lies."""
+        """Position in the wavetable of each sample of each detuned copy."""
         copies = (-self._voice.detune / 2, self._voice.detune / 2) if self._voice.detune else (0.0,)
         places = []
         for cents in copies:
@@ -148,7 +148,7 @@ class Player:
         return places
 
     def _table(self, pitch: float) -> tuple[Samples, Samples]:
-        """One cycle bright and one dull, `[TABLE]` each; one pair serves three neighbouring keys."""
+        """One bright and one dull cycle, `[TABLE]` each; one pair serves three neighbouring keys."""
         key = round(pitch / 3)
         if key not in self._tables:
             voice, tone = self._voice, frequency(key * 3 + 1)

@@ -92,7 +92,7 @@ def test_a_purpose_and_a_default_are_taken(root: Path, index: Path, write) -> No
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        (["--purpose", "dancing"], "'dancing' is no purpose.", "style, generator, editor"),
+        (["--purpose", "dancing"], "'dancing' is not a purpose.", "style, generator, editor"),
         (["--default-consent", "dancing"], "A consent says 'dancing'", None),
         (["--default-consent", ""], "A consent lists no purpose", None),
     ],

@@ -60,7 +60,7 @@ def test_a_file_that_brings_the_decoder_down_is_corrupt_and_the_rest_goes_on(
         ("jazz/b crash.wav", "corrupt", "The decoder crashed on it."),
         ("jazz/d crash.wav", "corrupt", "The decoder crashed on it."),
     ]
-    assert scan(root, index=index).opened == 2  # what was no fault of the files is found out
+    assert scan(root, index=index).opened == 2  # files that did not cause the crash are retried
 
 
 def test_readers_end_at_once_when_nobody_asks_any_more(root: Path, write) -> None:

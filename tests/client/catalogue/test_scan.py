@@ -146,7 +146,7 @@ def test_a_wrong_isrc_is_remarked_on_and_the_track_stays(root: Path, index: Path
     catalogue = scan(root, index=index)
     assert catalogue.tracks[0].isrc is None
     assert [(remark.path, remark.detail[:29]) for remark in catalogue.remarks] == [
-        ("a.wav", "'USSM1590011' is no ISRC (two")
+        ("a.wav", "'USSM1590011' is not an ISRC (two")
     ]
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_may_not_be_read_is_asked_again_next_time(
 
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
 def test_the_systems_permissions_are_reported(write) -> None:
-    """A real file of mode 0, read as somebody who is not root, in a process of its own."""
+    """A real file of mode 0, read by a process that is not root."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         kept = shutil.copy(write("jazz/a.wav"), folder)

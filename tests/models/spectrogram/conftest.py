@@ -1,4 +1,4 @@
-"""Models of spectrograms, generators and editors alike, small enough to try everything on."""
+"""Generators and editors on spectrograms, small enough for exhaustive tests."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def model(family, spec, vector_of):
 
 @pytest.fixture
 def batch_of():
-    """Random segments of so many tracks: `batch_of(bands, frames, lengths)`, lengths in segments."""
+    """Random segments of several tracks: `batch_of(bands, frames, lengths)`, lengths in segments."""
 
     def make(bands, frames, lengths, *, seed=0, scale=1.0):
         rng = np.random.default_rng(seed)

@@ -43,7 +43,7 @@ def agreement(coordinator, labels):
 
 @pytest.fixture(scope="session")
 def make_release(coordinator, agreement, tmp_path_factory, run_configuration):
-    """Write a small release that was made so many hours after the start of 2026; its folder."""
+    """Write a small release created this many hours after the start of 2026; return its folder."""
     spec = default_spec()
     config = run_configuration(feature_spec=spec.digest)
     first = initial(discovery.family("style", "svm"), spec, 2, 0)

@@ -1,4 +1,4 @@
-"""Whatever strangers send: names, tokens, listings, signatures and bodies that nobody would write."""
+"""Hostile inputs: names, tokens, listings, signatures and bodies that no client would send."""
 
 import json
 import re

@@ -41,7 +41,7 @@ REFERENCE = f"{NAME}@{VERSION}"
 
 @pytest.fixture
 def sottovoce(tmp_path):
-    """Run the program in this process, with a registry's folder and a memory of its own."""
+    """Run the program in this process, with its own registry folder and record of releases."""
     environment = {
         "COLUMNS": "160",
         "NO_COLOR": "1",
@@ -135,24 +135,24 @@ def test_a_token_from_birth_to_end(sottovoce, tmp_path):
 def test_a_token_in_a_file_is_its_owners(sottovoce, publish_token, tmp_path):
     assert publish_token.stat().st_mode & 0o777 == 0o600
     again = ("registry", "token", "create", "x", "--scope", "read", "--out", publish_token)
-    assert "exists already" in sottovoce(*again, code=2).stderr
+    assert "already exists" in sottovoce(*again, code=2).stderr
     assert len(json.loads(sottovoce("registry", "token", "list", "--json").stdout)) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["token", "create", "x", "--scope", "admin"], "no scope 'admin'"),
-        (["token", "create", "X Y", "--scope", "read"], "name takes small letters"),
-        (["token", "create", "x", "--scope", "read", "--model", "../x"], "name takes small letters"),
+        (["token", "create", "x", "--scope", "admin"], "Unknown scope 'admin'"),
+        (["token", "create", "X Y", "--scope", "read"], "name has small letters"),
+        (["token", "create", "x", "--scope", "read", "--model", "../x"], "name has small letters"),
         (["token", "revoke", "nobody"], "no token with this id"),
         (["token", "revoke", "a\x00b"], "no token with this id"),
         (["visibility", "nothing", "public"], "no such model"),
-        (["visibility", "nothing", "open"], "no visibility 'open'"),
+        (["visibility", "nothing", "open"], "Unknown visibility 'open'"),
         (["withdraw", REFERENCE], "no such release"),
-        (["withdraw", NAME], "No version was given"),
-        (["withdraw", "../x"], "names no release"),
-        (["models", "--database-url", "mysql://root:hunter2@x/y"], "none that the registry knows"),
+        (["withdraw", NAME], "No version given"),
+        (["withdraw", "../x"], "not a release's name"),
+        (["models", "--database-url", "mysql://root:hunter2@x/y"], "not supported"),
         (["models", "--database-url", "postgresql://u:hunter2@127.0.0.1:1/y"], "cannot be used"),
     ],
 )
@@ -199,7 +199,7 @@ def test_from_publication_to_use(sottovoce, start, publish_token, release, coord
     out = tmp_path / "model"
     pulled = sottovoce("release", "pull", NAME, *source, "--key", key, "--out", out)
     assert "signed with the key that you trust" in pulled.stdout
-    assert "In order" in sottovoce("release", "verify", out, "--key", key).stdout
+    assert "Verified" in sottovoce("release", "verify", out, "--key", key).stdout
 
     cosign(out, labels["north"], label="north", trusted_key=coordinator.public_key)
     sottovoce("registry", "token", "create", "north", "--scope", "cosign", "--out", tmp_path / "north.token")
@@ -221,7 +221,7 @@ def test_from_publication_to_use(sottovoce, start, publish_token, release, coord
 
 
 def large_release(release, coordinator, folder, size):
-    """The release with a model of so many numbers; the registry and `pull` look at bytes, not at families."""
+    """The release with a model of this many parameters; the registry and `pull` look at bytes, not at families."""
     manifest = read_manifest((release / "manifest.json").read_bytes())
     model = save({"x": np.random.default_rng(0).normal(size=size).astype(np.float32)})
     files = dict(manifest.files) | {"model.safetensors": FileEntry(len(model), sha256(model).hexdigest())}
@@ -339,7 +339,7 @@ def test_tls(sottovoce, start, publish_token, certificate, release):
     assert ssl.get_server_certificate(("127.0.0.1", service.port)) == cert.read_text()
     where = ("--to", f"https://localhost:{service.port}", "--token-file", publish_token)
     refused = sottovoce("release", "publish", release, *where, code=6)
-    assert "no authority that is trusted" in refused.stderr
+    assert "not issued by a trusted authority" in refused.stderr
     assert "Published" in sottovoce("release", "publish", release, *where, "--authority", cert).stdout
     code, _ = service.end(signal.SIGTERM)
     assert code in (0, -signal.SIGTERM)
@@ -356,7 +356,7 @@ def test_a_port_that_is_taken(start, tmp_path):
 
 
 def test_the_signed_agreement_pins_its_coordinator_and_its_labels(tmp_path, coordinator, agreement, labels):
-    """What `sottovoce server sign` writes for the labels is what an operator has at hand."""
+    """`sottovoce server sign` writes the file for the labels; an operator passes the same file."""
     make_authority(tmp_path / "authority.key", file := tmp_path / "authority.pem")
     node_key = NodeKey.generate().public
     enrolments = [

@@ -7,7 +7,7 @@ from sottovoce.cli import app
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory, monkeypatch):
-    """No test touches the signing key of whoever runs it."""
+    """No test touches the user's signing key."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
 
 

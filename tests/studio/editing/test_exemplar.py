@@ -43,7 +43,7 @@ def error(wanted, found):
 
 
 def test_a_beat_that_is_missing_comes_back():
-    """It began within the gap, of which nothing beside the gap tells."""
+    """It began within the gap, which the context does not reveal."""
     audio = beats(16)[:, None]
     start, frames = 7 * BEAT - 2_000, 4_410
     wanted = audio[start : start + frames]
@@ -92,7 +92,7 @@ def test_guesses_keep_what_is_known_beside_the_gap():
 
 
 def test_nothing_that_is_missing_is_known():
-    """What linear prediction says is all that is taken from the gap; windows beside it reach a little into it."""
+    """Only linear prediction comes from the gap; windows beside it reach slightly into it."""
     gap, inner = slice(7 * BEAT - 2_000, 7 * BEAT + 2_410), slice(7 * BEAT - 800, 7 * BEAT + 1_210)
     one, other = beats(16), beats(16)
     other[inner] = 0.05 * np.random.default_rng(1).standard_normal(2_010)

@@ -1,4 +1,4 @@
-"""Music goes on from where it sounded like its end."""
+"""Music continues from where it sounded like its end."""
 
 from itertools import islice, pairwise
 
@@ -10,7 +10,7 @@ from sottovoce.studio.editing.extend import JOIN_SECONDS, MEMORY_SECONDS, Extend
 
 RATE = 22050
 BAR = (0, 7, 4, 12, 5, 9, 2)
-"""Notes of a figure that returns, semitones above the lowest one."""
+"""Notes of a recurring figure, semitones above the lowest one."""
 
 
 def bars(seconds, rate=RATE, channels=1, seed=0):

@@ -22,7 +22,7 @@ class Nothing(SpectralEffect):
 
 
 class Louder(SpectralEffect):
-    """Everything 6 dB louder: by so many of a band's deviations."""
+    """Everything 6 dB louder, in deviations of a band."""
 
     def gains(self, values):
         return (6.0 / self._constants.std)[:, None].expand_as(values)
@@ -114,23 +114,23 @@ def test_an_empty_stream_stays_empty(release):
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
 def test_an_amount_out_of_range_is_refused(release, loaded, amount):
-    with pytest.raises(ConfigurationError, match="not between 0 and 1"):
+    with pytest.raises(ConfigurationError, match="must be between 0 and 1"):
         Denoise(release, amount)
-    with pytest.raises(ConfigurationError, match="not between 0 and 1"):
+    with pytest.raises(ConfigurationError, match="must be between 0 and 1"):
         Restyle(loaded("generator", "vae"), "reel", amount)
 
 
 def test_releases_of_other_tasks_are_refused(release, loaded):
     generator = loaded("generator", "vae")
-    with pytest.raises(ReleaseError, match="model of the task 'generator'"):
+    with pytest.raises(ReleaseError, match="is for the task 'generator'"):
         Denoise(generator)
-    with pytest.raises(ReleaseError, match="model of the task 'generator'"):
+    with pytest.raises(ReleaseError, match="is for the task 'generator'"):
         Extend(generator, 3)
-    with pytest.raises(ReleaseError, match="model of the task 'editor'"):
+    with pytest.raises(ReleaseError, match="is for the task 'editor'"):
         Restyle(release, "reel")
     with pytest.raises(ReleaseError, match="family 'rnn'; restyling needs 'vae'"):
         Restyle(loaded("generator", "rnn"), "reel")
-    with pytest.raises(ConfigurationError, match="no style 'polka'"):
+    with pytest.raises(ConfigurationError, match="does not know the style 'polka'"):
         Restyle(generator, "polka")
 
 

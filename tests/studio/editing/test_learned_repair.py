@@ -92,5 +92,5 @@ def test_a_gap_longer_than_what_is_around_it(release, music):
 
 @pytest.mark.parametrize(("task", "family"), [("generator", "rnn"), ("generator", "vae")])
 def test_a_release_of_another_task_is_refused(loaded, task, family):
-    with pytest.raises(ReleaseError, match="model of the task 'generator'"):
+    with pytest.raises(ReleaseError, match="is for the task 'generator'"):
         LearnedRepairer(loaded(task, family))

@@ -30,7 +30,7 @@ def _music(seconds=12.0, rate=RATE, channels=1, seed=1):
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
-    """No test touches the key of whoever runs it."""
+    """No test touches the user's key."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 

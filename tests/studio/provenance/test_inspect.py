@@ -1,4 +1,4 @@
-"""Finished audio and `sottovoce inspect`: what is written is found again, and what was changed is told."""
+"""Finished audio and `sottovoce inspect`: marks are found again, and changes are reported."""
 
 import json
 import stat
@@ -82,7 +82,7 @@ def test_changed_audio_is_told(files, tmp_path):
     assert code == 1
     assert report["credentials"]["state"] == "changed"
     assert report["credentials"]["same_audio"] is False
-    assert report["problems"] == ["The file was changed after it was signed: its audio was changed."]
+    assert report["problems"] == ["The file was changed after it was signed: the audio was changed."]
 
 
 def test_a_changed_tag_is_told_apart_from_changed_audio(files, tmp_path):
@@ -260,13 +260,13 @@ def test_a_release_is_asked_for(files, tmp_path, monkeypatch, generated, ending)
     monkeypatch.setattr("sottovoce.commands.inspect._digest", lambda release, key: "f" * 64)
     code, report = inspected(path, "--release", tmp_path)
     assert code == 1
-    assert report["problems"] == ["Neither credentials that hold nor the watermark name this release."]
+    assert report["problems"] == ["Neither valid credentials nor the watermark name this release."]
 
 
 def test_what_is_no_release_is_named(files, tmp_path):
     result = CliRunner().invoke(app, ["inspect", str(files["wav"]), "--release", str(tmp_path)])
     assert result.exit_code == 2
-    assert "no release" in result.stderr
+    assert "not a release" in result.stderr
 
 
 def test_the_options_of_a_key_go_together(tmp_path):

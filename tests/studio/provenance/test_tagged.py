@@ -1,4 +1,4 @@
-"""Tags that are made to exhaust the memory of whoever reads them."""
+"""Tags designed to exhaust the reader's memory."""
 
 import tracemalloc
 import zlib

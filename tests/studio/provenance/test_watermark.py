@@ -1,4 +1,4 @@
-"""The watermark: what it says, what it leaves alone, what it survives, and how often it is seen where none is."""
+"""The watermark: its payload, what it leaves unchanged, its robustness, and its false positives."""
 
 import hashlib
 import io
@@ -47,7 +47,7 @@ def test_noise_holds_no_payload():
 
 
 def test_the_pattern_never_changes():
-    """Whoever changes it reads no mark of before: then the key must change as well."""
+    """Changing it makes earlier marks unreadable: then the key must change as well."""
     parts = pattern()
     raw = parts.signs.tobytes() + parts.pilots.astype("<i8").tobytes() + parts.data.astype("<i8").tobytes()
     assert hashlib.sha256(raw).hexdigest() == "7a48ea3aec1b0c43b572291281f490f209b6ec4c8b743e90ce21e142d7594737"
@@ -156,7 +156,7 @@ def test_it_survives(marked, attack):
 
 
 def test_it_does_not_survive_stretching(marked):
-    """Said in docs/provenance.md; whoever makes it survive must say so there."""
+    """Stated in docs/provenance.md; if a change makes it survive, change that page too."""
     assert found(resampled(marked.astype(float), 20, 21)) == []
 
 
@@ -215,7 +215,7 @@ def test_any_shape_keeps_its_shape(channels, length, rate, seed):
 
 
 def test_a_mark_is_not_taken_for_that_of_another_release(marked, music):
-    """The pilot is the same in all marks, and must not speak for a payload that somebody asks for."""
+    """The pilot is the same in all marks, and must not count as evidence for a requested payload."""
     for other in (b"\xff" * 6, PAYLOAD[::-1], PAYLOAD[:3] + b"\0\0\0"):
         assert found(marked, expected=other) == [PAYLOAD]
         assert found(embed(music(seconds=5, seed=3), RATE, PAYLOAD, step_db=0.4), expected=other) in ([], [PAYLOAD])

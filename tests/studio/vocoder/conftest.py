@@ -39,7 +39,7 @@ def _again(vocoder, audio, seed=0):
 
 @pytest.fixture(scope="session")
 def chords():
-    """Decaying chords with partials, mono, of so many seconds."""
+    """Decaying chords with partials, mono, of this many seconds."""
     return _chords
 
 
@@ -51,11 +51,11 @@ def magnitudes():
 
 @pytest.fixture(scope="session")
 def convergence():
-    """Spectral convergence: the distance of two magnitudes over the length of the second."""
+    """Spectral convergence: the distance of two magnitudes divided by the norm of the second."""
     return _convergence
 
 
 @pytest.fixture(scope="session")
 def again():
-    """Audio of a vocoder, of the levels of some audio."""
+    """A vocoder's audio from the levels of some audio."""
     return _again

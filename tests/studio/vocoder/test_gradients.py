@@ -26,7 +26,7 @@ def test_they_give_nearly_the_audio_back_where_random_ones_give_noise(chords, ma
 
 
 def test_a_tone_goes_on_at_its_own_frequency():
-    """Between two bins: phases of the loudest go on by what the tone does in a hop."""
+    """Between two bins: phases of the loudest bins advance with the tone's frequency."""
     pitch = 100.3 * SPEC.sample_rate / SPEC.n_fft
     audio = torch.sin(2 * torch.pi * pitch * torch.arange(SPEC.sample_rate) / SPEC.sample_rate)
     loud = spectrogram.stft(audio[None], SPEC.n_fft, SPEC.hop_length)[0].abs()

@@ -1,4 +1,4 @@
-"""The vocoder's network: what is shipped, and what it says before it has learned anything."""
+"""The vocoder's network: the shipped weights, and its output before training."""
 
 import subprocess
 import sys

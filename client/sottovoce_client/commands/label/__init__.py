@@ -1,1 +1,1 @@
-"""The commands of `sottovoce label`, one module a command or two; `app` declares them."""
+"""Commands of `sottovoce label`, one or two per module; `app` declares them."""

@@ -1,4 +1,4 @@
-"""`sottovoce label …`: the commands of a label's engineer. Each imports what is heavy only when it runs."""
+"""`sottovoce label …`: commands for a label's engineer. Each imports heavy modules only when it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,18 +35,21 @@ def init(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The federation that the enrolment is for, as its coordinator calls it. Without it none is written: "
-            "see `label enrol`.",
+            help="Name of the federation to enrol in. Without it, no enrolment is written: see `label enrol`.",
             show_default=False,
         ),
     ] = None,
     encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Encrypt the private keys; prompts for a passphrase unless one is given.")
+        bool,
+        typer.Option(
+            "--encrypt",
+            help="Encrypt the private keys; prompts for a passphrase unless a file or the environment gives one.",
+        ),
     ] = False,
     passphrase_file: PassphraseOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to write enrolment.json. Default: in the home.", show_default=False),
+        typer.Option(metavar="FILE", help="Path for enrolment.json. Default: in the home.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +80,7 @@ Examples:
 
   sottovoce label catalogue     scan the registered folders again
 
-  sottovoce label catalogue --declare     and say in the policy about how many tracks there are
+  sottovoce label catalogue --declare     and declare the approximate number of tracks in the policy
 """
 
 
@@ -94,19 +97,23 @@ def catalogue(
         int | None, typer.Option(min=1, help="Files read in parallel. Default: one per core.", show_default=False)
     ] = None,
     declare: Annotated[
-        bool, typer.Option("--declare", help="Write about how many tracks and artists it trains on into the policy.")
+        bool,
+        typer.Option(
+            "--declare", help="Write the approximate numbers of tracks and artists to train on into the policy."
+        ),
     ] = False,
-    features: Annotated[bool, typer.Option(help="Compute features now, so that no run waits for them.")] = True,
+    features: Annotated[bool, typer.Option(help="Compute features now, so that no run has to wait for them.")] = True,
     show_all: Annotated[bool, typer.Option("--all", help="List every file, not only the first few.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Register folders of audio, scan them, and compute the features of all usable tracks.
 
-    Folders stay registered. A later scan opens only files that changed, and never a file that the policy allows for no
+    Folders stay registered. Later scans open only changed files, and never a file that the policy allows for no
     purpose.
 
-    Private runs need to know about how many tracks (or artists) the label trains on, since sampling rates and noise
-    follow from it: --declare writes it into the policy, in two digits. It stays until you change it, seldom.
+    Private runs need the approximate number of tracks (or artists) that the label trains on, since sampling rates and
+    noise depend on it: --declare writes it into the policy, in two digits. It stays until you change it, which should
+    be rare.
     """
     from sottovoce_client.commands.label.register_catalogue import register_and_scan
 
@@ -177,7 +184,7 @@ def ledger(
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per run.")] = False,
 ) -> None:
-    """Print what each run has spent, what was refused and why, and how much lifetime ε is left."""
+    """Print what each run has spent, what was declined and why, and how much lifetime ε is left."""
     from sottovoce_client.commands.label.status import show_ledger
 
     show_ledger(home, as_json=as_json, as_csv=as_csv)
@@ -198,9 +205,9 @@ def close(
     home: HomeOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Close a run: free the ε that it reserved and never charged; what it charged stays spent.
+    """Close a run: free the ε that it reserved but never charged. What it charged stays spent.
 
-    Use it for runs that the coordinator has abandoned. The label answers no further message of the run.
+    Use it for runs that the coordinator has abandoned. The label then ignores further messages of the run.
     """
     from sottovoce_client.commands.label.close import close_run
 
@@ -233,7 +240,7 @@ def join(
 ) -> None:
     """Join a federation and answer its runs, within this label's policy, until Ctrl-C.
 
-    The agreement's signature is verified and the agreement pinned in the home. The connection to the coordinator uses
+    The agreement is verified and pinned in the home. The connection to the coordinator uses
     TLS, is authenticated both ways, and is restored automatically after an interruption.
     """
     from sottovoce_client.commands.label.join import join_federation

@@ -1,4 +1,4 @@
-"""`sottovoce label audit`: whether a release has learnt this label's music by heart. What it prints stays here."""
+"""`sottovoce label audit`: whether a release has memorised this label's music. Its output stays at the label."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def audit_release(release: Path, home: Path | None, *, workers: int | None, matches: bool, as_json: bool) -> None:
-    """Audit and print.
+    """Audit a release and print the result.
 
     Raises:
-        SottovoceError: home, policy, catalogue or release are not in order.
+        SottovoceError: home, policy, catalogue or release cannot be used.
         typer.Exit: something was copied.
     """
     from sottovoce.release.load import load
@@ -44,12 +44,12 @@ def audit_release(release: Path, home: Path | None, *, workers: int | None, matc
 
 
 def audited(label: "LabelHome", release: "Release", *, workers: int | None = None, cosign: bool = False) -> "Findings":
-    """Audit a release with progress bars, and take down in the diary whether it passed.
+    """Audit a release with progress bars, and note the result in the diary.
 
     Args:
         label: the label's home.
-        release: to be audited.
-        workers: processes that read files.
+        release: the release to audit.
+        workers: number of processes that read files.
         cosign: whether a co-signature follows if it passes.
     """
     from sottovoce_client.copy_audit.release_audit import audit
@@ -86,22 +86,22 @@ def _show(release: Path, findings: "Findings", matches: bool) -> None:
     console, bounds = results(), findings.bounds
     console.print(
         f"Compared {counted(findings.samples, 'sample')} of {shown(release)} with {counted(findings.tracks, 'track')} "
-        f"that this label trains on, by the measure of {counted(bounds.tracks, 'track')} that cannot have been copied.",
+        f"that this label trains on; thresholds from {counted(bounds.tracks, 'track')} that cannot have been copied.",
         soft_wrap=True,
     )
     if bounds.duplicates:
         say(
             notes(),
             "Note",
-            f"{counted(bounds.duplicates, 'track')} not used as a measure, being there in another file as well.",
+            f"{counted(bounds.duplicates, 'track')} not used for calibration: another file has the same recording.",
             "bold yellow",
         )
     if findings.passed:
-        say(console, "Passed", "nothing is closer to this label's music than other music is.", "bold green")
+        say(console, "Passed", "no sample is closer to this label's music than unrelated music is.", "bold green")
         return
     say(console, "Failed", f"{counted(findings.copied, 'sample')} too close to this label's music.", "bold red")
     if not matches:
-        console.print("`--matches` names the tracks, to you only.", soft_wrap=True)
+        console.print("`--matches` names the tracks. Keep that output private.", soft_wrap=True)
         return
     table = Table("style", "seed", "temperature", "your track")
     for match in findings.matches:

@@ -1,4 +1,4 @@
-"""`sottovoce label check`: what a federation would be allowed to do here, in plain words, before anything is joined."""
+"""`sottovoce label check`: what a federation would be allowed to do here, in words, before joining."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ _COVERS = {Unit.TRACK: "a track", Unit.ARTIST: "all tracks of an artist", Unit.L
 
 @dataclass(frozen=True)
 class Fellow:
-    """A member of the agreement, as this label knows it.
+    """A member of the agreement, as seen by this label.
 
     Args:
-        name: of the member.
-        fingerprint: of its name and key (16 bytes).
+        name: the member's name.
+        fingerprint: fingerprint of its name and key (16 bytes).
         status: who has confirmed it, in words.
-        by: the labels on whose word it counts as real; empty where it does not.
+        by: labels that confirmed it; empty if it does not count as real.
         knows_us: whether it has confirmed this label.
     """
 
@@ -49,17 +49,17 @@ class Fellow:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check has found.
+    """Result of a check.
 
     Args:
-        obstacles: why this label cannot take part at all; none where it can.
+        obstacles: why this label cannot take part; empty if it can.
         allowed: what a run may do here.
-        forbidden: what none may.
-        styles: usable tracks by purpose and style.
-        epsilon: the most that one run could be given now.
-        fellows: the members of the agreement, this label among them.
-        needed: how many of the others must be confirmed before all of them train together.
-        changed: what is otherwise than in the agreement that this label goes by; None where it goes by none.
+        forbidden: what no run may do.
+        styles: number of usable tracks by purpose and style.
+        epsilon: largest ε that one run could spend now.
+        fellows: members of the agreement, including this label.
+        needed: number of other labels that must be confirmed before all of them train together.
+        changed: differences from the pinned agreement; None if no agreement is pinned.
     """
 
     obstacles: tuple[str, ...]
@@ -73,7 +73,7 @@ class Findings:
 
 
 def check_federation(file: Path, home: Path | None, *, as_json: bool) -> None:
-    """Check and print.
+    """Check an agreement and print the result.
 
     Raises:
         SottovoceError: the agreement, home, policy or ledger cannot be read.
@@ -102,36 +102,36 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
     obstacles = [*found, *([empty] if empty else [])]
     epsilon = min(policy.epsilon_per_run, account.remaining)
     if epsilon == 0:
-        obstacles.append("the lifetime budget of ε is spent or promised")
+        obstacles.append("the lifetime ε is spent or reserved")
     if not policy.declared_tracks and policy.least_unit is Unit.TRACK and not policy.allow_non_private:
         obstacles.append(
-            "the policy does not declare how many tracks the label trains on (sottovoce label catalogue --declare)"
+            "the policy does not declare the number of tracks to train on (sottovoce label catalogue --declare)"
         )
     usable = sorted(policy.tasks & policy.purposes)
     if not usable or not policy.families:
-        obstacles.append("the policy allows no task with a purpose of the same name, or no family")
+        obstacles.append("the policy allows no task together with its purpose, or no family")
     trust = invitation.agreement.noise
-    rests = "on this label's own noise" if trust is Trust.LOCAL else "on the noise of all labels, behind their masks"
+    rests = "this label's own noise" if trust is Trust.LOCAL else "the noise of all labels, behind their masks"
     allowed = (
         f"train {' and '.join(usable) or 'nothing'} models ({', '.join(sorted(policy.families)) or 'no family'})",
         f"of up to {policy.largest_model:,} parameters, in up to {policy.most_rounds:,} rounds",
         f"with {policy.least_participants} or more labels in each round",
-        f"spend up to ε = {epsilon:.3g} in one run, at δ = {policy.delta_max:g} or less, resting {rests}",
+        f"spend up to ε = {epsilon:.3g} in one run, at δ = {policy.delta_max:g} or less, protected by {rests}",
         f"at {policy.hours} local time" if str(policy.hours) else "at any time of the day",
     )
     forbidden = [
         f"guarantees that cover less than {_COVERS[policy.least_unit]}",
-        f"more than ε = {account.ceiling:g} over all runs ({account.committed:.3g} is spent or promised)",
+        f"more than ε = {account.ceiling:g} over all runs ({account.committed:.3g} is spent or reserved)",
     ]
     unwanted = sorted(set(Purpose) - policy.purposes)
     if unwanted:
-        forbidden.append(f"use of any track for {' or '.join(unwanted)}")
+        forbidden.append(f"using tracks for {' or '.join(unwanted)}")
     if not policy.allow_non_private:
         forbidden.append("training without privacy")
     if policy.least_noise_multiplier:
-        forbidden.append(f"noise below {policy.least_noise_multiplier:g} times what a unit can change")
+        forbidden.append(f"noise below {policy.least_noise_multiplier:g} times what one unit can change")
     if Trust.DISTRIBUTED not in policy.trust:
-        forbidden.append("guarantees that rest on other labels' noise")
+        forbidden.append("guarantees that depend on other labels' noise")
     before = pinned_agreement(label)
     return Findings(
         tuple(obstacles),
@@ -146,7 +146,7 @@ def _findings(label: LabelHome, invitation: Invitation, policy: Policy, account:
 
 
 def fellows_of(label: LabelHome, invitation: Invitation) -> tuple[Fellow, ...]:
-    """Every member of an agreement, and who has confirmed it.
+    """All members of an agreement, with who has confirmed each.
 
     Raises:
         ConfigurationError: the home's confirmations are damaged.
@@ -160,14 +160,14 @@ def fellows_of(label: LabelHome, invitation: Invitation) -> tuple[Fellow, ...]:
         by = tuple(sorted(confirmed.get(member.name, ())))
         status = "confirmed by " + ("you" if by == (label.name,) else ", ".join(by)) if by else "NOT CONFIRMED"
         status = "WITHDRAWN by you" if withdrawn(label, member) else status
-        status = "this label: read this to the others" if member.name == label.name else status
+        status = "this label: read its words to the others" if member.name == label.name else status
         value = fingerprint(member.name, member.public_key)
         found.append(Fellow(member.name, value, status, by, member.name in own))
     return tuple(found)
 
 
 def _identity_key(label: LabelHome) -> bytes | None:
-    """The label's public key, where it can be had without asking for a passphrase."""
+    """The label's public key, if available without a passphrase."""
     try:
         return label.identity().public_key
     except ConfigurationError:
@@ -175,7 +175,7 @@ def _identity_key(label: LabelHome) -> bytes | None:
 
 
 def _styles(label: LabelHome, policy: Policy) -> tuple[dict[str, dict[str, int]], str | None]:
-    """Usable tracks by purpose and style, and what is wrong where there are none."""
+    """Usable tracks by purpose and style, and the problem if there are none."""
     from sottovoce_client.data.preparation import catalogues_of, tracks_for
 
     purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
@@ -220,22 +220,22 @@ def _show(agreement: Agreement, findings: Findings) -> None:
     console.print(Text(f"Federation '{agreement.federation}', {counted(len(agreement.members), 'label')}", "bold"))
     console.print(f"coordinator's key {agreement.coordinator_key.hex()}", soft_wrap=True)
     for line in findings.changed or ():
-        console.print(Text(f"  changed since the agreement that you go by: {line}", "bold yellow"))
+        console.print(Text(f"  changed since the pinned agreement: {line}", "bold yellow"))
     _show_members(findings)
-    console.print("\nA run of it may, here:")
+    console.print("\nIts runs may, here:")
     for line in findings.allowed:
         console.print(Text(f"  • {line}"))
-    console.print("\nYour policy forbids, whatever it asks:")
+    console.print("\nYour policy forbids in any case:")
     for line in findings.forbidden:
         console.print(Text(f"  • {line}"))
     for purpose, counts in findings.styles.items():
-        table = Table("style", title=f"\nTracks that may serve '{purpose}'", title_justify="left", show_footer=True)
+        table = Table("style", title=f"\nTracks usable for '{purpose}'", title_justify="left", show_footer=True)
         table.add_column("tracks", justify="right", footer=f"{sum(counts.values()):,}")
         table.columns[0].footer = "all"
         for style, count in counts.items():
             table.add_row(Text(style), f"{count:,}")
         console.print(table)
-    console.print("A run uses those whose style it asks for, and holds some of them out to measure by.")
+    console.print("A run trains on tracks of its styles; some are held out for evaluation.")
     for obstacle in findings.obstacles:
         say(notes(), "Cannot take part", f"{obstacle}.", "bold red")
 
@@ -243,7 +243,7 @@ def _show(agreement: Agreement, findings: Findings) -> None:
 def _show_members(findings: Findings) -> None:
     console = results()
     confirmed = sum(bool(each.by) for each in findings.fellows)
-    console.print(f"\nMembers; {confirmed} of the others are confirmed, and {findings.needed} have to be:")
+    console.print(f"\nMembers ({confirmed} of the others are confirmed, {findings.needed} must be):")
     for each in findings.fellows:
         knows = "; has confirmed you" if each.knows_us else ""
         console.print(Text(f"  {each.name}: {each.status}{knows}"))

@@ -1,4 +1,4 @@
-"""`sottovoce label close`: a run that was given up gives back what it never charged."""
+"""`sottovoce label close`: close an abandoned run and free the ε that it never charged."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ def close_run(beginning: str, home: Path | None, *, yes: bool) -> None:
     """Close one run.
 
     Raises:
-        ConfigurationError: there is no such run, or it is closed already.
+        ConfigurationError: the run is unknown, or already closed.
         LedgerError: the ledger cannot be written.
     """
     label = opened(home)
     found = run_of(account_of(label), beginning)
     if found.state == "closed":
-        raise ConfigurationError("This run is closed already.")
+        raise ConfigurationError("This run is already closed.")
     rounds = counted(len(found.charged), "round")
     if not yes:
-        typer.confirm(f"Give up run {found.run} after {rounds}? It cannot be taken up again.", abort=True, err=True)
+        typer.confirm(f"Close run {found.run} after {rounds}? It cannot be reopened.", abort=True, err=True)
     run = bytes.fromhex(found.run)
     with forget_run(label.runs, run), Ledger(label.ledger_file) as ledger:
         ledger.close_run(run)

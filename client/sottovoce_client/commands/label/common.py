@@ -1,4 +1,4 @@
-"""What the label's commands share: finding the home, its passphrase, and progress bars."""
+"""Helpers of the label's commands: finding the home, its passphrase, and progress bars."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,34 +15,34 @@ from sottovoce_client.home.node_key import PASSPHRASE, passphrase_of_environment
 
 
 def opened(home: Path | None) -> LabelHome:
-    """The label's home, by option, environment or default.
+    """The label's home, from the option, the environment or the default.
 
     Raises:
-        ConfigurationError: there is none, or its description is damaged.
+        ConfigurationError: there is no home, or its description is damaged.
     """
     return LabelHome.open(home or default_root())
 
 
 def given_passphrase(file: Path | None) -> bytes | None:
-    """The passphrase that a file or the environment gives, if any.
+    """The passphrase from a file or the environment, if any.
 
     Raises:
-        ConfigurationError: the file cannot be read, or others can read it.
+        ConfigurationError: the file cannot be read, or is readable by others.
     """
     return passphrase_of_file(file) if file else passphrase_of_environment()
 
 
 def unlock(home: LabelHome, file: Path | None) -> None:
-    """Have the passphrase of the label's keys in this process' environment, where children find it, if they need one.
+    """Put the passphrase of the label's keys into the environment, for child processes, if the keys need one.
 
     Raises:
-        ConfigurationError: it is wrong, or is needed and nobody is there to ask.
+        ConfigurationError: it is wrong, or is needed and nobody can be asked.
     """
     given = given_passphrase(file)
     if given is None and home.identity_file.exists() and home.identity_file.read_bytes().startswith(b"-----"):
         if not os.isatty(0):
             raise ConfigurationError(
-                "The label's keys need their passphrase.", hint=f"Give it with --passphrase-file or {PASSPHRASE}."
+                "The label's keys need a passphrase.", hint=f"Pass it with --passphrase-file or {PASSPHRASE}."
             )
         given = typer.prompt("Passphrase of the label's keys", hide_input=True, err=True).encode()
     if given is not None:
@@ -53,7 +53,7 @@ def unlock(home: LabelHome, file: Path | None) -> None:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
-    """A progress bar on a terminal; elsewhere silence, so that logs and pipes stay clean."""
+    """A progress bar on a terminal; silent in logs and pipes."""
     console = notes()
     if not console.is_terminal:
         yield None

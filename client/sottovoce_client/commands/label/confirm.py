@@ -1,4 +1,4 @@
-"""`sottovoce label confirm` and `… confirmations`: which other labels this one's people know to be real."""
+"""`sottovoce label confirm` and `… confirmations`: confirm that other labels are real."""
 
 import os
 from pathlib import Path
@@ -33,10 +33,10 @@ def confirm_label(
     hexadecimal: str | None,
     passphrase_file: Path | None,
 ) -> None:
-    """Compare a member's fingerprint, and counter-sign it where it is the same.
+    """Compare a member's fingerprint, and counter-sign it if it matches.
 
     Raises:
-        ConfigurationError: there is no such member, or nobody is there to ask.
+        ConfigurationError: there is no such member, or nobody can be asked.
         PrivacyError: the fingerprints differ.
     """
     label = opened(home)
@@ -49,7 +49,7 @@ def confirm_label(
         )
     value = fingerprint(member.name, member.public_key)
     if words is not None and hexadecimal is not None:
-        raise ConfigurationError("--words and --fingerprint exclude each other.")
+        raise ConfigurationError("Use either --words or --fingerprint.")
     if words is not None:
         same = from_words(words) == value
     elif hexadecimal is not None:
@@ -59,12 +59,12 @@ def confirm_label(
     if not same:
         raise PrivacyError(
             f"This is not the fingerprint of '{name}' in the agreement: {as_words(value)}.",
-            hint="Somebody else may take part in its name. Do not join before the two of you know why.",
+            hint="Somebody else may be taking part under its name. Do not join until you both know why.",
         )
     unlock(label, passphrase_file)
     confirm(label, label.identity(), agreement.federation, [member])
     confirmed, needed = confirmed_by(label, agreement), _needed(label, agreement)
-    results().print(f"Confirmed '{name}'. {len(confirmed)} of the other labels are; {needed} have to be.")
+    results().print(f"Confirmed '{name}'. {len(confirmed)} of the other labels are confirmed; {needed} must be.")
     say(notes(), "Next", "sottovoce label confirmations --out FILE writes it for the others.", "bold cyan")
 
 
@@ -103,21 +103,21 @@ def withdraw_label(name: str, file: Path | None, home: Path | None, *, yes: bool
 
 
 def exchange_confirmations(files: list[Path], home: Path | None, *, out: Path | None) -> None:
-    """Take in the counter-signatures of others, and write this label's own for them.
+    """Import others' counter-signatures, and export this label's own.
 
     Raises:
-        ConfigurationError: a file or the home cannot be read, or a signature does not hold.
+        ConfigurationError: a file or the home cannot be read, or a signature does not verify.
     """
     label = opened(home)
     taken = merged(*(read_confirmations(file) for file in files))
     if taken:
         keep_confirmations(label, taken)
-        results().print(f"Took in {counted(len(taken), 'confirmation')}.")
+        results().print(f"Imported {counted(len(taken), 'confirmation')}.")
     kept = kept_confirmations(label)
     own = [each for each in kept if each.by == label.name]
     if out is not None:
         write_confirmations(out, own)
-        results().print(f"{counted(len(own), 'confirmation')} of this label: {shown(out)}", soft_wrap=True)
+        results().print(f"{counted(len(own), 'confirmation')} by this label: {shown(out)}", soft_wrap=True)
     elif not files:
         for each in kept:
             did = "withdrew" if isinstance(each, Withdrawal) else "confirmed"
@@ -126,7 +126,7 @@ def exchange_confirmations(files: list[Path], home: Path | None, *, out: Path | 
 
 def _member(agreement: Agreement, name: str, label: LabelHome) -> Member:
     if name == label.name:
-        raise ConfigurationError("A label does not confirm itself.", hint="The others do: read them your fingerprint.")
+        raise ConfigurationError("A label cannot confirm itself.", hint="Other labels do: read them your fingerprint.")
     found = next((member for member in agreement.members if member.name == name), None)
     if found is None:
         names = ", ".join(member.name for member in agreement.members)
@@ -141,8 +141,8 @@ def _needed(label: LabelHome, agreement: Agreement) -> int:
 def _asked(name: str, value: bytes) -> bool:
     if not os.isatty(0):
         raise ConfigurationError(
-            "The fingerprint must be compared, and nobody is there to ask.",
-            hint="Give what that label's people read out with --words or --fingerprint.",
+            "The fingerprint must be compared, but this is not a terminal.",
+            hint="Pass what that label's people read out with --words or --fingerprint.",
         )
     results().print(f"In the agreement, '{name}' has the fingerprint", markup=False)
     results().print(f"  {as_words(value)}", soft_wrap=True)

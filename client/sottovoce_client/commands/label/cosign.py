@@ -1,6 +1,6 @@
-"""`sottovoce label cosign`: by hand, what a label that has joined does by itself when it is asked to.
+"""`sottovoce label cosign`: co-sign by hand; joined labels do it automatically when asked.
 
-What makes music is audited first, and is co-signed in this way only.
+Generators and editors are audited first, and are co-signed only in this way.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from sottovoce_client.rounds.cosign_check import WHICH_TRACKS, check_account, ex
 
 
 def cosign_release(release: Path, home: Path | None, *, passphrase_file: Path | None) -> None:
-    """Check a release against the label's own books, and add the label's signature to it.
+    """Check a release against the label's own records, and add the label's signature.
 
     Raises:
-        SottovoceError: home or release are not in order.
-        ReleaseError: the release tells another story than the label's books.
-        CopiesFound: it makes music that is too close to the label's own.
+        SottovoceError: home or release cannot be used.
+        ReleaseError: the release contradicts the label's records.
+        CopiesFound: it generates music that is too close to the label's own.
     """
     label = opened(home)
     unlock(label, passphrase_file)
@@ -37,17 +37,17 @@ def cosign_release(release: Path, home: Path | None, *, passphrase_file: Path | 
     digest = _audit(release, label, agreement.coordinator_key) if makes_music else None
     cosign(release, label.identity(), label=label.name, trusted_key=agreement.coordinator_key, digest=digest)
     label.diary.cosigned(bytes.fromhex(checked.manifest.run))
-    also = ", and nothing of this label's music was found in what it makes" if makes_music else ""
+    also = ", and its samples contain no copies of this label's music" if makes_music else ""
     results().print(
-        f"Signed {shown(release)} as '{label.name}': it agrees with this label's own books{also}.", soft_wrap=True
+        f"Signed {shown(release)} as '{label.name}': it agrees with this label's own records{also}.", soft_wrap=True
     )
 
 
 def _audit(release: Path, label: LabelHome, trusted_key: bytes) -> str:
-    """The digest of a release that has passed.
+    """The digest of a release that passed its audit.
 
     Raises:
-        ReleaseError: the release is not in order, or this label answers no more about it.
+        ReleaseError: the release cannot be used, or this label may not audit it again.
         CatalogueError: there is nothing to compare with.
         CopiesFound: it did not pass.
     """
@@ -56,10 +56,10 @@ def _audit(release: Path, label: LabelHome, trusted_key: bytes) -> str:
 
     model = load(release, trusted_key)
     expect_auditable(model.manifest, model.digest, label)
-    # Before, not after: what comes of an audit that is begun, even an error, is an answer about the catalogue.
+    # Noted before the audit: any outcome of an audit, even an error, reveals something about the catalogue.
     label.diary.audit_begun(bytes.fromhex(model.manifest.run), release=model.digest)
     if not audited(label, model, cosign=True).passed:
         raise CopiesFound(
-            f"{shown(release)} is not signed: what it makes is too close to this label's music.", hint=WHICH_TRACKS
+            f"{shown(release)} is not signed: its samples are too close to this label's music.", hint=WHICH_TRACKS
         )
     return model.digest

@@ -1,4 +1,4 @@
-"""`sottovoce label init`: a new home, and the public part for the coordinator."""
+"""`sottovoce label init` and `… enrol`: create a home, and the public part for the coordinator."""
 
 import os
 from pathlib import Path
@@ -26,15 +26,15 @@ def make_home(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Make the home and, for a federation whose name is given, write its enrolment.
+    """Create the home and, if a federation is named, write its enrolment.
 
     Raises:
-        ConfigurationError: something is there already, or the name or the passphrase cannot be used.
+        ConfigurationError: the target exists, or the name or the passphrase cannot be used.
     """
     root = home or default_root()
     target = out or root / ENROLMENT
     if target.exists():
-        raise ConfigurationError(f"{shown(target)} exists already, and nothing is overwritten.")
+        raise ConfigurationError(f"{shown(target)} already exists and is not overwritten.")
     if out is not None and federation is None:
         raise ConfigurationError("An enrolment is for one federation.", hint="Name it with --federation.")
     passphrase = given_passphrase(passphrase_file)
@@ -65,10 +65,10 @@ def make_home(
         )
         return
     console = results()
-    console.print(f"Made the home of '{name}': {shown(made.root)}", soft_wrap=True)
+    console.print(f"Created the home of '{name}': {shown(made.root)}", soft_wrap=True)
     console.print(f"  keys      {'encrypted with your passphrase' if passphrase else 'readable by you only'}")
-    console.print("  policy    policy.toml: read it, and change what you want otherwise")
-    console.print("  ledger    empty; keep a copy elsewhere, since a lost one cannot be replaced")
+    console.print("  policy    policy.toml: read it, and change it as needed")
+    console.print("  ledger    empty; back it up, since a lost ledger cannot be replaced")
     console.print(f"Its fingerprint, which other labels compare: {as_words(own)}", soft_wrap=True)
     console.print(f"  {as_hex(own)}", soft_wrap=True)
     if enrolment is not None:
@@ -82,13 +82,13 @@ def write_enrolment(federation: str, home: Path | None, *, passphrase_file: Path
     """Write the enrolment of an existing home.
 
     Raises:
-        ConfigurationError: the home or its keys cannot be opened, a name cannot be one, or the given file exists.
+        ConfigurationError: the home or its keys cannot be opened, a name is invalid, or the output file exists.
     """
     label = opened(home)
     unlock(label, passphrase_file)
     target = out or label.root / ENROLMENT
     if out is not None and out.exists():
-        raise ConfigurationError(f"{shown(out)} exists already, and nothing is overwritten.")
+        raise ConfigurationError(f"{shown(out)} already exists and is not overwritten.")
     node_key = label.node_key().public
     Enrolment.sign(label.identity(), name=label.name, node_key=node_key, federation=federation).write(target)
     results().print(f"For the coordinator of '{federation}': {shown(target)}", soft_wrap=True)
@@ -97,8 +97,8 @@ def write_enrolment(federation: str, home: Path | None, *, passphrase_file: Path
 def _asked() -> bytes:
     if not os.isatty(0):
         raise ConfigurationError(
-            "A passphrase is needed, and nobody is there to ask.",
-            hint="Give it with --passphrase-file or SOTTOVOCE_PASSPHRASE.",
+            "A passphrase is needed, but this is not a terminal.",
+            hint="Pass it with --passphrase-file or SOTTOVOCE_PASSPHRASE.",
         )
     answer: str = typer.prompt("Passphrase for the label's keys", hide_input=True, confirmation_prompt=True, err=True)
     return answer.encode()

@@ -1,4 +1,4 @@
-"""`sottovoce label join`: pins the agreement, then keeps a SuperNode alive until the label's people stop it."""
+"""`sottovoce label join`: pin the agreement, then keep a SuperNode running until it is stopped."""
 
 import os
 import signal
@@ -23,21 +23,21 @@ from sottovoce_client.home.pinning import pin
 from sottovoce_client.home.policy import Policy
 
 PAUSES = (1.0, 10.0)
-"""Shortest and longest seconds before a SuperNode that ended is started again; doubled each time. One that was killed
-is let in again when the SuperLink has missed its heartbeats, about a minute later."""
+"""Shortest and longest pause, in seconds, before an ended SuperNode is restarted; doubled each time. The SuperLink
+readmits a killed one after missing its heartbeats, about a minute later."""
 GLANCE = 0.1
-"""Seconds between two looks at the SuperNode."""
+"""Interval between checks of the SuperNode, seconds."""
 LASTED = 60.0
-"""Seconds after which a SuperNode counts as one that had worked."""
+"""Running time, in seconds, after which the pause is reset."""
 PATIENCE = 15.0
-"""Seconds that a SuperNode has to leave cleanly."""
+"""Time for a SuperNode to exit cleanly, seconds."""
 
 
 def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Path | None) -> None:
     """Join, and stay until SIGINT or SIGTERM.
 
     Raises:
-        SottovoceError: home, policy, ledger, keys or agreement are not in order, or another process has joined.
+        SottovoceError: home, policy, ledger, keys or agreement cannot be used, or another process has joined.
     """
     label = opened(home)
     unlock(label, passphrase_file)
@@ -45,13 +45,15 @@ def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Pa
     with Ledger(label.ledger_file) as ledger:
         ledger.verify()  # before anything else: without it, nothing could be trained
     if file is None and not label.invitation_file.exists():
-        raise ConfigurationError("This label has joined no federation yet.", hint="Name the coordinator's file.")
+        raise ConfigurationError(
+            "This label has not joined a federation yet.", hint="Pass the coordinator's federation.toml."
+        )
     try:
         with FileLock(label.root / ".join.lock", mode=0o600, timeout=0):
             invitation = pin(label, file or label.invitation_file, policy)
             _stay(label, invitation)
     except Timeout:
-        raise ConfigurationError("This label has joined already, in another process.") from None
+        raise ConfigurationError("This label has already joined, in another process.") from None
 
 
 def _stay(label: LabelHome, invitation: Invitation) -> None:
@@ -59,7 +61,7 @@ def _stay(label: LabelHome, invitation: Invitation) -> None:
     say(console, "Joined", f"'{agreement.federation}' of {counted(len(agreement.members), 'label')}", "bold green")
     say(console, "Coordinator", f"{invitation.superlink}, key {agreement.coordinator_key.hex()}", "bold")
     if not label.catalogues:
-        say(console, "Warning", "no catalogue is registered, so that every run will be declined.", "bold yellow")
+        say(console, "Warning", "no catalogue is registered, so every run will be declined.", "bold yellow")
     say(console, "Leave", "with Ctrl-C.", "bold")
     environment = supernode.environment(label, invitation.superlink, label.certificate_file)
     with _stopped() as stop:
@@ -68,11 +70,11 @@ def _stay(label: LabelHome, invitation: Invitation) -> None:
 
 
 def keep_alive(environment: dict[str, str], stop: Event) -> None:
-    """Start the SuperNode, and start it again whenever it ends, until it is time to leave."""
+    """Run the SuperNode, and restart it whenever it ends, until `stop` is set."""
     pause, longest = PAUSES
     while True:
         started = time.monotonic()
-        # A session of its own, so that Ctrl-C reaches only us, and we let it leave in order.
+        # In its own session, so that Ctrl-C reaches only this process, which then stops it in order.
         node = subprocess.Popen(supernode.command(), env=environment, start_new_session=True)  # noqa: S603
         try:
             while node.poll() is None and not stop.wait(GLANCE):
@@ -82,13 +84,13 @@ def keep_alive(environment: dict[str, str], stop: Event) -> None:
         if stop.is_set():
             return
         pause = PAUSES[0] if time.monotonic() - started > LASTED else min(2 * pause, longest)
-        say(notes(), "Note", f"the SuperNode has ended; it is started again in {pause:g} s.", "bold yellow")
+        say(notes(), "Note", f"the SuperNode has exited; restarting it in {pause:g} s.", "bold yellow")
         if stop.wait(pause):
             return
 
 
 def _end(node: "subprocess.Popen[bytes]") -> None:
-    """Let a SuperNode say good-bye to the coordinator; then make sure that nothing of it is left."""
+    """Let a SuperNode unregister from the coordinator; then make sure that all its processes have ended."""
     if node.poll() is None:
         node.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -100,7 +102,7 @@ def _end(node: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _stopped() -> Iterator[Event]:
-    """SIGINT and SIGTERM ask to leave, for as long as the block lasts."""
+    """Turn SIGINT and SIGTERM into an event within the block."""
 
     stop = Event()
 

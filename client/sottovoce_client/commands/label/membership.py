@@ -1,4 +1,4 @@
-"""`sottovoce label enrol`, `… confirm` and `… confirmations`: who is a member, and who of them is real."""
+"""`sottovoce label enrol`, `… confirm` and `… confirmations`: become a member, and confirm other members."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +15,15 @@ Examples:
 
 
 def enrol(
-    federation: Annotated[str, typer.Argument(metavar="FEDERATION", help="Its name, as its coordinator calls it.")],
+    federation: Annotated[str, typer.Argument(metavar="FEDERATION", help="The federation's name.")],
     home: HomeOption = None,
     passphrase_file: PassphraseOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Where to write it. Default: enrolment.json in the home.", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="Output file. Default: enrolment.json in the home.", show_default=False),
     ] = None,
 ) -> None:
-    """Write this label's signed enrolment in a federation, for its coordinator.
+    """Write this label's signed enrolment for a federation's coordinator.
 
     It binds the label's name and public keys to that federation, and contains no secret.
     """
@@ -56,10 +54,11 @@ def confirm(
         ),
     ] = None,
     words: Annotated[
-        str | None, typer.Option(help="The twelve words as that label's people read them out.", show_default=False)
+        str | None, typer.Option(help="The twelve words that the other label's people read out.", show_default=False)
     ] = None,
     hexadecimal: Annotated[
-        str | None, typer.Option("--fingerprint", help="The same in hexadecimal digits.", show_default=False)
+        str | None,
+        typer.Option("--fingerprint", help="The fingerprint in hexadecimal digits instead.", show_default=False),
     ] = None,
     take_back: Annotated[
         bool,
@@ -73,8 +72,8 @@ def confirm(
 ) -> None:
     """Confirm that another label is real, after comparing its fingerprint with its people.
 
-    Call them on a number that you know from elsewhere, and let them read the words that their own `label check` or
-    `label status` shows. The coordinator must not be the one who tells you. The exit code is 3 if they differ.
+    Call them on a number that you did not get from the coordinator, and let them read the words that their own `label
+    check` or `label status` shows. The exit code is 3 if the fingerprints differ.
 
     A withdrawal holds from the next message on: this label takes part no more where too few confirmed ones are left. It
     is for good; that label needs a new key to be confirmed again.
@@ -90,7 +89,7 @@ def confirm(
 CONFIRMATIONS = """
 Examples:
 
-  sottovoce label confirmations --out ours.json     for the other labels, or for the coordinator to hand on
+  sottovoce label confirmations --out ours.json     for the other labels, or for the coordinator to distribute
 
   sottovoce label confirmations theirs.json
 """
@@ -99,16 +98,16 @@ Examples:
 def confirmations(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]…", help="Confirmations of other labels to take in.", show_default=False),
+        typer.Argument(metavar="[FILE]…", help="Confirmations of other labels to import.", show_default=False),
     ] = None,
     home: HomeOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all of this home's own here.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Write this label's own confirmations here.", show_default=False)
     ] = None,
 ) -> None:
-    """Exchange counter-signatures with other labels.
+    """Import and export counter-signatures.
 
-    Each is verified against the key of the label that gave it. Those of labels that you have confirmed yourself count.
+    Each is verified against its signer's key. Only those by labels that you have confirmed yourself count.
     """
     from sottovoce_client.commands.label.confirm import exchange_confirmations
 

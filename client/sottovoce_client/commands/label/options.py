@@ -1,4 +1,4 @@
-"""Options that several of the label's commands take."""
+"""Options shared by several of the label's commands."""
 
 from pathlib import Path
 from typing import Annotated

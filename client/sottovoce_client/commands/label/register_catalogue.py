@@ -1,4 +1,4 @@
-"""`sottovoce label catalogue`: registers folders, scans them, and computes features ahead of time."""
+"""`sottovoce label catalogue`: register folders, scan them, and compute features in advance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,17 +28,17 @@ def register_and_scan(
     show_all: bool,
     as_json: bool,
 ) -> None:
-    """Register, scan, compute, show.
+    """Register folders, scan them, compute features, and print the result.
 
     Raises:
-        CatalogueError: a folder is none, or nothing in any of them can be used.
-        ConfigurationError: the home or the policy is not in order, or one folder lies within another.
+        CatalogueError: a path is not a folder, or none of them has a usable file.
+        ConfigurationError: the home or the policy cannot be used, or one folder contains another.
     """
     label = opened(home)
     policy = Policy.from_toml(label.policy_file)
     for directory in directories:
         if not directory.is_dir():
-            raise CatalogueError(f"{shown(directory)} is no folder.")
+            raise CatalogueError(f"{shown(directory)} is not a folder.")
     label = label.with_catalogues(directories)
     for folder in label.catalogues:
         if not policy.holds(folder):
@@ -94,7 +94,7 @@ def register_and_scan(
 def _computed(
     cache: "FeatureCache", found: Sequence[Catalogue], purposes: Sequence[Purpose], workers: int | None
 ) -> "Filled":
-    """Features of every track as the tasks need them that it may serve."""
+    """Features of every track, for each task that may use it."""
     from sottovoce.models import discovery
     from sottovoce_client.data.feature_cache import Filled
     from sottovoce_client.data.preparation import tracks_for

@@ -1,4 +1,4 @@
-"""`sottovoce label status` and `… ledger`: what the label takes part in, what it declined, what it has spent."""
+"""`sottovoce label status` and `… ledger`: runs taken part in, runs declined, and privacy spent."""
 
 import csv
 import math
@@ -81,13 +81,13 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
 
 
 def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
-    """Print what was spent, run by run.
+    """Print privacy spent, run by run.
 
     Raises:
-        SottovoceError: home, policy or ledger cannot be read; or both formats are asked for.
+        SottovoceError: home, policy or ledger cannot be read; or both formats are requested.
     """
     if as_json and as_csv:
-        raise ConfigurationError("--json and --csv exclude each other.")
+        raise ConfigurationError("Use either --json or --csv.")
     account = account_of(opened(home))
     if as_json:
         print_json({"runs": [_plain(run) for run in account.runs], "lifetime": _lifetime(account)})
@@ -103,7 +103,7 @@ def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
 
 
 def _fingerprint(label: LabelHome) -> bytes | None:
-    """What other labels compare; None where the keys need a passphrase that is not at hand."""
+    """The label's fingerprint; None if the keys need a passphrase that is not available."""
     try:
         return fingerprint(label.name, label.identity().public_key)
     except ConfigurationError:
@@ -120,7 +120,7 @@ def _federation(label: LabelHome) -> str | None:
 
 def _sentence(account: Account) -> str:
     return (
-        f"{account.epsilon:.3g} spent, {account.committed:.3g} with what open runs may still spend, "
+        f"{account.epsilon:.3g} spent, {account.committed:.3g} including what open runs may still spend, "
         f"of {account.ceiling:g} at δ = {account.delta:g}; {account.remaining:.3g} remains"
     )
 
@@ -164,7 +164,7 @@ def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
                 table.add_row(
                     run.run[:SHORT],
                     Text(label),
-                    f"its share in round {number} was wrong: it lied, or the coordinator did",
+                    f"its share in round {number} was wrong: the label or the coordinator lied",
                 )
         for label in run.left_out:
             table.add_row(run.run[:SHORT], Text(label), "left out of the run by the coordinator")
@@ -173,7 +173,7 @@ def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
 
 def _without_tracks(number: int) -> str:
     since = f"since round {number}" if number else "since this label joined it"
-    return f"has found no track that fits it {since}: this label takes part with noise alone. {RESCAN}"
+    return f"has had no fitting track {since}: this label contributes only noise. {RESCAN}"
 
 
 def _explained(reason: str) -> str:
@@ -198,7 +198,7 @@ def _lifetime(account: Account) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: it is told as text."""
+    """Infinite numbers as text, since JSON has none."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,1 +1,1 @@
-"""How the database came to its present tables, step by step; `database` applies what is missing."""
+"""Migrations of the database; `database` applies missing ones."""

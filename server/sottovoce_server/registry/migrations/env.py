@@ -1,4 +1,4 @@
-"""Alembic's way in: it runs on the connection that `database.migrate` hands over, in that one transaction."""
+"""Alembic environment: runs on the connection and transaction of `database.migrate`."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""Editors: what is missing from a spectrogram is filled in, and noise is taken off it."""
+"""Editors: models that fill gaps in a spectrogram and remove noise from it."""

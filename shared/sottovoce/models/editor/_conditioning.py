@@ -1,4 +1,4 @@
-"""What an editor is given of a spectrogram, and how what it says becomes a whole and clean one."""
+"""Inputs of an editor network, and how its output is applied to the spectrogram."""
 
 from dataclasses import dataclass
 
@@ -7,31 +7,31 @@ from torch import Tensor
 from torch.nn import functional
 
 CONDITIONS = 5
-"""Rows of `Observed.conditions`."""
+"""Number of rows of `Observed.conditions`."""
 MAPS = 4
-"""What a network says of each number: of a gap, how far to lean to what follows it and what to add; of noise, its level
-and what to add."""
+"""Number of a network's output maps: for gaps, a shift of the interpolation weight and a correction; for noise, its
+level and a correction."""
 FAR = 32
-"""Frames; how far the nearest known frame is, is told in these, and not beyond."""
+"""Distance, in frames, at which the distance to the nearest known frame saturates."""
 NEAR = 3
-"""Frames from the nearest known one at which half of what a network adds in a gap counts: less so at its ends."""
+"""Distance in frames from the nearest known frame at which half of a network's correction in a gap applies."""
 EXPANSION, STEEPNESS, UNHEARD = 2.0, 3.0, 6.0
 _LEAST_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A spectrogram without its missing frames: nothing in it depends on what they held.
+    """A spectrogram without its missing frames; nothing in it depends on their content.
 
     Args:
-        left: each known frame, and in place of a missing one the last known before it (or else after it),
-            `[batch, bands, frames]`.
-        right: the same with the first known after it (or else before it).
-        weight: how far a missing frame is from its left to its right, 0 to 1, `[batch, frames]`.
+        left: known frames; for a missing frame, the last known frame before it (or else the first after it), `[batch,
+            bands, frames]`.
+        right: likewise with the first known frame after it (or else the last before it).
+        weight: relative position of a missing frame between its left and its right, 0 to 1, `[batch, frames]`.
         distance: of each frame to the nearest known one, in frames, `[batch, frames]`.
-        missing: which frames are, bool, `[batch, frames]`.
-        noisy: whether there is noise to take off, bool, `[batch]`.
-        conditions: what a network is told beside the frames, `[batch, CONDITIONS, frames]`: missing, noisy, weight, and
+        missing: True for missing frames, bool, `[batch, frames]`.
+        noisy: whether there is noise to remove, bool, `[batch]`.
+        conditions: inputs of a network besides the frames, `[batch, CONDITIONS, frames]`: missing, noisy, weight, and
             the distances to both sides.
     """
 
@@ -45,14 +45,14 @@ class Observed:
 
     @property
     def interpolated(self) -> Tensor:
-        """Missing frames on a straight line (in dB) between those beside them, `[batch, bands, frames]`."""
+        """Missing frames linearly interpolated (in dB) between their known neighbours, `[batch, bands, frames]`."""
         return torch.lerp(self.left, self.right, self.weight[:, None])
 
 
 def observe(values: Tensor, missing: Tensor, noisy: Tensor) -> Observed:
-    """What is known of spectrograms `[batch, bands, frames]`; `missing` `[batch, frames]`, `noisy` `[batch]`.
+    """The observed part of spectrograms `[batch, bands, frames]`; `missing` `[batch, frames]`, `noisy` `[batch]`.
 
-    Where every frame is missing, all are taken for 0, which is the mean of all music.
+    If every frame is missing, all are set to 0, the mean of all music.
     """
     frames = values.shape[2]
     places = torch.arange(frames).expand_as(missing)
@@ -76,10 +76,10 @@ def observe(values: Tensor, missing: Tensor, noisy: Tensor) -> Observed:
 
 
 def restored(observed: Observed, maps: Tensor) -> Tensor:
-    """Whole and clean spectrograms `[batch, bands, frames]`, from what a network says, `[batch, MAPS, bands, frames]`.
+    """Apply a network's output `[batch, MAPS, bands, frames]`: restored spectrograms `[batch, bands, frames]`.
 
-    Known frames without noise stay as they are. If the maps are 0, missing frames are interpolated, so that a network
-    starts there. What lies below the level of noise is pushed down (a downward expander, as mixing desks have them).
+    Known frames without noise stay unchanged. All-zero maps mean linear interpolation, the network's starting point.
+    Values below the noise level are attenuated (a downward expander).
     """
     lean, add, level, change = maps.unbind(dim=1)
     missing, noisy = observed.missing[:, None], observed.noisy[:, None, None]

@@ -1,4 +1,4 @@
-"""What training does to a spectrogram for an editor to undo: stretches go missing, noise comes upon it."""
+"""Corruption of training examples for an editor to undo: missing stretches and added noise."""
 
 import math
 from dataclasses import dataclass
@@ -10,25 +10,24 @@ from sottovoce.models.editor._conditioning import Observed, observe
 from sottovoce.models.editor._noise import Levels, with_noise
 
 CROP = 96
-"""Frames of an example: 2.2 s."""
+"""Length of an example, frames (2.2 s)."""
 SHORTEST, LONGEST = 4, 64
-"""Frames that go missing: those that a gap of 20 ms touches, to 1.5 s. Never more than `LARGEST_SHARE`
-of an example."""
+"""Shortest and longest missing stretch, frames: 20 ms to 1.5 s. At most `LARGEST_SHARE` of an example."""
 LARGEST_SHARE = 0.7
 GAPS, NOISES = 0.5, 0.8
-"""Below the first only frames go missing, below the second noise is added instead, above it both."""
+"""Thresholds of a uniform draw: below the first only frames are missing, below the second only noise, above it both."""
 ENDING, BEGINNING = 0.2, 0.05
-"""How often what is missing is all that follows (which teaches how music goes on), or all that came before."""
+"""Probabilities that a gap reaches the end (which trains continuation) or the beginning of an example."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """Spectrograms as an editor sees them, and as they were.
+    """Corrupted spectrograms and their clean originals.
 
     Args:
-        observed: without what is missing, under noise.
+        observed: the corrupted input, without missing frames.
         clean: `[batch, bands, frames]`.
-        counted: the frames whose error counts, bool, `[batch, frames]`: all of a noisy example, the missing ones else.
+        counted: frames whose error counts, bool, `[batch, frames]`: all if noisy, otherwise the missing ones.
     """
 
     observed: Observed
@@ -37,7 +36,7 @@ class Example:
 
 
 def corrupted(levels: Levels, features: Tensor, generator: torch.Generator) -> Example:
-    """Every example of `[batch, bands, frames]` cropped and corrupted by draws of its own."""
+    """Crop and corrupt every example of `[batch, bands, frames]` independently."""
     clean = _cropped(features, generator)
     batch, _, frames = clean.shape
     what = torch.rand(batch, generator=generator)
@@ -58,7 +57,7 @@ def _cropped(features: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _stretch(batch: int, frames: int, generator: torch.Generator) -> Tensor:
-    """One stretch of each example, bool, `[batch, frames]`; short ones are as likely as long ones by ratio."""
+    """One random stretch per example, bool, `[batch, frames]`; its length is log-uniform."""
     length, start, where = torch.rand(3, batch, 1, generator=generator)
     longest = max(1.0, min(LONGEST, LARGEST_SHARE * frames))
     shortest = min(SHORTEST, longest)

@@ -1,4 +1,4 @@
-"""What both families of editors share: all but the network."""
+"""What both families of editors share: everything but the network."""
 
 from dataclasses import replace
 from typing import Protocol, TypeVar, cast
@@ -19,54 +19,54 @@ from sottovoce.models.recipes import distributed_noise, local_noise
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 STARTED = 0.005
-"""Learning rate of what has a start: the `rnn` takes noise off less well than that after steps of 0.5 and 0.05
+"""Learning rate for fine-tuning a public start: after larger steps, 0.5 and 0.05, the `rnn` denoises worse
 (docs/editors.md)."""
 SMOOTH = 0.2
-"""Of a band's deviation, below which errors count by their square."""
+"""Error below which the loss is quadratic, in deviations of a band."""
 
 
 class Network(Protocol):
-    """A network that says of a spectrogram how it is made whole."""
+    """A network that predicts how to restore a spectrogram."""
 
     levels: Levels
 
     def __call__(self, left: Tensor, right: Tensor, conditions: Tensor) -> Tensor:
-        """`[batch, MAPS, bands, frames]` from the parts of `Observed`."""
+        """Maps `[batch, MAPS, bands, frames]` from the parts of `Observed`."""
         ...
 
 
 def faint(layer: Layer) -> Layer:
-    """A network's last layer, which says almost nothing before it has learned: then gaps are interpolated."""
+    """Scale down a network's last layer, so that it starts with linear interpolation of gaps."""
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
 
 
 class SpectralEditor(Editor):
-    """Learns to undo what is done to each example; how wrong it is counts in deviations of a band."""
+    """Learns to undo the corruption of each example; errors are measured in deviations of a band."""
 
     task = "editor"
     view = View.SPECTROGRAM
     learning_rate = 0.5
-    """Without privacy, with momentum."""
+    """Learning rate without privacy, with momentum."""
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """With privacy large batches, since noise is added once a step."""
+        """Large batches with privacy, since noise is added once per step."""
         if distributed:
             return distributed_noise()
         return local_noise(private=private, steps=16, learning_rate=self.learning_rate, private_learning_rate=0.1)
 
     def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Small steps, for what the start knows."""
+        """Small steps, which preserve what the start has learned."""
         recipe = self.recipe(private=private, distributed=distributed)
         return recipe if private or distributed else replace(recipe, learning_rate=STARTED)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean error of each example, `[batch]`, over what is missing, or over all of it where it is noisy.
+        """Mean error of each example, `[batch]`, over the missing frames, or over all frames of a noisy example.
 
-        What is loud counts more.
+        Louder values have more weight.
         """
-        del targets  # a gap is mended by what is around it, whatever the style
+        del targets  # repairs depend on the context, not on the style
         levels = cast(Network, model).levels
         example = corrupted(levels, features, generator)
         observed = example.observed
@@ -84,6 +84,6 @@ class SpectralEditor(Editor):
 
 
 def _heard(levels: Levels, clean: Tensor) -> Tensor:
-    """How much each number counts, `[batch, bands, frames]`: one half alike, one half by the root of its magnitude."""
+    """Loss weights, `[batch, bands, frames]`: one half uniform, one half by the square root of the magnitude."""
     roots = (levels.magnitudes(clean) + FLOOR).sqrt()
     return 1 + roots / roots.mean(dim=(1, 2), keepdim=True)

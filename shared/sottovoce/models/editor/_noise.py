@@ -1,4 +1,4 @@
-"""Noise as it shows in a spectrogram, so that editors learn from spectrograms alone what noise does to music."""
+"""Synthetic noise in the spectrogram domain, so that editors can be trained without audio."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.features.spectrogram import FLOOR, magnitudes, mel_bank
 
 LEAST_SNR, LARGEST_SNR = -5.0, 25.0
-"""dB, of the noise that is put on an example."""
+"""Range of signal-to-noise ratios of training examples, dB."""
 STEEPEST, FLATTEST = -6.0, 2.0
-"""dB an octave: from brown noise to a little brighter than white."""
+"""Range of noise colours, dB per octave: from brown noise to slightly brighter than white."""
 QUIETEST, LOUDEST = -9.0, 3.0
-"""dB by which an example is made quieter or louder: music of one loudness has parts of another."""
+"""Range of gains applied to an example, dB: parts of a track differ in loudness."""
 _RAYLEIGH_MEAN, _RAYLEIGH_DEVIATION = 0.886, 0.463
 _LOUDEST_DB, _QUIETEST_DB = 60.0, -120.0
 _OVERLAP = (0.45, 0.78, 0.45)
-"""Neighbouring frames share most of their samples, and so of their noise."""
+"""Weights of neighbouring frames, which share most of their samples and so of their noise."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The way between normalised numbers and magnitudes, and how much of each band is one of noise.
+    """Conversion between normalised values and magnitudes, and the statistics of white noise in each band.
 
     Args:
-        mean: of each band, dB, `[bands]`.
-        std: of each band, dB, `[bands]`.
+        mean: mean of each band, dB, `[bands]`.
+        std: deviation of each band, dB, `[bands]`.
         widths: the filters' sums, in bins, `[bands]`.
         energies: the filters' sums of squares, `[bands]`.
         octaves: the bands' frequencies, in octaves above 1 kHz, `[bands]`.
@@ -42,7 +42,7 @@ class Levels:
 
     @classmethod
     def of(cls, spec: FeatureSpec) -> "Levels":
-        """Those of a spec and of the constants that it names."""
+        """The levels for a spec and its normalisation constants."""
         bank, constants = mel_bank(spec), for_spec(spec, None)
         mean, std = torch.zeros(spec.n_mels), torch.ones(spec.n_mels)
         if isinstance(constants, SpectrogramNormalisation):
@@ -53,23 +53,23 @@ class Levels:
         return cls(mean, std, widths, bank.square().sum(dim=1), torch.log2(centres.clamp(min=1.0) / 1000))
 
     def magnitudes(self, values: Tensor) -> Tensor:
-        """Mel magnitudes of normalised spectrograms `[batch, bands, frames]`."""
+        """Mel magnitudes from normalised spectrograms `[batch, bands, frames]`."""
         levels = values * self.std[:, None] + self.mean[:, None]
         return magnitudes(levels.clamp(_QUIETEST_DB, _LOUDEST_DB))
 
     def values(self, found: Tensor) -> Tensor:
-        """Normalised spectrograms of mel magnitudes."""
+        """Normalised spectrograms from mel magnitudes."""
         levels = 20 * torch.log10(found + FLOOR)
         return ((levels - self.mean[:, None]) / self.std[:, None]).clamp(-CLIP, CLIP)
 
 
 def with_noise(levels: Levels, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each example under noise of its own loudness and colour, and the same without it: normalised, both as loud.
+    """Each example with noise of random loudness and colour, and without it: normalised, at equal loudness.
 
     Args:
-        levels: what the spectrograms are normalised by.
+        levels: normalisation of the spectrograms.
         clean: `[batch, bands, frames]`.
-        generator: of every draw.
+        generator: source of every draw.
     """
     batch, bands, frames = clean.shape
     snr, slope, gain = torch.rand(3, batch, 1, 1, generator=generator)
@@ -80,7 +80,7 @@ def with_noise(levels: Levels, clean: Tensor, generator: torch.Generator) -> tup
     power = (found.square() / levels.widths[:, None]).sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
     noise_power = (colour.square() * levels.widths[:, None]).sum(dim=1, keepdim=True)
     deviation = colour * (power / noise_power).sqrt() * 10 ** (-snr / 20)
-    # How loud the whole is does not change with the noise: a track is brought to one loudness with it.
+    # The total loudness does not change with the noise: tracks are normalised in loudness including their noise.
     louder = 10 ** ((QUIETEST + (LOUDEST - QUIETEST) * gain) / 20) / (1 + 10 ** (-snr / 10)).sqrt()
     heard = _noise(levels, (batch, bands, frames), generator) * deviation
     phases = torch.cos(2 * torch.pi * torch.rand(batch, bands, frames, generator=generator))

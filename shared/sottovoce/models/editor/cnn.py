@@ -11,21 +11,21 @@ from sottovoce.models.editor._noise import Levels
 
 CHANNELS = (12, 24, 32, 48)
 FOLD = 2
-"""So many rows and columns of the spectrogram are channels of one place: no map is as large as the spectrogram."""
+"""Rows and columns of the spectrogram that are folded into channels, so that no map is as large as the spectrogram."""
 SHRINK = 16
-"""Bands and frames that become one place of the coarsest map."""
+"""Bands and frames per cell of the coarsest map."""
 GROUPS = 4
 
 
 def convolved(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """A convolution, GroupNorm (it must not look beyond an example), and tanh, which is bounded."""
+    """A convolution, GroupNorm (which normalises each example alone), and tanh, which is bounded."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.GroupNorm(GROUPS, outputs), nn.Tanh()
     )
 
 
 class UNet(nn.Module):
-    """Three times down, three times up, with few channels where maps are large: there per-example gradients cost."""
+    """Three levels down and up, with few channels at high resolution, where per-example gradients are expensive."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
@@ -56,20 +56,20 @@ class UNet(nn.Module):
             found = layer(found)
         found = self.middle(found)
         for layer in self.up:
-            # Larger, joined with what was that large, and convolved: Opacus has no rule for transposed convolutions.
+            # Upsample, join with the skip connection, convolve: Opacus does not support transposed convolutions.
             found = layer(torch.cat([functional.interpolate(found, scale_factor=2.0), beside.pop()], dim=1))
         maps = torch.cat([layer(found) for layer in self.spectra], dim=1)
         return functional.pixel_shuffle(maps, FOLD)[:, :, :bands, :frames]
 
 
 class Cnn(SpectralEditor):
-    """Any number of frames will do, and of bands."""
+    """Editor with a U-Net, for any number of frames and bands."""
 
     name = "cnn"
     learning_rate = 0.1
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
+        """The network for spectrograms of `n_mels` bands, independent of the number of styles."""
         del classes
         return UNet(spec)
 

@@ -1,4 +1,4 @@
-"""`rnn`: two recurrent networks over the frames, one from each side."""
+"""`rnn`: a bidirectional recurrent network over the frames."""
 
 import torch
 from opacus.layers import DPGRU
@@ -13,7 +13,7 @@ BAND_CODE, HIDDEN, BASIS = 48, 64, 32
 
 
 class Recurrent(nn.Module):
-    """A bidirectional GRU over codes of what is known at each frame; its maps are combinations of learned spectra."""
+    """A bidirectional GRU over embeddings of the observed frames; its maps are combinations of learned spectra."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
@@ -34,13 +34,13 @@ class Recurrent(nn.Module):
 
 
 class Rnn(SpectralEditor):
-    """Any number of frames will do, and of bands."""
+    """Editor with a recurrent network, for any number of frames and bands."""
 
     name = "rnn"
     learning_rate = 0.05
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms of `n_mels` bands; styles make no difference to it."""
+        """The network for spectrograms of `n_mels` bands, independent of the number of styles."""
         del classes
         return Recurrent(spec)
 

@@ -1,4 +1,4 @@
-"""What the training of editors measures: each family's own loss on held-out tracks, and what it is worth."""
+"""Measurements on held-out tracks during training of editors: the family's loss, and errors compared with baselines."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -15,21 +15,20 @@ from sottovoce.models.held_out_counts import CountedFigure, by_style
 from sottovoce.models.interfaces import Batch, Editor, Family, Task
 
 LOSS = CountedFigure(least=0.0, most=10.0, reach=500)
-"""A track's loss."""
+"""Counting of a track's loss."""
 ERROR = CountedFigure(least=0.0, most=20.0, reach=375)
-"""A track's errors, in dB."""
+"""Counting of a track's errors, in dB."""
 TRACKS = 400
 """Weight of a track in the number of tracks of its style."""
 GAP = 13
-"""Frames that are mended when it is measured how well: those that a gap of 200 ms touches."""
+"""Length of the test gap, frames (200 ms)."""
 ERRORS = ("repair_error", "interpolation_error", "denoise_error", "noise_error")
-"""Mean errors in dB: where a gap was mended by the model and by interpolation, and of music under noise after the model
-and before it."""
+"""Mean errors in dB: a gap repaired by the model and by interpolation; noisy music after and before denoising."""
 _SEED = 1
 
 
 class EditorTask(Task):
-    """Sums tracks and losses of each style, and errors in dB over all. A track counts by the mean over its segments."""
+    """Sums tracks and losses per style, and errors in dB over all styles. A track counts by its segments' mean."""
 
     name = "editor"
 
@@ -39,12 +38,12 @@ class EditorTask(Task):
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers), *ERRORS)
 
     def norm_squared(self, classes: int) -> int:
-        """A track adds to the tracks and the loss of one style, and to the four errors."""
+        """A track contributes to the count and the loss of one style, and to the four errors."""
         del classes
         return TRACKS**2 + LOSS.reach**2 + len(ERRORS) * ERROR.reach**2
 
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
-        """Counters of a batch, `[2 · classes + 4]`. Draws are the same each time, so that models can be compared."""
+        """Counters of a batch, `[2 · classes + 4]`. Random draws are fixed, so that models can be compared."""
         segments, track = batch.mask.sum(dim=1), batch.mask.nonzero()[:, 0]
         features = batch.features[batch.mask]
         with torch.no_grad():
@@ -73,7 +72,7 @@ class EditorTask(Task):
 
 
 def _errors(family: Editor, model: nn.Module, features: Tensor) -> Tensor:
-    """`ERRORS` of each segment, `[segments, 4]`: with a gap in its middle, and under noise."""
+    """`ERRORS` of each segment, `[segments, 4]`: with a gap in its middle, and with noise."""
     levels = cast(Network, model).levels
     count, _, frames = features.shape
     places = torch.arange(frames)

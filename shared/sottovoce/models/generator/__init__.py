@@ -1,1 +1,1 @@
-"""Generators: music of a style, made frame by frame or segment by segment."""
+"""Generators: models that synthesise music of a style as spectrograms."""

@@ -1,9 +1,10 @@
-"""A small codec: groups of spectral frames to whole numbers, and back.
+"""A small codec: groups of spectral frames to quantised latents ("numbers"), and back.
 
-Its constants were learned from public audio and come with the package, so that what a model learns in private is only
-which numbers follow one another, and a large decoder costs no privacy. Each number is a principal component of a group,
-rounded, so that near numbers sound alike. A network corrects what rounding and the lost components took. It sees
-neighbouring groups and learned from numbers of which some were wrong, so that it takes off what does not fit.
+Its constants were learned from public audio and are part of the package, so that private training only has to learn
+which numbers follow one another, and a large decoder costs no privacy. Each number is a quantised principal component
+of a group, so nearby numbers sound similar. A corrector network restores what quantisation and dropped components
+removed; it sees neighbouring groups and was trained on partly wrong numbers, so that it smooths out values that do not
+fit.
 """
 
 from dataclasses import dataclass
@@ -21,37 +22,37 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.models.generator._outline import Outline
 
 VERSION = 3
-"""Raised whenever the same numbers would sound different: a model of another codec's numbers is then refused."""
+"""Version, raised whenever the same numbers would sound different; models of another version are then refused."""
 FILE = f"codec-{VERSION}.safetensors"
 CODED = f"codec{VERSION}"
-"""In parameters' names: those trained on another codec's numbers, which mean something else, do not fit."""
+"""Marker in names of parameters that belong to this codec's numbers; parameters of another codec do not fit."""
 GROUP = 4
-"""Frames that are coded together: 93 ms."""
+"""Length of a group, frames (93 ms)."""
 BANDS = 256
 NUMBERS = 64
-"""Whole numbers of each group, the most telling ones first."""
+"""Numbers per group, by decreasing variance."""
 HALF = 7
 LEVELS = 2 * HALF + 1
-"""That a number has."""
+"""Levels of a number."""
 WIDEST = 3.0
-"""Deviations that the outermost levels stand for, at least."""
+"""Smallest value of the outermost levels, in deviations."""
 STEP = WIDEST / HALF
-"""From what stands for one level to the next, to networks."""
+"""Distance between levels in the values that networks see."""
 CHANNELS, FINE = 256, 128
-"""Of the networks, where a step is a group and where it is a frame."""
+"""Channels of the networks at the resolution of groups, and at that of frames."""
 DILATIONS = (1, 1, 2, 4)
-"""Of the residual blocks' convolutions, in groups."""
+"""Dilations of the residual blocks' convolutions, groups."""
 CONTEXT = 2 + sum(DILATIONS)
-"""Groups on either side that a decoded group depends on, at most."""
+"""Largest number of groups on either side that affect a decoded group."""
 
 
 class Residual(nn.Module):
-    """Two convolutions over time beside the way straight through, `[batch, channels, steps]`.
+    """Two convolutions over time with a skip connection, `[batch, channels, steps]`.
 
     Args:
-        channels: of what goes through.
-        dilation: steps from one tap of the first convolution to the next.
-        causal: whether a step sees none after it.
+        channels: number of channels.
+        dilation: distance between taps of the first convolution, steps.
+        causal: whether an output depends on no later step.
     """
 
     def __init__(self, channels: int, dilation: int = 1, *, causal: bool = False) -> None:
@@ -62,13 +63,13 @@ class Residual(nn.Module):
         self.narrow = nn.Conv1d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The same shape."""
+        """Output with the shape of the input."""
         normed = functional.gelu(self.norm(maps.transpose(1, 2)).transpose(1, 2))
         return maps + self.narrow(functional.gelu(self.wide(functional.pad(normed, self.beside))))
 
 
 class Corrector(nn.Module):
-    """What is added to the sum of components. Convolutions over time; a band is a channel, so pitches are absolute."""
+    """Correction added to the sum of components, by convolutions over time. Bands are channels: pitch is absolute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Corrector(nn.Module):
         nn.init.zeros_(self.bands.bias)
 
     def forward(self, values: Tensor) -> Tensor:
-        """`[batch, BANDS, GROUP · steps]` for `values` of numbers, `[batch, steps, NUMBERS]`."""
+        """Correction `[batch, BANDS, GROUP · steps]` for `values` of numbers, `[batch, steps, NUMBERS]`."""
         hidden = self.groups(self.told(values.transpose(1, 2))).transpose(1, 2)
         frames = self.frames(hidden).reshape(len(hidden), -1, FINE)
         frames = frames + functional.gelu(self.smooth(functional.gelu(frames).transpose(1, 2)).transpose(1, 2))
@@ -90,12 +91,12 @@ class Corrector(nn.Module):
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of groups, and how they are rounded.
+    """Principal components of groups, and their quantisation.
 
     Args:
-        mean: of groups, `[GROUP · BANDS]`.
+        mean: mean of groups, `[GROUP · BANDS]`.
         basis: orthonormal, `[GROUP · BANDS, NUMBERS]`.
-        step: of each component from one level to the next, `[NUMBERS]`.
+        step: distance between levels of each component, `[NUMBERS]`.
     """
 
     mean: Tensor
@@ -111,7 +112,7 @@ class Components:
         return self.measure(features).nan_to_num().round().clamp(-HALF, HALF).long() + HALF
 
     def decode(self, numbers: Tensor) -> Tensor:
-        """Spectrograms `[batch, BANDS, GROUP · steps]` of numbers, each group by itself."""
+        """Spectrograms `[batch, BANDS, GROUP · steps]` from numbers, each group independently."""
         groups = ((numbers - HALF) * self.step) @ self.basis.T + self.mean
         return groups.reshape(len(groups), -1, BANDS).transpose(1, 2)
 
@@ -121,9 +122,9 @@ class Codec:
     """The codec with its constants.
 
     Args:
-        components: of groups.
-        corrector: nothing of it is trained in a run.
-        outline: what describes a whole clip.
+        components: principal components of groups.
+        corrector: corrector network; fixed during runs.
+        outline: statistics that describe a whole clip.
     """
 
     components: Components
@@ -139,14 +140,14 @@ class Codec:
             return self.components.encode(features)
 
     def measure(self, features: Tensor) -> Tensor:
-        """What the numbers stand for before they are rounded, `[batch, steps, NUMBERS]`, within ±`WIDEST`."""
+        """Values before quantisation, `[batch, steps, NUMBERS]`, within ±`WIDEST`."""
         with torch.no_grad():
             return (self.components.measure(features) * STEP).clamp(-WIDEST, WIDEST)
 
     def decode(self, numbers: Tensor) -> Tensor:
-        """Spectrograms `[batch, BANDS, GROUP · steps]`, normalised, of numbers `[batch, steps, NUMBERS]`.
+        """Normalised spectrograms `[batch, BANDS, GROUP · steps]` from numbers `[batch, steps, NUMBERS]`.
 
-        The numbers need not be whole.
+        The numbers may be fractional.
         """
         with torch.no_grad():
             found = self.components.decode(numbers) + self.corrector(values(numbers))
@@ -169,7 +170,7 @@ class Codec:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Codec":
-        """What `to_bytes` made."""
+        """Read constants written by `to_bytes`."""
         parts: dict[str, dict[str, Tensor]] = {"components": {}, "corrector": {}, "outline": {}}
         for name, value in load(data).items():
             owner, _, rest = name.partition(".")
@@ -180,17 +181,17 @@ class Codec:
 
 
 def values(numbers: Tensor) -> Tensor:
-    """What numbers stand for, to networks: float32 within ±`WIDEST`."""
+    """Values of numbers, as networks see them: float32 within ±`WIDEST`."""
     return (numbers - HALF) * STEP
 
 
 def numbers(values: Tensor) -> Tensor:
-    """The numbers, not rounded, that stand for values."""
+    """Fractional numbers from values; the inverse of `values`."""
     return values / STEP + HALF
 
 
 def grouped(features: Tensor) -> Tensor:
-    """Spectrograms `[batch, bands, frames]` as whole groups `[batch, steps, GROUP · bands]`."""
+    """Spectrograms `[batch, bands, frames]` as complete groups `[batch, steps, GROUP · bands]`."""
     frames = features.transpose(1, 2)
     steps = frames.shape[1] // GROUP
     return frames[:, : steps * GROUP].reshape(len(frames), steps, -1)
@@ -198,17 +199,17 @@ def grouped(features: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def shipped() -> Codec:
-    """The codec that comes with this package."""
-    with torch.random.fork_rng(devices=[]):  # a network draws its first parameters
+    """The codec shipped with this package."""
+    with torch.random.fork_rng(devices=[]):  # constructing a network draws random parameters
         return Codec.from_bytes(files(__package__).joinpath(FILE).read_bytes())
 
 
 def codec_for(spec: FeatureSpec, name: str) -> Codec:
-    """The shipped codec, for a family of this name.
+    """The shipped codec, for the family `name`.
 
     Raises:
-        ConfigurationError: it is for another number of bands.
+        ConfigurationError: the spec has another number of bands.
     """
     if spec.n_mels != BANDS:
-        raise ConfigurationError(f"'{name}' makes spectrograms of {BANDS} bands, not of {spec.n_mels}.")
+        raise ConfigurationError(f"'{name}' generates spectrograms of {BANDS} bands, not {spec.n_mels}.")
     return shipped()

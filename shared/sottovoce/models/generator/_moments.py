@@ -1,4 +1,4 @@
-"""Shared by families that generate moment by moment in the codec's values: a network and endless sampling."""
+"""What families share that generate codec values moment by moment: a network, and endless sampling."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,25 +10,25 @@ from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import GROUP, NUMBERS, WIDEST, Codec, Residual
 
 TOGETHER = 2
-"""Groups of the codec in a moment: 0.19 s."""
+"""Length of a moment, groups of the codec (0.19 s)."""
 SIZE = TOGETHER * NUMBERS
-"""Values of a moment."""
+"""Number of values of a moment."""
 FRAMES = TOGETHER * GROUP
 DRAWN_TOGETHER = 24
-"""Moments of a piece: 4.5 s."""
+"""Length of a generated piece, moments (4.5 s)."""
 CONTEXT = -(-_codec.CONTEXT // TOGETHER)
-"""Moments on either side that a moment depends on when the codec decodes it, at most."""
+"""Largest number of moments on either side that affect a decoded moment."""
 
 
 class Stack(nn.Module):
-    """Residual blocks over moments, conditioned on a vector for the whole clip.
+    """Residual blocks over moments, conditioned on one vector per clip.
 
     Args:
         inputs: size of a moment.
         conditioning: size of the conditioning vector; 0 for none.
         outputs: size of an output.
-        channels: of the blocks.
-        dilations: of each block's convolution, in moments.
+        channels: channels of the blocks.
+        dilations: dilation of each block's convolution, moments.
         causal: whether an output depends on no later moment.
     """
 
@@ -49,7 +49,7 @@ class Stack(nn.Module):
         self.outputs = nn.Linear(channels, outputs)
 
     def forward(self, moments: Tensor, conditioning: Tensor | None = None) -> Tensor:
-        """`[batch, moments, outputs]` of `[batch, moments, inputs]`, given `conditioning`, a vector for each clip."""
+        """Outputs `[batch, moments, outputs]` from `[batch, moments, inputs]` with a `conditioning` vector per clip."""
         hidden = self.inputs(moments)
         if self.told is not None:
             hidden = hidden + self.told(conditioning)[:, None]
@@ -57,25 +57,25 @@ class Stack(nn.Module):
 
 
 def moments_of(codec: Codec, features: Tensor) -> Tensor:
-    """Moments `[batch, moments, SIZE]` of spectrograms `[batch, bands, frames]`; a rest does not count."""
+    """Moments `[batch, moments, SIZE]` of spectrograms `[batch, bands, frames]`; a remainder is dropped."""
     values = codec.measure(features)
     whole = values.shape[1] // TOGETHER
     return values[:, : whole * TOGETHER].reshape(len(values), whole, SIZE)
 
 
 def spectrograms_of(codec: Codec, moments: Tensor) -> Tensor:
-    """Spectrograms `[batch, bands, FRAMES · moments]` of moments `[batch, moments, SIZE]`."""
+    """Spectrograms `[batch, bands, FRAMES · moments]` from moments `[batch, moments, SIZE]`."""
     values = moments.clamp(-WIDEST, WIDEST).view(len(moments), -1, NUMBERS)
     return codec.decode(_codec.numbers(values))
 
 
 def endless(more: Callable[[int], Tensor], decode: Callable[[Tensor], Tensor], context: int) -> Iterator[Tensor]:
-    """Piece after piece of spectrograms, for ever: each is decoded with what lies on either side.
+    """An endless sequence of spectrogram pieces, each decoded with its context on either side.
 
     Args:
-        more: so many latents that follow those before, `[count, moments, size]`.
-        decode: latents to spectrograms `[count, bands, FRAMES · moments]`.
-        context: moments on either side that a decoded one depends on, at most.
+        more: returns the next latents, as many as asked for, `[count, moments, size]`.
+        decode: maps latents to spectrograms `[count, bands, FRAMES · moments]`.
+        context: largest number of moments on either side that affect a decoded one.
     """
     held, before = None, 0
     while True:

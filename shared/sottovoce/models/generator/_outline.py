@@ -1,4 +1,4 @@
-"""A clip's outline: a few whole numbers for what stays the same all through it, such as timbre, density and tempo."""
+"""A clip's outline: a few quantised numbers for properties that are constant over a clip: timbre, density, tempo."""
 
 from dataclasses import dataclass
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 PARTS = 32
-"""Neighbouring bands are taken together to so many parts of the spectrum."""
+"""Number of parts of the spectrum; each combines neighbouring bands."""
 LAGS = (4, 5, 6, 7, 8, 10, 12, 14, 16, 19, 22, 26, 31, 37, 44, 52)
-"""Frames (23 ms each) after which a rhythm may come again."""
+"""Lags at which rhythmic repetition is measured, frames of 23 ms."""
 STATISTICS = 3 * PARTS + len(LAGS)
 NUMBERS = 16
 LEVELS = 15
 STEP = 0.4
-"""Deviations from one level to the next."""
+"""Distance between levels, in deviations."""
 _TINY = 1e-3
 
 
 @dataclass(frozen=True)
 class Outline:
-    """Principal components of a clip's statistics, rounded.
+    """Quantised principal components of a clip's statistics.
 
     Args:
-        mean: of the statistics, `[STATISTICS]`.
-        basis: takes statistics to components of unit deviation, `[STATISTICS, NUMBERS]`.
+        mean: mean of the statistics, `[STATISTICS]`.
+        basis: maps statistics to components of unit deviation, `[STATISTICS, NUMBERS]`.
     """
 
     mean: Tensor
@@ -37,15 +37,15 @@ class Outline:
 
 
 def values(numbers: Tensor) -> Tensor:
-    """What numbers stand for, in deviations: the same shape, float32."""
+    """Values of numbers, in deviations: the same shape, float32."""
     return (numbers - LEVELS // 2) * STEP
 
 
 def statistics(features: Tensor) -> Tensor:
-    """`[batch, STATISTICS]`: each part's mean, deviation and mean change, and how alike onsets are after some lags.
+    """Each part's mean, deviation and mean change, and the onsets' autocorrelation at some lags: `[batch, STATISTICS]`.
 
     Args:
-        features: spectrograms `[batch, bands, frames]`, normalised, of two frames or more.
+        features: spectrograms `[batch, bands, frames]`, normalised, of at least two frames.
     """
     parts = features.reshape(len(features), PARTS, -1, features.shape[2]).mean(dim=2)
     rise = features.diff(dim=2).clamp(min=0).mean(dim=1)

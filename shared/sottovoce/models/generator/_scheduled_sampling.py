@@ -8,7 +8,7 @@ from torch import Tensor
 from sottovoce.models.generator import _codec
 
 WRONG, DROPPED = 0.15, 0.05
-"""Largest fractions of past numbers that are off by a level and of past groups that are dropped, in training."""
+"""Largest fractions, in training, of past numbers that are off by one level and of past groups that are dropped."""
 OWN_DRAWS, OWN_RUN = 0.7, 4
 """Largest fraction of groups in a history that the network sampled itself, given the true ones before, and length of a
 run of them in groups; half of the segments get such a history (Mihaylova & Martins, "Scheduled Sampling for

@@ -1,14 +1,14 @@
-"""What a style is to every family of generators."""
+"""The style embedding of all families of generators."""
 
 from torch import Tensor
 from torch.nn import functional
 
 STYLE = 32
-"""Numbers that a style is to a network: all that depends on how many there are."""
+"""Size of the style embedding, the only part that depends on the number of styles."""
 UNSTYLED = 0.1
-"""In training, the share of segments of whose style a network is not told."""
+"""Fraction of training segments without a style, for classifier-free guidance."""
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:
-    """Class numbers `[batch]` as `[batch, classes]`, float32."""
+    """Class indices `[batch]` one-hot encoded as `[batch, classes]`, float32."""
     return functional.one_hot(targets, classes).float()

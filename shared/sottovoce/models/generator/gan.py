@@ -1,6 +1,6 @@
-"""`gan`: a generator that learns from a discriminator, which alone meets private audio, and with privacy.
+"""`gan`: a generator trained by a discriminator; only the discriminator sees private audio, under DP.
 
-What a discriminator's noised steps give is private, and so is whatever is made of it without another look at the audio
+The discriminator's noisy updates are private, and so is everything derived from them without another look at the audio
 (post-processing): the generator needs no noise of its own (Torkzadehmahani et al., "DP-CGAN", CVPR Workshops 2019).
 """
 
@@ -22,23 +22,23 @@ from sottovoce.randomness import Randomness
 
 CHANNELS = 128
 DISCRIMINATOR_DILATIONS, GENERATOR_DILATIONS = (1, 2, 4, 8), (1, 2, 4, 8, 1)
-"""Dilations, in moments, of the discriminator's blocks and of the generator's."""
+"""Dilations, in moments, of the blocks of the discriminator and of the generator."""
 WHOLE, SLOW, MOMENT = 16, 8, 16
-"""Random numbers of a clip, of every `SLOWLY` moments, and of a moment."""
+"""Number of random inputs per clip, per `SLOWLY` moments, and per moment."""
 SLOWLY = 8
 WINDOWS = (4, 16, 48)
-"""Moments over which what is made is compared with public audio, when a start is learned."""
+"""Windows, in moments, over which generated and public audio are compared when learning a public start."""
 TINY = 1e-4
-"""Added before a root is taken: its slope stays finite."""
+"""Constant added before taking a square root, to keep its gradient finite."""
 ADVERSARIAL = 0.05
-"""Weight of what the discriminator says beside that distance."""
+"""Weight of the adversarial loss relative to that distance."""
 DISCRIMINATOR = "discriminator."
 STEPS, BATCH, GENERATED_MOMENTS, LEARNING_RATE, LARGEST_NORM = 2, 16, 40, 0.1, 1.0
-"""Of the generator, after each of the discriminator's steps, on so many clips of so many moments."""
+"""Generator steps after each discriminator step, clips per step, moments per clip, learning rate, gradient clip."""
 
 
 class Discriminator(nn.Module):
-    """How much music seems real for a style: at each moment, and all together."""
+    """Scores how realistic music of a style is: per moment, and as a whole."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Discriminator(nn.Module):
         self.whole = nn.Sequential(nn.Linear(CHANNELS + STYLE, CHANNELS), nn.GELU(), nn.Linear(CHANNELS, 1))
 
     def forward(self, moments: Tensor, styles: Tensor) -> Tensor:
-        """Scores `[batch, 1 + moments]` of moments `[batch, moments, SIZE]` and one-hot styles; the first for all."""
+        """Scores `[batch, 1 + moments]` of moments `[batch, moments, SIZE]` and one-hot styles; the first is global."""
         conditioning = self.style(styles)
         found = functional.gelu(self.hear[CODED](moments, conditioning))
         moment, whole = torch.split(found, CHANNELS, dim=2)
@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
 
 
 class GeneratorNetwork(nn.Module):
-    """Random numbers and a style to music."""
+    """Maps random numbers and a style to music."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -69,14 +69,14 @@ class GeneratorNetwork(nn.Module):
         self.level = nn.ModuleDict({CODED: nn.Linear(STYLE + WHOLE, SIZE, bias=False)})
 
     def forward(self, noise: Tensor, whole: Tensor, styles: Tensor) -> Tensor:
-        """Moments `[batch, moments, SIZE]` of `noise`, `[batch, moments, MOMENT + SLOW]`, and `[batch, WHOLE]`."""
+        """`[batch, moments, SIZE]` from `noise` `[batch, moments, MOMENT + SLOW]` and `whole` `[batch, WHOLE]`."""
         conditioning = torch.cat([self.style(styles), whole], dim=1)
         generated = self.make[CODED](noise, conditioning) + self.level[CODED](conditioning)[:, None]
         return WIDEST * torch.tanh(generated / WIDEST)
 
 
 class Adversarial(nn.Module):
-    """Both networks, which travel together."""
+    """Both networks as one module."""
 
     def __init__(self, codec: Codec, classes: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Adversarial(nn.Module):
         self.generator = GeneratorNetwork(classes)
 
     def generated(self, targets: Tensor, moments: int, generator: torch.Generator) -> Tensor:
-        """Music of these styles, `[batch, moments, SIZE]`."""
+        """Generated music of these styles, `[batch, moments, SIZE]`."""
         noise = _noise(len(targets), moments, generator)
         whole = torch.randn(len(targets), WHOLE, generator=generator)
         return self.generator(noise, whole, one_hot(targets, self.classes))
@@ -96,50 +96,50 @@ class Adversarial(nn.Module):
 
 
 class Gan(Generator):
-    """Hinge losses; every step of the discriminator is followed by a few of the generator."""
+    """Hinge losses; each discriminator step is followed by a few generator steps."""
 
     task = "generator"
     name = "gan"
     view = View.SPECTROGRAM
     distributed_noise = False
-    """A label's own discriminator has its noise only where the label adds all of it."""
+    """False: a label's own discriminator contains its noise only if the label adds all of it."""
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Small steps: neither network must outrun the other."""
+        """Small steps, so that neither network outruns the other."""
         del distributed
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0, momentum=0.0)
 
     def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Only what styles are to the networks moves: of the discriminator by audio, of the generator after it."""
+        """Only the style embeddings are trained: the discriminator's on audio, then the generator's."""
         del distributed
         recipe = local_noise(private=private, steps=8, learning_rate=0.5, private_learning_rate=1.0, momentum=0.0)
         return replace(recipe, trainable=(f"{DISCRIMINATOR}style.", "generator.style."))
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """Both networks for spectrograms of the codec's bands; any number of frames from one moment on will do.
+        """Both networks for spectrograms of the codec's bands, at least one moment long.
 
         Raises:
-            ConfigurationError: the codec is for another number of bands.
+            ConfigurationError: the spec has another number of bands than the codec.
         """
         return Adversarial(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """The discriminator's loss on each real clip and one made one of the same style, `[batch]`."""
+        """The discriminator's loss on each real clip and one generated clip of the same style, `[batch]`."""
         network = cast(Adversarial, model)
         real = moments_of(network.codec, features)
         with torch.no_grad():
             generated = network.generated(targets, real.shape[1], generator)
-        # Two passes, not one over both: Opacus takes each row of a pass for an example, and adds up passes.
+        # Two passes instead of one over both: Opacus treats each row of a pass as an example, and adds up passes.
         return _balanced(functional.relu(1 - model(real, targets))) + _balanced(
             functional.relu(1 + model(generated, targets))
         )
 
     def private_parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
-        """The discriminator's."""
+        """The discriminator's parameters."""
         return {name: value for name, value in trainable(model).items() if name.startswith(DISCRIMINATOR)}
 
     def after_step(self, model: nn.Module, randomness: Randomness) -> None:
-        """Steps of the generator against the discriminator as it is now, on styles drawn evenly."""
+        """Generator steps against the current discriminator, on uniformly drawn styles."""
         network = cast(Adversarial, model)
         # A copy without the hooks that collect private gradients on the original.
         free = Adversarial(network.codec, network.classes)
@@ -159,10 +159,10 @@ class Gan(Generator):
         network.generator.load_state_dict(free.generator.state_dict())
 
     def follow(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """The generator's loss where audio is public: what the discriminator says, and a distance to that audio.
+        """The generator's loss on public audio: the adversarial loss, and a distance to that audio.
 
-        The energy distance of conditional samples, which rewards two that differ (Gritsenko et al., "A spectral energy
-        distance for parallel speech synthesis", NeurIPS 2020, equation 6), of statistics over windows.
+        The distance is the energy distance of conditional samples, which rewards diversity (Gritsenko et al., "A
+        spectral energy distance for parallel speech synthesis", NeurIPS 2020, equation 6), on statistics over windows.
         """
         network = cast(Adversarial, model)
         real = moments_of(network.codec, features)
@@ -173,7 +173,7 @@ class Gan(Generator):
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """A few moments after the others, for ever; the temperature is the deviation of all that is random."""
+        """An endless sequence of pieces; the temperature scales the deviation of all random inputs."""
         network = cast(Adversarial, model)
         styles, count = one_hot(targets, network.classes), len(targets)
         whole = temperature * torch.randn(count, WHOLE, generator=generator)
@@ -186,14 +186,14 @@ class Gan(Generator):
 
 
 class _Noise:
-    """Random numbers of moments, some of which stay for a while."""
+    """Random inputs of moments, some of which stay constant for several moments."""
 
     def __init__(self, count: int, generator: torch.Generator) -> None:
         self._generator = generator
         self._left = torch.zeros(count, 0, MOMENT + SLOW)
 
     def more(self, moments: int) -> Tensor:
-        """The next so many, `[count, moments, MOMENT + SLOW]`."""
+        """The next `moments` inputs, `[count, moments, MOMENT + SLOW]`."""
         count, kept = len(self._left), self._left.shape[1]
         times = max(0, -(-(moments - kept) // SLOWLY))
         slow = torch.randn(count, times, SLOW, generator=self._generator).repeat_interleave(SLOWLY, dim=1)
@@ -208,24 +208,24 @@ def _noise(count: int, moments: int, generator: torch.Generator) -> Tensor:
 
 
 def _balanced(scores: Tensor) -> Tensor:
-    """`[batch]`: all together counts as much as the moments."""
+    """Score `[batch]`, with equal weight for the whole and for the mean over moments."""
     return (scores[:, 0] + scores[:, 1:].mean(dim=1)) / 2
 
 
 def _clip_distance(one: Tensor, other: Tensor) -> Tensor:
-    """How far two clips of moments are from each other, `[batch]`: of means, deviations and changes over windows."""
+    """Distance between two clips, `[batch]`: of means, deviations and changes over windows."""
     windows = [min(window, one.shape[1]) for window in WINDOWS]
     pairs = [(one, other), *((_statistics(one, window), _statistics(other, window)) for window in windows)]
     return torch.stack([_distance(*pair) for pair in pairs]).mean(dim=0)
 
 
 def _distance(one: Tensor, other: Tensor) -> Tensor:
-    """`[batch]`, of `[batch, windows, statistics]`."""
+    """Distance `[batch]` between statistics `[batch, windows, statistics]`."""
     return ((one - other).square().mean(dim=2) + TINY).sqrt().mean(dim=1)
 
 
 def _statistics(moments: Tensor, window: int) -> Tensor:
-    """`[batch, windows, 3 · SIZE]`."""
+    """Statistics `[batch, windows, 3 · SIZE]` over windows of moments."""
     whole = moments.shape[1] // window * window
     means, squares, changes = (
         values[:, :whole].reshape(len(values), -1, window, SIZE).mean(dim=2)

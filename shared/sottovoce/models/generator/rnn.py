@@ -1,4 +1,4 @@
-"""`rnn`: an autoregressive model that samples a codec's numbers, each given all earlier ones."""
+"""`rnn`: an autoregressive model of a codec's numbers."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,45 +22,45 @@ from sottovoce.models.recipes import distributed_noise, local_noise, styles_alon
 CODE, HIDDEN, DEPTH, SKETCH = 128, 320, 160, 64
 HEADS, KEY = 2, 48
 REMEMBERED = 256
-"""Groups that can be recalled: 24 s."""
+"""Length of the memory, groups (24 s)."""
 DRAWN = (1,) * 16 + (4,) * ((NUMBERS - 16) // 4)
-"""Numbers of a group that are drawn at a time: the first ones, which tell most, one by one."""
+"""Block sizes in which a group's numbers are drawn: the first, most informative ones individually."""
 OUTLINE_WEIGHT = 0.1
-"""Of the mean loss of an outline's numbers over that of all groups' numbers."""
+"""Weight of the outline's mean loss relative to the mean loss over all groups' numbers."""
 GUIDANCE = 2.5
-"""How far a style's distributions are pushed away from those of no style (Ho & Salimans, "Classifier-free diffusion
-guidance", 2022, equation 6): 1 is not at all."""
+"""Classifier-free guidance scale (Ho & Salimans, "Classifier-free diffusion guidance", 2022, equation 6); 1 is no
+guidance."""
 COOLER = 0.4
-"""Of the temperature, for numbers that are drawn together: what they do not know of each other is heard as noise."""
+"""Temperature factor for numbers drawn in one block: their missing dependence is audible as noise."""
 DRAWN_TOGETHER = 8
-"""Groups of a piece: 0.74 s."""
+"""Length of a generated piece, groups (0.74 s)."""
 NARROW, AT_PLACE, WIDE = (0.3, 0.8), 0.2, 1.5
-"""Widths at first, in levels, of the distributions about a prediction, about a place, and about the mean of all."""
+"""Initial widths, in levels, of mixture components centred on a prediction, on a given centre, and on the mean."""
 WIDER = 4.0
-"""The most that the logarithm of a width changes."""
+"""Largest change of the logarithm of a width."""
 LEAST = 1e-7
-"""Likelihood of a level, by one distribution: its logarithm stays finite."""
+"""Smallest likelihood of a level under one component, to keep its logarithm finite."""
 NO_END = 1e4
-"""Of the outermost levels; finite, so that gradients are."""
+"""Outer edge of the outermost levels; finite, so that gradients are finite."""
 KEPT = 0.8
-"""Of what was there before, in the first linear prediction."""
+"""Initial weight of the previous value in the linear prediction."""
 
 
 class LogisticMixture(nn.Module):
-    """Autoregressive distributions of numbers, each given the values of those before it.
+    """Autoregressive distributions of numbers, each conditioned on the numbers before it.
 
-    Each is a mixture of logistic distributions, cut at the edges between levels (Salimans et al., "PixelCNN++", 2017):
-    two about a linear prediction, one about each of some given places, and one about the mean of all. A network, which
-    sees by how much earlier predictions missed, says how likely each is, how wide, and how far beside its place.
+    Each is a mixture of logistic distributions, discretised at the edges between levels (Salimans et al., "PixelCNN++",
+    2017): two components centred on a linear prediction, one on each given centre (`places`), and one on the overall
+    mean. A network, which sees the errors of earlier predictions, gives their weights, widths and offsets.
 
     Args:
-        known: size of what else is known.
-        hidden: size of the network's layer.
-        drawn: how many numbers are drawn at a time, independently of each other.
-        levels: of each number.
-        step: from what stands for one level to the next.
-        places: how many are given.
-        first: where in what is known the numbers of the first place begin.
+        known: size of the conditioning vector.
+        hidden: size of the network's hidden layer.
+        drawn: block sizes; numbers of one block are drawn independently.
+        levels: number of levels of each number.
+        step: distance between levels in values.
+        places: number of given centres.
+        first: index in the conditioning vector at which the first centre's values begin.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LogisticMixture(nn.Module):
                     layer.weight[rows, n + first + n + rows] = KEPT
 
     def forward(self, known: Tensor, places: Tensor, values: Tensor) -> Tensor:
-        """Nats for each of the numbers that `values` stand for, `[…, count]`.
+        """Negative log-likelihood, in nats, of each number with these `values`, `[…, count]`.
 
         Args:
             known: `[…, known]`.
@@ -96,12 +96,12 @@ class LogisticMixture(nn.Module):
         return -self._likelihood(parts, self._centres(means, places), values)
 
     def draw(self, known: Tensor, places: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers, `[batch, count]`.
+        """Sample numbers, `[batch, count]`.
 
         Args:
             known: `[batch, known]`.
             places: `[batch, count, places]`.
-            choose: numbers `[batch, n]` by the logarithms of how likely each level is, `[batch, n, levels]`.
+            choose: samples numbers `[batch, n]` from log-likelihoods of the levels, `[batch, n, levels]`.
         """
         hidden, half = self.known(known), self.levels // 2
         scale = (torch.arange(self.levels) - half) * self.step
@@ -117,11 +117,11 @@ class LogisticMixture(nn.Module):
         return torch.cat(numbers, dim=1)
 
     def _mean(self, turn: int, known: Tensor, values: Tensor) -> Tensor:
-        """A linear prediction of the numbers of one turn, `[…, numbers]`."""
+        """Linear prediction of one block's numbers, `[…, numbers]`."""
         return self.linear[turn](torch.cat([values[..., : sum(self.drawn[:turn])], known], dim=-1))
 
     def _parts(self, turn: int, hidden: Tensor, missed: Tensor) -> Tensor:
-        """What the network says of the numbers of one turn, `[…, numbers, 3 · distributions]`."""
+        """The network's output for one block, `[…, numbers, 3 · components]`."""
         if turn:
             earlier = missed[..., : sum(self.drawn[:turn])]
             hidden = hidden + self.before[turn - 1](torch.cat([earlier, earlier.abs()], dim=-1))
@@ -130,12 +130,12 @@ class LogisticMixture(nn.Module):
 
     @staticmethod
     def _centres(means: Tensor, places: Tensor) -> Tensor:
-        """Where the distributions lie if the network says nothing, `[…, numbers, distributions]`."""
+        """Centres of the components before the network's offsets, `[…, numbers, components]`."""
         mean = means[..., None]
         return torch.cat([*[mean] * len(NARROW), places, torch.zeros_like(mean)], dim=-1)
 
     def _likelihood(self, parts: Tensor, centres: Tensor, values: Tensor) -> Tensor:
-        """Logarithm of how likely the levels are that `values` stand for, in the shape of all together."""
+        """Log-likelihood of the levels with these `values`, in the common broadcast shape."""
         weights, beside, widths = parts.view(*parts.shape[:-1], 3, -1).unbind(-2)
         centres = centres + self.step * beside
         scales = self.step * widths.new_tensor(self.widths) * widths.clamp(-WIDER, WIDER).exp()
@@ -148,12 +148,12 @@ class LogisticMixture(nn.Module):
 
 @dataclass(frozen=True)
 class Memory:
-    """What is kept of the groups before.
+    """State carried over from earlier groups.
 
     Args:
-        state: of the GRU.
-        keys: what each group came after, `[batch, HEADS, groups, KEY]`.
-        values: of the groups, `[batch, groups, NUMBERS]`.
+        state: state of the GRU.
+        keys: attention keys of each group's context, `[batch, HEADS, groups, KEY]`.
+        values: values of the groups, `[batch, groups, NUMBERS]`.
     """
 
     state: Tensor
@@ -161,15 +161,15 @@ class Memory:
     values: Tensor
 
     def shortened(self) -> "Memory":
-        """Without what is too long ago."""
+        """The memory limited to its newest `REMEMBERED` groups."""
         return Memory(self.state, self.keys[:, :, -REMEMBERED:], self.values[:, -REMEMBERED:])
 
 
 class Recurrent(nn.Module):
-    """A GRU over groups. First comes a clip's outline, then each group given it and the groups before.
+    """A GRU over groups. A clip's outline comes first, then each group conditioned on it and on earlier groups.
 
-    Its inputs are the values that numbers stand for, so that close numbers are similar inputs. Attention over earlier
-    states recalls what followed similar moments, so that figures return.
+    Its inputs are values of numbers, so that nearby numbers are similar inputs. Attention over earlier states recalls
+    what followed similar moments, so that motifs return.
     """
 
     def __init__(self, codec: Codec, classes: int) -> None:
@@ -195,21 +195,21 @@ class Recurrent(nn.Module):
     def states(
         self, past: Tensor, outline: Tensor, styles: Tensor, memory: Memory | None = None
     ) -> tuple[Tensor, Tensor, Memory]:
-        """What is known before each group, `[batch, steps, known]`, places of its numbers, `[batch, steps, NUMBERS,
-        HEADS + 1]`, and what to remember.
+        """Conditioning vectors before each group, `[batch, steps, known]`, mixture centres of its numbers, `[batch,
+        steps, NUMBERS, HEADS + 1]`, and the updated memory.
 
         Args:
-            past: values of the group before each, `[batch, steps, NUMBERS]`; 0 before the first one.
-            outline: what the outline's numbers stand for, `[batch, numbers]`.
-            styles: as `style` gives them for one-hot rows; 0 where the style is dropped, `[batch, STYLE]`.
-            memory: after an earlier call.
+            past: values of the previous group, `[batch, steps, NUMBERS]`; 0 before the first one.
+            outline: values of the outline's numbers, `[batch, numbers]`.
+            styles: style embeddings; 0 where the style is dropped, `[batch, STYLE]`.
+            memory: from an earlier call.
         """
         conditioning = torch.cat([outline, styles], dim=1)[:, None].expand(-1, past.shape[1], -1)
         code = functional.gelu(self.encode(past))
         found, state = self.gru(torch.cat([code, conditioning], dim=2), memory.state if memory else None)
         context = torch.cat([found, code], dim=2)
         queries, keys = (layer(context).unflatten(2, (HEADS, KEY)).transpose(1, 2) for layer in (self.query, self.key))
-        # A group's key is what was known before it, and its values are heard one step later.
+        # A group's key is its context, and its values arrive one step later.
         values = past
         if memory:
             keys, values = torch.cat([memory.keys, keys], dim=2), torch.cat([memory.values, past], dim=1)
@@ -219,14 +219,14 @@ class Recurrent(nn.Module):
         return known, torch.stack(places, dim=3), Memory(state, keys, values)
 
     def redrawn(self, numbers: Tensor, outline: Tensor, styles: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers of each group, drawn given the true ones of those before it; arguments as for `forward`, `draw`."""
+        """Each group's numbers sampled given the true earlier groups; arguments as for `forward` and `draw`."""
         past = _scheduled_sampling.shifted(_codec.values(numbers))
         with torch.no_grad():
             known, places, _ = self.states(past, _outline.values(outline), styles)
             return self.group.draw(known.flatten(0, 1), places.flatten(0, 1), choose).view_as(numbers)
 
     def forward(self, past: Tensor, styles: Tensor, numbers: Tensor, outline: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats for each group's `numbers` and for those of the `outline`, as they are shaped."""
+        """Negative log-likelihoods, in nats, of each group's `numbers` and of the `outline`, in their shapes."""
         sketched = _outline.values(outline)
         known, places, _ = self.states(past, sketched, styles)
         groups = self.group(known, places, _codec.values(numbers))
@@ -234,11 +234,11 @@ class Recurrent(nn.Module):
 
 
 def _recalled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Means of values by how alike keys are to the query, `[batch, HEADS, steps, NUMBERS]`; towards 0 if none is.
+    """Attention over earlier groups' values, `[batch, HEADS, steps, NUMBERS]`; near 0 if no key matches.
 
     Args:
         queries: of the latest steps, `[batch, HEADS, steps, KEY]`.
-        keys: of all steps but the last one, `[batch, HEADS, groups, KEY]`: a step sees those before it.
+        keys: of all steps but the last one, `[batch, HEADS, groups, KEY]`; a step attends to earlier ones.
         values: `[batch, groups, NUMBERS]`.
     """
     steps, groups = queries.shape[2], keys.shape[2]
@@ -250,14 +250,14 @@ def _recalled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class Rnn(Generator):
-    """Autoregressive over a codec's numbers, trained on the true ones before each (teacher forcing)."""
+    """Autoregressive model of the codec's numbers, trained with teacher forcing."""
 
     task = "generator"
     name = "rnn"
     view = View.SPECTROGRAM
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Small steps, and with privacy few large batches: the start is good, and noise moves every number away."""
+        """Small steps; with privacy, few large batches: the start is good, and noise perturbs every parameter."""
         if distributed:
             return replace(
                 distributed_noise(),
@@ -270,19 +270,19 @@ class Rnn(Generator):
         return local_noise(private=private, steps=8, learning_rate=0.05, private_learning_rate=0.03)
 
     def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Only what styles are to the network moves: so few numbers that they are learned through the noise."""
+        """Only the style embeddings are trained: few enough parameters to be learned despite the noise."""
         return styles_alone(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms of the codec's bands; any number of frames from one group on will do.
+        """The network for spectrograms of the codec's bands, at least one group long.
 
         Raises:
-            ConfigurationError: the codec is for another number of bands.
+            ConfigurationError: the spec has another number of bands than the codec.
         """
         return Recurrent(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Nats for each number of the codec, `[batch]`; frames beyond the last whole group do not count."""
+        """Negative log-likelihood per number of the codec, in nats, `[batch]`; an incomplete last group is ignored."""
         network = cast(Recurrent, model)
         numbers = network.codec.encode(features)
         with torch.no_grad():
@@ -302,14 +302,14 @@ class Rnn(Generator):
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """A few groups after the others, for ever: `[count, n_mels, frames]` each.
+        """An endless sequence of pieces, `[count, n_mels, frames]` each.
 
-        The temperature sharpens the choice of each number; at 0 nothing is random.
+        The temperature sharpens the distribution of each number; at 0 sampling is greedy.
         """
         network = cast(Recurrent, model)
         with torch.inference_mode():
             styles = network.style(one_hot(targets, network.classes))
-        # Each piece is sampled with and without its style, for guidance.
+        # Each piece is computed with and without its style, for guidance.
         conditioning = torch.cat([styles, torch.zeros_like(styles)])
         chosen = _Chosen(generator, temperature)
         with torch.inference_mode():
@@ -317,7 +317,7 @@ class Rnn(Generator):
                 network.sketch.draw(conditioning, torch.zeros(len(conditioning), _outline.NUMBERS, 0), chosen)
             )
         past, memory = torch.zeros(len(conditioning), 1, NUMBERS), None
-        # The decoder hears a few groups on either side of those that it makes.
+        # The decoder needs a few groups of context on either side of a piece.
         drawn = torch.zeros(len(styles), 0, NUMBERS, dtype=torch.long)
         before = 0
         while True:
@@ -342,8 +342,8 @@ class _Chosen:
         self._generator, self._temperature = generator, temperature
 
     def __call__(self, likelihoods: Tensor) -> Tensor:
-        """Numbers `[2 · count, n]`, the same in both halves, by logarithms of likelihoods `[2 · count, n, levels]`, for
-        which the style is given and then not."""
+        """Numbers `[2 · count, n]`, equal in both halves, from log-likelihoods `[2 · count, n, levels]`, conditional in
+        the first half and unconditional in the second."""
         conditioning, untold = likelihoods.chunk(2)
         return self._one(untold + GUIDANCE * (conditioning - untold)).repeat(2, 1)
 

@@ -1,4 +1,4 @@
-"""What the training of generators measures: each family's own loss on held-out tracks, by style."""
+"""Measurements on held-out tracks during training of generators: the family's loss, by style."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,16 @@ from sottovoce.models.held_out_counts import CountedFigure, by_style
 from sottovoce.models.interfaces import Batch, Family, Task
 
 LOSS = CountedFigure(least=-2.0, most=10.0, reach=900)
-"""A track's loss. A density may be above 1, and its loss below 0."""
+"""Counting of a track's loss. A density may exceed 1, so a loss may be negative."""
 TRACKS = 400
 """Weight of a track in the number of tracks of its style."""
 _SEED = 1
 
 
 class GeneratorTask(Task):
-    """Sums tracks and losses of each style; a track's loss is the mean over its segments, in the family's own unit.
+    """Sums tracks and losses per style; a track's loss is the mean over its segments, in the family's own unit.
 
-    For `rnn` that is nats for each number of the spectrogram. Losses of one family compare, those of two do not.
+    For `rnn` that is nats per number of the codec. Losses can be compared within a family, not between families.
     """
 
     name = "generator"
@@ -31,12 +31,12 @@ class GeneratorTask(Task):
         return (*(f"tracks/{number}" for number in numbers), *(f"loss/{number}" for number in numbers))
 
     def norm_squared(self, classes: int) -> int:
-        """A track adds to the tracks and the loss of one style."""
+        """A track contributes to the count and the loss of one style."""
         del classes
         return TRACKS**2 + LOSS.reach**2
 
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
-        """Counters of a batch, `[2 · classes]`. Draws are the same each time, so that two models can be compared."""
+        """Counters of a batch, `[2 · classes]`. Random draws are fixed, so that models can be compared."""
         segments = batch.mask.sum(dim=1)
         track = batch.mask.nonzero()[:, 0]
         generator = torch.Generator().manual_seed(_SEED)

@@ -1,8 +1,8 @@
-"""`vae`: a variational autoencoder (Kingma & Welling, ICLR 2014) of music as it goes on, conditioned on style.
+"""`vae`: a recurrent variational autoencoder (Kingma & Welling, ICLR 2014) of music, conditioned on style.
 
-It describes a clip by a few numbers for all of it and a few for every moment. What it expects of a moment it tells from
-the moments before (as Chung et al., "A recurrent latent variable model for sequential data", NeurIPS 2015, with
-convolutions), so that music drawn goes on. It sees and makes what the codec measures.
+It describes a clip by a few latents for the whole and a few per moment. The prior of a moment's latents depends on the
+moments before (as in Chung et al., "A recurrent latent variable model for sequential data", NeurIPS 2015, with
+convolutions), so that sampled music is coherent. Its inputs and outputs are the codec's values.
 """
 
 import math
@@ -23,20 +23,20 @@ from sottovoce.models.recipes import distributed_noise, local_noise, styles_alon
 
 CHANNELS = 192
 WHOLE, MOMENT = 16, 32
-"""Latent numbers of a clip, and of a moment."""
+"""Number of latents per clip, and per moment."""
 ENCODER_DILATIONS, DECODER_DILATIONS = (1, 2, 4), (1, 2, 1)
-"""Dilations, in moments, of what describes and of what speaks."""
+"""Dilations, in moments, of the encoder and of the decoder."""
 PRIOR_DILATIONS = (1, 2, 4, 8, 16)
-"""The same of what expects a moment: it recalls 62 moments, 11.5 s."""
+"""Dilations, in moments, of the prior, which sees 62 moments (11.5 s) back."""
 REMEMBERED = 2 * sum(PRIOR_DILATIONS)
 GUIDANCE = 3.0
-"""How far what a style expects is pushed away from what is expected of none."""
+"""Classifier-free guidance scale of the prior."""
 SPREAD = 4.0
-"""Logarithms of variances lie within this of 0, so that no track's loss explodes."""
+"""Largest magnitude of logarithms of variances, so that no track's loss explodes."""
 LEAST, MOST = 0.1, 2.0
-"""Deviations of what is said."""
+"""Range of the decoder's deviations."""
 ROUGH = 0.5
-"""Of these deviations, in what is drawn: what numbers do not know of each other is heard as noise."""
+"""Factor for these deviations when sampling: independent noise in all values is audible as noise."""
 
 
 class Gaussian(NamedTuple):
@@ -47,28 +47,28 @@ class Gaussian(NamedTuple):
 
     @classmethod
     def of(cls, parts: Tensor) -> "Gaussian":
-        """From the last axis, which holds both."""
+        """Split the last axis into means and logarithms of variances."""
         means, spreads = parts.chunk(2, dim=-1)
         return cls(means, SPREAD * torch.tanh(spreads / SPREAD))
 
     def sampled(self, noise: Tensor) -> Tensor:
-        """By numbers from a standard normal distribution."""
+        """Sample, given standard normal numbers."""
         return self.means + torch.exp(0.5 * self.spreads) * noise
 
     def transferred(self, values: Tensor) -> Tensor:
-        """Numbers of the first distribution, where they would lie in each: as many deviations beside its mean."""
+        """Map samples of the first distribution to each of them: same number of deviations from the mean."""
         beside = (values - self.means[:1]) * torch.exp(-0.5 * self.spreads[:1])
         return self.means + torch.exp(0.5 * self.spreads) * beside
 
     def divergence(self, expected: "Gaussian") -> Tensor:
-        """Nats for the last axis, from what was expected (Kullback-Leibler)."""
+        """Kullback-Leibler divergence from `expected` in nats, summed over the last axis."""
         beside = (self.means - expected.means).square() * torch.exp(-expected.spreads)
         change = self.spreads - expected.spreads
         return 0.5 * (beside + torch.exp(change) - 1 - change).sum(dim=-1)
 
 
 class Autoencoder(nn.Module):
-    """Values of moments `[batch, moments, TOGETHER · NUMBERS]` to latent numbers and back."""
+    """Encodes values of moments `[batch, moments, TOGETHER · NUMBERS]` as latents, and decodes them."""
 
     def __init__(self, codec: _codec.Codec, classes: int) -> None:
         super().__init__()
@@ -82,32 +82,32 @@ class Autoencoder(nn.Module):
         self.say = nn.ModuleDict({CODED: say})
 
     def posterior(self, values: Tensor) -> tuple[Gaussian, Gaussian]:
-        """What a clip is, `[batch, WHOLE]`, and each moment, `[batch, moments, MOMENT]`."""
+        """Posterior of the clip's latents, `[batch, WHOLE]`, and of each moment's, `[batch, moments, MOMENT]`."""
         whole, moment = self.hear(values).split([2 * WHOLE, 2 * MOMENT], dim=-1)
         return Gaussian.of(whole.mean(dim=1)), Gaussian.of(moment)
 
     def prior(self, styles: Tensor) -> Gaussian:
-        """What clips are like, `[batch, WHOLE]`, of a style `[batch, STYLE]`."""
+        """Prior of clip latents, `[batch, WHOLE]`, for a style embedding `[batch, STYLE]`."""
         return Gaussian.of(self.outline(styles))
 
     def moment_prior(self, moments: Tensor, conditioning: Tensor) -> Gaussian:
-        """What each moment is expected to be after those before it, `[batch, moments, MOMENT]`."""
+        """Prior of each moment's latents given earlier moments, `[batch, moments, MOMENT]`."""
         return Gaussian.of(self.expect(functional.pad(moments, (0, 0, 1, 0))[:, :-1], conditioning))
 
     def reconstruction(self, moment: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and logarithms of their deviations, `[batch, moments, TOGETHER · NUMBERS]` each."""
+        """Means and log-deviations of values, `[batch, moments, TOGETHER · NUMBERS]` each."""
         means, scales = self.say[CODED](moment, conditioning).chunk(2, dim=-1)
         low, high = math.log(LEAST), math.log(MOST)
         return means, low + (high - low) * torch.sigmoid(scales)
 
     def forward(self, values: Tensor, styles: Tensor, of_whole: Tensor, of_moments: Tensor) -> Tensor:
-        """Nats for each value, `[batch]`, with latents drawn by some noise.
+        """Negative evidence lower bound per value in nats, `[batch]`, with latents sampled using the given noise.
 
         Args:
             values: `[batch, moments, SIZE]`.
-            styles: as `style` gives them for one-hot rows; 0 where the style is dropped, `[batch, STYLE]`.
-            of_whole: `[batch, WHOLE]`.
-            of_moments: `[batch, moments, MOMENT]`.
+            styles: style embeddings; 0 where the style is dropped, `[batch, STYLE]`.
+            of_whole: noise for the clip's latents, `[batch, WHOLE]`.
+            of_moments: noise for the moments' latents, `[batch, moments, MOMENT]`.
         """
         whole, moment = self.posterior(values)
         sampled = moment.sampled(of_moments)
@@ -120,14 +120,14 @@ class Autoencoder(nn.Module):
         return errors.mean(dim=(1, 2)) + divergence / values[0].numel()
 
     def restyled(self, values: Tensor, styles: Tensor) -> Tensor:
-        """What is said of music, and what would be of music as surprising in another style: `[2, moments, SIZE]`.
+        """Reconstruction of music in its own style and in another one: `[2, moments, SIZE]`.
 
-        Each latent number lies as many deviations beside what the other style expects as it does beside what its own
-        does.
+        Each latent keeps its number of deviations from the prior's mean when it moves from its own style's prior to the
+        other's.
 
         Args:
             values: `[1, moments, SIZE]`.
-            styles: its own and the other one, as for `forward`, `[2, STYLE]`.
+            styles: embeddings of its own style and of the other one, `[2, STYLE]`.
         """
         whole, moment = (found.means.expand(2, *found.means.shape[1:]) for found in self.posterior(values))
         outline = self.prior(styles).transferred(whole)
@@ -137,32 +137,32 @@ class Autoencoder(nn.Module):
 
 
 class Vae(Generator):
-    """The negative evidence lower bound as its loss: reconstruction and divergence, both within one clip."""
+    """Variational autoencoder with the negative evidence lower bound as its loss, computed per clip."""
 
     task = "generator"
     name = "vae"
     view = View.SPECTROGRAM
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """As for the other families: with privacy large batches, since noise is added once a step."""
+        """Large batches with privacy, since noise is added once per step, as in the other families."""
         if distributed:
             return distributed_noise()
         return local_noise(private=private, steps=24, learning_rate=0.05, private_learning_rate=1.0)
 
     def fine_tuning_recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """Only what styles are to the network moves."""
+        """Only the style embeddings are trained."""
         return styles_alone(private=private, distributed=distributed)
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for spectrograms of the codec's bands; any number of frames from one moment on will do.
+        """The network for spectrograms of the codec's bands, at least one moment long.
 
         Raises:
-            ConfigurationError: the codec is for another number of bands.
+            ConfigurationError: the spec has another number of bands than the codec.
         """
         return Autoencoder(codec_for(spec, self.name), classes)
 
     def losses(self, model: nn.Module, features: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """Nats for each of the codec's values, `[batch]`: an upper bound on the negative logarithm of their density."""
+        """Nats per codec value, `[batch]`: an upper bound on their negative log-density."""
         network = cast(Autoencoder, model)
         values = moments_of(network.codec, features)
         styles: Tensor = network.style(one_hot(targets, network.classes))
@@ -174,7 +174,7 @@ class Vae(Generator):
     def sample(
         self, model: nn.Module, targets: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """A few moments after the others, for ever."""
+        """An endless sequence of pieces."""
         network = cast(Autoencoder, model)
         with torch.inference_mode():
             styles = network.style(one_hot(targets, network.classes))

@@ -1,1 +1,1 @@
-"""Style recognition: which of the agreed styles a track is in."""
+"""Style recognition: classify a track as one of the agreed styles."""

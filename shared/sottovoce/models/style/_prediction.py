@@ -1,4 +1,4 @@
-"""From segments to a whole track's classes."""
+"""From segment outputs to a whole track's class probabilities."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sottovoce.errors import AudioError
 from sottovoce.models.interfaces import Classifier
 
 CHUNK = 256
-"""Segments that go through a model at once; bounds memory whatever a track's length."""
+"""Number of segments per forward pass; bounds memory for tracks of any length."""
 
 
 def outputs(model: nn.Module, features: Tensor) -> Tensor:
@@ -21,15 +21,15 @@ def outputs(model: nn.Module, features: Tensor) -> Tensor:
 
 
 def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """A whole track's class probabilities `[classes]`: those of its segments, averaged.
+    """A whole track's class probabilities `[classes]`: the mean over its segments.
 
     Args:
-        family: the kind of model.
+        family: the model's family.
         model: with its parameters loaded.
-        features: of the family's view, `[segments, *shape]`.
+        features: in the family's view, `[segments, *shape]`.
 
     Raises:
-        AudioError: there is no segment.
+        AudioError: there are no segments.
     """
     if len(features) == 0:
         raise AudioError("The track is shorter than one segment.", reason=RejectReason.TOO_SHORT)

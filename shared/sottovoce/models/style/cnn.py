@@ -13,10 +13,10 @@ GROUPS = 4
 
 
 def strided(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    """A convolution that shrinks both axes, GroupNorm, and tanh.
+    """A convolution that halves both axes or more, GroupNorm, and tanh.
 
-    Bounded activations train better under clipping (Papernot et al., AAAI 2021), GroupNorm keeps examples apart, and
-    a stride in the first layer keeps per-example gradients affordable.
+    Bounded activations train better under clipping (Papernot et al., AAAI 2021), GroupNorm keeps examples independent,
+    and a stride in the first layer keeps per-example gradients affordable.
     """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2),
@@ -26,7 +26,7 @@ def strided(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequentia
 
 
 class Convolutional(nn.Module):
-    """Three strided convolutions, then mean and maximum over time for each channel and frequency, then a linear map."""
+    """Three strided convolutions, then mean and maximum over time per channel and frequency, then a linear map."""
 
     def __init__(self, n_mels: int, classes: int) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class Cnn(Classifier):
     view = View.LOG_MEL
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """With privacy, large batches and a small clip: at a given ε they carry the most signal."""
-        if distributed:  # at a given ε few large steps win: everybody takes part in each
+        """Large batches and a small clip with privacy: the best signal at a given ε."""
+        if distributed:  # at a given ε, few large steps over all labels are best
             return TrainingRecipe(
                 rounds=60,
                 local_steps=1,
@@ -83,11 +83,11 @@ class Cnn(Classifier):
         )
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for segments `[n_mels, frames]`; any number of frames will do."""
+        """The network for segments `[n_mels, frames]`, for any number of frames."""
         return Convolutional(spec.n_mels, classes)
 
     def augment(self, features: Tensor, generator: torch.Generator) -> Tensor:
-        """SpecAugment's masks, each segment by itself."""
+        """SpecAugment, each segment independently."""
         return spec_augment(features, generator)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

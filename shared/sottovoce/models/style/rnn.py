@@ -1,4 +1,4 @@
-"""`rnn`: a recurrent network on log-mel segments, behind a convolutional front."""
+"""`rnn`: a recurrent network on log-mel segments, after convolutional layers."""
 
 import torch
 from opacus.layers import DPGRU
@@ -31,12 +31,12 @@ class Recurrent(nn.Module):
 
 
 class Rnn(Cnn):
-    """A recurrent network; the rest is as `cnn` has it."""
+    """A recurrent network; otherwise like `cnn`."""
 
     name = "rnn"
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """The network for segments `[n_mels, frames]`; any number of frames will do."""
+        """The network for segments `[n_mels, frames]`, for any number of frames."""
         return Recurrent(spec.n_mels, classes)
 
 

@@ -8,18 +8,18 @@ from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.interfaces import Classifier, TrainingRecipe
 
 SHARPNESS = 4.0
-"""Turns margins into probabilities. Of 1 to 12, it gave the true styles of synthetic tracks the largest likelihood."""
+"""Factor that turns margins into probabilities; among 1 to 12 it maximised the likelihood on synthetic tracks."""
 
 
 CONSTANT = 0.2
-"""Appended to every vector, so that its weights are the bias. A constant of 1 would take most of each clipped gradient,
-since all examples share it, and leave the features the less."""
+"""Constant appended to every vector, whose weights are the bias. A constant of 1 would dominate each clipped gradient,
+since all examples share it."""
 
 
 class Linear(nn.Module):
-    """An affine map of a summary vector that is brought to length 1.
+    """An affine map of a summary vector normalised to length 1.
 
-    Then every example's gradient is about as large as any other's, and the clip takes little away.
+    All examples' gradients then have similar norms, and clipping removes little.
     """
 
     def __init__(self, inputs: int, classes: int) -> None:
@@ -33,18 +33,18 @@ class Linear(nn.Module):
 
 
 class Svm(Classifier):
-    """A linear SVM with the multi-class hinge loss of Weston & Watkins (ESANN 1999), as `torch` computes it."""
+    """A linear SVM with the multi-class hinge loss of Weston & Watkins (ESANN 1999), as implemented in torch."""
 
     task = "style"
     name = "svm"
     view = View.SUMMARY
 
     def recipe(self, *, private: bool, distributed: bool = False) -> TrainingRecipe:
-        """A clip well below the gradients' size: what counts is their direction, and noise grows with the clip.
+        """A clip well below the gradients' norm: their direction matters, and noise scales with the clip.
 
-        All of a track's segments make its one gradient, up to a number that bounds the work on a long track.
+        All of a track's segments, up to a limit that bounds the work on long tracks, form its one gradient.
         """
-        if distributed:  # at a given ε few large steps win: everybody takes part in each
+        if distributed:  # at a given ε, few large steps over all labels are best
             return TrainingRecipe(
                 rounds=60,
                 local_steps=1,
@@ -73,13 +73,13 @@ class Svm(Classifier):
         )
 
     def build(self, spec: FeatureSpec, classes: int) -> nn.Module:
-        """All zero, so that nothing has to be unlearnt."""
+        """All zeros, so that nothing has to be unlearned."""
         from sottovoce.features.extract import summary_names
 
         return Linear(len(summary_names(spec)), classes)
 
     def augment(self, features: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """None: a summary vector has no part that could be left out without looking like other music."""
+        """No augmentation: masking part of a summary vector would make it look like other music."""
         return features
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What style recognition measures: the confusion of whole-track predictions, and the loss."""
+"""Measurements of style recognition: the confusion matrix of whole-track predictions, and the loss."""
 
 import math
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from sottovoce.models.interfaces import Batch, Classifier, Family, Task
 from sottovoce.models.style import _prediction as prediction
 
 LOSS = CountedFigure(least=0.0, most=4.0, reach=250)
-"""A track's loss."""
+"""Counting of a track's loss."""
 CORRECT, TRACKS, PAIR = 700, 550, 350
-"""Weights of what a track adds to the counters: whether it is recognised (+ or -), that it is there, its cell of the
-confusion matrix. The larger a weight is beside the others', the less noise its figure has."""
+"""Weights of a track's contributions to the counters: recognised or not (+ or -), the number of tracks, and its cell of
+the confusion matrix. A larger weight relative to the others means less noise in that figure."""
 
 
 class StyleTask(Task):
@@ -31,13 +31,13 @@ class StyleTask(Task):
         return ("correct", "tracks", *pairs, "loss")
 
     def norm_squared(self, classes: int) -> int:
-        """A track adds to `correct`, `tracks`, one pair and the loss."""
+        """A track contributes to `correct`, `tracks`, one pair and the loss."""
         del classes
         return CORRECT**2 + TRACKS**2 + PAIR**2 + LOSS.reach**2
 
     def measure(self, family: Family, model: nn.Module, batch: Batch, classes: int) -> NDArray[np.int64]:
         """Counters of a batch, `[classes² + 3]`. A track's loss is the mean over its segments."""
-        family = cast(Classifier, family)  # as all of this task's are
+        family = cast(Classifier, family)  # all families of this task are classifiers
         outputs = prediction.outputs(model, batch.features[batch.mask])
         track = batch.mask.nonzero()[:, 0]
         segments = batch.mask.sum(dim=1)
@@ -57,8 +57,8 @@ class StyleTask(Task):
     ) -> Mapping[str, object]:
         """Figures of `sottovoce.run.metrics.from_confusion`, with `tracks` and their mean `loss`.
 
-        Accuracy has a counter of its own, with less noise than the confusion matrix; in that one, noise below 0 is cut,
-        but not for `macro_f1`. `noise` gives the standard deviation of each figure where it is known.
+        Accuracy has its own counter, with less noise than the confusion matrix, whose negative entries are set to 0
+        except for `macro_f1`. `noise` gives the standard deviation of each figure, if known.
         """
         from sottovoce.run.metrics import from_confusion, noisy_macro_f1
 

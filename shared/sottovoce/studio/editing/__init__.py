@@ -1,1 +1,1 @@
-"""Mending and changing audio files: gaps are filled, and everything outside them stays as it was."""
+"""Repair and effects for audio files. Samples outside repaired gaps are unchanged."""

@@ -26,24 +26,24 @@ CANDIDATES = len(NAMES)
 DEFAULT = NAMES.index("matches and line")
 """Index of the candidate that is close to the best one on most music."""
 CONTEXT_SECONDS = 0.25
-"""Context on each side of a gap that is compared with other passages, in seconds."""
+"""Context on each side of a gap that is compared with other passages, seconds."""
 EDGE = 4
-"""Frames on each side of a gap that are features of their own; a gap with fewer has no candidates."""
+"""Frames on each side of a gap whose magnitudes are separate features; a gap with fewer has no candidates."""
 FEATURES = 2 * EDGE + 13
 """Number of features at each band and frame."""
 SUBFRAMES = 4
 """Offsets within a hop at which a matching passage may start."""
 FEW, MANY = 8, 32
-"""Numbers of matches that are averaged."""
+"""Numbers of matches that are averaged: few and many."""
 BAND_MATCHES, BAND_WIDTHS = 64, (5, 33)
-"""Number of matches that each band chooses by itself (many lie a quarter of a hop apart), and widths in bands of the
-neighbourhoods that are compared for that."""
+"""Number of matches that each band chooses individually (many are a quarter of a hop apart), and widths, in bands, of
+the neighbourhoods compared for that."""
 SHARPNESS, SOFT_SHARPNESS = 4.0, 2.0
 """Decay of a match's weight with its distance over the smallest distance: for few matches, and for many."""
 COMPRESSION = 0.5
 """Exponent of magnitudes before they are compared, so that loud bands do not dominate."""
 DISTANCE_DECAY = 12
-"""Frames away from a gap at which a difference weighs 1/e of one beside it."""
+"""Distance from a gap, in frames, at which a difference weighs 1/e of one beside it."""
 MAGNITUDE_FLOOR = 1e-3
 """Magnitude, as a fraction of the scale, far below which networks see no difference."""
 

@@ -1,4 +1,4 @@
-"""A compressor of dynamics."""
+"""A dynamic range compressor."""
 
 import math
 
@@ -12,31 +12,31 @@ ATTACK_SECONDS = 0.005
 RELEASE_SECONDS = 0.1
 KNEE_DB = 6.0
 STEP_SECONDS = 0.001
-"""How often the gain is decided; between, it goes on a straight line."""
+"""Interval between updates of the gain, seconds; between updates it is interpolated linearly."""
 _QUIETEST = 1e-8
 
 
 class Compressor:
-    """Brings down what is louder than a threshold, in all channels alike.
+    """Attenuates levels above a threshold, equally in all channels.
 
     A feed-forward design with a soft knee and a smooth, decoupled peak detector in the logarithmic domain (Giannoulis,
-    Massberg & Reiss, *J. Audio Eng. Soc.* 60(6), 2012). No gain makes up for what it takes away.
+    Massberg & Reiss, *J. Audio Eng. Soc.* 60(6), 2012), without make-up gain.
 
     Args:
-        threshold: dB of full scale, 0 at most.
-        ratio: decibels above the threshold that become one; 1 at least.
+        threshold: dB of full scale, at most 0.
+        ratio: input decibels above the threshold per output decibel; at least 1.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is out of range.
     """
 
     name = "compress"
 
     def __init__(self, threshold: float, ratio: float) -> None:
         if not -96 <= threshold <= 0:
-            raise ConfigurationError(f"A threshold lies between -96 and 0 dB, not at {threshold:g} dB.")
+            raise ConfigurationError(f"The threshold must be between -96 and 0 dB, not {threshold:g} dB.")
         if not 1 <= ratio <= 100:
-            raise ConfigurationError(f"A ratio lies between 1 and 100, not at {ratio:g}.")
+            raise ConfigurationError(f"The ratio must be between 1 and 100, not {ratio:g}.")
         self._threshold, self._ratio = threshold, ratio
 
     def process(self, blocks: Blocks, sample_rate: int) -> Blocks:
@@ -65,7 +65,7 @@ class Compressor:
             yield left * 10 ** (last / 20)
 
     def _reduction(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each step `[steps, samples]` is to be brought down, dB."""
+        """Gain reduction of each step `[steps, samples]`, dB."""
         level = 20 * np.log10(np.maximum(np.abs(steps).max(axis=1), _QUIETEST))
         over = level - self._threshold
         bent = np.clip(over + KNEE_DB / 2, 0, KNEE_DB) ** 2 / (2 * KNEE_DB)

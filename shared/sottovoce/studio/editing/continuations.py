@@ -41,7 +41,7 @@ class Continuations:
     """
 
     def __init__(self, audio: NDArray[np.float64], sample_rate: int, release: Release) -> None:
-        constants = cast(SpectrogramNormalisation, release.constants)  # as every release of this task has
+        constants = cast(SpectrogramNormalisation, release.constants)  # every release of this task has these
         self._analysis = Analysis(release.manifest.features, constants, sample_rate)
         self._release, self._length = release, len(audio)
         factor = self._analysis.loudness(float(np.mean(np.square(audio))))

@@ -1,4 +1,4 @@
-"""Finds drop-outs: runs of digital silence, or of numbers that are no samples, in the midst of sound."""
+"""Detection of drop-outs: runs of digital silence, or of samples that are not finite, within sound."""
 
 from pathlib import Path
 
@@ -12,24 +12,24 @@ from sottovoce.studio.editing.gaps import Gap
 
 SHORTEST_SECONDS = 0.001
 LONGEST_SECONDS = 2.0
-"""A longer silence is taken for a rest."""
+"""Longest drop-out, seconds; a longer silence counts as a rest."""
 SOUNDING = 0.003
-"""RMS (about -50 dBFS) that the audio must have right beside a gap: music that ends on its own fades below it."""
+"""RMS level (about -50 dBFS) required directly beside a gap; music that ends naturally fades below it."""
 BESIDE_SECONDS = 0.005
 
 _BLOCK = 1 << 16
 
 
 def find_gaps(path: Path) -> tuple[tuple[Gap, ...], int]:
-    """The drop-outs of a file, in constant memory, and its sample rate (Hz).
+    """The drop-outs of a file, found in constant memory, and its sample rate (Hz).
 
-    A frame is lost if all of its channels are exactly zero, or one is not finite.
+    A frame is lost if all of its channels are exactly zero, or if one is not finite.
 
     Raises:
         AudioError: it cannot be decoded.
     """
     if not path.is_file():
-        raise AudioError("The file is not there, or is no regular file.", reason=RejectReason.MISSING)
+        raise AudioError("The file does not exist, or is not a regular file.", reason=RejectReason.MISSING)
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -47,7 +47,7 @@ def find_gaps(path: Path) -> tuple[tuple[Gap, ...], int]:
 
 
 def _runs(file: soundfile.SoundFile, shortest: int, longest: int) -> list[Gap]:
-    """Runs of lost frames; one at the very start or end of the file is no gap between sounds."""
+    """Runs of lost frames, except at the very start or end of the file."""
     runs, start, position = [], None, 0
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         lost = (block == 0).all(axis=1) | ~np.isfinite(block).all(axis=1)

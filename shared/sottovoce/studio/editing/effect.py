@@ -1,4 +1,4 @@
-"""Effects: one interface for all that changes audio, and what streams a file through some of them."""
+"""The interface of effects, and streaming of a file through several of them."""
 
 import errno
 import os
@@ -23,31 +23,31 @@ _NEARLY_FULL = 1 << 20
 
 
 class Effect(Protocol):
-    """Changes a stream of audio."""
+    """An effect on a stream of audio."""
 
     name: str
 
     def process(self, blocks: Blocks, sample_rate: int) -> Blocks:
-        """Blocks `[frames, channels]` of any length in, blocks out; memory does not grow with the length.
+        """Map blocks `[frames, channels]` of any length to blocks; memory does not grow with the audio's length.
 
         Args:
-            blocks: the audio, full scale 1; every block has the same number of channels. None may be changed in place.
+            blocks: the audio, full scale 1; every block has the same number of channels. Must not be modified in place.
             sample_rate: Hz, in and out.
 
         Raises:
-            ConfigurationError: the effect cannot be had at this rate or length.
+            ConfigurationError: the effect is not possible at this rate or length.
         """
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of a file.
+    """Result of applying effects to a file.
 
     Args:
-        frames: written.
+        frames: number of frames written.
         sample_rate: Hz.
-        limited: how many samples lay beyond full scale, and were cut to it.
-        subtype: of the output, libsndfile's name.
+        limited: number of samples beyond full scale, which were clipped.
+        subtype: of the output, in libsndfile's terms.
     """
 
     frames: int
@@ -57,17 +57,17 @@ class Applied:
 
 
 def apply(source: Path, output: Path, effects: Sequence[Effect], form: tuple[str, str] | None = None) -> Applied:
-    """Stream a file through effects, in this order, into another file at its own rate and channel count.
+    """Stream a file through effects, in order, into another file with the same sample rate and channels.
 
     Args:
         source: the file; it is only read.
-        output: where the result goes: a file aside, which the caller renames when it is finished.
-        effects: the first one first.
-        form: container and subtype of the output (libsndfile's names); None for what `formats.output_format` chooses.
+        output: temporary file for the result; the caller renames it.
+        effects: the effects, first one first.
+        form: container and subtype of the output (libsndfile's names); None to use `formats.output_format`.
 
     Raises:
         AudioError: the source cannot be used.
-        ConfigurationError: an effect cannot be had, or the container cannot hold the result.
+        ConfigurationError: an effect is not possible, or the container cannot hold the result.
     """
     try:
         with soundfile.SoundFile(source) as file:
@@ -83,17 +83,17 @@ def apply(source: Path, output: Path, effects: Sequence[Effect], form: tuple[str
 
 
 def _explained(output: Path) -> Exception:
-    """What libsndfile means, which does not tell a full disk from a file that is damaged."""
+    """Interpret libsndfile's error, which does not distinguish a full disk from a damaged file."""
     if shutil.disk_usage(output.parent).free < _NEARLY_FULL:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return AudioError("The file cannot be decoded or written as audio.", reason=RejectReason.CORRUPT)
 
 
 def read(file: soundfile.SoundFile, end: int | None = None) -> Blocks:
-    """The samples of an open file from where it stands to frame `end`, or to its own end, block by block.
+    """The samples of an open file from its position to frame `end`, or to its end, block by block.
 
     Raises:
-        AudioError: it ends early.
+        AudioError: the file is truncated.
     """
     left = (file.frames if end is None else end) - file.tell()
     while left > 0:
@@ -101,25 +101,25 @@ def read(file: soundfile.SoundFile, end: int | None = None) -> Blocks:
             file.read(min(BLOCK, left), dtype=output_formats.read_as(file.subtype), always_2d=True)
         )
         if not len(block):
-            raise AudioError("The audio ends before its end.", reason=RejectReason.TRUNCATED)
+            raise AudioError("The audio is truncated.", reason=RejectReason.TRUNCATED)
         left -= len(block)
         yield block
 
 
 def no_samples() -> AudioError:
-    """What is wrong with audio that holds NaN or infinities."""
+    """The error for audio that contains NaN or infinities."""
     return AudioError(
-        "The audio holds numbers that are no samples.",
+        "The audio contains samples that are not finite.",
         reason=RejectReason.NOT_FINITE,
         hint="--find-gaps finds them, and --repair fills them.",
     )
 
 
 class Finite:
-    """Lets through nothing that is no sample.
+    """Passes only finite samples.
 
     Args:
-        wrong: makes what is raised otherwise.
+        wrong: makes the exception for other samples.
     """
 
     name = "finite"
@@ -131,7 +131,7 @@ class Finite:
         """See `Effect.process`.
 
         Raises:
-            AudioError: there is a number that is no sample, or what else is `wrong` then.
+            AudioError: a sample is not finite (or the exception from `wrong`).
         """
         for block in blocks:
             if not np.isfinite(block).all():
@@ -140,17 +140,17 @@ class Finite:
 
 
 def _written(blocks: Blocks, file: soundfile.SoundFile) -> tuple[int, int]:
-    """Frames written, and samples cut to full scale; formats of floating point keep what is beyond it."""
+    """Frames written, and samples clipped to full scale; floating-point formats keep values beyond it."""
     frames = limited = 0
     largest = output_formats.largest(file.format, file.subtype, file.channels)
     for block in blocks:
         frames += len(block)
         if frames > largest:
-            raise ConfigurationError(f"A {file.format} file cannot hold as much as this.", hint="Write a .flac file.")
+            raise ConfigurationError(f"The audio is too long for a {file.format} file.", hint="Write a .flac file.")
         if file.subtype not in output_formats.FLOATING:
             limited += int(np.count_nonzero(np.abs(block) > 1.0))
         for start in range(0, len(block), BLOCK):  # libsndfile's Vorbis encoder fails on long blocks
             file.write(output_formats.from_float(block[start : start + BLOCK], file.subtype))
     if not frames:
-        raise ConfigurationError("Nothing would be left of the audio.")
+        raise ConfigurationError("No audio would be left.")
     return frames, limited

@@ -16,15 +16,15 @@ USUAL_Q = 1.0
 
 @dataclass(frozen=True)
 class Band:
-    """A peak or a dip.
+    """A peaking filter.
 
     Args:
-        frequency: of its middle, Hz.
-        gain: there, dB.
-        q: quality, frequency over bandwidth: the higher, the narrower.
+        frequency: centre frequency, Hz.
+        gain: gain at the centre, dB.
+        q: quality factor, frequency divided by bandwidth.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is out of range.
     """
 
     frequency: float
@@ -33,15 +33,15 @@ class Band:
 
     def __post_init__(self) -> None:
         if not 0 < self.frequency < np.inf:
-            raise ConfigurationError(f"A band of the equaliser lies above 0 Hz, not at {self.frequency:g} Hz.")
+            raise ConfigurationError(f"An equaliser band must be above 0 Hz, not at {self.frequency:g} Hz.")
         if not abs(self.gain) <= LOUDEST_DB:
-            raise ConfigurationError(f"A band's gain lies within ±{LOUDEST_DB:g} dB, not at {self.gain:g} dB.")
+            raise ConfigurationError(f"A band's gain must be within ±{LOUDEST_DB:g} dB, not {self.gain:g} dB.")
         if not 0.1 <= self.q <= 100:
-            raise ConfigurationError(f"A band's Q lies between 0.1 and 100, not at {self.q:g}.")
+            raise ConfigurationError(f"A band's Q must be between 0.1 and 100, not {self.q:g}.")
 
 
 class Equaliser:
-    """Peaking filters, one after the other.
+    """Peaking filters in series.
 
     The coefficients are those of the Audio EQ Cookbook (R. Bristow-Johnson, W3C Working Group Note, 2021), peaking EQ.
 
@@ -58,12 +58,12 @@ class Equaliser:
         """See `Effect.process`.
 
         Raises:
-            ConfigurationError: a band lies beyond half the sample rate.
+            ConfigurationError: a band lies above half the sample rate.
         """
         for band in self._bands:
             if band.frequency >= sample_rate / 2:
                 raise ConfigurationError(
-                    f"Audio at {sample_rate} Hz ends at {sample_rate / 2:g} Hz: it has no {band.frequency:g} Hz."
+                    f"Audio at {sample_rate} Hz ends at {sample_rate / 2:g} Hz, below {band.frequency:g} Hz."
                 )
         sections = np.stack([_section(band, sample_rate) for band in self._bands])
         state = None

@@ -1,8 +1,8 @@
-"""Fills gaps from passages of the same track whose surroundings are alike.
+"""Exemplar-based repair: fills gaps from passages of the same track with similar surroundings.
 
-Exemplar-based inpainting, as of images (Criminisi, Pérez & Toyama, IEEE Trans. Image Processing 13(9), 2004), without
-copying: the magnitudes of several matches are averaged by similarity, and the average's errors at both ends of the gap
-are interpolated and added. A small network, trained on public audio, weights this estimate against linear prediction,
+As in image inpainting (Criminisi, Pérez & Toyama, IEEE Trans. Image Processing 13(9), 2004), but without copying: the
+magnitudes of several matches are averaged by similarity, and the average's errors at both ends of the gap are
+interpolated and added. A small network, trained on public audio, weights this estimate against linear prediction,
 interpolation and other matches.
 """
 

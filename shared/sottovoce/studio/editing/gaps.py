@@ -1,23 +1,23 @@
-"""Gaps: where audio is missing, as people name them (`START:END` in seconds) and as frames of a file."""
+"""Gaps: missing audio, as users specify it (`START:END` in seconds) and as frames of a file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sottovoce.errors import ConfigurationError
 
-HINT = "Give START:END in seconds, such as --repair 12.5:12.7."
+HINT = "Use START:END in seconds, such as --repair 12.5:12.7."
 
 LONGEST_SECONDS = 1e9
-"""No file lasts 30 years: what is said to lie beyond is no place in one."""
+"""Largest position in seconds (30 years); anything beyond is an error."""
 
 
 @dataclass(frozen=True, order=True)
 class Gap:
-    """Frames that are missing.
+    """A range of missing frames.
 
     Args:
-        start: the first one.
-        end: the first one after them.
+        start: first missing frame.
+        end: first frame after the gap.
     """
 
     start: int
@@ -25,40 +25,40 @@ class Gap:
 
     @property
     def frames(self) -> int:
-        """How many are missing."""
+        """Number of missing frames."""
         return self.end - self.start
 
 
 def parse(text: str) -> tuple[float, float]:
-    """Start and end in seconds of `START:END`.
+    """Parse `START:END` in seconds.
 
     Raises:
-        ConfigurationError: it is none, or the end is not after the start.
+        ConfigurationError: it cannot be parsed, or the end is not after the start.
     """
     parts = text.split(":")
     try:
         start, end = (float(part) for part in parts)
     except ValueError:
-        raise ConfigurationError(f"'{text}' is no stretch of time.", hint=HINT) from None
+        raise ConfigurationError(f"'{text}' is not a time range.", hint=HINT) from None
     if not (abs(start) <= LONGEST_SECONDS and abs(end) <= LONGEST_SECONDS):
-        raise ConfigurationError(f"'{text}': both ends must be finite numbers, of seconds in a file.", hint=HINT)
+        raise ConfigurationError(f"'{text}': both ends must be finite numbers of seconds.", hint=HINT)
     if start < 0:
         raise ConfigurationError(f"'{text}' starts before the file does.", hint=HINT)
     if end <= start:
-        raise ConfigurationError(f"'{text}' ends where it starts, or before.", hint=HINT)
+        raise ConfigurationError(f"'{text}' does not end after it starts.", hint=HINT)
     return start, end
 
 
 def in_frames(stretches: Iterable[tuple[float, float]], sample_rate: int, frames: int) -> tuple[Gap, ...]:
-    """The gaps of a file, in order; those that overlap or touch are one.
+    """The gaps of a file in order, with overlapping and adjacent ones merged.
 
     Args:
-        stretches: start and end of each, seconds.
-        sample_rate: Hz, of the file.
-        frames: of the file. A gap that ends after the file does ends with it.
+        stretches: start and end of each gap, seconds.
+        sample_rate: of the file, Hz.
+        frames: length of the file. A gap that reaches beyond it ends there.
 
     Raises:
-        ConfigurationError: a gap starts after the end of the file, holds no frame, or nothing is left beside the gaps.
+        ConfigurationError: a gap starts after the end of the file or is empty, or the gaps cover the whole file.
     """
     gaps = []
     for start, end in stretches:
@@ -72,12 +72,12 @@ def in_frames(stretches: Iterable[tuple[float, float]], sample_rate: int, frames
         gaps.append(gap)
     merged = merge(gaps)
     if sum(gap.frames for gap in merged) >= frames:
-        raise ConfigurationError("The gaps cover the whole file: nothing is left to mend it by.")
+        raise ConfigurationError("The gaps cover the whole file: nothing is left to repair it from.")
     return merged
 
 
 def merge(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-    """The same frames in order, each in one gap only."""
+    """The same frames as ordered gaps that do not touch."""
     merged: list[Gap] = []
     for gap in sorted(gaps):
         if merged and gap.start <= merged[-1].end:

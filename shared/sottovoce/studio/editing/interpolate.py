@@ -1,4 +1,4 @@
-"""The baseline of repair: magnitudes of the short-time spectrum on a straight line across the gap."""
+"""Baseline of repair: linear interpolation of STFT magnitudes across the gap."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,15 @@ WINDOW_SECONDS = 0.046
 OVERLAP = 4
 ITERATIONS = 32
 SEAM_SECONDS = 0.002
-"""At each end of a gap, over which linear prediction joins it to its surroundings: phases alone leave a step."""
+"""Length, in seconds, at each end of a gap over which linear prediction joins it seamlessly to its surroundings."""
 _TINY = 1e-9
 
 
 class InterpolatingRepairer(Repairer):
     """Linear interpolation of the STFT's magnitudes, bin by bin.
 
-    Phases go on from the left as each bin's frequency has them (the phase vocoder), and are then made to fit with the
-    samples on both sides by iteration (Griffin & Lim, 1984).
+    Phases are extrapolated from the left at each bin's frequency (phase vocoder), then adapted to the samples on both
+    sides by iteration (Griffin & Lim, 1984).
     """
 
     name = "interpolate"
@@ -35,7 +35,7 @@ class InterpolatingRepairer(Repairer):
         size = OVERLAP * max(4, round(WINDOW_SECONDS * sample_rate / OVERLAP))
         hop = size // OVERLAP
         transform = ShortTimeFFT(hann(size, sym=False), hop, fs=sample_rate)
-        # On each side two windows, so that frames beside the gap hold nothing of it.
+        # Two windows on each side, so that the frames beside the gap contain nothing of it.
         around = 2 * size
         left, right = (_padded(side, around) for side in (before[::-1], after))
         known = np.concatenate([left[::-1], np.zeros((frames, before.shape[1])), right]).T
@@ -58,7 +58,7 @@ class InterpolatingRepairer(Repairer):
 def _joined(
     filled: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64], seam: int
 ) -> NDArray[np.float64]:
-    """What fills a gap `[frames, channels]`, faded in from what linear prediction expects on each side."""
+    """The filling of a gap `[frames, channels]`, cross-faded with linear prediction at each end."""
     rise = raised_cosine(seam)
     for inner, side in ((filled, before), (filled[::-1], after[::-1])):
         if len(side):
@@ -73,7 +73,7 @@ def _padded(side: NDArray[np.float64], length: int) -> NDArray[np.float64]:
 
 
 def _touched(transform: ShortTimeFFT, length: int, gap: slice) -> NDArray[np.int64]:
-    """Indices of the frames that reach into the gap."""
+    """Indices of the frames whose windows reach into the gap."""
     places = np.arange(transform.p_min, transform.p_max(length)) * transform.hop
     half = transform.m_num // 2
     return np.flatnonzero((places + half > gap.start) & (places - half < gap.stop))

@@ -41,7 +41,7 @@ class LearnedRepairer(SpectralRepairer):
     def __init__(self, release: Release) -> None:
         release.expect_task("editor")
         self._release = release
-        self._constants = cast(SpectrogramNormalisation, release.constants)  # as every release of this task has
+        self._constants = cast(SpectrogramNormalisation, release.constants)  # every release of this task has these
 
     def analysis(self, sample_rate: int) -> Analysis:
         """See `SpectralRepairer.analysis`."""

@@ -9,18 +9,18 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.studio.editing.effect import Blocks
 
 LONGEST_FADE_SECONDS = 30.0
-"""A fade-out is held in memory until the end of the audio is known."""
+"""Longest fade, seconds; a fade-out is buffered until the end of the audio is known."""
 LOUDEST_DB = 96.0
 
 
 class Gain:
-    """Makes audio louder or quieter.
+    """Changes the level.
 
     Args:
-        decibels: by how much.
+        decibels: gain in dB.
 
     Raises:
-        ConfigurationError: it is beyond ±96 dB.
+        ConfigurationError: the gain is beyond ±96 dB.
     """
 
     name = "gain"
@@ -37,10 +37,10 @@ class Gain:
 
 
 class FadeIn:
-    """Rises from silence along a raised cosine.
+    """Fades in along a raised cosine.
 
     Args:
-        seconds: how long, above 0 and 30 at most.
+        seconds: length, above 0 and at most 30.
     """
 
     name = "fade-in"
@@ -59,10 +59,10 @@ class FadeIn:
 
 
 class FadeOut:
-    """Falls to silence along a raised cosine, at the end of the audio.
+    """Fades out along a raised cosine at the end of the audio.
 
     Args:
-        seconds: how long, above 0 and 30 at most.
+        seconds: length, above 0 and at most 30.
     """
 
     name = "fade-out"
@@ -85,11 +85,11 @@ class FadeOut:
 
 
 class Trim:
-    """Keeps one stretch.
+    """Keeps one range of the audio.
 
     Args:
-        start: seconds.
-        end: seconds, or infinity for the end of the audio.
+        start: start, seconds.
+        end: end, seconds; infinity for the end of the audio.
     """
 
     name = "trim"
@@ -101,7 +101,7 @@ class Trim:
         """See `Effect.process`.
 
         Raises:
-            ConfigurationError: nothing is left.
+            ConfigurationError: no audio is left.
         """
         first = round(self._start * sample_rate)
         last = math.inf if math.isinf(self._end) else round(self._end * sample_rate)
@@ -116,17 +116,17 @@ class Trim:
                 yield inner
         if not kept:
             raise ConfigurationError(
-                f"There is no audio after {self._start:g} s to keep: it ends at {position / sample_rate:g} s."
+                f"There is no audio after {self._start:g} s: it ends at {position / sample_rate:g} s."
             )
 
 
 def _fade_seconds(seconds: float) -> float:
     if not 0 < seconds <= LONGEST_FADE_SECONDS:
-        raise ConfigurationError(f"A fade lasts {LONGEST_FADE_SECONDS:g} s at most, and more than none.")
+        raise ConfigurationError(f"A fade must be longer than 0 and at most {LONGEST_FADE_SECONDS:g} s.")
     return seconds
 
 
 def _rise(position: int, count: int, length: int) -> NDArray[np.float64]:
-    """Factors `[count, 1]` at this place of a rise of so many frames; 1 after it."""
+    """Factors `[count, 1]` from this position of a fade-in of `length` frames; 1 after it."""
     share = np.clip((np.arange(position, position + count) + 0.5) / length, 0, 1)
     return (0.5 - 0.5 * np.cos(np.pi * share))[:, None]

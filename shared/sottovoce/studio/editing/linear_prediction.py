@@ -1,4 +1,4 @@
-"""Autoregressive interpolation: what is missing is what a linear predictor of its surroundings expects.
+"""Autoregressive interpolation: missing samples are predicted linearly from their surroundings.
 
 Short gaps by the least-squares method of Janssen, Veldhuis & Vries (IEEE Trans. ASSP 34(2), 1986); longer ones by
 extrapolation from both sides with Burg's predictor, cross-faded (Kauppinen & Roth, DAFx 2002).
@@ -15,21 +15,21 @@ Samples = NDArray[np.float64]
 
 ITERATIONS = 4
 LONGEST_JANSSEN = 3_000
-"""Samples of a gap. The method's system of equations costs the square of it, and extrapolation is as good beyond."""
+"""Longest gap for Janssen's method, samples; its cost is quadratic, and extrapolation is as good for longer ones."""
 HIGHEST_ORDER = 1_000
 CONTEXT = 16_384
-"""Samples on each side that a predictor is learnt from."""
+"""Number of samples on each side from which a predictor is estimated."""
 
 _RIDGE = 1e-9
 _QUIET = 1e-12
 
 
 def fill(before: Samples, after: Samples, frames: int) -> Samples:
-    """What is missing between two stretches of one channel: `[frames]`, finite and no louder than twice their peak.
+    """The missing samples between two stretches of one channel: `[frames]`, finite, at most twice their peak.
 
     Args:
-        before: samples before the gap, `[n]`; may be empty where the gap starts a file.
-        after: samples after it, `[m]`; may be empty where it ends one. Not both are.
+        before: samples before the gap, `[n]`; may be empty if the gap starts a file.
+        after: samples after it, `[m]`; may be empty if it ends one. At least one is not empty.
         frames: length of the gap.
     """
     before, after = before[-CONTEXT:], after[:CONTEXT]
@@ -44,7 +44,7 @@ def fill(before: Samples, after: Samples, frames: int) -> Samples:
 
 
 def extrapolate(known: Samples, frames: int) -> Samples:
-    """How a stretch goes on, `[frames]`, by Burg's predictor; it fades as the predictor, which is stable, does."""
+    """Extrapolate a stretch, `[frames]`, with Burg's predictor, which is stable, so the result decays."""
     known = known[-CONTEXT:]
     order = min(HIGHEST_ORDER, len(known) // 3)
     if order < 1 or np.abs(known).max() < _QUIET:
@@ -57,7 +57,7 @@ def extrapolate(known: Samples, frames: int) -> Samples:
 def burg(known: Samples, order: int) -> Samples:
     """Coefficients `[order + 1]` of the prediction error filter, the first 1, by Burg's method.
 
-    It minimises forward and backward errors together, and is stable.
+    It minimises forward and backward errors together, and yields a stable filter.
     """
     coefficients = np.ones(1)
     forward, backward = known[1:].copy(), known[:-1].copy()
@@ -73,7 +73,7 @@ def burg(known: Samples, order: int) -> Samples:
 
 
 def _extrapolated(before: Samples, after: Samples, frames: int) -> Samples:
-    """Both sides carried into the gap, cross-faded over all of it."""
+    """Extrapolations of both sides into the gap, cross-faded over its whole length."""
     ahead = extrapolate(before, frames) if len(before) else None
     back = extrapolate(after[::-1], frames)[::-1] if len(after) else None
     if ahead is None or back is None:
@@ -84,7 +84,7 @@ def _extrapolated(before: Samples, after: Samples, frames: int) -> Samples:
 
 
 def _janssen(before: Samples, after: Samples, start: Samples) -> Samples:
-    """Alternates between the predictor of the whole stretch and the samples that it predicts best."""
+    """Alternate between estimating the predictor of the whole stretch and the samples that it predicts best."""
     frames, left = len(start), len(before)
     whole = np.concatenate([before, start, after])
     order = min(3 * frames + 2, HIGHEST_ORDER, len(whole) // 4, left, len(after))
@@ -95,7 +95,7 @@ def _janssen(before: Samples, after: Samples, start: Samples) -> Samples:
     for _ in range(ITERATIONS):
         try:
             predictor = _predictor(whole, order)
-            # The error filter's autocorrelation makes the normal equations, which are Toeplitz.
+            # The error filter's autocorrelation gives the normal equations, which are Toeplitz.
             lags = np.correlate(predictor, predictor, "full")[order:]
             known = whole[near].copy()
             known[order : order + frames] = 0.0

@@ -1,7 +1,7 @@
-"""Which files are written, and how samples travel through one without changing: as 64-bit floating point.
+"""Output formats, and lossless transport of samples: as 64-bit floating point.
 
-That holds every number of every format; libsndfile itself, asked for floating point, scales by 2^15 - 1 where it reads
-by 2^15.
+float64 represents every sample of every format exactly; libsndfile's own conversion to floating point writes with a
+factor 2^15 - 1 but reads with 2^15.
 """
 
 import math
@@ -18,11 +18,11 @@ from sottovoce.studio.provenance.containers import RF64, WRITTEN
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 FLOATING = {"FLOAT": "float32", "DOUBLE": "float64"}
 LARGEST_WAV = (1 << 32) - (1 << 16)
-"""Bytes of samples, and of AIFF likewise."""
+"""Largest size of the samples in a WAV or AIFF file, bytes."""
 
 
 def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
-    """Container and subtype (libsndfile's names) of an output: those of the source where the container has them.
+    """Container and subtype (libsndfile's names) of an output; the source's, if the container supports them.
 
     Raises:
         ConfigurationError: the extension is unknown.
@@ -48,37 +48,37 @@ def output_format(path: Path, source: soundfile.SoundFile) -> tuple[str, str]:
 
 
 def largest(container: str, subtype: str, channels: int) -> float:
-    """Frames that a container can hold."""
+    """Largest number of frames in a container."""
     width = {**BITS, **dict.fromkeys(FLOATING, 32), "DOUBLE": 64}.get(subtype, 8) // 8
     return LARGEST_WAV // (channels * width) if container in ("WAV", "WAVEX", "AIFF") else math.inf
 
 
 def between(source: str) -> str:
-    """The subtype of a file on the way, which holds all numbers of a source."""
+    """Subtype of an intermediate file that represents all samples of a source exactly."""
     return "DOUBLE" if source in ("PCM_32", "DOUBLE") else "FLOAT"
 
 
 def exact(source: str, written: str) -> bool:
-    """Whether samples of one subtype are the same numbers in another."""
+    """Whether samples of one subtype are represented exactly in another."""
     if source in FLOATING or written in FLOATING:
         return source == written
     return source in BITS and written in BITS and BITS[written] >= BITS[source]
 
 
 def read_as(subtype: str) -> str:
-    """The numpy type in which libsndfile gives a subtype's samples as they are."""
+    """The numpy type in which libsndfile returns a subtype's samples unchanged."""
     return "int32" if subtype in BITS else "float64"
 
 
 def to_float(block: NDArray[Any]) -> NDArray[np.float64]:
-    """Samples with full scale 1."""
+    """Samples scaled to full scale 1."""
     scale = 2.0**31 if block.dtype == np.int32 else 1.0
     return block.astype(np.float64) / scale
 
 
 def from_float(samples: NDArray[np.float64], subtype: str) -> NDArray[Any]:
-    """Samples as libsndfile writes them as they are, rounded to the subtype's steps and clipped to full scale where it
-    has one."""
+    """Samples in the form that libsndfile writes unchanged, rounded to the subtype's steps and clipped to its full
+    scale, if it has one."""
     if subtype in FLOATING:
         return samples.astype(FLOATING[subtype])
     samples = np.nan_to_num(samples)

@@ -1,4 +1,4 @@
-"""Reconstructs phases for a gap's magnitudes, so that the audio fits what is on both sides."""
+"""Phase reconstruction for a gap's magnitudes, so that the audio fits both sides."""
 
 from abc import abstractmethod
 
@@ -63,7 +63,7 @@ class SpectralRepairer(Repairer):
 
 def reconstructed(audio: Tensor, gap: slice, targets: Tensor, missing: Tensor, analysis: Analysis) -> Tensor:
     """The gap's samples, such that the magnitudes of missing frames approach `targets`, `[channels, bins, missing]`."""
-    # What is more than two windows away makes no difference: only whole hops are cut off, so that frames stay in place.
+    # Samples more than two windows away have no effect. Only whole hops are cut off, so that frames stay in place.
     first = max(0, int(missing.nonzero()[0, 0]) - 2 * analysis.length // analysis.hop)
     start = first * analysis.hop
     near = audio[:, start : gap.stop + 2 * analysis.length].clone()

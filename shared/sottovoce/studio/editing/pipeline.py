@@ -1,4 +1,4 @@
-"""Edits a file: gaps, effects of a release, plain effects; then everything that says what was done to it."""
+"""Edit a file: repair gaps, apply a release's effects, then plain effects; then add credentials, tags and watermark."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +30,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, in this order.
+    """The steps of an edit, in order.
 
     Args:
-        origin: what is said of it.
-        gaps: that are filled, in order, none touching another.
-        repairer: fills them.
+        origin: description of the edit for the credentials.
+        gaps: gaps to fill, in order, not adjacent.
+        repairer: fills the gaps.
         learned: effects of a release.
-        plain: effects that need none.
-        made: the stretches that a release makes, of what `gaps` and `learned` give, in frames; None if it is all of it.
+        plain: effects without a release.
+        made: ranges that a release generates, in frames after `gaps` and `learned`; None for the whole file.
     """
 
     origin: Origin
@@ -51,14 +51,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Edited:
-    """What was done.
+    """Result of an edit.
 
     Args:
-        applied: to the audio.
-        exact: whether every sample outside the gaps is the same number as before: where nothing but gaps was filled,
-            into a format that holds the same numbers.
-        sidecar: the file with its credentials, if they do not lie in it.
-        watermark: how clearly the watermark was read back, in standard deviations; None if it carries none.
+        applied: what was written.
+        exact: whether every sample outside the gaps is unchanged: only gaps were filled, and the format represents all
+            samples exactly.
+        sidecar: file with the credentials, if they are not embedded.
+        watermark: score with which the watermark was read back, in standard deviations; None without a watermark.
     """
 
     applied: Applied
@@ -75,18 +75,18 @@ def edit(
     key: SigningKey | None = None,
     progress: Progress = lambda _, __: None,
 ) -> Edited:
-    """Change a file into another, which is whole or absent. Memory does not grow with the length.
+    """Edit a file into another one, written whole or not at all. Memory does not grow with the length.
 
     Args:
         source: the file; it is only read.
-        output: the other file; its extension chooses the container.
-        plan: what is done.
-        key: who signs; None for the user's own key.
-        progress: told how many frames of the source, of how many, were read.
+        output: file to write; its extension chooses the container.
+        plan: the steps of the edit.
+        key: key that signs; None for the user's own.
+        progress: called with the number of source frames read, and their total.
 
     Raises:
         AudioError: the source cannot be used.
-        ReleaseError: a release makes numbers that are no sound.
+        ReleaseError: a release's output is not finite.
         ConfigurationError: the plan, the output or the key cannot be used.
     """
     expect_apart(source, output)
@@ -112,7 +112,7 @@ def edit(
             apply(source, middle, learned, ("W64", output_formats.between(subtype)))
             for step in STEPS_DB:
                 mark = Watermark(origin.payload, stretches, step)
-                # A mark of all of it comes last: no effect can blur it then.
+                # The watermark of a whole file comes last, so that no effect can blur it.
                 chain = [*plan.plain, mark] if stretches is None else [mark, *plan.plain]
                 applied = apply(middle, draft.audio, chain, form)
                 score = read_back(draft.audio, origin.payload, None if plan.plain else stretches)
@@ -124,7 +124,7 @@ def edit(
 
 
 class _ProgressReport:
-    """Tells how far it is."""
+    """Reports progress."""
 
     name = "progress"
 
@@ -146,7 +146,7 @@ def opened(source: Path) -> soundfile.SoundFile:
         AudioError: it cannot be read.
     """
     if not source.is_file():
-        raise AudioError("The file is not there, or is no regular file.", reason=RejectReason.MISSING)
+        raise AudioError("The file does not exist, or is not a regular file.", reason=RejectReason.MISSING)
     try:
         file = soundfile.SoundFile(source)
     except soundfile.SoundFileError:
@@ -154,7 +154,7 @@ def opened(source: Path) -> soundfile.SoundFile:
     try:
         expect_rate(file.samplerate)
         if not file.frames:
-            raise AudioError("The file holds no audio.", reason=RejectReason.EMPTY)
+            raise AudioError("The file contains no audio.", reason=RejectReason.EMPTY)
     except AudioError:
         file.close()
         raise
@@ -162,26 +162,26 @@ def opened(source: Path) -> soundfile.SoundFile:
 
 
 def expect_apart(source: Path, output: Path, *, force: bool = True) -> None:
-    """Refuse to write over the source, which may be the only recording there is, or over another file unasked.
+    """Refuse to overwrite the source, which may be the only copy, or another file without `force`.
 
     Raises:
-        ConfigurationError: both are one file, or the output exists.
-        AudioError: the source is no file.
+        ConfigurationError: source and output are the same file, or the output exists.
+        AudioError: the source is not a file.
     """
     if not source.is_file():
-        raise AudioError("The file is not there, or is no regular file.", reason=RejectReason.MISSING)
+        raise AudioError("The file does not exist, or is not a regular file.", reason=RejectReason.MISSING)
     if output.is_dir():
-        raise ConfigurationError("The output is a folder.", hint="Give a file's name: -o mended.wav.")
+        raise ConfigurationError("The output is a folder.", hint="Use a file name: -o repaired.wav.")
     if output.exists() and output.samefile(source):
-        raise ConfigurationError("The output is the input itself.", hint="Give another name: the original is kept.")
+        raise ConfigurationError("The output is the input itself.", hint="Choose another name: the original is kept.")
     if not force and output.exists():
-        raise ConfigurationError("The output exists.", hint="Give another name, or --force.")
+        raise ConfigurationError("The output exists.", hint="Choose another name, or add --force.")
     if not force:
         expect_no_sidecar(output)
 
 
 def _marked(plan: Plan, rate: int) -> Sequence[tuple[int, int]] | None:
-    """Which stretches get a watermark: those that a release made, if they are long enough for one; None for all."""
+    """Ranges to watermark: those that a release generated, if they are long enough; None for the whole file."""
     if rate < LOWEST_RATE:
         return ()
     if plan.made is None:
@@ -190,8 +190,8 @@ def _marked(plan: Plan, rate: int) -> Sequence[tuple[int, int]] | None:
 
 
 def _of_model(source: Path) -> bool:
-    """Whether a file says that a model made it, or a part of it."""
+    """Whether a file's credentials or tags say that a model generated it, or a part of it."""
     said = {tags.read(source).get("source_type")}
-    if source.stat().st_size <= LARGEST_EMBEDDED:  # the library that reads them holds the file in memory
+    if source.stat().st_size <= LARGEST_EMBEDDED:  # the library loads the whole file into memory
         said.add(read_credentials(source).source_type)
     return bool(said & {MADE, PARTLY_MADE})

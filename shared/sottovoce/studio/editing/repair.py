@@ -1,4 +1,4 @@
-"""Repair: gaps are filled, and what is outside them passes sample for sample."""
+"""Repair: fills gaps and passes all other samples unchanged."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,16 +12,16 @@ from sottovoce.studio.editing.gaps import Gap
 from sottovoce.studio.editing.repairer import Chooser, expect_finite
 
 LONGEST_SECONDS = 30.0
-"""Of one gap: it bounds memory, and nothing that fills more would be a repair."""
+"""Longest gap, seconds; bounds memory."""
 
 
 class Repair:
     """Fills gaps.
 
     Args:
-        gaps: in order, none touching another, all within the audio.
-        repairer: says what fills each from what is beside it: on the left what was filled before it, on the right what
-            was there.
+        gaps: in order, not adjacent, all within the audio.
+        repairer: fills each gap from its context: on the left including earlier repairs, on the right the original
+            audio.
     """
 
     name = "repair"
@@ -61,20 +61,20 @@ class Repair:
 
 
 def expect_short(gaps: Sequence[Gap], sample_rate: int) -> None:
-    """Refuse what is no gap any more.
+    """Refuse gaps that are too long to repair.
 
     Raises:
-        ConfigurationError: a gap lasts longer than `LONGEST_SECONDS`.
+        ConfigurationError: a gap is longer than `LONGEST_SECONDS`.
     """
     for gap in gaps:
         if gap.frames > LONGEST_SECONDS * sample_rate:
             raise ConfigurationError(
-                f"A gap lasts {gap.frames / sample_rate:g} s; the longest that is filled lasts {LONGEST_SECONDS:g} s."
+                f"A gap lasts {gap.frames / sample_rate:g} s; the longest that can be filled is {LONGEST_SECONDS:g} s."
             )
 
 
 class _Stream:
-    """Blocks that can be looked at before they are taken."""
+    """A stream of blocks with look-ahead."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
@@ -82,19 +82,19 @@ class _Stream:
         self._none: NDArray[np.float64] | None = None
 
     def peek(self, frames: int) -> NDArray[np.float64]:
-        """The next frames, or all that are left, be it none."""
+        """The next frames without consuming them; fewer at the end."""
         while sum(map(len, self._ahead)) < frames and (block := next(self._blocks, None)) is not None:
             self._ahead.append(block)
         if not self._ahead:
             if self._none is None:
-                raise AudioError("The file holds no audio.", reason=RejectReason.EMPTY)
+                raise AudioError("The file contains no audio.", reason=RejectReason.EMPTY)
             return self._none
         whole = np.concatenate(self._ahead)
         self._ahead, self._none = [whole], whole[:0]
         return whole[:frames]
 
     def pieces(self, frames: int | None) -> Iterator[NDArray[np.float64]]:
-        """The next frames, taken in pieces; None for all that are left."""
+        """The next frames, consumed in pieces; None for all remaining ones."""
         while frames is None or frames > 0:
             block = self._ahead.pop(0) if self._ahead else next(self._blocks, None)
             if block is None:

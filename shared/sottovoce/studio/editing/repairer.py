@@ -1,4 +1,4 @@
-"""How a gap is filled: one interface, into which classical methods and learned models are plugged."""
+"""The interface for filling gaps, implemented by classical methods and learned models."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -12,22 +12,22 @@ from sottovoce.errors import AudioError
 from sottovoce.studio.editing import linear_prediction
 
 LEARNED = "learned"
-"""The name of what a release fills."""
+"""Name of the method that uses a release."""
 
 
 class Chooser(Protocol):
-    """Says what fills a gap."""
+    """Chooses how to fill a gap."""
 
     def choose(self, frames: int, sample_rate: int) -> "Repairer":
-        """What fills a gap of so many frames."""
+        """The repairer for a gap of this length."""
 
 
 class Repairer(Chooser, Protocol):
-    """Fills one gap of all channels; of all gaps, it chooses itself."""
+    """Fills one gap in all channels; as a chooser, it returns itself for every gap."""
 
     name: str
     context_seconds: float
-    """Of audio that it wants on each side."""
+    """Wanted context on each side, seconds."""
 
     def choose(self, frames: int, sample_rate: int) -> "Repairer":
         """See `Chooser.choose`."""
@@ -40,15 +40,15 @@ class Repairer(Chooser, Protocol):
         """The missing samples, `[frames, channels]`, full scale 1.
 
         Args:
-            before: what comes before the gap, `[n, channels]`; empty where the gap starts the file.
-            after: what comes after it, `[m, channels]`; empty where the gap ends the file. Not both are.
+            before: samples before the gap, `[n, channels]`; empty if the gap starts the file.
+            after: samples after it, `[m, channels]`; empty if the gap ends the file. At least one is not empty.
             frames: length of the gap.
-            sample_rate: Hz, of the file.
+            sample_rate: of the file, Hz.
         """
 
 
 class LpcRepairer(Repairer):
-    """Autoregressive interpolation, each channel by itself."""
+    """Autoregressive interpolation, each channel separately."""
 
     name = "lpc"
     context_seconds = 0.5
@@ -61,7 +61,7 @@ class LpcRepairer(Repairer):
         sample_rate: int,  # noqa: ARG002
     ) -> NDArray[np.float64]:
         """See `Repairer.fill`."""
-        # Threads cost the many small products more than they give, and far more on a busy machine.
+        # Threads cost more than they gain for many small products, and far more on a busy machine.
         with threadpool_limits(1):
             channels = [
                 linear_prediction.fill(left, right, frames) for left, right in zip(before.T, after.T, strict=True)
@@ -74,8 +74,8 @@ class ByLength(Chooser):
 
     Args:
         short: fills gaps of up to `longest_short` seconds.
-        long: makes what fills longer ones, where there is one: it may load much.
-        longest_short: seconds.
+        long: constructs the repairer for longer gaps when it is first needed, since it may load a model.
+        longest_short: longest gap for `short`, seconds.
     """
 
     def __init__(self, short: Repairer, long: Callable[[], Repairer], longest_short: float) -> None:
@@ -91,16 +91,16 @@ class ByLength(Chooser):
 
 
 def expect_finite(context: NDArray[np.float64]) -> None:
-    """Refuse to mend by numbers that are no samples.
+    """Refuse a context with samples that are not finite.
 
     Raises:
-        AudioError: there are such.
+        AudioError: a sample is not finite.
     """
     if not np.isfinite(context).all():
         from sottovoce.audio.reject_reason import RejectReason
 
         raise AudioError(
-            "The audio beside a gap holds numbers that are no samples.",
+            "The audio beside a gap contains samples that are not finite.",
             reason=RejectReason.NOT_FINITE,
-            hint="--find-gaps finds them: make them part of the gap.",
+            hint="--find-gaps finds them: include them in the gap.",
         )

@@ -1,4 +1,4 @@
-"""One edit as a person asks for it, and how it is carried out: what the command line, Python and services share."""
+"""An edit as a user requests it, and its execution: shared by the command line, Python and services."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from sottovoce.release.load import Release
 
 METHODS = ("auto", "lpc", "exemplar", "interpolate", "model")
-"""Ways to fill a gap."""
+"""Names of the methods that fill gaps."""
 MODEL_METHOD = METHODS[-1]
 FORMER_METHODS = {"similar": "exemplar"}
 """Former names of methods, accepted for one version."""
 LONGEST_LPC = 0.1
-"""Longest gap that `auto` fills by linear prediction, in seconds; longer ones are filled from similar passages."""
+"""Longest gap that `auto` fills by linear prediction, seconds; longer ones are filled from similar passages."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done to a file.
+    """A requested edit.
 
     Args:
-        repairs: stretches to fill, `(start, end)` in seconds.
-        find: whether drop-outs are found and filled as well.
+        repairs: gaps to fill, `(start, end)` in seconds.
+        find: whether to find drop-outs and fill them as well.
         method: how gaps are filled, one of `METHODS`.
-        learned: effects that a release has.
-        plain: effects that need none.
+        learned: effects that need a release.
+        plain: effects that need no release.
 
     Raises:
-        ConfigurationError: there is nothing to do, or no such method.
+        ConfigurationError: there is nothing to do, or the method is unknown.
     """
 
     repairs: Sequence[tuple[float, float]] = ()
@@ -54,37 +54,37 @@ class Request:
         if self.method not in METHODS:
             raise ConfigurationError(f"Unknown method '{self.method}'.", hint=f"Choose from {', '.join(METHODS)}.")
         if not (self.repairs or self.find or self.effects()):
-            raise ConfigurationError("Nothing to do.", hint="Give --repair START:END, --find-gaps, or an effect.")
+            raise ConfigurationError("Nothing to do.", hint="Add --repair START:END, --find-gaps, or an effect.")
 
     def effects(self) -> dict[str, Value]:
-        """The effects that were asked for, as the file's credentials name them."""
+        """The requested effects, as named in the file's credentials."""
         return {**self.learned.parameters(), **self.plain.parameters()}
 
     def expect_release(self, *, given: bool) -> None:
-        """Refuse a release that has nothing to do, and an effect that needs one and has none.
+        """Refuse a release that no option uses, and an effect without the release that it needs.
 
         Raises:
-            ConfigurationError: it is so.
+            ConfigurationError: either is the case.
         """
         asked, gaps = self.learned.parameters(), bool(self.repairs or self.find)
         if not given and (asked or self.method == MODEL_METHOD):
-            raise ConfigurationError("This needs a release.", hint="Give --release DIR.")
+            raise ConfigurationError("This needs a release.", hint="Add --release DIR.")
         if self.learned.restyle is not None and (len(asked) > 2 or self.method == MODEL_METHOD):  # itself, its amount
             message = "--restyle needs a generator's release, the other options an editor's."
             raise ConfigurationError(message, hint="Edit in two steps.")
         if given and not asked and not (gaps and self.method == MODEL_METHOD):
-            hint = "Leave out --release, or fill gaps with it: --method model." if gaps else "Leave out --release."
+            hint = "Omit --release, or fill gaps with it: --method model." if gaps else "Omit --release."
             raise ConfigurationError("No option uses the release.", hint=hint)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an edit did.
+    """Result of an edit.
 
     Args:
-        edited: the written file's facts; None where there was nothing to fill and nothing was written.
-        gaps: that were filled, `(start, end)` in seconds.
-        operations: by their names.
+        edited: facts about the written file; None if there was nothing to fill and nothing was written.
+        gaps: filled gaps, `(start, end)` in seconds.
+        operations: names of the operations.
         method: the methods that filled the gaps, separated by spaces.
         sample_rate: Hz.
     """
@@ -97,7 +97,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Length of the written file; 0 where none was written."""
+        """Length of the written file; 0 if none was written."""
         return 0.0 if self.edited is None else self.edited.applied.frames / self.sample_rate
 
 
@@ -110,20 +110,20 @@ def carry_out(
     key: SigningKey | None = None,
     progress: Progress = lambda _, __: None,
 ) -> Result:
-    """Edit a file into another, which is whole or absent.
+    """Edit a file into another one, written whole or not at all.
 
     Args:
-        request: what is to be done.
-        source: the file, which is only read.
-        output: the other file; its extension chooses the container.
+        request: the requested edit.
+        source: the file; it is only read.
+        output: file to write; its extension chooses the container.
         release: of the task that the request's effects need.
         key: signs the content credentials; None for the user's own key.
-        progress: is told how many frames of the source, of how many, were read.
+        progress: called with the number of source frames read, and their total.
 
     Raises:
         AudioError: the source cannot be used.
         ConfigurationError: the request, the output or the key cannot be used.
-        ReleaseError: the release is of another task, or makes numbers that are no sound.
+        ReleaseError: the release belongs to another task, or its output is not finite.
     """
     request.expect_release(given=release is not None)
     with opened(source) as file:
@@ -156,7 +156,7 @@ def carry_out(
 def _made(
     learned: LearnedEffects, gaps: Sequence[Gap], methods: Sequence[str], frames: int, rate: int
 ) -> list[tuple[int, int]] | None:
-    """Stretches that a release makes, in frames; None if it makes all of the file."""
+    """Ranges that a release generates, in frames; None for the whole file."""
     extended = learned.model_made(frames, rate)
     if extended is None:
         return None

@@ -1,4 +1,4 @@
-"""Music in another style, as far as how loud its bands are goes: what an autoencoder hears, said in another style."""
+"""Restyling: changes band levels by the difference between an autoencoder's reconstructions in two styles."""
 
 from typing import cast
 
@@ -15,24 +15,23 @@ from sottovoce.studio.editing.spectral_effects import SpectralEffect
 
 FAMILY = "vae"
 EMPHASIS = 2.5
-"""Times the difference: by itself it is 3 dB on average, and hardly heard."""
+"""Factor for the difference, which by itself averages 3 dB and is hardly audible."""
 
 
 class Restyle(SpectralEffect):
-    """Adds to the music the difference between what the autoencoder makes of it in the other style and in its own.
+    """Adds the difference between the autoencoder's reconstructions in the target style and in the music's own style.
 
-    Its own is the style in which the autoencoder describes the music best. In the other one, each latent number lies as
-    far beside what that style expects as it does beside what its own does. What the autoencoder cannot describe (all
-    detail) stays.
+    Its own style is the one in which the autoencoder describes the music best. For the target style, each latent keeps
+    its number of deviations from the prior's mean. Details that the autoencoder cannot represent are unchanged.
 
     Args:
         release: of the task `generator` and the family `vae`.
         style: one of its classes.
-        amount: of the difference, 0 to 1.
+        amount: share of the difference, 0 to 1.
 
     Raises:
-        ReleaseError: the release is of another task or family.
-        ConfigurationError: it knows no such style, or the amount is out of range.
+        ReleaseError: the release belongs to another task or family.
+        ConfigurationError: the style is unknown, or the amount is out of range.
     """
 
     name = "restyle"
@@ -42,25 +41,25 @@ class Restyle(SpectralEffect):
         if release.manifest.family != FAMILY:
             raise ReleaseError(
                 f"The release is a generator of the family '{release.manifest.family}'; restyling needs '{FAMILY}'.",
-                hint="`sottovoce release show` says what a release is for.",
+                hint="`sottovoce release show` shows a release's task.",
             )
         classes = release.manifest.classes
         if style not in classes:
             raise ConfigurationError(
-                f"The release knows no style '{style}'.", hint=f"Choose from {', '.join(classes)}."
+                f"The release does not know the style '{style}'.", hint=f"Choose from {', '.join(classes)}."
             )
         super().__init__(release, amount)
         self._style = classes.index(style)
 
     def gains(self, values: Tensor) -> Tensor:
-        """The difference between the two descriptions, emphasised, for each channel."""
+        """The emphasised difference of the two reconstructions, for each channel."""
         network, frames = cast(Autoencoder, self._release.model), values.shape[2]
         whole = functional.pad(values, (0, -frames % FRAMES), mode="replicate")
         found = torch.cat([self._difference(network, moments_of(network.codec, one[None])) for one in whole])
         return found[:, :, :frames]
 
     def _difference(self, network: Autoencoder, moments: Tensor) -> Tensor:
-        """Of one channel's moments, `[1, bands, frames]`."""
+        """Difference for one channel's moments, `[1, bands, frames]`."""
         styles = network.style(one_hot(torch.arange(network.classes), network.classes))
         same = moments.expand(len(styles), -1, -1)
         nothing = torch.zeros(len(styles), WHOLE), torch.zeros(*same.shape[:2], MOMENT)

@@ -1,4 +1,4 @@
-"""Effects by a release that change how loud each band is at each time and keep the phases, such as taking noise off."""
+"""Effects by a release that change the level of each band over time and keep phases, such as denoising."""
 
 from abc import ABC, abstractmethod
 from typing import cast
@@ -17,20 +17,20 @@ from sottovoce.studio.editing.analysis import Analysis
 from sottovoce.studio.editing.effect import Blocks
 
 FRAMES, OVERLAP = 160, 24
-"""Of each piece that a model sees (3.7 s), and of what two of them share, where one is faded into the other."""
+"""Frames of each piece that a model sees (3.7 s), and of the cross-fade between two pieces."""
 LARGEST_CUT = 40.0
-"""dB by which a band is made quieter at most."""
+"""Largest attenuation of a band, dB."""
 
 
 class SpectralEffect(ABC):
-    """Streams audio in overlapping pieces through gains of bands; memory holds two pieces, whatever the length.
+    """Applies band gains to audio in overlapping pieces; memory holds two pieces, for any length.
 
-    Each channel is changed by itself, at the file's own rate. Phases stay, so that pieces fade into one another
-    without a dip, and what the model leaves alone is left alone.
+    Each channel is processed separately, at the file's own rate. Phases are kept, so that pieces cross-fade without a
+    dip, and gains of 0 dB change nothing.
 
     Args:
-        release: whose feature spec says what a band is.
-        amount: of the change, 0 (none) to 1 (all of it).
+        release: the release, whose feature spec defines the bands.
+        amount: share of the change, 0 (none) to 1 (all of it).
 
     Raises:
         ConfigurationError: the amount is out of range.
@@ -40,9 +40,9 @@ class SpectralEffect(ABC):
 
     def __init__(self, release: Release, amount: float) -> None:
         if not 0 <= amount <= 1:
-            raise ConfigurationError(f"The amount {amount:g} is not between 0 and 1.")
+            raise ConfigurationError(f"The amount must be between 0 and 1, not {amount:g}.")
         self._release, self._amount = release, amount
-        self._constants = cast(SpectrogramNormalisation, release.constants)  # as every such release has
+        self._constants = cast(SpectrogramNormalisation, release.constants)  # every such release has these
 
     def process(self, blocks: Blocks, sample_rate: int) -> Blocks:
         """See `Effect.process`."""
@@ -51,7 +51,7 @@ class SpectralEffect(ABC):
         yield from overlap_add(self._pieces(blocks, analysis, size, fade), linear(fade))
 
     def _pieces(self, blocks: Blocks, analysis: Analysis, size: int, fade: int) -> Blocks:
-        """Pieces of `size` frames, changed, of which neighbours share `fade` frames."""
+        """Processed pieces of `size` frames; neighbours overlap by `fade` frames."""
         energy, count = 0.0, 0
         for number, piece in enumerate(_overlapping(blocks, size, size - fade)):
             new = piece[fade:] if number else piece
@@ -60,7 +60,7 @@ class SpectralEffect(ABC):
 
     @abstractmethod
     def gains(self, values: Tensor) -> Tensor:
-        """What is to be added to the values of bands, `[channels, bands, frames]`, normalised."""
+        """Change of the normalised band values, `[channels, bands, frames]`."""
 
     def _changed(self, piece: NDArray[np.float64], analysis: Analysis, mean_square: float) -> NDArray[np.float64]:
         if not piece.any() or self._amount == 0:
@@ -77,14 +77,14 @@ class SpectralEffect(ABC):
 
 
 class Denoise(SpectralEffect):
-    """Takes steady noise off; bands beyond the model's get the gain of its highest.
+    """Removes steady noise; frequencies above the model's bands get the gain of its highest.
 
     Args:
         release: of the task `editor`.
-        amount: 1 takes off all that the model holds for noise, 0 none.
+        amount: 1 removes everything that the model considers noise, 0 nothing.
 
     Raises:
-        ReleaseError: the release is of another task.
+        ReleaseError: the release belongs to another task.
         ConfigurationError: the amount is out of range.
     """
 
@@ -95,7 +95,7 @@ class Denoise(SpectralEffect):
         super().__init__(release, amount)
 
     def gains(self, values: Tensor) -> Tensor:
-        """Never above 0: nothing is made louder."""
+        """Never above 0: no band is amplified."""
         channels, _, frames = values.shape
         missing = torch.zeros(channels, frames, dtype=torch.bool)
         family = cast(Editor, self._release.family)
@@ -104,7 +104,7 @@ class Denoise(SpectralEffect):
 
 
 def _overlapping(blocks: Blocks, size: int, advance: int) -> Blocks:
-    """Pieces of `size` frames, each `advance` frames after the one before; the last may be shorter."""
+    """Pieces of `size` frames, each starting `advance` frames after the previous one; the last may be shorter."""
     held: NDArray[np.float64] | None = None
     for block in blocks:
         held = block if held is None else np.concatenate([held, block])

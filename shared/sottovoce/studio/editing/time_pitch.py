@@ -1,4 +1,4 @@
-"""Time-stretching and pitch-shifting, by the library Signalsmith Stretch (MIT)."""
+"""Time-stretching and pitch-shifting with the library Signalsmith Stretch (MIT)."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ SLOWEST = 4.0
 FASTEST = 0.25
 MOST_SEMITONES = 24.0
 WINDOW_SECONDS = 30.0
-"""The library takes audio as a whole, so that longer audio is given to it window by window."""
+"""Length of a window, seconds; the library processes a whole array, so longer audio is split."""
 OVERLAP_SECONDS = 1.0
-"""Of two windows, in the input: more than the library's own windows reach."""
+"""Overlap of two windows in the input, seconds: more than the library's own windows."""
 FADE_SECONDS = 0.05
 ALIGN_SECONDS = 0.015
-"""How far a window may be moved so that it continues the waveform before it."""
+"""Largest shift of a window to align it with the waveform before it, seconds."""
 _TONALITY_HZ = 8_000.0
-"""Up to here, harmonics are moved as pitch; above, the spectrum is as a whole (the library's usual limit)."""
+"""Frequency in Hz up to which harmonics are shifted as pitch; above, the spectrum is (the library's usual limit)."""
 _SHORTEST_SECONDS = 0.25
 _SEED = 1
 
@@ -28,32 +28,32 @@ Block = NDArray[np.float64]
 
 
 class TimePitch:
-    """Makes audio longer or shorter, higher or lower, each without the other.
+    """Changes tempo without pitch, and pitch without tempo.
 
     Args:
-        factor: how many times as long, 0.25 to 4.
-        semitones: how much higher, ±24.
+        factor: output length over input length, 0.25 to 4.
+        semitones: pitch shift, ±24.
 
     Raises:
-        ConfigurationError: it is out of range.
+        ConfigurationError: a value is out of range.
     """
 
     name = "stretch"
 
     def __init__(self, factor: float = 1.0, semitones: float = 0.0) -> None:
         if not FASTEST <= factor <= SLOWEST:
-            raise ConfigurationError(
-                f"Audio can become {FASTEST:g} to {SLOWEST:g} times as long, not {factor:g} times."
-            )
+            raise ConfigurationError(f"The tempo factor must be between {FASTEST:g} and {SLOWEST:g}, not {factor:g}.")
         if not abs(semitones) <= MOST_SEMITONES:
-            raise ConfigurationError(f"A pitch can move by {MOST_SEMITONES:g} semitones, not by {semitones:g}.")
+            raise ConfigurationError(
+                f"The pitch can be shifted by up to {MOST_SEMITONES:g} semitones, not by {semitones:g}."
+            )
         self._factor, self._semitones = factor, semitones
 
     def process(self, blocks: Blocks, sample_rate: int) -> Blocks:
         """See `Effect.process`.
 
         Raises:
-            ConfigurationError: the library cannot be had.
+            ConfigurationError: the library is not installed.
         """
         size, overlap = round(WINDOW_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate)
         seams = _Seams(self._factor, sample_rate)
@@ -75,7 +75,7 @@ class TimePitch:
         stretch.preset(window.shape[1], float(sample_rate))
         stretch.setTimeFactor(1 / self._factor)
         stretch.setTransposeSemitones(self._semitones, _TONALITY_HZ / sample_rate)
-        # What is shorter than the library's window would come back empty.
+        # Audio shorter than the library's window would come back empty.
         missing = max(0, round(_SHORTEST_SECONDS * sample_rate) - len(window))
         padded = np.pad(window, ((0, missing), (0, 0)))
         return stretch.process(np.ascontiguousarray(padded.T, dtype=np.float32)).T.astype(np.float64)
@@ -92,9 +92,9 @@ def _library() -> Any:
 
 
 class _Seams:
-    """Joins changed windows where they overlap: each is moved a little to fit the one before, and cross-faded.
+    """Joins processed windows where they overlap: each is shifted to match the previous one, and cross-faded.
 
-    Every window is placed anew, so that what they are moved by never adds up.
+    Shifts are relative to each window's nominal position, so they do not accumulate.
     """
 
     def __init__(self, factor: float, sample_rate: int) -> None:
@@ -103,12 +103,12 @@ class _Seams:
         self._search = round(ALIGN_SECONDS * sample_rate)
         self._middle = round(OVERLAP_SECONDS * sample_rate * factor / 2)
         self._pending: Block | None = None
-        self._place = 0  # in the output, of the pending window's first frame
+        self._place = 0  # output position of the pending window's first frame
         self._done = 0
         self._end = 0
 
     def add(self, window: Block, first: int, frames: int) -> Blocks:
-        """Place a window that was the input's `first:first + frames`; what is settled by that."""
+        """Add the window of the input's `first:first + frames`; return the audio that is now final."""
         place = round(first * self._factor)
         self._end = round((first + frames) * self._factor)
         if self._pending is not None:
@@ -125,7 +125,7 @@ class _Seams:
         self._pending, self._place = window, place
 
     def rest(self) -> Block:
-        """All that is left."""
+        """The remaining audio."""
         if self._pending is None:
             return np.zeros((0, 1))
         left = self._pending[self._done - self._place :]
@@ -134,7 +134,7 @@ class _Seams:
 
 
 def best_fit(before: Block, near: Block) -> int:
-    """Where in `near` the waveform of `before` fits best."""
+    """Position in `near` where the waveform of `before` fits best."""
     from scipy.signal import correlate
 
     wanted, there = before.mean(axis=1), near.mean(axis=1)

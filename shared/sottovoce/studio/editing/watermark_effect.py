@@ -1,4 +1,4 @@
-"""The watermark as an effect, and whether it can be read back."""
+"""The watermark as an effect, and verification that it can be read back."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ from sottovoce.studio.provenance.watermark.embed import stream
 
 
 class Watermark:
-    """Puts the watermark into stretches of audio; outside them, no sample changes.
+    """Embeds the watermark in ranges of audio; samples outside are unchanged.
 
     Args:
         payload: 6 bytes.
-        stretches: first frame, and first one after them, in order; None for all of the audio.
-        step_db: how much a band's level moves at most.
+        stretches: first frame and first frame after each range, in order; None for all of the audio.
+        step_db: largest change of a band's level, dB.
     """
 
     name = "watermark"
@@ -33,7 +33,7 @@ class Watermark:
 
 
 def read_back(path: Path, payload: bytes, stretches: Sequence[tuple[int, int]] | None) -> float:
-    """The score by which a payload is found in a file, in the stretch where it is the least clear; 0 if it is not."""
+    """Score of a payload in a file, in the range where it is lowest; 0 if it is not found."""
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
         scores = []

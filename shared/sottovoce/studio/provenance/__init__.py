@@ -1,1 +1,1 @@
-"""Where it came from: what marks audio that a release made or changed, and what reads the marks."""
+"""Provenance: marks on audio that a release generated or changed, and their verification."""

@@ -1,4 +1,4 @@
-"""The containers that finished audio is written in, and those in which credentials are looked for."""
+"""Containers in which finished audio is written, and those in which credentials are searched."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ SIDECAR = ".c2pa"
 
 @dataclass(frozen=True)
 class Container:
-    """A kind of audio file.
+    """An audio container.
 
     Args:
-        name: libsndfile's name of it.
-        mime: its media type.
-        subtypes: how samples may be kept, the usual one first (libsndfile's names).
-        embeds: whether credentials lie in the file, and not in one beside it.
-        tagged: whether it can have tags that players show.
+        name: name in libsndfile.
+        mime: media type.
+        subtypes: sample formats, the default first (libsndfile's names).
+        embeds: whether credentials are embedded, rather than in a sidecar.
+        tagged: whether it supports tags that players show.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Container:
 
     @property
     def lossless(self) -> bool:
-        """Whether what is read is what was written."""
+        """Whether reading returns the samples that were written."""
         return self.name != "OGG"
 
 
@@ -42,38 +42,38 @@ WRITTEN = {
     ".aif": _AIFF,
 }
 RF64 = Container("RF64", "audio/x-rf64", (), embeds=False, tagged=False)
-"""What a WAV file beyond 4 GiB is."""
+"""Container of a WAV file beyond 4 GiB."""
 GENERIC = "application/octet-stream"
-"""What the library takes a file for of which only the bytes as a whole are signed."""
+"""Media type of files whose bytes are signed as a whole."""
 LARGEST_EMBEDDED = 128 << 20
-"""Bytes of a file that credentials are put into. The library needs three times as much memory."""
+"""Largest file with embedded credentials, bytes. The library needs three times as much memory."""
 
 _MP3 = "audio/mpeg"
 _M4A = "audio/mp4"
 
 
 def container_of(path: Path, subtype: str | None = None) -> tuple[Container, str]:
-    """The container and subtype that a path's extension asks for.
+    """The container and subtype for a path's extension.
 
     Raises:
-        ConfigurationError: none that is written, or a subtype that it does not have.
+        ConfigurationError: the extension is not supported, or the container does not support the subtype.
     """
     container = WRITTEN.get(path.suffix.lower())
     if container is None:
         raise ConfigurationError(
-            f"Audio is not written as '{path.suffix}'." if path.suffix else "The output's name has no extension.",
+            f"Audio cannot be written as '{path.suffix}'." if path.suffix else "The output's name has no extension.",
             hint=f"Use a name that ends in {', '.join(WRITTEN)}.",
         )
     if subtype is not None and subtype not in container.subtypes:
         raise ConfigurationError(
-            f"A {container.name} file of ours has no samples of the kind {subtype}.",
+            f"{container.name} files are not written with samples of type {subtype}.",
             hint=f"Choose from {', '.join(container.subtypes)}.",
         )
     return container, subtype or container.subtypes[0]
 
 
 def mime_of(head: bytes) -> str | None:
-    """The media type of a file that starts with these bytes (16 or more), if it is audio that can have credentials."""
+    """The media type of a file with these first bytes (16 or more), if it is audio that can have credentials."""
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return WRITTEN[".wav"].mime
     if head[:4] == b"RF64" and head[8:12] == b"WAVE":
@@ -92,27 +92,27 @@ def mime_of(head: bytes) -> str | None:
 
 
 def embeds(mime: str) -> bool:
-    """Whether a file of this media type can hold its own credentials."""
+    """Whether a file of this media type can embed credentials."""
     return mime not in {RF64.mime, _AIFF.mime, WRITTEN[".ogg"].mime}
 
 
 def expect_no_sidecar(path: Path) -> None:
-    """Refuse a place beside which another file's credentials lie.
+    """Refuse a path for which a sidecar of another file exists.
 
     Raises:
-        ConfigurationError: they do.
+        ConfigurationError: there is one.
     """
     if sidecar_of(path).exists():
         raise ConfigurationError(
-            f"There is a {sidecar_of(path).name}, the credentials of another file of this name.",
-            hint="Give another name, or --force.",
+            f"{sidecar_of(path).name} exists: the credentials of another file with this name.",
+            hint="Choose another name, or add --force.",
         )
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where credentials lie that the file itself does not hold: beside it, ending in .c2pa.
+    """Path of the sidecar, a file ending in .c2pa, with credentials that the file itself does not contain.
 
-    Those of song.ogg are in song.c2pa, as C2PA's tools have it; those of song.wav, which mostly holds its own, in
-    song.wav.c2pa, so that they are not taken for each other's.
+    The sidecar of song.ogg is song.c2pa, as C2PA's tools expect; that of song.wav, which usually embeds its own, is
+    song.wav.c2pa, so that they are not confused.
     """
     return path.with_suffix(SIDECAR) if path.suffix.lower() == ".ogg" else path.with_name(path.name + SIDECAR)

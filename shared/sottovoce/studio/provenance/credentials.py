@@ -1,6 +1,6 @@
-"""Signed content credentials (C2PA): written beside the audio's own bytes, and checked.
+"""Signed content credentials (C2PA): signing and verification.
 
-The library never goes to the network here: no timestamp authority, no OCSP, no manifest from elsewhere.
+The library makes no network requests: no timestamp authority, no OCSP, no remote manifests.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ORIGIN_LABEL = "org.sottovoce.origin"
 _SOURCE = "source"
 _PARENT = {"title": _SOURCE, "relationship": "parentOf", "label": _SOURCE}
-"""Named by digest only: a file's name may be private."""
+"""Parent ingredient, identified by digest only: a file's name may be private."""
 _HEAD = 16
 _LARGEST_SIDECAR = 1 << 24
 
@@ -41,7 +41,7 @@ _UNKNOWN_SIGNER = "signingCredential.untrusted"
 
 
 class State(StrEnum):
-    """What a file's credentials are worth."""
+    """Result of verifying a file's credentials."""
 
     ABSENT = "absent"
     TRUSTED = "trusted"
@@ -52,16 +52,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Credentials:
-    """What was found.
+    """Credentials found in a file.
 
     Args:
-        state: whether they hold.
-        problems: C2PA's codes of what does not.
-        signer: the name in the signing certificate.
-        issuer: the organisation in it.
-        source_type: IPTC's digital source type, without its address.
-        origin: what we said of the audio, if we wrote them.
-        audio: SHA-256 of the samples that were signed, if they are kept exactly.
+        state: result of the verification.
+        problems: C2PA's codes of failed checks.
+        signer: name in the signing certificate.
+        issuer: organisation in it.
+        source_type: IPTC's digital source type, without its URL prefix.
+        origin: our description of the audio's origin, if we wrote them.
+        audio: SHA-256 of the signed samples, if the format preserves them exactly.
     """
 
     state: State
@@ -87,18 +87,18 @@ def sign(
 
     Args:
         unsigned: the finished audio, with its tags.
-        signed: where the copy goes.
-        container: what both are.
-        origin: what is said.
-        key: who says it.
-        audio: SHA-256 of its samples, or None if reading does not give the same samples everywhere.
-        source: the file that was changed, named by its digest only.
+        signed: path of the copy.
+        container: container of both.
+        origin: description of the audio's origin.
+        key: key that signs.
+        audio: SHA-256 of its samples, or None if decoders may give different samples.
+        source: the edited file, identified by its digest only.
 
     Returns:
-        The credentials, if they do not lie in the file.
+        The credentials, if they are not embedded in the file.
 
     Raises:
-        ConfigurationError: C2PA does not take the key or its certificate.
+        ConfigurationError: C2PA does not accept the key or its certificate.
     """
     import c2pa
 
@@ -118,7 +118,7 @@ def sign(
 
 
 def _builder(origin: Origin, audio: str | None, source: Path | None) -> "c2pa.Builder":
-    """What signs, with the source as the parent where the library follows it: it is stricter than decoders are."""
+    """The signer, with the source as parent if the library can parse it: it is stricter than decoders."""
     import c2pa
 
     changed = None if source is None else sha256_file(source)
@@ -136,11 +136,11 @@ def _builder(origin: Origin, audio: str | None, source: Path | None) -> "c2pa.Bu
 
 
 def read(path: Path, trusted: bytes = b"") -> Credentials:
-    """Check a file's credentials.
+    """Verify a file's credentials.
 
     Args:
         path: an audio file.
-        trusted: PEM certificates of the authorities whose signers are known.
+        trusted: PEM certificates of trusted authorities.
 
     Raises:
         OSError: the file cannot be read.
@@ -191,15 +191,15 @@ def _context(trusted: bytes) -> Any:
 
 
 def _manifest(origin: Origin, audio: str | None, source: str | None, *, named: bool) -> dict[str, Any]:
-    """What is signed.
+    """The content to be signed.
 
-    `source` is the digest of the file that was changed; `named` says whether that file is added as the parent.
+    `source` is the digest of the edited file; `named` says whether that file is added as the parent.
     """
     agent = {"name": "Sottovoce", "version": __version__}
     kind = SOURCE_TYPES + origin.source_type
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_SOURCE]}}
     done = {"softwareAgent": agent, "digitalSourceType": kind, "description": origin.operation}
-    # C2PA lets a history start by opening a named file, or by creating one.
+    # In C2PA, a history starts by opening a named file or by creating one.
     actions = [opened, {"action": "c2pa.edited", **done}] if named else [{"action": "c2pa.created", **done}]
     said = {
         "operation": origin.operation,
@@ -219,14 +219,14 @@ def _manifest(origin: Origin, audio: str | None, source: str | None, *, named: b
 
 
 def _mime_of(source: Path) -> str | None:
-    """The media type of a source that the library can read, in memory, to name it as the parent."""
+    """Media type of a source that the library can parse in memory, to name it as the parent."""
     with source.open("rb") as file:
         mime = mime_of(file.read(_HEAD))
     return mime if mime and embeds(mime) and source.stat().st_size <= LARGEST_EMBEDDED else None
 
 
 def _read(store: Mapping[str, Any]) -> Credentials:
-    """From the library's report to ours. A store that we cannot follow raises what `read` takes for an invalid one."""
+    """Convert the library's report to ours. A malformed one raises; `read` then reports it as invalid."""
     manifest = store["manifests"][store["active_manifest"]]
     results = store.get("validation_results", {}).get("activeManifest", {})
     problems = tuple(sorted({str(each["code"]) for each in results.get("failure", ())}))

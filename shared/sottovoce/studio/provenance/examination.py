@@ -1,4 +1,4 @@
-"""Reads and checks everything that says where audio came from."""
+"""Reads and verifies all marks of a file's origin."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,15 +27,15 @@ _HEAD = 16
 
 @dataclass(frozen=True)
 class Report:
-    """What a file says of where it came from.
+    """All marks of a file's origin.
 
     Args:
-        facts: what the audio is; None if it is of a kind whose credentials we read, but not its samples.
-        damaged: whether the samples end before they should, or cannot be decoded.
+        facts: properties of the audio; None for a format whose credentials can be read but not its samples.
+        damaged: whether the samples are truncated or cannot be decoded.
         credentials: the signed content credentials.
-        same_audio: whether the samples are those that were signed; None if that cannot be told.
-        tags: what the tags say.
-        marks: the watermarks, the clearest first.
+        same_audio: whether the samples are those that were signed; None if unknown.
+        tags: the tags' text.
+        marks: the watermarks, clearest first.
     """
 
     facts: decoding.AudioFacts | None
@@ -47,15 +47,15 @@ class Report:
 
 
 def examine(path: Path, *, trusted: bytes = b"", release: str | None = None) -> Report:
-    """Look at all three: credentials, tags and watermark.
+    """Read and verify credentials, tags and watermark.
 
     Args:
         path: an audio file.
-        trusted: PEM certificates of the authorities whose signers are known.
-        release: the digest of a release, whose watermark is then found in fainter traces.
+        trusted: PEM certificates of trusted authorities.
+        release: digest of a release, whose watermark is then detected at a lower threshold.
 
     Raises:
-        AudioError: it is no audio file, or it cannot be read.
+        AudioError: it is not an audio file, or it cannot be read.
         OSError: likewise.
     """
     facts = _facts(path)
@@ -64,7 +64,7 @@ def examine(path: Path, *, trusted: bytes = b"", release: str | None = None) -> 
     if facts is not None:
         damage: list[bool] = []
         expected = payload_of(release) if release else None
-        end = facts.frames / facts.sample_rate  # a window may reach beyond it
+        end = facts.frames / facts.sample_rate  # a window may extend beyond it
         found_marks = find(_blocks(path, damage), facts.sample_rate, expected=expected)
         marks = [replace(mark, stop=min(mark.stop, end)) for mark in found_marks]
         damaged = bool(damage)
@@ -72,8 +72,8 @@ def examine(path: Path, *, trusted: bytes = b"", release: str | None = None) -> 
 
 
 def _facts(path: Path) -> decoding.AudioFacts | None:
-    """What the audio is; None for a kind of audio that only the credentials' library knows (M4A)."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+    """Properties of the audio; None for a format that only the credentials' library supports (M4A)."""
+    if path.exists() and not path.is_file():  # opening a pipe would block for ever
         raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
     try:
         return decoding.probe(path)
@@ -87,7 +87,7 @@ def _facts(path: Path) -> decoding.AudioFacts | None:
 
 
 def _blocks(path: Path, damage: list[bool]) -> Iterator[NDArray[np.float32]]:
-    """The samples `[channels, n]`, piece by piece, as far as they can be decoded."""
+    """The samples `[channels, n]`, piece by piece, until decoding fails."""
     try:
         with soundfile.SoundFile(path) as file:
             promised, decoded = file.frames, 0
@@ -111,7 +111,7 @@ def _same_audio(path: Path, found: Credentials) -> bool | None:
 
 
 def as_plain(report: Report) -> dict[str, Any]:
-    """The report as JSON has it."""
+    """The report as plain JSON values."""
     said = report.credentials.origin
     facts = report.facts
     return {

@@ -1,4 +1,4 @@
-"""Makes plain audio a finished file: with tags and signed content credentials, whole or not at all."""
+"""Finish plain audio: add tags and signed content credentials; the file is written whole or not at all."""
 
 import hashlib
 import tempfile
@@ -23,12 +23,12 @@ _MODE = 0o644
 
 @dataclass
 class Draft:
-    """A file that becomes a finished one.
+    """A file being finished.
 
     Args:
-        audio: where the plain audio is to be written.
-        folder: for whatever else is written on the way; it is removed in any case.
-        sidecar: once it is finished, the file with its credentials, if they do not lie in it.
+        audio: path for the plain audio.
+        folder: folder for other temporary files; always removed.
+        sidecar: after finishing, the file with the credentials, if they are not embedded.
     """
 
     audio: Path
@@ -40,16 +40,16 @@ class Draft:
 def finished(
     path: Path, origin: Origin, *, source: Path | None = None, title: str | None = None, key: SigningKey | None = None
 ) -> Iterator[Draft]:
-    """A draft beside `path`, finished and renamed onto it when the block ends well; nothing is left when it does not.
+    """A draft beside `path`, finished and renamed onto it if the block succeeds; otherwise everything is removed.
 
     Memory does not grow with the audio's length.
 
     Args:
-        path: ends as one of `containers.WRITTEN` does.
-        origin: where the audio came from.
-        source: the file that was changed. Credentials name it by digest, and its tags are kept.
-        title: for the tags.
-        key: who signs; None for the user's own key.
+        path: must end in one of `containers.WRITTEN`.
+        origin: description of the audio's origin.
+        source: the edited file, if any. Credentials identify it by digest, and its tags are kept.
+        title: title for the tags.
+        key: key that signs; None for the user's own.
 
     Raises:
         ConfigurationError: the key cannot be used.
@@ -66,14 +66,14 @@ def finished(
         with written_aside(path) as aside:
             manifest = credentials.sign(draft.audio, aside, container, origin, key, audio=audio, source=source)
             aside.chmod(_MODE)
-            if manifest is not None:  # before the audio is renamed: on a full disk, there is neither
+            if manifest is not None:  # before the audio is renamed: if the disk is full, neither is written
                 draft.sidecar = sidecar_of(path)
                 write_bytes(draft.sidecar, manifest)
 
 
 def _container(path: Path) -> Container:
-    """What a file is. The library that signs holds what it embeds in memory, three times over, so that no large file is
-    given to it whole: its credentials lie beside it."""
+    """The container of a file. Since the library loads files three times over to embed credentials, large files get a
+    sidecar instead."""
     container = RF64 if soundfile.info(path).format == RF64.name else WRITTEN[path.suffix.lower()]
     if container.embeds and path.stat().st_size > LARGEST_EMBEDDED:
         return replace(container, mime=GENERIC, embeds=False)
@@ -81,7 +81,7 @@ def _container(path: Path) -> Container:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's decoded samples, rate and channels: what stays the same when tags or credentials change.
+    """SHA-256 of a file's decoded samples, rate and channels, which tags and credentials do not affect.
 
     Raises:
         soundfile.SoundFileError: it cannot be decoded.

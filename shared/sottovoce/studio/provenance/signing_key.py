@@ -1,8 +1,8 @@
-"""Whose key signs content credentials: one's own, made on first use, or one that a person gives.
+"""Keys that sign content credentials: the user's own, created on first use, or a given one.
 
-C2PA asks for an X.509 certificate for signing that another one has signed (its certificate profile: C2PA 2.2, section
-14.5). On first use an authority is made, signs one certificate, and its private key is forgotten: what remains can sign
-audio and nothing else. Nobody but this user knows that authority, so that others see an unknown signer.
+C2PA requires an X.509 signing certificate that is issued by another certificate (certificate profile: C2PA 2.2, section
+14.5). On first use, an authority is created, issues one certificate, and its private key is discarded: what remains can
+only sign audio. Nobody else knows that authority, so others see an unknown signer.
 """
 
 import os
@@ -39,10 +39,10 @@ _SMALLEST_RSA = 2048
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key that signs content credentials, with its certificates. The private part never prints.
+    """A key that signs content credentials, with its certificates. The private part is never printed.
 
     Args:
-        algorithm: C2PA's name of it, such as `es256`.
+        algorithm: its name in C2PA, such as `es256`.
         chain: PEM certificates, the key's own first.
     """
 
@@ -52,13 +52,13 @@ class SigningKey:
 
     @classmethod
     def own(cls, folder: Path | None = None) -> "SigningKey":
-        """The user's own key; made on first use, and made anew when its certificate has run out.
+        """The user's own key; created on first use, and again when its certificate has expired.
 
         Args:
-            folder: where it is kept, or None for the user's data folder.
+            folder: the key's folder, or None for the user's data folder.
 
         Raises:
-            ConfigurationError: it cannot be read, or others can read it.
+            ConfigurationError: it cannot be read, or is readable by others.
         """
         folder = folder or own_folder()
         try:
@@ -69,27 +69,27 @@ class SigningKey:
         except OSError as error:
             raise ConfigurationError(
                 f"The folder of the signing key cannot be used: {error.strerror}.",
-                hint="Give a key and a certificate of your own, or make the folder writable.",
+                hint="Pass your own key and certificate, or make the folder writable.",
             ) from None
         return cls.load(folder / KEY_FILE, folder / CHAIN_FILE)
 
     @classmethod
     def load(cls, key: Path, chain: Path, *, passphrase: bytes | None = None) -> "SigningKey":
-        """A key and its certificates from PEM files.
+        """Read a key and its certificates from PEM files.
 
         Args:
             key: PKCS #8 or SEC 1, readable by its owner only.
-            chain: the key's certificate, then those that vouch for it.
+            chain: the key's certificate, followed by its chain.
             passphrase: of an encrypted key.
 
         Raises:
-            ConfigurationError: a file cannot be read or holds something else, or the certificate is another key's.
+            ConfigurationError: a file cannot be read or has other content, or the certificate belongs to another key.
         """
         private = _private(private_file(key, "signing key"), key, passphrase)
         pem = _read(chain, "signing certificate")
         first = _certificates(pem, chain.name)[0]
         if first.public_key() != private.public_key():
-            raise ConfigurationError(f"The certificate in {chain.name} is of another key than {key.name}.")
+            raise ConfigurationError(f"The certificate in {chain.name} does not belong to the key {key.name}.")
         plain = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return cls(_algorithm(private, key.name), pem, plain)
 
@@ -98,14 +98,14 @@ _Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPriva
 
 
 def own_folder() -> Path:
-    """Where the user's own key is kept."""
+    """Folder of the user's own key."""
     from platformdirs import user_data_path
 
     return user_data_path("sottovoce") / "signing"
 
 
 def own_authorities(folder: Path | None = None) -> bytes:
-    """PEM certificates of the authorities that vouch for the user's own keys, past ones too; empty without any."""
+    """PEM certificates of the authorities of the user's own keys, past ones included; empty if there are none."""
     try:
         return ((folder or own_folder()) / AUTHORITIES_FILE).read_bytes()
     except OSError:
@@ -113,10 +113,10 @@ def own_authorities(folder: Path | None = None) -> bytes:
 
 
 def authorities(path: Path) -> bytes:
-    """PEM certificates of authorities that a person trusts.
+    """PEM certificates of authorities that the user trusts.
 
     Raises:
-        ConfigurationError: the file cannot be read, or holds none.
+        ConfigurationError: the file cannot be read, or contains no certificate.
     """
     pem = _read(path, "file of trusted certificates")
     _certificates(pem, path.name)
@@ -135,7 +135,7 @@ def _certificates(pem: bytes, name: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise ConfigurationError(f"{name} holds no PEM certificate.") from None
+        raise ConfigurationError(f"{name} contains no PEM certificate.") from None
 
 
 def _private(data: bytes, path: Path, passphrase: bytes | None) -> _Private:
@@ -146,9 +146,9 @@ def _private(data: bytes, path: Path, passphrase: bytes | None) -> _Private:
         try:
             key = load_pem_private_key(data, None)
         except (ValueError, TypeError):
-            raise ConfigurationError(f"The signing key {path.name} is no PEM private key.") from None
+            raise ConfigurationError(f"The signing key {path.name} is not a PEM private key.") from None
     if not isinstance(key, _Private):
-        raise ConfigurationError(f"The signing key {path.name} is of a kind that C2PA does not know.", hint=_KINDS)
+        raise ConfigurationError(f"The signing key {path.name} has a type that C2PA does not support.", hint=_KINDS)
     return key
 
 
@@ -162,7 +162,7 @@ def _algorithm(key: _Private, name: str) -> str:
         return _EC_ALGORITHMS[key.curve.name]
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _SMALLEST_RSA:
         return "ps256"
-    raise ConfigurationError(f"The signing key {name} is of a kind that C2PA does not know.", hint=_KINDS)
+    raise ConfigurationError(f"The signing key {name} has a type that C2PA does not support.", hint=_KINDS)
 
 
 def _expired(chain: Path) -> bool:
@@ -171,7 +171,7 @@ def _expired(chain: Path) -> bool:
 
 
 def _make(folder: Path) -> None:
-    """A new key, vouched for by a new authority that signs nothing else, ever."""
+    """A new key with a certificate from a new authority, which never signs anything else."""
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     mark = os.urandom(4).hex()
     issuer, subject = _name(f"Sottovoce authority {mark}"), _name(f"Sottovoce signer {mark}")

@@ -1,4 +1,4 @@
-"""Standard tags: what players show of where audio came from (ID3 in WAV, Vorbis comments in FLAC and OGG)."""
+"""Standard tags that show players where audio came from (ID3 in WAV, Vorbis comments in FLAC and OGG)."""
 
 import contextlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sottovoce.studio.provenance.origin import SOURCE_TYPES, Origin
 from sottovoce.version import __version__
 
 SOURCE_TYPE = "DIGITALSOURCETYPE"
-"""IPTC's property; ID3 has no frame of its own for it, so that it is a text frame of this name there."""
+"""IPTC's property; ID3 has no frame for it, so it is stored as a user-defined text frame with this name."""
 
 _FRAMES = {"title": "TIT2", "comment": "COMM::eng", "software": "TSSE", "date": "TDRC"}
 _KEPT_FRAMES = {
@@ -30,13 +30,13 @@ _OURS = "Sottovoce: "
 
 
 def write(path: Path, origin: Origin, *, title: str | None = None, source: Path | None = None) -> None:
-    """Write the tags into finished audio (WAV, AIFF, FLAC or OGG).
+    """Write the tags of finished audio (WAV, AIFF, FLAC or OGG).
 
     Args:
         path: the file.
-        origin: what is said.
-        title: of the piece, or None to say none.
-        source: the file that was changed: its own tags are kept, beside these.
+        origin: description of the audio's origin.
+        title: title of the piece, or None.
+        source: the edited file, if any; its own tags are kept.
     """
     import mutagen
 
@@ -48,21 +48,21 @@ def write(path: Path, origin: Origin, *, title: str | None = None, source: Path 
     kept = _copied(source, file.tags)
     said = _said(origin)
     if kept.get("date"):
-        del said["date"]  # of the recording, which a change leaves as it was
+        del said["date"]  # the recording's date, which editing does not change
     for name, value in (kept | ({"title": title} if title else {}) | said).items():
         _set(file, name, value)
     file.save()
 
 
 def read(path: Path) -> Mapping[str, str]:
-    """What the tags say: of `title`, `comment`, `software`, `date` and `source_type`, those that are there.
+    """Those of the tags `title`, `comment`, `software`, `date` and `source_type` that are present.
 
-    Nothing is believed of a file: what cannot be read is not there.
+    The file is untrusted: unreadable tags are treated as missing.
     """
     try:
         file = opened(path)
         tags = None if file is None else file.tags
-    except Exception:  # mutagen raises what it likes on a damaged file: struct.error, IndexError, its own
+    except Exception:  # mutagen may raise any exception on a damaged file: struct.error, IndexError, its own
         return {}
     if not tags:
         return {}
@@ -94,15 +94,15 @@ def _said(origin: Origin) -> dict[str, str]:
 
 
 def _copied(source: Path | None, new: Any) -> dict[str, str]:
-    """Copy what a source says of itself: all of it between tags of one kind, the usual fields otherwise.
+    """Copy a source's tags: all of them between tags of the same kind, otherwise the usual fields.
 
     Returns:
-        Those fields, by our names.
+        The usual fields, by our names.
     """
     if source is None:
         return {}
     found = {}
-    with contextlib.suppress(Exception):  # a source without readable tags has none
+    with contextlib.suppress(Exception):  # unreadable tags count as none
         old = opened(source).tags
         by_frame = hasattr(old, "getall")
         if by_frame == hasattr(new, "getall"):

@@ -1,4 +1,4 @@
-"""Writes finished audio with everything that says where it came from."""
+"""Write finished audio with watermark, tags and content credentials."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from sottovoce.studio.provenance.watermark.embed import embed_clearly
 from sottovoce.studio.provenance.watermark.pattern import LOWEST_RATE
 
 SHORTEST_SECONDS = 4.0
-"""Of a region: a shorter one holds less than a period of the watermark, and gets none."""
+"""Shortest marked region, seconds; a shorter one holds less than a period of the watermark, and gets none."""
 
 _BLOCK = 1 << 16
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -26,15 +26,15 @@ _FLOATING = ("FLOAT", "DOUBLE")
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the audio.
+    """Result of writing audio.
 
     Args:
         path: the file.
-        sidecar: the file with its credentials, if they do not lie in it.
+        sidecar: file with the credentials, if they are not embedded.
         watermarked: whether it carries a watermark.
-        score: how clearly the watermark was read back, in standard deviations; 0 if it was not (music with few and
-            clear-cut sounds hides little) or there is none.
-        clipped: how many samples lay beyond full scale, and were cut.
+        score: score with which the watermark was read back, in standard deviations; 0 if it was not found (sparse,
+            distinct sounds mask little) or there is none.
+        clipped: number of samples beyond full scale, which were clipped.
     """
 
     path: Path
@@ -56,26 +56,25 @@ def write_audio(
     title: str | None = None,
     key: SigningKey | None = None,
 ) -> Written:
-    """Write audio with a watermark, tags and signed content credentials: whole, or not at all.
+    """Write audio with a watermark, tags and signed content credentials: whole or not at all.
 
     Args:
-        path: ends in .wav, .flac, .ogg or .aiff. Credentials of OGG and AIFF, and of files over 128 MiB, lie beside it,
-            in a file that ends in .c2pa.
-        samples: `[channels, n]`, full scale 1. Samples that came from a file of whole numbers are written as the same
-            numbers, if the subtype has as many bits.
+        path: ends in .wav, .flac, .ogg or .aiff. Credentials of OGG and AIFF, and of files over 128 MiB, are in a
+            sidecar that ends in .c2pa.
+        samples: `[channels, n]`, full scale 1. Samples read from an integer file are written unchanged, if the subtype
+            has as many bits.
         sample_rate: Hz. Audio below 8,000 Hz gets no watermark.
-        origin: where it came from. Without a release there is no watermark.
-        subtype: how samples are kept, such as `PCM_16` or `FLOAT` (libsndfile's names); None for the container's
-            usual one.
-        region: the first sample that was made or changed, and the first after them: nothing outside gets the
-            watermark, and a region under four seconds none at all. None for all.
-        source: the file that was changed. Credentials name it by digest, and its titles and names are kept as tags.
-        title: a title for the tags.
-        key: who signs; None for the user's own key.
+        origin: the audio's origin. Without a release there is no watermark.
+        subtype: sample format, such as `PCM_16` or `FLOAT` (libsndfile's names); None for the container's default.
+        region: the first generated or changed sample, and the first after them; only this region gets the watermark, if
+            it is at least four seconds long. None for all.
+        source: the edited file, if any. Credentials identify it by digest, and its titles and names are kept as tags.
+        title: title for the tags.
+        key: key that signs; None for the user's own.
 
     Raises:
         ConfigurationError: the extension, subtype or key cannot be used, or the audio does not fit the container.
-        ValueError: the samples are no audio, or the region is not in them.
+        ValueError: the samples are invalid, or the region is not within them.
     """
     container, subtype = container_of(path, subtype)
     _expect_audio(samples)
@@ -108,7 +107,7 @@ def _marked(
 
 
 def _write(path: Path, samples: NDArray[np.floating], rate: int, container: Container, subtype: str) -> int:
-    """Write plain audio, block by block (libsndfile's Vorbis encoder fails on long ones); how many samples were cut."""
+    """Write plain audio, block by block (libsndfile's Vorbis encoder fails on long ones); return the clip count."""
     clipped = 0
     try:
         with soundfile.SoundFile(
@@ -130,9 +129,9 @@ def _write(path: Path, samples: NDArray[np.floating], rate: int, container: Cont
 
 
 def _whole(block: NDArray[np.floating], bits: int) -> NDArray[np.int32]:
-    """Samples as whole numbers in the upper bits of 32.
+    """Samples as integers in the upper bits of 32.
 
-    libsndfile itself scales by 2^15 - 1 where it reads by 2^15, and so changes what was only read and written.
+    libsndfile's own conversion writes with a factor 2^15 - 1 but reads with 2^15, which would change samples.
     """
     scale = 2.0 ** (bits - 1)
     numbers = np.clip(np.rint(block.astype(np.float64) * scale), -scale, scale - 1)

@@ -1,4 +1,4 @@
-"""From spectrograms back to audio."""
+"""Vocoders: from spectrograms to audio."""
 
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.studio.vocoder.griffin_lim import GriffinLim
@@ -9,5 +9,5 @@ __all__ = ["GriffinLim", "NeuralVocoder", "Vocoder", "vocoder_of"]
 
 
 def vocoder_of(spec: FeatureSpec) -> Vocoder:
-    """The better one of those that know such spectrograms."""
+    """The best vocoder that supports spectrograms of this spec."""
     return NeuralVocoder(spec) if suits(spec) else GriffinLim(spec)

@@ -1,4 +1,4 @@
-"""Phases by the fast Griffin-Lim algorithm (Perraudin et al., WASPAA 2013), after the mel bands are undone."""
+"""The fast Griffin-Lim algorithm (Perraudin et al., WASPAA 2013), after inversion of the mel bands."""
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ _TINY = 1e-10
 
 
 class GriffinLim:
-    """Needs no training: magnitudes by non-negative least squares, phases by iteration.
+    """A vocoder without training: magnitudes by non-negative least squares, phases by iteration.
 
     Args:
-        spec: what the spectrograms were computed by.
-        iterations: between spectrogram and audio, and back.
+        spec: the spectrograms' feature spec.
+        iterations: iterations between spectrogram and audio.
     """
 
     def __init__(self, spec: FeatureSpec, iterations: int = ITERATIONS) -> None:
@@ -32,20 +32,20 @@ class GriffinLim:
 
 
 class Inversion:
-    """Linear magnitudes of mel magnitudes.
+    """Inversion of mel magnitudes to linear magnitudes.
 
     Args:
-        spec: what the bands were computed by.
+        spec: the feature spec of the bands.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         bank = spectrogram.mel_bank(spec)
-        # A bin lies in two bands at most, so that most of the bank is 0.
+        # A bin lies in at most two bands, so most of the filter bank is 0.
         self._bank, self._transposed = bank.to_sparse(), bank.T.contiguous().to_sparse()
         self._widths = self._transposed @ (self._bank @ torch.ones(bank.shape[1], 1))
 
     def spread(self, mel: Tensor) -> Tensor:
-        """Linear magnitudes `[bins, frames]`, each a mean of the bands that a bin lies in; 0 outside all of them."""
+        """Linear magnitudes `[bins, frames]`, each the mean of the bands that contain the bin; 0 outside all bands."""
         return (self._transposed @ mel) / self._widths.clamp(min=_TINY)
 
     def magnitudes(self, mel: Tensor) -> Tensor:
@@ -60,9 +60,9 @@ class Inversion:
         return found
 
     def fitted(self, magnitudes: Tensor, mel: Tensor, updates: int) -> Tensor:
-        """Linear magnitudes with each bin louder or softer, so that their bands come nearer to `mel`.
+        """Linear magnitudes adjusted bin by bin, so that their bands approach `mel`.
 
-        As in `magnitudes`, but for what is below `FLOOR` in both: that stays as it is.
+        As in `magnitudes`, but values below `FLOOR` in both are left unchanged.
         """
         wanted = self._transposed @ (mel + spectrogram.FLOOR)
         for _ in range(updates):
@@ -72,28 +72,28 @@ class Inversion:
 
 
 def lengthened(levels: Tensor, spec: FeatureSpec) -> Tensor:
-    """Levels `[n_mels, frames]`, with the last frame again where they are fewer than centred windows need.
+    """Levels `[n_mels, frames]`, extended by repeating the last frame if there are too few for centred windows.
 
-    Less than half a window cannot be reflected at its ends.
+    Audio shorter than half a window cannot be padded by reflection.
     """
     missing = max(0, spec.n_fft // (2 * spec.hop_length) + 2 - levels.shape[1])
     return torch.cat([levels, levels[:, -1:].expand(-1, missing)], dim=1)
 
 
 def random_phases(magnitudes: Tensor, generator: torch.Generator) -> Tensor:
-    """Of the same shape, complex, of length 1."""
+    """Random phases of the same shape: complex numbers of magnitude 1."""
     angles = 2 * torch.pi * torch.rand(magnitudes.shape, generator=generator)
     return torch.polar(torch.ones_like(magnitudes), angles)
 
 
 def audible(magnitudes: Tensor, phases: Tensor, iterations: int, spec: FeatureSpec) -> Tensor:
-    """Audio `[(frames - 1) · hop_length]` whose spectrum has about these magnitudes.
+    """Audio `[(frames - 1) · hop_length]` whose spectrum has approximately these magnitudes.
 
     Args:
         magnitudes: linear, `[bins, frames]`.
-        phases: to begin with, complex numbers of length 1. (torchaudio's function begins with random ones only.)
-        iterations: how often they are made to fit with one another; 0 leaves them.
-        spec: of window and hop.
+        phases: initial phases, complex numbers of magnitude 1. (torchaudio's function supports only random ones.)
+        iterations: number of Griffin-Lim iterations; 0 keeps the initial phases.
+        spec: defines window and hop.
     """
     window, length = spectrogram.window(spec.n_fft), (magnitudes.shape[1] - 1) * spec.hop_length
 

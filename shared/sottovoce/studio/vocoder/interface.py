@@ -1,4 +1,4 @@
-"""What every vocoder does, and how a long spectrogram goes through one in parts."""
+"""The interface of vocoders, and conversion of long spectrograms in parts."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -9,15 +9,15 @@ from torch import Tensor
 from sottovoce.audio.overlap_add import overlap_add
 
 Progress = Callable[[int, int], None]
-"""Told how many frames of how many are done."""
+"""Called with the number of frames done, and their total."""
 
 CHUNK_FRAMES = 1024
-"""Frames that become audio at a time: memory does not grow with what a vocoder needs beside its result."""
+"""Frames converted at a time, to bound memory."""
 OVERLAP_FRAMES = 32
 
 
 class Vocoder(Protocol):
-    """Makes audio of spectrograms."""
+    """Converts spectrograms to audio."""
 
     hop_length: int
 
@@ -25,8 +25,8 @@ class Vocoder(Protocol):
         """One piece of audio, `[(frames - 1) · hop_length]`, full scale 1.
 
         Args:
-            levels: in dB, as `sottovoce.features.spectrogram.decibels` gives them, `[n_mels, frames]`.
-            generator: of the phases that it starts from.
+            levels: in dB, as from `sottovoce.features.spectrogram.decibels`, `[n_mels, frames]`.
+            generator: source of random initial phases.
         """
         ...
 
@@ -34,16 +34,16 @@ class Vocoder(Protocol):
 def long_audio(
     vocoder: Vocoder, levels: Tensor, generator: torch.Generator, progress: Progress = lambda _, __: None
 ) -> Tensor:
-    """Audio of a spectrogram of any length, `[(frames - 1) · hop_length]`.
+    """Audio from a spectrogram of any length, `[(frames - 1) · hop_length]`.
 
-    It goes through the vocoder in parts that overlap. Their phases have nothing to do with each other, so that they
-    are faded into one another with equal power, over a time in which no click and no dip is left.
+    It is converted in overlapping parts. Their phases are unrelated, so parts are cross-faded with equal power, slowly
+    enough to avoid clicks and dips.
 
     Args:
-        vocoder: what makes audio of a part.
-        levels: in dB, `[n_mels, frames]`, two frames or more.
-        generator: of all phases.
-        progress: told after each part.
+        vocoder: converts each part.
+        levels: in dB, `[n_mels, frames]`, at least two frames.
+        generator: source of all random phases.
+        progress: called after each part.
     """
     frames = levels.shape[1]
     audio = torch.empty((frames - 1) * vocoder.hop_length)
@@ -62,7 +62,7 @@ def long_audio(
 
 
 def _parts(frames: int) -> Iterator[tuple[int, int]]:
-    """First frame and the one after the last of each part; the last part is not shorter than two overlaps."""
+    """First frame of each part and first frame after it; the last part is at least two overlaps long."""
     start = 0
     while frames - start > CHUNK_FRAMES + 2 * OVERLAP_FRAMES:
         yield start, start + CHUNK_FRAMES

@@ -1,7 +1,7 @@
-"""A small network says what mel bands leave open, magnitudes within bands; phases follow from these, and a few
-iterations of fast Griffin-Lim make them fit.
+"""A neural vocoder: a small network estimates magnitudes within mel bands; phases are computed from them and refined by
+a few iterations of fast Griffin-Lim.
 
-It learned on public audio only (`sottovoce_simulations.shipped_weights.train_vocoder`).
+The network was trained on public audio only (`sottovoce_simulations.shipped_weights.train_vocoder`).
 """
 
 from functools import lru_cache
@@ -23,23 +23,23 @@ FILE = "neural.safetensors"
 ITERATIONS = 8
 CHANNELS = 32
 APART = (1, 2, 4, 1, 2, 4)
-"""Places that each layer sees are so far from one another in frequency."""
+"""Dilations of the layers in frequency, patches."""
 PATCH = 4
-"""Neighbouring bins that are one place of the network."""
+"""Neighbouring bins that form one patch."""
 RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 3 / 2, 2.0)
-"""Of a bin's frequency: there lie other partials of the same tone, and low ones lie in bands as narrow as bins."""
+"""Multiples of a bin's frequency at which related partials lie; low ones lie in bands as narrow as bins."""
 AT_ONCE, REACH = 192, 8
-"""Frames that go through the network together, and that it sees on each side of one."""
+"""Frames processed together, and context frames on each side that affect a frame."""
 UPDATES = 3
-"""By which its magnitudes come to have the bands that were given."""
+"""Number of updates that fit the network's magnitudes to the given bands."""
 _KNOWN = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "version")
 
 
 class Network(nn.Module):
-    """Convolutions over patches of bins and over frames, each added to what was there (He et al., CVPR 2016).
+    """Residual convolutions over patches of bins and over frames (He et al., CVPR 2016).
 
     Args:
-        bins: of the linear spectrum.
+        bins: number of bins of the linear spectrum.
     """
 
     def __init__(self, bins: int) -> None:
@@ -53,17 +53,17 @@ class Network(nn.Module):
         self.said.bias = nn.Parameter(torch.zeros(PATCH))
 
     def forward(self, inverted: Tensor, spread: Tensor) -> Tensor:
-        """Natural logarithms of linear magnitudes, to which `FLOOR` is added, `[batch, bins, frames]`.
+        """Natural logarithms of linear magnitudes plus `FLOOR`, `[batch, bins, frames]`.
 
         Args:
-            inverted: linear magnitudes as `Inversion.magnitudes` has them, `[batch, bins, frames]`.
-            spread: the same by `Inversion.spread`.
+            inverted: linear magnitudes from `Inversion.magnitudes`, `[batch, bins, frames]`.
+            spread: linear magnitudes from `Inversion.spread`, likewise.
         """
         base, hidden = self.seen(inverted, spread)
         return base + unpatched(self.said(hidden), self.bins)[:, 0]
 
     def seen(self, inverted: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms before they are corrected, `[batch, bins, frames]`, and what corrects them.
+        """Logarithms before correction, `[batch, bins, frames]`, and the hidden state that corrects them.
 
         The second is `[batch, CHANNELS, patches, frames]`.
         """
@@ -85,22 +85,22 @@ class _Block(nn.Module):
 
 
 def _patched(values: Tensor, patches: int) -> Tensor:
-    """`[batch, numbers · PATCH, patches, frames]`, of `[batch, numbers, bins, frames]`."""
+    """`[batch, numbers · PATCH, patches, frames]` from `[batch, numbers, bins, frames]`."""
     values = functional.pad(values, (0, 0, 0, patches * PATCH - values.shape[2]))
     batch, numbers, _, frames = values.shape
     found = values.reshape(batch, numbers, patches, PATCH, frames).movedim(3, 2).flatten(1, 2)
-    return found.contiguous(memory_format=torch.channels_last)  # convolutions run fastest so
+    return found.contiguous(memory_format=torch.channels_last)  # the fastest layout for convolutions
 
 
 def unpatched(values: Tensor, bins: int) -> Tensor:
-    """`[batch, numbers, bins, frames]`, of `[batch, numbers · PATCH, patches, frames]`."""
+    """`[batch, numbers, bins, frames]` from `[batch, numbers · PATCH, patches, frames]`."""
     batch, channels, patches, frames = values.shape
     found = values.reshape(batch, channels // PATCH, PATCH, patches, frames).movedim(2, 3)
     return found.flatten(2, 3)[:, :, :bins]
 
 
 def _elsewhere(base: Tensor) -> list[Tensor]:
-    """Of each bin, what lies at other multiples of its frequency, between two bins in proportion."""
+    """Values at other multiples of each bin's frequency, linearly interpolated between bins."""
     bins = torch.arange(base.shape[1])
     found = []
     for ratio in RATIOS:
@@ -112,11 +112,11 @@ def _elsewhere(base: Tensor) -> list[Tensor]:
 
 
 class NeuralVocoder:
-    """Magnitudes and first phases by the network, then a few iterations.
+    """Magnitudes from the network, phases from the magnitudes, then a few Griffin-Lim iterations.
 
     Args:
-        spec: what the spectrograms were computed by.
-        iterations: between spectrogram and audio, and back.
+        spec: the spectrograms' feature spec.
+        iterations: iterations between spectrogram and audio.
         network: None for the shipped one.
     """
 
@@ -134,12 +134,12 @@ class NeuralVocoder:
         return audible(magnitudes, phases, self._iterations, self._spec)[:samples]
 
     def magnitudes(self, levels: Tensor) -> Tensor:
-        """Linear magnitudes `[bins, frames]` of levels in dB, `[n_mels, frames]`."""
+        """Linear magnitudes `[bins, frames]` from levels in dB, `[n_mels, frames]`."""
         mel = spectrogram.magnitudes(levels)
         inverted, spread = self._inversion.magnitudes(mel)[None], self._inversion.spread(mel)[None]
         parts: list[Tensor] = []
         with torch.inference_mode():
-            for start in range(0, mel.shape[1], AT_ONCE):  # what fits a processor's cache is done sooner
+            for start in range(0, mel.shape[1], AT_ONCE):  # chunks that fit the processor's cache are faster
                 first = max(0, start - REACH)
                 some = slice(first, start + AT_ONCE + REACH)
                 said = self._network(inverted[:, :, some], spread[:, :, some])
@@ -149,12 +149,12 @@ class NeuralVocoder:
 
 
 def to_bytes(network: Network) -> bytes:
-    """As it is shipped: in half precision."""
+    """The weights as shipped, in half precision."""
     return save({name: value.detach().half().contiguous() for name, value in network.state_dict().items()})
 
 
 def from_bytes(data: bytes) -> Network:
-    """The way back."""
+    """Read weights written by `to_bytes`."""
     network = Network(spectrogram.WINDOW // 2 + 1)
     network.load_state_dict({name: value.float() for name, value in load(data).items()})
     network.eval().requires_grad_(False)
@@ -163,11 +163,11 @@ def from_bytes(data: bytes) -> Network:
 
 @lru_cache(maxsize=1)
 def shipped() -> Network:
-    """What comes with the package."""
+    """The network shipped with the package."""
     return from_bytes(files("sottovoce.studio.vocoder").joinpath(FILE).read_bytes())
 
 
 def suits(spec: FeatureSpec) -> bool:
-    """Whether the shipped network has learned from such spectrograms."""
+    """Whether the shipped network was trained on spectrograms of this spec."""
     known = default_spec(View.SPECTROGRAM)
     return all(getattr(spec, name) == getattr(known, name) for name in _KNOWN)

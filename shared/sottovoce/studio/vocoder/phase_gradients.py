@@ -1,8 +1,8 @@
-"""Phases that follow from magnitudes alone: how these change over bins and frames says how phases do.
+"""Phases from magnitudes alone: the gradients of log magnitudes over bins and frames determine those of phases.
 
 Phase gradient heap integration (Průša, Balazs & Søndergaard, "A noniterative method for reconstruction of phase from
-STFT magnitude", IEEE/ACM TASLP 2017), with the heap's order as a spanning tree: along each edge that it takes, both
-ends are as loud as they can be.
+STFT magnitude", IEEE/ACM TASLP 2017), with a maximum spanning tree in place of the heap: both ends of its edges are as
+loud as possible.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ from torch import Tensor
 from sottovoce.features.spec import FeatureSpec
 
 HANN = 0.25645
-"""The Gaussian that is most like a Hann window, over the square of its length (their section V)."""
+"""Width of the Gaussian closest to a Hann window, divided by the square of the window's length (their section V)."""
 QUIET = 6e-3
-"""Of the loudest: what is below gets random phases, since nobody hears them and a tree of all bins takes long."""
+"""Share of the maximum below which phases are random: inaudible, and a tree over all bins would be slow."""
 _TINY = 1e-8
 _LOUDER = 1e-3
-"""By how much the louder end of an edge counts."""
+"""Weight of the louder end of an edge."""
 
 Reals = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -31,8 +31,8 @@ def integrated(magnitudes: Tensor, spec: FeatureSpec, generator: torch.Generator
 
     Args:
         magnitudes: linear, `[bins, frames]`.
-        spec: of the window (Hann) and hop.
-        generator: of what is quiet.
+        spec: defines the window (Hann) and hop.
+        generator: source of the random phases of quiet bins.
     """
     angles = 2 * torch.pi * torch.rand(magnitudes.shape, generator=generator)
     logs = np.log(magnitudes.numpy().astype(np.float64) + _TINY)
@@ -44,11 +44,11 @@ def integrated(magnitudes: Tensor, spec: FeatureSpec, generator: torch.Generator
 
 
 def _differences(logs: Reals, loud: NDArray[np.bool_], spec: FeatureSpec) -> tuple[Numbers, Numbers, Reals]:
-    """From which to which of the loud ones there is an edge, and by how much phases differ."""
+    """Edges between loud bins, as start and stop indices, and their phase differences."""
     bins = np.arange(len(logs))[:, None]
     ratio = HANN * spec.n_fft / spec.hop_length
     onward = np.gradient(logs, axis=0) / ratio + 2 * np.pi * spec.hop_length / spec.n_fft * bins
-    upward = np.pi - ratio * np.gradient(logs, axis=1)  # a window's middle lies half a window after its first sample
+    upward = np.pi - ratio * np.gradient(logs, axis=1)  # a window's centre is half a window after its first sample
     numbers = np.cumsum(loud).reshape(loud.shape) - 1
     starts, stops, differences = [], [], []
     for one, other, change in (
@@ -63,12 +63,12 @@ def _differences(logs: Reals, loud: NDArray[np.bool_], spec: FeatureSpec) -> tup
 
 
 def _along(starts: Numbers, stops: Numbers, differences: Reals, levels: Reals) -> Reals:
-    """Phases of so many places, each the sum of differences on the way to it."""
+    """Phases of all nodes, each the sum of differences along its path from the root."""
     count = len(levels)
     one, other = levels[starts], levels[stops]
     costs = 1 + levels.max() - np.minimum(one, other) + _LOUDER * (levels.max() - np.maximum(one, other))
     tree = minimum_spanning_tree(csr_array(coo_array((costs, (starts, stops)), shape=(count + 1, count + 1))))
-    # Each part that hangs together begins where it is loudest: there it is tied to one root for all.
+    # Each connected component starts at its loudest node, which is connected to a common root.
     _, parts = connected_components(tree[:count, :count], directed=False)
     firsts = _loudest(levels, parts)
     roots = coo_array((np.ones(len(firsts)), (np.full(len(firsts), count), firsts)), shape=tree.shape)
@@ -78,13 +78,13 @@ def _along(starts: Numbers, stops: Numbers, differences: Reals, levels: Reals) -
     found = np.zeros(count + 1)
     places = np.arange(count)
     found[:count] = np.asarray(known[before[:count], places]) - np.asarray(known[places, before[:count]])
-    while (before != count).any():  # all ways at once, each twice as long as before
+    while (before != count).any():  # pointer doubling: all paths at once, each twice as long as before
         found, before = (found + found[before]) % (2 * np.pi), before[before]
     return found[:count]
 
 
 def _loudest(levels: Reals, parts: Numbers) -> Numbers:
-    """A place of each part where nothing is louder."""
+    """The loudest node of each component."""
     most = np.full(parts.max() + 1, -np.inf)
     np.maximum.at(most, parts, levels)
     places = np.flatnonzero(levels == most[parts])

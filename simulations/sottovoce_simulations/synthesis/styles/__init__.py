@@ -1,4 +1,4 @@
-"""The styles that there are: a new one is one more file here, and one more line."""
+"""All styles; a new one needs a module here and a line below."""
 
 from types import MappingProxyType
 

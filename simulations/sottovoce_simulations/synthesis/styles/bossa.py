@@ -10,7 +10,7 @@ _CLAVE = (0, 1.5, 3, 5, 6.5)
 
 
 def compose(scene: Scene) -> Score:
-    """Two bars a chord or one, over a clave of two bars."""
+    """One or two bars per chord, over a clave of two bars."""
     scale = scene.scale("major", "dorian", "minor", "lydian")
     progression, comping = scene.pick(_PROGRESSIONS), scene.pick(_COMPING)
     bars = 2 if scene.chance(0.4) else 1

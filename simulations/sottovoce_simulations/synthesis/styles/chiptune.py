@@ -8,7 +8,7 @@ _PROGRESSIONS = ((0, 5, 3, 4), (0, 3, 4, 4), (0, 4, 5, 3), (0, 6, 5, 6), (0, 2, 
 
 
 def compose(scene: Scene) -> Score:
-    """Four channels, as the machines had."""
+    """Four channels, as on the original machines."""
     scale = scene.scale("major", "minor", "dorian", "mixolydian")
     progression = scene.pick(_PROGRESSIONS)
     fastness = scene.pick((2, 3, 4, 4, 6, 8))

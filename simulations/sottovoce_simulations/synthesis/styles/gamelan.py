@@ -6,11 +6,11 @@ from sottovoce_simulations.synthesis.theory import degree, walk
 
 
 def compose(scene: Scene) -> Score:
-    """A cycle of 8 or 16 beats, each instrument at its own density."""
+    """A cycle of 8 or 16 beats, with a density for each instrument."""
     scale = scene.scale("pelog", "slendro", "pelog")
     if len(scale) == 7:  # five of pelog's seven tones make a mode
         scale = tuple(scale[k] for k in scene.pick(((0, 1, 2, 4, 5), (0, 1, 3, 4, 5), (0, 2, 3, 4, 6))))
-    tonic = scene.root + scene.between(-0.5, 0.5)  # no two gamelans are tuned alike
+    tonic = scene.root + scene.between(-0.5, 0.5)  # every gamelan has its own tuning
     cycle = scene.pick((8, 16))
     core = walk(scene.rng, cycle, low=0, high=6)
     density = scene.pick((2, 4, 4))

@@ -9,7 +9,7 @@ _RHYTHMS = ((0, 1), (0, 0.75, 1), (0, 0.5, 1, 1.5), (0,), (0, 0.75, 1, 1.75), (0
 
 
 def compose(scene: Scene) -> Score:
-    """Two beats a bar."""
+    """Two beats per bar."""
     scale = scene.scale("major", "major", "minor", "mixolydian")
     progression = scene.pick(_PROGRESSIONS)
     rhythms = [scene.pick(_RHYTHMS) for _ in range(4)]

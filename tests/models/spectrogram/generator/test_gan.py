@@ -25,7 +25,7 @@ def family():
 
 @pytest.fixture
 def dataset_of(spec):
-    """Twelve tracks of noise, as loud as told."""
+    """Twelve tracks of noise at this level."""
 
     def make(seed, scale=1.0):
         rng = np.random.default_rng(seed)
@@ -88,8 +88,8 @@ def test_the_loss_has_no_path_to_the_generator(model, spec, batch_of):
 def test_the_generator_learns_nothing_that_the_discriminator_did_not_let_through(
     spec, vector_of, dataset_of, config, plan
 ):
-    """With a clip of a millionth the discriminator stays where it is, and the generator moves the same whatever the
-    audio is; it does move, and all that audio can change in it is a rounding of that millionth."""
+    """With a clip of a millionth the discriminator stays in place, and the generator's step is the same for any audio,
+    up to rounding at the scale of that millionth."""
     vector = vector_of(GAN)
     updates = [
         train(RoundInputs(GAN, vector, dataset, config, plan, Randomness.for_simulation(7)))

@@ -28,7 +28,7 @@ def autoencoder():
 
 @pytest.mark.parametrize("context", [1, 7, 40])
 def test_pieces_are_what_one_decoding_of_everything_gives(context):
-    """Each of a decoder whose outputs depend on as many moments on either side as it says."""
+    """Moments of a decoder whose outputs depend on exactly its stated context."""
     taps = torch.randn(1, 1, 2 * context + 1, generator=torch.Generator().manual_seed(0))
     sampled = torch.randn(2, 9 * DRAWN_TOGETHER, 1, generator=torch.Generator().manual_seed(1))
     taken = 0

@@ -74,7 +74,7 @@ def test_an_outline_is_judged_by_its_style_and_colours_every_group(model, number
 
 
 def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
-    """By summing over all numbers of a level, which must give 1."""
+    """Likelihoods sum to 1 over all levels of a number."""
     every = torch.zeros(LEVELS, 1, NUMBERS, dtype=torch.long)
     every[:, 0, -1] = torch.arange(LEVELS)
     outline = torch.zeros(LEVELS, _outline.NUMBERS, dtype=torch.long)
@@ -89,7 +89,7 @@ def test_the_loss_is_the_log_probability_of_the_numbers(model, spec):
 
 
 def test_batches_of_any_size_can_be_learned_from(model, spec):
-    """Also where no segment, or every one, has a past of the network's own."""
+    """Also if no segment, or every one, has a history sampled by the network."""
     for seed in range(6):
         losses = RNN.losses(
             model.train(),
@@ -156,7 +156,7 @@ def test_drawing_step_by_step_is_the_same_as_all_at_once(model, numbers, outline
 
 
 def test_a_group_is_recalled_where_its_state_comes_again(model):
-    """With keys that tell states apart, what followed the same past is heard again."""
+    """If keys distinguish states, what followed the same past is recalled."""
     with torch.no_grad():
         for layer in (model.key, model.query):
             layer.weight.copy_(20 * model.key.weight)

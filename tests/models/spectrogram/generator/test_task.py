@@ -9,7 +9,7 @@ CLASSES = ("fugue", "reel", "tango")
 
 
 class Constant:
-    """Losses as told, whatever is heard."""
+    """Predefined losses, for any input."""
 
     def __init__(self, *losses):
         self._losses = torch.tensor(losses)

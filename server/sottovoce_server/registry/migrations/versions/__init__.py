@@ -1,1 +1,1 @@
-"""The steps, one module each, in the order that their revisions name."""
+"""Migrations, one per module, ordered by their revisions."""

@@ -10,7 +10,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     op.create_table(
         "models",
         sa.Column("name", sa.String(63), primary_key=True),
@@ -66,6 +66,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away again, with all that is in them."""
+    """Drop the tables with all their content."""
     for table in ("events", "uploads", "tokens", "files", "releases", "models"):
         op.drop_table(table)

@@ -1,5 +1,5 @@
 """A spread-spectrum watermark without trained weights: 48 bits of a release's digest, in the audio itself.
 
-The level of each of 72 bands between 0.3 and 7 kHz goes up or down a little every tenth of a second, as a public
-key's pseudo-random signs say. It is read without the original (decision 0030).
+Every tenth of a second, the level of each of 72 bands between 0.3 and 7 kHz is raised or lowered slightly, according to
+pseudo-random signs from a public key. Detection does not need the original (decision 0030).
 """

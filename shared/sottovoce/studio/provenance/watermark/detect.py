@@ -1,9 +1,9 @@
-"""Finds the watermark without the original, and says how sure it is.
+"""Blind detection of the watermark, with a measure of certainty.
 
-At each of the 205 places where a period may start, the pilot's signs are correlated with the levels of its cells: where
-no mark is, that is a sum of values with signs that are independent of the music, and its score is standard normal. A
-mark is found where the score passes `THRESHOLD` *and* the 16-bit checksum of the payload that it points to is right: by
-chance in less than one of 10⁹ windows, of which an hour of audio has some 550.
+At each of the 205 possible starts of a period, the pilot's signs are correlated with the levels of its cells: without a
+mark, that is a sum of values with signs independent of the music, and its score is standard normal. A mark is found if
+the score passes `THRESHOLD` *and* the 16-bit checksum of the decoded payload is right: by chance in less than one of
+10⁹ windows; an hour of audio has about 550.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,13 +33,13 @@ from sottovoce.studio.provenance.watermark.pattern import (
 from sottovoce.studio.provenance.watermark.payload import decode, encode
 
 THRESHOLD = 5.0
-"""Standard deviations of the pilot's score."""
+"""Smallest score of the pilot, in standard deviations."""
 
 EXPECTED_THRESHOLD = 6.0
-"""Of the score of the payload's own cells, where the payload is known beforehand and no checksum helps."""
+"""Smallest score of the payload's own cells, in standard deviations, for a known payload without checksum."""
 
 WINDOWS = (2, 8)
-"""Periods of the windows that are looked at beside the whole file: a mark may be in a part of it only."""
+"""Lengths, in periods, of the windows examined besides the whole file: only a part may be marked."""
 
 _FLOOR = 1e-5
 _CLIP_DB = 3.0
@@ -48,18 +48,18 @@ _SMOOTH_BANDS = 7
 _LEVEL_FRAMES = 21
 _QUIETEST_DB2 = 0.05
 _HIGHEST = 0.45
-"""Of a sample rate: what lies above is the resampling filter's."""
+"""Highest usable frequency as a share of the sample rate; above it, the resampling filter attenuates."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A watermark that was found.
+    """A watermark found in audio.
 
     Args:
         payload: its 6 bytes.
         score: of the pilot, or of the payload's cells if only these show it: standard deviations above chance.
-        start: where the clearest window starts, seconds.
-        stop: where it ends, seconds.
+        start: start of the clearest window, seconds.
+        stop: end of the clearest window, seconds.
     """
 
     payload: bytes
@@ -71,13 +71,13 @@ class Mark:
 def find(
     blocks: Iterable[NDArray[np.floating]], sample_rate: int, *, expected: bytes | None = None, key: bytes = KEY
 ) -> list[Mark]:
-    """The marks in audio, the clearest first, one for each payload.
+    """The marks in audio, clearest first, one for each payload.
 
     Args:
         blocks: the audio, in pieces `[channels, n]` of any length.
-        sample_rate: Hz. Below 8,000 and above 768,000 nothing is ever found.
-        expected: a payload (6 bytes) to look for. It is found in fainter traces than one that nobody names.
-        key: of the pattern.
+        sample_rate: Hz. Nothing is found below 8,000 and above 768,000.
+        expected: a known payload (6 bytes), which is detected at a lower threshold.
+        key: key of the pattern.
     """
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         return []
@@ -91,7 +91,7 @@ def find(
 
 @dataclass(frozen=True)
 class _Window:
-    """Some periods, one on the other: `[FRAMES, BANDS]`."""
+    """Some periods, superimposed: `[FRAMES, BANDS]`."""
 
     levels: NDArray[np.float64]
     start: float
@@ -99,7 +99,7 @@ class _Window:
 
 
 def _windows(pieces: Iterator[NDArray[np.float64]]) -> Iterator[_Window]:
-    """The file as a whole, and all its windows, from its periods."""
+    """The whole file and all windows, from its periods."""
     sums = {size: np.zeros((FRAMES, BANDS)) for size in (*WINDOWS, 0)}
     number = 0
     for number, period in enumerate(pieces, start=1):
@@ -122,7 +122,7 @@ def _read(window: _Window, signs: Pattern, expected: bytes | None) -> Iterator[M
             yield replace(mark, payload=payload)
             return
     if expected is not None:
-        # Without the pilot, which is the same in the mark of every release.
+        # Without the pilot, which is the same for every release.
         data = signs.data.reshape(-1)
         score = float(_scores(cells[:, data], signs.marked(encode(expected)).reshape(-1)[data]).max())
         if score >= EXPECTED_THRESHOLD:
@@ -130,23 +130,23 @@ def _read(window: _Window, signs: Pattern, expected: bytes | None) -> Iterator[M
 
 
 def pilot_scores(levels: NDArray[np.float64], signs: Pattern) -> NDArray[np.float64]:
-    """The pilot's score at each place where a period may start, `[FRAMES]`, of levels `[FRAMES, BANDS]`."""
+    """The pilot's score at each possible start of a period, `[FRAMES]`, from levels `[FRAMES, BANDS]`."""
     return _scores(_cells(levels)[:, signs.pilots], signs.signs[signs.pilots])
 
 
 def _cells(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The levels of all cells for each place where a period may start: `[FRAMES, CHIPS * BANDS]`."""
+    """The levels of all cells for each possible start of a period: `[FRAMES, CHIPS * BANDS]`."""
     starts = np.arange(FRAMES)[:, None] + FRAMES_PER_CHIP // 2 + FRAMES_PER_CHIP * np.arange(CHIPS)
     return levels[starts % FRAMES].reshape(FRAMES, -1)
 
 
 def _scores(cells: NDArray[np.float64], signs: NDArray[np.int8]) -> NDArray[np.float64]:
-    """How far `[places, cells]` lean to the signs, in standard deviations of signs that know nothing of them."""
+    """Correlation of `[places, cells]` with the signs, in standard deviations under independent signs."""
     return (cells @ signs) / np.sqrt((cells**2).sum(axis=1) + 1e-12)
 
 
 def periods(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[NDArray[np.float64]]:
-    """Periods of levels, `[FRAMES, BANDS]` each; the last is filled up with zeros."""
+    """Periods of levels, `[FRAMES, BANDS]` each; the last is padded with zeros."""
     pending = np.zeros((0, BANDS))
     for audio, before, length, _ in short.windows(blocks, rate):
         pending = np.concatenate([pending, _block_levels(audio, rate, before, length)])
@@ -169,9 +169,9 @@ def _block_levels(audio: NDArray[np.floating], rate: int, before: int, length: i
 
 
 def _whitened(power: NDArray[np.float64], usable: int) -> NDArray[np.float64]:
-    """How the level of each band differs from those around it, in time and frequency: `[frames, BANDS]`.
+    """Deviation of each band's level from its neighbourhood in time and frequency: `[frames, BANDS]`.
 
-    Each band of each chip counts by how little its surroundings vary, as in a matched filter in noise.
+    Cells are weighted by the inverse variance of their neighbourhood, as in a matched filter.
     """
     from scipy.ndimage import uniform_filter1d
 

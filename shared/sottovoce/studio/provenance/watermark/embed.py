@@ -1,4 +1,4 @@
-"""Puts the watermark into audio."""
+"""Embedding of the watermark."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,10 +23,10 @@ from sottovoce.studio.provenance.watermark.pattern import (
 from sottovoce.studio.provenance.watermark.payload import encode
 
 STEPS_DB = (1.0, 1.5)
-"""How much a level moves at most: the first at which the mark is read back clearly."""
+"""Candidates for the largest change of a level, dB; the first that can be read back clearly is used."""
 
 CLEAR = 8.0
-"""The pilot's score that counts as clear: it leaves room for what happens to the audio."""
+"""Pilot score that counts as clear; leaves room for later processing of the audio."""
 
 FADE_SECONDS = 0.01
 
@@ -34,7 +34,7 @@ FADE_SECONDS = 0.01
 def embed_clearly(
     samples: NDArray[np.floating], sample_rate: int, payload: bytes, *, region: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.floating], float]:
-    """The gentlest watermark that is read back clearly, and the score it is read with; 0 if it is not read at all.
+    """The weakest watermark that can be read back clearly, and its score; 0 if it cannot be read.
 
     The arguments are those of `embed`.
     """
@@ -58,18 +58,18 @@ def embed(
     region: tuple[int, int] | None = None,
     step_db: float = STEPS_DB[-1],
 ) -> NDArray[np.floating]:
-    """A copy of the audio that carries a payload.
+    """A copy of the audio with a payload embedded.
 
     Args:
         samples: `[channels, n]`.
         sample_rate: Hz, 8,000 to 768,000.
         payload: 6 bytes.
-        region: the first sample that may change, and the first after them that may not; None for all. Every sample
-            outside is the same to the bit.
-        step_db: how much a band's level moves at most.
+        region: the first sample that may change, and the first one after them; None for all. Samples outside are
+            bit-identical.
+        step_db: largest change of a band's level, dB.
 
     Raises:
-        ValueError: the sample rate is out of range, or the region does not lie within the audio.
+        ValueError: the sample rate is out of range, or the region is not within the audio.
     """
     length = samples.shape[1]
     first, last = (0, length) if region is None else region
@@ -87,14 +87,14 @@ def stream(
     regions: Sequence[tuple[int, int]] | None = None,
     step_db: float = STEPS_DB[-1],
 ) -> Iterator[NDArray[np.floating]]:
-    """The same for audio in pieces `[channels, n]` of any length; memory does not grow with the length of it all.
+    """Like `embed`, for audio in pieces `[channels, n]` of any length; memory does not grow with the total length.
 
     Args:
         blocks: the pieces, in order.
         sample_rate: Hz, 8,000 to 768,000.
         payload: 6 bytes.
-        regions: like `embed`'s, several, none of which overlap; None for all of the audio.
-        step_db: how much a band's level moves at most.
+        regions: several regions as for `embed`, not overlapping; None for all of the audio.
+        step_db: largest change of a band's level, dB.
 
     Raises:
         ValueError: the sample rate is out of range.
@@ -120,14 +120,14 @@ def stream(
 
 
 def _within(regions: Sequence[tuple[int, int]], start: int, length: int) -> Iterator[tuple[int, int]]:
-    """The regions that a block touches, relative to its start."""
+    """The parts of regions within a block, relative to its start."""
     for first, last in regions:
         if first < start + length and last > start and first < last:
             yield first - start, last - start
 
 
 def _change(audio: NDArray[np.float64], frame: int, signs: NDArray[np.int8], step_db: float) -> NDArray[np.float64]:
-    """What the mark adds to audio `[channels, n]` at `RATE` whose first frame is the file's frame `frame`."""
+    """The mark for audio `[channels, n]` at `RATE` whose first frame has index `frame` in the file."""
     spectra = short.spectra(audio)
     chips = (frame + np.arange(spectra.shape[1])) // FRAMES_PER_CHIP % CHIPS
     gains = largest_change(np.abs(spectra) ** 2, step_db)

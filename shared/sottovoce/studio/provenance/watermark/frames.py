@@ -1,4 +1,4 @@
-"""Short-time spectra at the watermark's own rate, block by block, so that memory does not grow with a file's length."""
+"""Short-time spectra at the watermark's sample rate, block by block, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
 from math import gcd
@@ -10,11 +10,11 @@ from sottovoce.studio.provenance.watermark.pattern import HOP, WINDOW
 
 BLOCK_SECONDS = 20
 MARGIN_SECONDS = 1
-"""Of audio around a block: more than the filters and windows reach."""
+"""Audio around a block, seconds: longer than filters and windows."""
 
 
 def resampled(samples: NDArray[np.float64], rate: int, wanted: int) -> NDArray[np.float64]:
-    """`[..., n]` at another rate (Hz), without delay (polyphase, Kaiser window)."""
+    """Resample `[..., n]` to another rate (Hz), without delay (polyphase, Kaiser window)."""
     from scipy.signal import resample_poly
 
     if rate == wanted:
@@ -37,7 +37,7 @@ def spectra(samples: NDArray[np.float64]) -> NDArray[np.complex128]:
 
 
 def overlapped(changes: NDArray[np.complex128], length: int) -> NDArray[np.float64]:
-    """The samples `[channels, length]` behind spectra, overlapped and added with the same window."""
+    """Samples `[channels, length]` from spectra, by overlap-add with the same window."""
     channels, frames, _ = changes.shape
     pieces = np.fft.irfft(changes, WINDOW, axis=-1) * window()
     total = np.zeros((channels, WINDOW + frames * HOP))
@@ -52,11 +52,11 @@ def overlapped(changes: NDArray[np.complex128], length: int) -> NDArray[np.float
 
 
 def windows(blocks: Iterable[NDArray[np.floating]], rate: int) -> Iterator[tuple[NDArray[np.floating], int, int, int]]:
-    """Audio `[channels, n]` in pieces of any length, as blocks of seconds with margins around them.
+    """Split audio `[channels, n]` in pieces of any length into blocks of whole seconds with margins around them.
 
     Yields:
-        The block with its margins; where the block starts in it; the block's length; the second at which the margin
-        before it starts. The last block is up to one margin longer than the others.
+        The block with its margins; the block's start within it; the block's length; the second at which the margin
+            before it starts. The last block is up to one margin longer than the others.
     """
     size, margin = BLOCK_SECONDS * rate, MARGIN_SECONDS * rate
     parts: list[NDArray[np.floating]] = []

@@ -1,7 +1,7 @@
-"""How much a band's level may move before it is heard: the masking model of Johnston (IEEE JSAC 6(2), 1988).
+"""Inaudible change of a band's level: the masking model of Johnston (IEEE JSAC 6(2), 1988).
 
-Energy in critical bands is spread over its neighbours (Schroeder's function) and lowered by an offset between that of
-tones, which mask little, and that of noise, by how flat the spectrum is.
+Energy in critical bands is spread over neighbouring bands (Schroeder's function) and lowered by an offset between that
+of tones, which mask little, and that of noise, depending on spectral flatness.
 """
 
 from functools import cache
@@ -35,7 +35,7 @@ def _spreading(bands: int) -> NDArray[np.float64]:
 
 
 def thresholds(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -> NDArray[np.float64]:
-    """What is masked in each critical band, `[..., bands]`, under a power spectrum `[..., bins]`."""
+    """Masked threshold of each critical band, `[..., bands]`, for a power spectrum `[..., bins]`."""
     bins = bands_of(rate, size)
     bands = int(bins[-1]) + 1
     energy = in_bands(power, rate, size)
@@ -52,9 +52,9 @@ def in_bands(power: NDArray[np.float64], rate: int = RATE, size: int = WINDOW) -
 
 
 def largest_change(power: NDArray[np.float64], step_db: float) -> NDArray[np.float64]:
-    """By which share of its amplitude each bin may change unheard: `[..., bins]`, of a power spectrum likewise.
+    """Largest inaudible relative change of each bin's amplitude: `[..., bins]`, for a power spectrum likewise.
 
-    No level moves by more than `step_db`, however much its surroundings would hide.
+    Changes are limited to `step_db` even if more would be masked.
     """
     allowed = np.sqrt(thresholds(power) / (in_bands(power) + _TINY))
     return np.minimum(allowed, 10 ** (step_db / 20) - 1)[..., bands_of(RATE, WINDOW)]

@@ -1,9 +1,9 @@
-"""The watermark's grid in time and frequency, and which sign each of its cells takes.
+"""The watermark's time-frequency grid and the sign of each of its cells.
 
 A period is 41 chips of a tenth of a second, in 72 bands between 0.3 and 7 kHz. The lower and the upper half of the
-bands each carry the whole payload in 1,024 cells, so that low-passed audio keeps one of them; the other cells are a
-fixed pilot that tells where a period starts. Which cell is what, and its sign, follow from SHAKE-256 of the public name
-of this version: anybody can read the mark, and other constants than these read no older one.
+bands each carry the whole payload in 1,024 cells, so that low-passed audio keeps one copy; the other cells are a fixed
+pilot that marks the start of a period. SHAKE-256 of this version's public name determines the role and sign of each
+cell: anybody can read the mark, and changing these constants makes older marks unreadable.
 """
 
 import hashlib
@@ -18,26 +18,26 @@ from sottovoce.studio.provenance.watermark.payload import CODED_BITS
 KEY = b"sottovoce/watermark/1"
 
 RATE = 16_000
-"""Hz at which marks are made and read, whatever the file's sample rate."""
+"""Sample rate at which marks are embedded and read, Hz, for files of any rate."""
 HOP = 320
-"""Samples between two frames: 20 ms."""
+"""Distance between frames, samples (20 ms)."""
 WINDOW = 1_024
 FRAMES_PER_CHIP = 5
 CHIPS = 41
-"""Chips of a period; no multiple of a bar at the commonest tempi, so that repeating music averages out."""
+"""Chips per period; not a multiple of a bar at common tempi, so that repetitive music averages out."""
 BANDS = 72
-"""The lower half of them lies below 3.7 kHz."""
+"""Number of bands; the lower half lies below 3.7 kHz."""
 BINS_PER_BAND = 6
 FIRST_BIN = 19
 FRAMES = CHIPS * FRAMES_PER_CHIP
 PERIOD_SECONDS = FRAMES * HOP / RATE
 LOWEST_RATE = 8_000
-"""Hz: a file of a lower sample rate cannot hold the bands."""
+"""Lowest sample rate of a marked file, Hz; below it the bands do not fit."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A key's view of the grid.
+    """The grid as seen with a key.
 
     Args:
         signs: of each cell, +1 or -1, `[CHIPS * BANDS]` int8.
@@ -58,7 +58,7 @@ class Pattern:
 
 @cache
 def pattern(key: bytes = KEY) -> Pattern:
-    """The pattern of a key; the same on every machine."""
+    """The pattern of a key, equal on every machine."""
     cells = CHIPS * BANDS
     stream = hashlib.shake_256(key).digest(9 * cells)
     order = np.argsort(np.frombuffer(stream[: 8 * cells], dtype="<u8"), kind="stable")

@@ -1,7 +1,7 @@
 """The payload: 48 bits and a 16-bit checksum, as eight words of a first-order Reed-Muller code.
 
-Each byte becomes 128 signs: a row of a Hadamard matrix, or its negative. Soft values are decoded by maximum
-likelihood, which one matrix product does (Macwilliams and Sloane, *The theory of error-correcting codes*, ch. 14).
+Each byte becomes 128 signs: a row of a Hadamard matrix, or its negative. Maximum-likelihood decoding of soft values is
+one matrix product (Macwilliams and Sloane, *The theory of error-correcting codes*, ch. 14).
 """
 
 import binascii
