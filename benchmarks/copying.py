@@ -27,7 +27,7 @@ from sottovoce_client.catalogue import Track, holdout, scan
 from sottovoce_client.copy_audit.comparison import Closest, closest
 from sottovoce_client.copy_audit.excerpt import Excerpt, excerpts
 from sottovoce_client.copy_audit.release_audit import MOST_TRACKS, as_sample
-from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
+from sottovoce_client.copy_audit.sketch import as_mono, sketch, sketch_file
 from sottovoce_client.copy_audit.thresholds import bounds
 from sottovoce_simulations.synthesis.catalogues import synthesise
 
@@ -155,7 +155,7 @@ def planted_copy(
     level = float(np.sqrt(np.mean(copy**2)))
     before = int(rng.integers(0, around + 1))
     noise = [level * rng.standard_normal(size).astype(np.float32) for size in (before, around - before)]
-    return list(excerpts(sketch(heard(np.concatenate([noise[0], copy, noise[1]]), RATE))))
+    return list(excerpts(sketch(as_mono(np.concatenate([noise[0], copy, noise[1]]), RATE))))
 
 
 def speed(root: Path) -> dict[str, object]:

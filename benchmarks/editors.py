@@ -68,7 +68,7 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("SOTTOVOCE_EDITORS", temporary))
         releases = trained(folder)
-        figures: dict[str, Any] = {"training": {name: told for name, (_, told) in releases.items()}}
+        figures: dict[str, Any] = {"training": {name: trained for name, (_, trained) in releases.items()}}
         for name, everything in unseen(folder).items():
             order = np.random.default_rng(TRAINING_SEED).permutation(len(everything))
             tracks = [everything[number] for number in order[:UNSEEN]]
@@ -92,8 +92,8 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
             found[f"{family}, public start"] = (public(family), None)
         for private in (False, True):
             out = folder / f"{family}-{'private' if private else 'plain'}"
-            told = out / RUN_FILE
-            if not told.is_file():
+            results = out / RUN_FILE
+            if not results.is_file():
                 experiment = Experiment(
                     catalogues,
                     Scheme.parse("as-is"),
@@ -104,7 +104,7 @@ def trained(folder: Path) -> dict[str, tuple[Release, Any]]:
                     seed=1,
                 )
                 simulate(experiment, out)
-            figures = json.loads(told.read_text(encoding="utf-8"))["figures"]
+            figures = json.loads(results.read_text(encoding="utf-8"))["figures"]
             keys = ("loss", "repair_error", "interpolation_error", "denoise_error", "noise_error", "seconds", "epsilon")
             name = f"{family}, ε = 8" if private else f"{family}, no privacy"
             found[name] = (load(out / "release"), {key: figures[key] for key in keys})
@@ -170,9 +170,13 @@ def denoise_figures(effects: dict[str, Denoise], tracks: Sequence[Track], seed: 
             noisy = clean + noise * np.sqrt(np.mean(np.square(clean))) * 10 ** (-decibels / 20)
             for name, effect in {"nothing": None, "ideal gains": Ideal(_any(effects), clean), **effects}.items():
                 begun = time.process_time()
-                heard = noisy if effect is None else np.concatenate(list(effect.process(iter([noisy]), track.rate)))
+                processed = noisy if effect is None else np.concatenate(list(effect.process(iter([noisy]), track.rate)))
                 spent = time.process_time() - begun
-                measured = [_si_sdr(clean, heard), _distance(clean, heard, track.rate), spent * track.rate / len(clean)]
+                measured = [
+                    _si_sdr(clean, processed),
+                    _distance(clean, processed, track.rate),
+                    spent * track.rate / len(clean),
+                ]
                 found.setdefault(f"{decibels:.0f} dB", {}).setdefault(name, []).append(measured)
     names = ("si_sdr_db", "log_spectral_distance_db", "seconds_a_second")
     return means(found, names)
@@ -200,16 +204,16 @@ def extension_figures(release: Release, tracks: Mapping[str, Sequence[Track]]) -
     for name, several in tracks.items():
         for track in several:
             count = round(ENDING_SECONDS * track.rate)
-            heard, end = track.audio[:-count], track.audio[-count:]
+            beginning, end = track.audio[:-count], track.audio[-count:]
             if np.sqrt(np.mean(np.square(end))) < QUIET:
                 continue
             begun = time.process_time()
-            made = _first(Extend(release, ENDING_SECONDS).continued(heard, track.rate), count)
+            made = _first(Extend(release, ENDING_SECONDS).continued(beginning, track.rate), count)
             spent = (time.process_time() - begun) / ENDING_SECONDS
             ways = {
                 "as shipped": made,
-                "held": _first(held(heard, track.rate, LearnedRepairer(release)), count),
-                "elsewhere": heard[:count],
+                "held": _first(held(beginning, track.rate, LearnedRepairer(release)), count),
+                "elsewhere": beginning[:count],
             }
             for way, audio in ways.items():
                 found.setdefault(name, {}).setdefault(way, []).append([*_beside(audio, end, track.rate), spent])

@@ -80,9 +80,9 @@ def denoised(out: Path, track: Track, release: Release) -> None:
 
 def extended(out: Path, track: Track, release: Release) -> None:
     """A track without its last seconds, extended by the same length."""
-    heard = track.audio[: -round(ENDING_SECONDS * track.rate)]
-    found = np.concatenate(list(Extend(release, ENDING_SECONDS).process(iter([heard]), track.rate)))
-    end, seen = len(heard) / track.rate, max(0, len(track.audio) - round(SEEN_SECONDS * track.rate))
+    beginning = track.audio[: -round(ENDING_SECONDS * track.rate)]
+    found = np.concatenate(list(Extend(release, ENDING_SECONDS).process(iter([beginning]), track.rate)))
+    end, seen = len(beginning) / track.rate, max(0, len(track.audio) - round(SEEN_SECONDS * track.rate))
     draw(
         out / "extend.png",
         track.rate,
@@ -96,9 +96,9 @@ def restyled(out: Path, track: Track, vae: Release, style: str) -> None:
     """Full restyling to another style."""
     from sottovoce.studio.editing.restyle import Restyle
 
-    heard = track.audio[: 8 * track.rate]
-    found = np.concatenate(list(Restyle(vae, style).process(iter([heard]), track.rate)))
-    draw(out / "restyle.png", track.rate, {"as it was": heard, f"restyled: {style}": found})
+    original = track.audio[: 8 * track.rate]
+    found = np.concatenate(list(Restyle(vae, style).process(iter([original]), track.rate)))
+    draw(out / "restyle.png", track.rate, {"as it was": original, f"restyled: {style}": found})
 
 
 def main() -> None:

@@ -96,7 +96,7 @@ def main(grid: Grid, _context: Context) -> None:
     config = RunConfiguration.from_bytes(order["config"].encode())
     labels = order["labels"]
     strategy = _Timed(min_train_nodes=labels, min_evaluate_nodes=labels, min_available_nodes=labels)
-    told = ConfigRecord({RUN: config.to_bytes()})
+    record = ConfigRecord({RUN: config.to_bytes()})
     first = ArrayRecord({"model": Array(np.zeros(order["parameters"], np.float32))})
-    strategy.start(grid, first, config.rounds, 600, told, told)
+    strategy.start(grid, first, config.rounds, 600, record, record)
     write_text(Path(os.environ[ORDER] + ".done"), json.dumps(strategy.rounds))

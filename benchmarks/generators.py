@@ -268,12 +268,12 @@ def _imitations(material: Material) -> dict[str, list[Clip]]:
     spec = default_spec(View.SPECTROGRAM)
     constants, vocoder = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM)), vocoder_of(spec)
     rng = np.random.default_rng(1)
-    heard = [
+    clips = [
         (torch.from_numpy(np.concatenate(list(extract(torch.from_numpy(audio), spec).spectrogram), axis=1)).float(), s)
         for audio, s in material.some
     ]
     means = {
-        style: torch.stack([values.mean(dim=1) for values, of in heard if of == style]).mean(dim=0)
+        style: torch.stack([values.mean(dim=1) for values, of in clips if of == style]).mean(dim=0)
         for style in material.styles
     }
     codec = _codec.shipped()
@@ -283,7 +283,7 @@ def _imitations(material: Material) -> dict[str, list[Clip]]:
 
     def audible(change: Callable[[torch.Tensor, str], torch.Tensor]) -> list[Clip]:
         found = []
-        for number, (values, style) in enumerate(heard):
+        for number, (values, style) in enumerate(clips):
             generator = torch.Generator().manual_seed(number)
             audio = long_audio(vocoder, constants.decibels(change(values, style)), generator)
             found.append((torch.nn.functional.pad(audio, (0, spec.hop_length)).numpy(), style))

@@ -89,10 +89,10 @@ def repair_figures(methods: dict[str, Repairer], tracks: Sequence[Track], seed: 
                 wide = round(method.context_seconds * track.rate)
                 before, after = track.audio[max(0, start - wide) : start], track.audio[gap.stop : gap.stop + wide]
                 begun = time.process_time()
-                mended = track.audio.copy()
-                mended[gap] = method.fill(before, after, frames, track.rate)
+                repaired = track.audio.copy()
+                repaired[gap] = method.fill(before, after, frames, track.rate)
                 spent = time.process_time() - begun
-                measured = [*_compared(track.audio, mended, gap, track.rate), spent]
+                measured = [*_compared(track.audio, repaired, gap, track.rate), spent]
                 found.setdefault(f"{1000 * seconds:.0f} ms", {}).setdefault(name, []).append(measured)
     names = ("mel_snr_db", "log_spectral_distance_db", "snr_db", "seconds_a_gap")
     return means(found, names, digits=2, counted="gaps")
@@ -116,15 +116,15 @@ def means(
     }
 
 
-def _compared(original: Samples, mended: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
+def _compared(original: Samples, repaired: Samples, gap: slice, rate: int) -> tuple[float, float, float]:
     """Mel-SNR and log-spectral distance of the frames centred in the gap, and the SNR of its samples; dB."""
     analysis = Analysis(SPEC, CONSTANTS, rate)
-    one, other = (mel(audio, analysis) for audio in (original, mended))
+    one, other = (mel(audio, analysis) for audio in (original, repaired))
     places = torch.arange(one.shape[2]) * analysis.hop
     inside = (places >= gap.start - analysis.hop / 2) & (places < gap.stop + analysis.hop / 2)
     one, other = one[:, :, inside], other[:, :, inside]
     distance = (20 * torch.log10((one + FLOOR) / (other + FLOOR))).square().mean(dim=1).sqrt().mean()
-    return snr(one.numpy(), other.numpy()), float(distance), snr(original[gap], mended[gap])
+    return snr(one.numpy(), other.numpy()), float(distance), snr(original[gap], repaired[gap])
 
 
 def mel(audio: Samples, analysis: Analysis) -> Tensor:

@@ -38,13 +38,13 @@ def run() -> dict[str, Any]:
     """Means over tracks, by source."""
     with tempfile.TemporaryDirectory() as temporary:
         tracks = unseen(Path(temporary))
-    heard = {
-        name: [_heard(some[k]) for k in range(0, len(some), max(1, len(some) // TRACKS))]
+    excerpts = {
+        name: [_excerpt(some[k]) for k in range(0, len(some), max(1, len(some) // TRACKS))]
         for name, some in tracks.items()
     }
     few = {name: way for name, way in ways().items() if name in CODED}
-    return {name: figures(ways(), some) for name, some in heard.items()} | {
-        f"{name}, after the codec": figures(few, some, coded) for name, some in heard.items()
+    return {name: figures(ways(), some) for name, some in excerpts.items()} | {
+        f"{name}, after the codec": figures(few, some, coded) for name, some in excerpts.items()
     }
 
 
@@ -145,7 +145,7 @@ def _log(magnitudes: Tensor) -> Tensor:
     return torch.log(magnitudes + FLOOR)
 
 
-def _heard(track: Track) -> Tensor:
+def _excerpt(track: Track) -> Tensor:
     """Some whole frames of a track, mono, at the features' loudness."""
     audio = torch.from_numpy(track.audio.mean(axis=1)).float()
     audio = level(resampled(audio, track.rate, SPEC.sample_rate), SPEC)

@@ -64,11 +64,11 @@ def strangers(made_once):
     def fill(folder):
         music = _music(folder / "music", 24, seed=6)
         tracks = scan(music, index=music / ".index.sqlite", workers=1).tracks
-        heard = [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
-        np.savez(folder / "heard.npz", *heard)
+        strangers_audio = [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
+        np.savez(folder / "heard.npz", *strangers_audio)
 
-    with np.load(made_once("strangers", fill) / "heard.npz") as heard:
-        return list(heard.values())
+    with np.load(made_once("strangers", fill) / "heard.npz") as strangers_audio:
+        return list(strangers_audio.values())
 
 
 @pytest.fixture(scope="session")

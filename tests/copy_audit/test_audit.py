@@ -16,7 +16,7 @@ from sottovoce_client.catalogue.holdout import group_of
 from sottovoce_client.copy_audit.comparison import TESTS, Closest, closest
 from sottovoce_client.copy_audit.excerpt import excerpts
 from sottovoce_client.copy_audit.release_audit import as_sample, audit
-from sottovoce_client.copy_audit.sketch import heard, sketch, sketch_file
+from sottovoce_client.copy_audit.sketch import as_mono, sketch, sketch_file
 from sottovoce_client.copy_audit.sketch_cache import SketchStore
 from sottovoce_client.copy_audit.thresholds import bounds
 
@@ -60,7 +60,7 @@ def known(once, home, split, strangers):
         store = SketchStore(home.cache)
         store.fill((*split.train, *split.held_out))
         known = [(sketched, group_of(track)) for track, sketched in store.load((*split.held_out, *split.train))]
-        known += [(sketch(heard(audio, RATE)), "nobody's") for audio in strangers]
+        known += [(sketch(as_mono(audio, RATE)), "nobody's") for audio in strangers]
         parts = [as_sample(sketched, random.Random(number)) for number, (sketched, _) in enumerate(known)]
         groups = [group for some, (_, group) in zip(parts, known, strict=True) for _ in some]
         compared = compared_with(home, split, [each for some in parts for each in some], groups)
@@ -81,7 +81,7 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
     chosen = rng.choice(len(split.train), 10, replace=False)
     planted, of = [], []
     for number, index in enumerate(chosen):
-        found = list(excerpts(sketch(heard(copied(piece(split.train[index], rng)), RATE))))
+        found = list(excerpts(sketch(as_mono(copied(piece(split.train[index], rng)), RATE))))
         planted += found
         of += [number] * len(found)
     compared = compared_with(home, split, planted, [None] * len(planted))
@@ -114,7 +114,7 @@ def test_held_out_tracks_pass_as_often_as_is_said(home, split, strangers):
     """Held-out tracks take turns: some calibrate, the others are tested as samples are."""
     store = SketchStore(home.cache)
     held = [sketched for _, sketched in store.load(split.held_out)]
-    held += [sketch(heard(audio, RATE)) for audio in strangers]
+    held += [sketch(as_mono(audio, RATE)) for audio in strangers]
     everything = [as_sample(each, random.Random(number)) for number, each in enumerate(held)]
     flat = [each for some in everything for each in some]
     scores = closest(flat, (sketched for _, sketched in store.load(split.train))).scores

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sottovoce.release.load import Release
 from sottovoce.studio.generation import generate
-from sottovoce_client.copy_audit.sketch import Sketch, heard, sketch
+from sottovoce_client.copy_audit.sketch import Sketch, as_mono, sketch
 from sottovoce_client.data.feature_cache import Progress
 
 SECONDS = 10.0
@@ -42,5 +42,5 @@ def samples(release: Release, each: int, progress: Progress) -> Iterator[tuple[S
         style, temperature = classes[number // each], TEMPERATURES[number % each % len(TEMPERATURES)]
         sample = Sample(style, secrets.randbelow(_SEEDS), temperature)
         audio = generate(release, style, SECONDS, seed=sample.seed, temperature=temperature)
-        yield sample, sketch(heard(audio, release.manifest.features.sample_rate))
+        yield sample, sketch(as_mono(audio, release.manifest.features.sample_rate))
         progress(number + 1, total)

@@ -72,7 +72,7 @@ def sketch(audio: Tensor) -> Sketch:
         return Sketch(times, bands, _chroma(levels))
 
 
-def heard(audio: NDArray[np.floating], rate: int) -> Tensor:
+def as_mono(audio: NDArray[np.floating], rate: int) -> Tensor:
     """Convert samples of any rate to the mono samples at `RATE` that `sketch` takes."""
     return resampled(torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)), rate, RATE)
 

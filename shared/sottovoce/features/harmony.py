@@ -40,13 +40,13 @@ def _classes(pitch: Tensor) -> Tensor:
     return classes.index_add_(1, (torch.arange(pitch.shape[1]) + LOWEST_PITCH) % 12, pitch)
 
 
-def _pitch_classes(heard: Tensor, played: Tensor) -> Descriptors:
+def _pitch_classes(chroma: Tensor, notes: Tensor) -> Descriptors:
     """Chroma with all partials; for the notes alone, magnitudes of the Fourier transform over the pitch classes (Quinn,
     2006), which do not depend on the key.
     """
-    mean = share(played.mean(dim=2))
+    mean = share(notes.mean(dim=2))
     return {
-        "chroma.mean": share((heard / heard.sum(dim=1, keepdim=True).clamp(min=1e-6)).mean(dim=2)).sqrt(),
+        "chroma.mean": share((chroma / chroma.sum(dim=1, keepdim=True).clamp(min=1e-6)).mean(dim=2)).sqrt(),
         "quality": torch.fft.rfft(mean).abs()[:, 1:],
         "mode": _mode(mean),
         "chroma.entropy": -(mean * torch.log(mean + 1e-6)).sum(dim=1),
@@ -73,9 +73,9 @@ def _together(sounding: Tensor, classes: Tensor) -> Descriptors:
     higher = sounding * (steps[:, None] > lowest[:, None])
     above = torch.zeros(len(sounding), 12, sounding.shape[2]).scatter_add_(1, over, higher)
     pairs = [(classes * classes.roll(step, dims=1)).sum(dim=1).mean(dim=1) for step in range(1, 7)]
-    heard = (count > 0).to(torch.float32)
-    frames = heard.sum(dim=1).clamp(min=1)
-    low, high = ((place * heard).sum(dim=1) / frames for place in (lowest, highest))
+    sounding = (count > 0).to(torch.float32)
+    frames = sounding.sum(dim=1).clamp(min=1)
+    low, high = ((place * sounding).sum(dim=1) / frames for place in (lowest, highest))
     return {
         "voices": torch.stack([(count == voices).float().mean(dim=1) for voices in range(VOICES + 1)], dim=1).sqrt(),
         "interval": logarithm(torch.stack(pairs, dim=1), 0.02),

@@ -38,7 +38,7 @@ class Judge:
 
     def recognised(self, vectors: Vectors, classes: Classes) -> dict[str, float]:
         """Fraction of tracks whose style is recognised, `share`, and `macro_f1` over styles."""
-        found = self._heard(vectors)
+        found = self._predicted(vectors)
         return {
             "share": float(np.mean(found == classes)),
             "macro_f1": float(f1_score(classes, found, average="macro", zero_division=0)),
@@ -47,9 +47,11 @@ class Judge:
     def of_each(self, vectors: Vectors, classes: Classes) -> list[float]:
         """This fraction for each style that the judge knows; 0 for a style without tracks."""
         counts = range(int(self.classes.max()) + 1)
-        return list(recall_score(classes, self._heard(vectors), labels=counts, average=None, zero_division=0).tolist())
+        return list(
+            recall_score(classes, self._predicted(vectors), labels=counts, average=None, zero_division=0).tolist()
+        )
 
-    def _heard(self, vectors: Vectors) -> Classes:
+    def _predicted(self, vectors: Vectors) -> Classes:
         return np.asarray(self._model.predict(vectors))
 
     @cached_property

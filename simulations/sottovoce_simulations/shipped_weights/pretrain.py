@@ -42,7 +42,7 @@ EXCERPT = 400
 """Length of the random excerpt that a step sees of each segment, frames (9.3 s)."""
 HELD_OUT = 16
 """Every nth track is held out."""
-TOLD_EVERY = 200
+LOG_EVERY = 200
 
 _log = logging.getLogger(__name__)
 
@@ -135,19 +135,19 @@ def pretrain(
         for group in optimizer.param_groups + (follower.param_groups if follower else []):
             group["lr"] = learning_rate * scheduled(step, steps, WARM_UP)
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
-        heard = excerpts(features, chosen, EXCERPT, generator)
-        loss = family.losses(model, heard, targets[chosen], generator).mean()
+        batch = excerpts(features, chosen, EXCERPT, generator)
+        loss = family.losses(model, batch, targets[chosen], generator).mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(private, 1.0)
         optimizer.step()
         if follower:
-            loss = family.follow(model, heard, targets[chosen], generator)
+            loss = family.follow(model, batch, targets[chosen], generator)
             follower.zero_grad()
             torch.autograd.backward(loss, inputs=others)
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             follower.step()
-        if step % TOLD_EVERY == 0:
+        if step % LOG_EVERY == 0:
             _log.info("step %d, held out %.3f", step, _held_out(family, model, features, targets, unseen))
     _log.info("%d steps, held out %.3f", steps, _held_out(family, model, features, targets, unseen))
     arrays = parameters.split(parameters.flatten(model), parameters.shapes(model))

@@ -43,7 +43,7 @@ WRONG, FAR = 0.4, 0.15
 sampling errors of a generator should not be audible."""
 HELD_OUT = 40
 """Every nth segment is held out."""
-TOLD_EVERY = 200
+LOG_EVERY = 200
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
-        if step % TOLD_EVERY == 0:
+        if step % LOG_EVERY == 0:
             _log.info("step %d, held out: loss %.3f", step, _held_out(codec, features))
         chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
         loss = _loss(codec, excerpts(features, chosen, WINDOW, generator), generator)
@@ -110,7 +110,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     return codec
 
 
-def spoilt(numbers: Tensor, generator: torch.Generator) -> Tensor:
+def corrupted(numbers: Tensor, generator: torch.Generator) -> Tensor:
     """Randomly corrupted numbers `[batch, steps, NUMBERS]`; the fraction varies between windows."""
     rate = WRONG * torch.rand((len(numbers), 1, 1), generator=generator)
     far = torch.rand(numbers.shape, generator=generator) < FAR
@@ -123,7 +123,7 @@ def _loss(codec: Codec, features: Tensor, generator: torch.Generator | None = No
     """Distance between windows `[batch, BANDS, frames]` and their reconstructions; corrupted, with a generator."""
     numbers = codec.components.encode(features)
     if generator is not None:
-        numbers = spoilt(numbers, generator)
+        numbers = corrupted(numbers, generator)
     made = codec.components.decode(numbers) + codec.corrector(_codec.values(numbers))
     constants = cast(SpectrogramNormalisation, shipped(View.SPECTROGRAM))
     levels = constants.decibels(features)

@@ -116,11 +116,11 @@ def _gap_of(path: Path, rng: np.random.Generator, generator: torch.Generator) ->
     gap = slice(start - first, start - first + frames)
     if np.sqrt(np.mean(np.square(true[gap]))) < QUIET:
         return
-    mended = true.copy()
-    mended[gap] = LpcRepairer().fill(true[: gap.start], true[gap.stop :], frames, rate)
+    predicted = true.copy()
+    predicted[gap] = LpcRepairer().fill(true[: gap.start], true[gap.stop :], frames, rate)
     analysis = repairer.analysis(rate)
     factor = analysis.loudness(float(np.mean(np.square(np.delete(true, np.r_[gap], axis=0)))))
-    whole, wanted = (_tensor(some * factor) for some in (mended, true))
+    whole, wanted = (_tensor(some * factor) for some in (predicted, true))
     with torch.inference_mode():
         magnitudes = analysis.spectrum(whole).abs()
         missing = missing_frames(gap, magnitudes.shape[2], analysis)

@@ -31,7 +31,7 @@ PHASES = 0.3
 """Weight of errors of phase differences relative to those of magnitudes."""
 STEPS = 1400
 LEARNING_RATE, WARM_UP, DECAY = 0.003, 50, 0.01
-TOLD_EVERY = 50
+LOG_EVERY = 50
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def fit(
         spec: the feature spec.
         steps: number of steps.
         seed: seed of all randomness.
-        keep: file for intermediate weights, written every `TOLD_EVERY` steps.
+        keep: file for intermediate weights, written every `LOG_EVERY` steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -105,18 +105,18 @@ def fit(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * scheduled(step, steps, WARM_UP)
-        if step % TOLD_EVERY == 0:
-            _log.info("step %d, held out: %s", step, _told(pupil, unseen, inversion, spec))
+        if step % LOG_EVERY == 0:
+            _log.info("step %d, held out: %s", step, _measured(pupil, unseen, inversion, spec))
             if keep and step:
                 write_bytes(keep, neural.to_bytes(network))
         chosen = torch.randint(len(learned), (BATCH,), generator=generator).tolist()
-        heard = excerpts([learned[number] for number in chosen], FRAMES, spec, generator)
-        loss = sum(losses(pupil, heard, inversion, spec), torch.zeros(()))
+        batch = excerpts([learned[number] for number in chosen], FRAMES, spec, generator)
+        loss = sum(losses(pupil, batch, inversion, spec), torch.zeros(()))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
         optimizer.step()
-    _log.info("%d steps, held out: %s", steps, _told(pupil, unseen, inversion, spec))
+    _log.info("%d steps, held out: %s", steps, _measured(pupil, unseen, inversion, spec))
     network.eval().requires_grad_(False)
     return network
 
@@ -128,17 +128,17 @@ def excerpts(audio: Sequence[Tensor], frames: int, spec: FeatureSpec, generator:
     return torch.stack([one[start : start + samples] for one, start in zip(audio, starts, strict=True)]).float()
 
 
-def losses(pupil: Pupil, heard: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, ...]:
+def losses(pupil: Pupil, audio: Tensor, inversion: Inversion, spec: FeatureSpec) -> tuple[Tensor, ...]:
     """Log-spectral distance in nepers, spectral convergence, and errors of phase differences in time and frequency.
 
     Args:
         pupil: the network to measure.
-        heard: audio, `[batch, samples]`.
+        audio: audio, `[batch, samples]`.
         inversion: inversion of the bands.
         spec: the feature spec.
     """
-    wanted = spectrogram.stft(heard, spec.n_fft, spec.hop_length)
-    mel = spectrogram.magnitudes(spectrogram.decibels(heard, spec)).movedim(0, 1)
+    wanted = spectrogram.stft(audio, spec.n_fft, spec.hop_length)
+    mel = spectrogram.magnitudes(spectrogram.decibels(audio, spec)).movedim(0, 1)
     inverted, spread = (
         way(mel.flatten(1)).reshape(-1, *mel.shape[1:]).movedim(0, 1)
         for way in (inversion.magnitudes, inversion.spread)
@@ -173,7 +173,7 @@ def _off(found: Tensor, wanted: Tensor, loud: Tensor) -> Tensor:
     return mean
 
 
-def _told(pupil: Pupil, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
+def _measured(pupil: Pupil, unseen: Tensor, inversion: Inversion, spec: FeatureSpec) -> str:
     with torch.no_grad():
         found = [torch.stack(losses(pupil, some, inversion, spec)) for some in torch.split(unseen, BATCH)]
     return " ".join(f"{value:.4f}" for value in torch.stack(found).mean(dim=0).tolist())

@@ -61,7 +61,7 @@ def audited(label: "LabelHome", release: "Release", *, workers: int | None = Non
 
 
 def _plain(findings: "Findings", matches: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "passed": findings.passed,
         "samples": findings.samples,
         "copied": findings.copied,
@@ -70,7 +70,7 @@ def _plain(findings: "Findings", matches: bool) -> dict[str, Any]:
         "duplicates": findings.bounds.duplicates,
     }
     if matches:
-        told["matches"] = [
+        values["matches"] = [
             {
                 "style": match.sample.style,
                 "seed": match.sample.seed,
@@ -79,7 +79,7 @@ def _plain(findings: "Findings", matches: bool) -> dict[str, Any]:
             }
             for match in findings.matches
         ]
-    return told
+    return values
 
 
 def _show(release: Path, findings: "Findings", matches: bool) -> None:

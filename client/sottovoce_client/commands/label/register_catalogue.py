@@ -107,7 +107,7 @@ def _computed(
                 needed.setdefault(spec, {}).update(tracks)
     filled = []
     for spec, tracks in needed.items():
-        with bar("computing features") as told:
-            filled.append(cache.fill(tracks.values(), spec, workers=workers, progress=told))
+        with bar("computing features") as progress:
+            filled.append(cache.fill(tracks.values(), spec, workers=workers, progress=progress))
     unusable = {digest: reason for each in filled for digest, reason in each.unusable.items()}
     return Filled(sum(each.known for each in filled), sum(each.computed for each in filled), unusable)

@@ -71,8 +71,13 @@ def observe(values: Tensor, missing: Tensor, noisy: Tensor) -> Observed:
         torch.where(none, FAR, (places - at).abs()).clamp(max=FAR).float()
         for none, at in ((none_before, before), (none_after, after))
     ]
-    told = [missing.float(), noisy[:, None].expand_as(missing).float(), weight, *(each / FAR for each in distances)]
-    return Observed(left, right, weight, torch.minimum(*distances), missing, noisy, torch.stack(told, dim=1))
+    conditions = [
+        missing.float(),
+        noisy[:, None].expand_as(missing).float(),
+        weight,
+        *(each / FAR for each in distances),
+    ]
+    return Observed(left, right, weight, torch.minimum(*distances), missing, noisy, torch.stack(conditions, dim=1))
 
 
 def restored(observed: Observed, maps: Tensor) -> Tensor:

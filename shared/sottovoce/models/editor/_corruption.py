@@ -43,9 +43,9 @@ def corrupted(levels: Levels, features: Tensor, generator: torch.Generator) -> E
     noisy = what >= GAPS
     under_noise, alone = with_noise(levels, clean, generator)
     clean = torch.where(noisy[:, None, None], alone, clean)
-    heard = torch.where(noisy[:, None, None], under_noise, clean)
+    corrupted_input = torch.where(noisy[:, None, None], under_noise, clean)
     missing = _stretch(batch, frames, generator) & ((what < GAPS) | (what >= NOISES))[:, None]
-    return Example(observe(heard, missing, noisy), clean, missing | noisy[:, None])
+    return Example(observe(corrupted_input, missing, noisy), clean, missing | noisy[:, None])
 
 
 def _cropped(features: Tensor, generator: torch.Generator) -> Tensor:

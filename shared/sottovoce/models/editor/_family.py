@@ -72,7 +72,7 @@ class SpectralEditor(Editor):
         observed = example.observed
         found = restored(observed, model(observed.left, observed.right, observed.conditions))
         errors = functional.smooth_l1_loss(found, example.clean, beta=SMOOTH, reduction="none")
-        weights = _heard(levels, example.clean) * example.counted[:, None]
+        weights = _loudness_weights(levels, example.clean) * example.counted[:, None]
         return (errors * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
 
     def restore(self, model: nn.Module, values: Tensor, missing: Tensor, noisy: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class SpectralEditor(Editor):
             return restored(observed, maps).clamp(-CLIP, CLIP)
 
 
-def _heard(levels: Levels, clean: Tensor) -> Tensor:
+def _loudness_weights(levels: Levels, clean: Tensor) -> Tensor:
     """Loss weights, `[batch, bands, frames]`: one half uniform, one half by the square root of the magnitude."""
     roots = (levels.magnitudes(clean) + FLOOR).sqrt()
     return 1 + roots / roots.mean(dim=(1, 2), keepdim=True)

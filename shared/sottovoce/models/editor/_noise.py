@@ -82,10 +82,10 @@ def with_noise(levels: Levels, clean: Tensor, generator: torch.Generator) -> tup
     deviation = colour * (power / noise_power).sqrt() * 10 ** (-snr / 20)
     # The total loudness does not change with the noise: tracks are normalised in loudness including their noise.
     louder = 10 ** ((QUIETEST + (LOUDEST - QUIETEST) * gain) / 20) / (1 + 10 ** (-snr / 10)).sqrt()
-    heard = _noise(levels, (batch, bands, frames), generator) * deviation
+    noise = _noise(levels, (batch, bands, frames), generator) * deviation
     phases = torch.cos(2 * torch.pi * torch.rand(batch, bands, frames, generator=generator))
     apart = phases / levels.widths.clamp(min=1.0).sqrt()[:, None]
-    mixed = (found.square() + heard.square() + 2 * found * heard * apart).clamp(min=0).sqrt()
+    mixed = (found.square() + noise.square() + 2 * found * noise * apart).clamp(min=0).sqrt()
     return levels.values(mixed * louder), levels.values(found * louder)
 
 

@@ -46,10 +46,10 @@ class UNet(nn.Module):
         bands, frames = left.shape[1:]
         missing = (0, -frames % SHRINK, 0, -bands % SHRINK)
         spectra = functional.pad(torch.stack([left, right], dim=1), missing, mode="replicate")
-        told = functional.pad(conditions[:, :, None], (*missing[:2], 0, 0), mode="replicate")
+        conditioning = functional.pad(conditions[:, :, None], (*missing[:2], 0, 0), mode="replicate")
         folded = functional.pixel_unshuffle(spectra, FOLD)
-        told = told.reshape(*told.shape[:3], -1, FOLD).permute(0, 1, 4, 2, 3).flatten(1, 2)
-        found = self.begin(torch.cat([folded, told.expand(-1, -1, folded.shape[2], -1)], dim=1))
+        conditioning = conditioning.reshape(*conditioning.shape[:3], -1, FOLD).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        found = self.begin(torch.cat([folded, conditioning.expand(-1, -1, folded.shape[2], -1)], dim=1))
         beside = []
         for layer in self.down:
             beside.append(found)

@@ -79,16 +79,16 @@ def _errors(family: Editor, model: nn.Module, features: Tensor) -> Tensor:
     begin = max(0, (frames - GAP) // 2)
     missing = ((places >= begin) & (places < begin + GAP)).expand(count, frames)
     clean = torch.zeros(count, dtype=torch.bool)
-    mended = family.restore(model, features, missing, clean)
+    repaired = family.restore(model, features, missing, clean)
     interpolated = observe(features, missing, clean).interpolated
-    heard, wanted = with_noise(levels, features, torch.Generator().manual_seed(_SEED))
-    denoised = family.restore(model, heard, torch.zeros_like(missing), ~clean)
+    noisy, denoised_target = with_noise(levels, features, torch.Generator().manual_seed(_SEED))
+    denoised = family.restore(model, noisy, torch.zeros_like(missing), ~clean)
     gap = missing[0]
     differences = (
-        (mended - features)[:, :, gap],
+        (repaired - features)[:, :, gap],
         (interpolated - features)[:, :, gap],
-        denoised - wanted,
-        heard - wanted,
+        denoised - denoised_target,
+        noisy - denoised_target,
     )
     return torch.stack([(part.abs() * levels.std[:, None]).mean(dim=(1, 2)) for part in differences], dim=1)
 

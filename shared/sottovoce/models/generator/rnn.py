@@ -344,8 +344,8 @@ class _Chosen:
     def __call__(self, likelihoods: Tensor) -> Tensor:
         """Numbers `[2 · count, n]`, equal in both halves, from log-likelihoods `[2 · count, n, levels]`, conditional in
         the first half and unconditional in the second."""
-        conditioning, untold = likelihoods.chunk(2)
-        return self._one(untold + GUIDANCE * (conditioning - untold)).repeat(2, 1)
+        conditional, unconditional = likelihoods.chunk(2)
+        return self._one(unconditional + GUIDANCE * (conditional - unconditional)).repeat(2, 1)
 
     def _one(self, logits: Tensor) -> Tensor:
         if not logits.isfinite().all():

@@ -5,7 +5,7 @@ from sottovoce.features.extract import default_spec, extract
 from sottovoce.features.spec import View
 from sottovoce.models.generator import _codec
 from sottovoce.models.generator._codec import BANDS, CONTEXT, GROUP, HALF, LEVELS, NUMBERS, WIDEST, Codec, grouped
-from sottovoce_simulations.shipped_weights.train_codec import fit, spoilt
+from sottovoce_simulations.shipped_weights.train_codec import corrupted, fit
 
 
 def textured(clips, seed=0, frames=26 * GROUP):
@@ -102,7 +102,7 @@ def test_the_one_that_is_shipped_restores_notes(notes):
 
 def test_the_one_that_is_shipped_takes_off_what_does_not_fit(notes):
     codec = _codec.shipped()
-    numbers = spoilt(codec.encode(notes), torch.Generator().manual_seed(1))
+    numbers = corrupted(codec.encode(notes), torch.Generator().manual_seed(1))
     added = left(codec.components.decode(numbers), notes) - left(codec.components.decode(codec.encode(notes)), notes)
     heard = left(codec.decode(numbers), notes) - left(codec.decode(codec.encode(notes)), notes)
     assert added > 0.05
@@ -111,8 +111,8 @@ def test_the_one_that_is_shipped_takes_off_what_does_not_fit(notes):
 
 def test_spoilt_numbers_are_a_level_or_two_beside():
     numbers = torch.full((64, 10, NUMBERS), HALF)
-    beside = (spoilt(numbers, torch.Generator().manual_seed(0)) - HALF).abs()
+    beside = (corrupted(numbers, torch.Generator().manual_seed(0)) - HALF).abs()
     assert 0.1 < float((beside > 0).float().mean()) < 0.3
     assert 0.05 < float((beside[beside > 0] == 2).float().mean()) < 0.25
     assert int(beside.max()) == 2
-    assert int(spoilt(torch.zeros_like(numbers), torch.Generator().manual_seed(0)).min()) == 0
+    assert int(corrupted(torch.zeros_like(numbers), torch.Generator().manual_seed(0)).min()) == 0
