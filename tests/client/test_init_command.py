@@ -60,7 +60,7 @@ def test_nothing_existing_is_overwritten(run, label_home, tmp_path):
 def test_a_wrong_name_leaves_nothing(run, tmp_path):
     code, _, err = run("init", "Blue Note", "--home", tmp_path / "new", home=False)
     assert code == 2
-    assert "label's name" in err
+    assert "valid label name" in err
     assert not (tmp_path / "new").exists()
 
 

@@ -133,7 +133,7 @@ def test_check_says_what_stands_against_it(as_json, run, label_home, audio, invi
     code, found = as_json("check", invite(stranger))
     assert code == 2
     obstacles = " ".join(found["obstacles"])
-    for words in ("does not name 'blue-note'", "rests on distributed noise", "requires 4 labels"):
+    for words in ("does not name 'blue-note'", "does not accept distributed noise", "requires 4 labels"):
         assert words in obstacles
     assert found["epsilon_of_one_run"] < 1
     code, _, err = run("check", invite(stranger))
