@@ -100,6 +100,9 @@ def test_a_label_prepares_for_rounds_to_come_only(table: InMemoryRounds) -> None
     ):
         refused(error, participant, partial(participant.prepare, changed))
     assert participant.prepare(good).round == 3
+    refused(violations.StaleRound, participant, partial(participant.prepare, replace(good, round=2)))
+    # Ten rounds are planned, and one evaluation.
+    assert participant.prepare(replace(good, round=11)).round == 11
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -316,9 +319,9 @@ def test_a_label_unmasks_once(table: InMemoryRounds) -> None:
     refused(violations.OutOfOrder, participant, lambda: participant.unmask(fewer))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_committee")
 def test_who_holds_no_shares_is_not_asked(make_table: MakeTable) -> None:
-    table = make_table(130)
+    table = make_table(9)
     reported(table)
     requests = unmask_requests(table)
     outside = next(label for label in table.participants if label not in requests)

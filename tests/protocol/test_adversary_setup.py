@@ -10,12 +10,22 @@ from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAbort
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.protocol import violations
+from sottovoce.protocol import membership, violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.keys import RunKey
-from sottovoce.protocol.messages import Advert, Announcement, Encapsulated, Message, Pairing, Refusal, Reveal, Roster
+from sottovoce.protocol.messages import (
+    Advert,
+    Announcement,
+    Ciphertexts,
+    Encapsulated,
+    Message,
+    Pairing,
+    Refusal,
+    Reveal,
+    Roster,
+)
 from sottovoce.protocol.participant import Participant
-from sottovoce.protocol.topology import MOST_DRAWS
+from sottovoce.run.configuration import DistributedNoise
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds, plain_config
 
 ME = "label-000"
@@ -224,22 +234,63 @@ def join(table: InMemoryRounds, announcement: Announcement, agreement: Agreement
     )
 
 
-def test_above_128_labels_a_run_without_cross_check_is_refused() -> None:
-    table = joined(129, cross_check=False)
-    with pytest.raises(LocalProtocolError, match="cross_check"):
-        table.aggregator.fix_members()
+@pytest.mark.usefixtures("small_committee")
+@pytest.mark.parametrize(("labels", "cross_check"), [(6, False), (6, True), (7, False), (7, True)])
+def test_a_run_of_more_labels_than_hold_shares_needs_a_cross_check(labels: int, cross_check: bool) -> None:
+    table = joined(labels, cross_check=cross_check)
     roster = Roster(table.aggregator.announcement.run, tuple(table.aggregator.adverts.values()))
-    refused(violations.TooManyParticipants, table.participants[ME], roster)
+    if labels > 6 and not cross_check:
+        with pytest.raises(LocalProtocolError, match="cross_check"):
+            table.aggregator.fix_members()
+        refused(violations.TooManyParticipants, table.participants[ME], roster)
+    else:
+        assert table.aggregator.fix_members()[ME] == roster
+        table.participants[ME].reveal(roster)
 
 
 def test_a_label_wants_as_many_members_as_its_policy_does(table: InMemoryRounds) -> None:
-    careful = Participant.from_bytes(
-        table.participants[ME].to_bytes(),
-        identity=table.identities[ME],
-        agreement=table.agreement,
-        least_survivors=LABELS + 1,
-    )
-    refused(violations.TooFewParticipants, careful, table.aggregator.fix_members()[ME])
+    def careful(least: int) -> Participant:
+        return Participant.from_bytes(
+            table.participants[ME].to_bytes(),
+            identity=table.identities[ME],
+            agreement=table.agreement,
+            least_survivors=least,
+        )
+
+    roster = table.aggregator.fix_members()[ME]
+    refused(violations.TooFewParticipants, careful(LABELS + 1), roster)
+    careful(LABELS).reveal(roster)
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_min", "least", "honest"),
+    [
+        (7, 3, 0, 3),  # five survivors of seven, of which two may collude
+        (7, 6, 0, 4),
+        (7, 6, 7, 5),
+        (3, 3, 0, 2),  # nobody may collude, but one may be curious and knows its own noise
+    ],
+)
+def test_a_run_whose_sums_could_carry_less_noise_than_was_agreed_on_is_refused(
+    labels: int, n_min: int, least: int, honest: int
+) -> None:
+    for min_honest in (honest, honest + 1):
+        table = InMemoryRounds(labels, n_min=n_min)
+        noise = DistributedNoise(min_honest=min_honest, noise_multiplier=1.0, sample_rate=0.1)
+        config = plain_config(32).changed(distributed=noise)
+        table.aggregator = Aggregator(table.agreement, Announcement.of(table.agreement, config))
+        table.advertise()
+        participant = Participant.from_bytes(
+            table.participants[ME].to_bytes(),
+            identity=table.identities[ME],
+            agreement=table.agreement,
+            least_survivors=least,
+        )
+        roster = table.aggregator.fix_members()[ME]
+        if min_honest > honest:
+            refused(violations.TooFewParticipants, participant, roster)
+        else:
+            participant.reveal(roster)
 
 
 def revealed(table: InMemoryRounds) -> None:
@@ -287,6 +338,25 @@ def test_a_coordinator_refuses_what_is_not_a_members_part_of_the_draw(table: InM
     assert ME in table.aggregator.missing
     table.aggregator.receive(good)
     assert ME not in table.aggregator.missing
+
+
+def test_a_coordinator_takes_a_labels_signed_ciphertexts_for_exactly_its_peers(table: InMemoryRounds) -> None:
+    revealed(table)
+    good = table.participants[ME].encapsulate(table.aggregator.close_reveals()[ME])
+    values = {name: getattr(good, name) for name in ("run", "session", "label", "ciphertexts")}
+    first, second, *others = good.ciphertexts
+    exchanged = (replace(first, ciphertext=second.ciphertext), second, *others)
+    for error, message in (
+        (violations.WrongRun, Ciphertexts.sign(table.identities[ME], **{**values, "run": bytes(16)})),
+        (violations.WrongSession, Ciphertexts.sign(table.identities[ME], **{**values, "session": bytes(32)})),
+        (violations.WrongCiphertexts, Ciphertexts.sign(table.identities[ME], **{**values, "ciphertexts": others})),
+        (violations.BadSignature, replace(good, ciphertexts=exchanged)),
+        (violations.NotAParticipant, replace(good, label="stranger")),
+    ):
+        with pytest.raises(RemoteProtocolError) as caught:
+            table.aggregator.receive(message)
+        assert type(caught.value) is error
+    table.aggregator.receive(good)
 
 
 def paired(table: InMemoryRounds) -> dict[str, Pairing]:
@@ -377,10 +447,12 @@ def test_who_is_not_in_a_new_set_up_stays_out_of_it_and_a_refusal_stays_known(ta
     assert list(aggregator.adverts) == [ME]
 
 
-def test_a_label_takes_part_in_so_many_draws_of_a_run_and_no_more(table: InMemoryRounds) -> None:
+def test_a_label_takes_part_in_so_many_draws_of_a_run_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each draw is one more chance of a bad committee; a coordinator cannot draw until it has one."""
+    monkeypatch.setattr(membership, "MOST_DRAWS", 3)
+    table = joined(3)
     participant = table.participants[ME]
-    for _ in range(MOST_DRAWS):
+    for _ in range(3):
         participant.reveal(table.aggregator.fix_members()[ME])
         announcement = table.aggregator.start_again(without=())
         for member in table.participants.values():
@@ -397,9 +469,14 @@ def test_a_set_up_that_is_complete_does_not_begin_anew(table: InMemoryRounds) ->
 
 def test_another_run_does_not_begin_under_the_id_of_one_that_was_joined(table: InMemoryRounds) -> None:
     other = plain_config(32).changed(epsilon=1000.0)
-    announcement = replace(table.aggregator.announcement, config_digest=other.digest, config_bytes=other.to_bytes())
-    with pytest.raises(violations.WrongRun):
-        table.participants[ME].join_again(announcement)
+    announcement = table.aggregator.announcement
+    for changed in (
+        replace(announcement, config_digest=other.digest, config_bytes=other.to_bytes()),
+        replace(announcement, run=bytes(16)),
+        replace(announcement, agreement=bytes(32)),
+    ):
+        with pytest.raises(violations.WrongRun):
+            table.participants[ME].join_again(changed)
 
 
 def test_a_run_of_too_few_is_not_set_up(table: InMemoryRounds) -> None:

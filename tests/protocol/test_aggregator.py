@@ -9,7 +9,7 @@ import pytest
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.protocol import topology, violations
+from sottovoce.protocol import violations
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import (
     Advert,
@@ -308,12 +308,6 @@ def test_the_number_of_a_round_is_not_used_twice(table: InMemoryRounds, number: 
         table.aggregator.start_round(number, Kind.TRAIN, table.participants, bytes(32), ELEMENTS)
 
 
-def test_exactly_128_labels_need_no_cross_check(make_table: MakeTable) -> None:
-    table = make_table(128, cross_check=False)
-    request = table.request(1, ELEMENTS)
-    assert table.participants["label-000"].accept(request, bytes(32)).participants == tuple(table.participants)
-
-
 def test_a_round_is_over_when_its_sum_is_known(table: InMemoryRounds) -> None:
     table.report(table.request(1, ELEMENTS), {label: np.ones(ELEMENTS, np.uint32) for label in table.participants})
     table.unmask()
@@ -344,21 +338,19 @@ def test_who_signs_too_late_is_out_of_the_round(table: InMemoryRounds) -> None:
 
 
 @pytest.mark.parametrize("step", ["reported", "signed"])
+@pytest.mark.usefixtures("small_committee")
 def test_a_round_whose_committee_is_gone_is_aborted_before_anything_is_revealed(
-    step: str, monkeypatch: pytest.MonkeyPatch, make_table: MakeTable
+    step: str, make_table: MakeTable
 ) -> None:
-    """Of 30 labels 21 are enough, but of 16 that hold shares 10 must be among them."""
-    monkeypatch.setattr(topology, "COMMITTEE", 16)
-    topology.share_threshold.cache_clear()
-    table = make_table(30)
+    """Of 12 labels 9 are enough, but of 6 that hold shares 4 must be among them."""
+    table = make_table(12)
     request = table.request(1, ELEMENTS)
-    gone = table.aggregator.session.topology.holders[:7]
+    gone = table.aggregator.session.topology.holders[:3]
     vectors = {label: np.ones(ELEMENTS, np.uint32) for label in table.participants}
     moment = Moment.BEFORE_REPORT if step == "reported" else Moment.BEFORE_CROSS_CHECK
     table.report(request, vectors, dict.fromkeys(gone, moment))
-    with pytest.raises(RoundAborted, match=f"9 of 30 labels hold shares and {step}"):
+    with pytest.raises(RoundAborted, match=f"3 of 12 labels hold shares and {step}; 4 are needed"):
         table.unmask(dict.fromkeys(gone, moment))
-    topology.share_threshold.cache_clear()
 
 
 def test_a_round_of_too_few_is_aborted_before_it_begins(table: InMemoryRounds) -> None:

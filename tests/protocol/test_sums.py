@@ -101,6 +101,18 @@ def test_only_some_of_the_labels_take_part() -> None:
     play(table, 1, 32, 3, {"label-003": Moment.BEFORE_REPORT}, 1)
 
 
+@pytest.mark.usefixtures("small_committee")
+def test_a_small_committee_and_few_partners_carry_rounds() -> None:
+    table = InMemoryRounds(12)
+    table.join()
+    topology = table.aggregator.session.topology
+    assert {len(topology.holders), *(len(topology.partners(label)) for label in topology.members)} == {6, 8}
+    gone = topology.holders[:2]
+    play(table, 1, 32, 5, {}, 1)
+    play(table, 2, 32, 5, dict(zip(gone, MOMENTS, strict=False)), 2)
+    play(table, 3, 32, 5, dict.fromkeys(gone, Moment.BEFORE_REPORT), 3)
+
+
 @pytest.mark.parametrize("labels", [65, pytest.param(130, marks=pytest.mark.slow)])
 def test_a_committee_and_partners_carry_a_large_round(labels: int) -> None:
     table = InMemoryRounds(labels, ring_bits=16)
