@@ -91,6 +91,18 @@ def test_a_wrong_share_is_left_aside_and_its_holder_named(make_table: MakeTable)
     assert not table.aggregator.disputes
 
 
+def test_a_label_that_spoils_its_own_share_of_its_own_secret_does_no_harm(make_table: MakeTable) -> None:
+    """Nobody can tell, since that share was sent to nobody; the others' suffice."""
+    table = make_table(7)
+
+    def spoil(table: InMemoryRounds, shares: Shares) -> Message:
+        mine = list(table.participants).index(LIAR)
+        return signed(table, shares, values=(*shares.values[:mine], os.urandom(32), *shares.values[mine + 1 :]))  # type: ignore[no-any-return]
+
+    assert exact(play(table, shared=spoil))
+    assert table.aggregator.liars == {}
+
+
 def test_where_every_share_is_needed_the_round_ends_and_names_the_liar(make_table: MakeTable) -> None:
     """With v1 it was not even known who had lied."""
     table = make_table(4)

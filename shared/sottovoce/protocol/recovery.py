@@ -150,8 +150,7 @@ def _secrets(opening: Opening, shares: Mapping[str, Mapping[int, bytes]], eviden
                 f"Round {number}: {len(given)} valid shares of the secret of '{label}' arrived; {needed} are needed."
             )
         own = opening.numbers.get(label)  # no tag of it exists, so it is used last
-        used = [holder for holder in sorted(given) if holder != own]
-        used += [] if own is None or own not in given else [own]
+        used = sorted(given, key=lambda holder: (holder == own, holder))
         alike[tuple(used[:needed])].append(label)
     secrets = {}
     for numbers, labels in alike.items():
