@@ -275,10 +275,17 @@ def test_who_is_left_out_is_named_to_everybody_and_asked_no_more(make_table: Mak
 
 
 def test_an_honest_label_is_never_proved_to_lie_by_as_many_liars_as_there_may_be() -> None:
-    for members in range(3, 200):
+    for members in (*range(3, 40), 64, 128, 199):
         evidence = Evidence(members)
         liars = [f"liar-{number}" for number in range(max(1, -(-members // 3) - 1))]
         for liar in liars:
             evidence.dispute("honest", liar)
         assert "honest" not in evidence.liars
         assert len(evidence.disputes) == len(liars)
+
+
+def test_liars_are_listed_in_ascending_order_each_with_its_first_contradiction() -> None:
+    evidence = Evidence(7)
+    for label, why in (("b", "first"), ("a", "second"), ("b", "third")):
+        evidence.accuse(label, why)
+    assert list(evidence.liars.items()) == [("a", "second"), ("b", "first")]
