@@ -111,7 +111,7 @@ class Mutants:
                     self.leave_out_unsound(items)
                     sound |= {item.nodeid for item in items}
                 self.try_module(module, sources[module], items)
-        except RuntimeError as error:
+        except Exception as error:
             self.error = error
             raise
         return True
@@ -219,7 +219,7 @@ def main() -> int:
         code = pytest.main([*QUIET, f"--rootdir={ROOT}", f"--basetemp={folder}/t", *files], plugins=[plugin])
     os.dup2(plugin.out.fileno(), 1)
     if code:
-        print(f"The run broke off: {plugin.error or 'pytest could not collect the tests.'}")
+        print(f"The run broke off: {plugin.error!r}, or pytest could not collect the tests.")
         return int(code)
     write_table(PAGE, plugin.rows, all_targets)
     total = Row.total(plugin.rows)

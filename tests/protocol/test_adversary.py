@@ -182,6 +182,22 @@ def test_survivors_are_counted_by_the_agreement_and_the_labels_own_policy(
             careful().cross_check(check)
 
 
+def test_without_a_cross_check_the_labels_own_policy_still_counts_survivors(make_table: MakeTable) -> None:
+    table = make_table(LABELS, cross_check=False)
+    request = reported(table)
+    careful = Participant.from_bytes(
+        table.participants[ME].to_bytes(),
+        identity=table.identities[ME],
+        agreement=table.agreement,
+        least_survivors=LABELS,
+    )
+    fewer = UnmaskRequest(request.run, 1, tuple(table.participants)[:-1], (), ())
+    refused(violations.TooFewSurvivors, careful, lambda: careful.unmask(fewer))
+    unmask = table.aggregator.close_reports()[ME]
+    assert isinstance(unmask, UnmaskRequest)
+    assert len(careful.unmask(unmask).values) == LABELS
+
+
 def test_a_round_of_fewer_than_the_labels_own_policy_wants_is_refused_before_training(table: InMemoryRounds) -> None:
     request = table.request(1, 3)
     careful = Participant.from_bytes(
