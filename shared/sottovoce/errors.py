@@ -3,6 +3,7 @@
     SottovoceError
     ├── UserError                     a person's input cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
+    │   │   └── OtherVersion          a file or message of a version that this one does not read
     │   ├── CatalogueError            a catalogue as a whole
     │   ├── AudioError                one audio file; `reason` is a `sottovoce.audio.reject_reason.RejectReason`
     │   ├── SplitView                 a coordinator's log contradicts the log seen before
@@ -53,6 +54,10 @@ class UserError(SottovoceError):
 
 class ConfigurationError(UserError):
     """An option, a policy or a configuration is wrong."""
+
+
+class OtherVersion(ConfigurationError):
+    """A file or message is of a version that this one does not read; the hint says what to do."""
 
 
 class CatalogueError(UserError):

@@ -34,6 +34,9 @@ _SCHEMA = (
     """CREATE TRIGGER no_delete BEFORE DELETE ON ledger
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
 )
+VERSION = 1
+"""Version of the file, as SQLite's `user_version`; the first ledgers have 0 there. A new kind of event needs none: a
+ledger with an event that this version has no accounting for is refused as a whole."""
 _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
 _TAIL = 256
@@ -84,6 +87,12 @@ class Ledger:
             with _named_errors():
                 # EXTRA also flushes the folder when the journal is removed, so that a power cut cannot undo a commit.
                 self._database.execute("PRAGMA synchronous = EXTRA")
+                (version,) = self._database.execute("PRAGMA user_version").fetchone()
+                if not 0 <= version <= VERSION:
+                    raise LedgerError(
+                        f"The ledger has version {version}; this release reads versions up to {VERSION}.",
+                        hint="Use the release that wrote it, or a newer one.",
+                    )
                 found = self._database.execute(
                     "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
                 )
@@ -109,7 +118,7 @@ class Ledger:
             try:
                 database = sqlite3.connect(aside, isolation_level=None)
                 with database:
-                    for statement in _SCHEMA:
+                    for statement in (*_SCHEMA, f"PRAGMA user_version = {VERSION}"):
                         database.execute(statement)
                 database.close()
                 path.hardlink_to(aside)  # unlike a rename, never replaces an existing ledger

@@ -16,10 +16,13 @@ from typing import Any
 from filelock import FileLock
 
 from sottovoce.canonical import canonical_json
+from sottovoce.errors import OtherVersion
 from sottovoce.files import append_line, cut_unfinished_line, write_bytes
 from sottovoce.run.configuration import RunConfiguration
 
 OWNER_ONLY = 0o600
+VERSION = 2
+"""Version of a line. Lines of the first have no number, and are read: only kinds of notes were added since."""
 LARGEST = 4_000_000
 """Size of the file in bytes above which old refusals are dropped: a coordinator can announce runs without end."""
 KEPT_REFUSALS = 1_000
@@ -147,6 +150,12 @@ class Diary:
         for line in lines:
             try:
                 values = json.loads(line)
+                version = values.pop("version", 1)
+                if isinstance(version, int) and version > VERSION:
+                    raise OtherVersion(
+                        f"The diary holds a line of version {version}; this release reads versions up to {VERSION}.",
+                        hint="Use the release that wrote it, or a newer one.",
+                    )
                 time, what, run = str(values.pop("time")), What(values.pop("what")), str(values.pop("run"))
                 bytes.fromhex(run)
                 yield Note(time, what, run, values)
@@ -155,7 +164,7 @@ class Diary:
 
     def _add(self, what: What, run: bytes, details: dict[str, Any]) -> None:
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        line = canonical_json({**details, "time": time, "what": what.value, "run": run.hex()})
+        line = canonical_json({**details, "time": time, "what": what.value, "run": run.hex(), "version": VERSION})
         with FileLock(self.file.with_name(f".{self.file.name}.lock"), mode=OWNER_ONLY):
             cut_unfinished_line(self.file)
             append_line(self.file, line, mode=OWNER_ONLY)
@@ -167,7 +176,9 @@ class Diary:
         refusals = deque((note for note in notes if note.what not in _LASTING), maxlen=KEPT_REFUSALS)
         kept = {id(note) for note in refusals} | {id(note) for note in notes if note.what in _LASTING}
         lines = (
-            canonical_json({**note.details, "time": note.time, "what": note.what.value, "run": note.run})
+            canonical_json(
+                {**note.details, "time": note.time, "what": note.what.value, "run": note.run, "version": VERSION}
+            )
             for note in notes
             if id(note) in kept
         )

@@ -1,8 +1,9 @@
 """Pinning of a signed `federation.toml` in the label's home, and obstacles to taking part."""
 
+import tomllib
 from pathlib import Path
 
-from sottovoce.errors import ConfigurationError, SplitView, UserError
+from sottovoce.errors import ConfigurationError, OtherVersion, SplitView, UserError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.invitation import Invitation
 from sottovoce.files import write_text
@@ -44,8 +45,7 @@ def objections(
             f"{len(confirmed)} of the other labels are confirmed, but {needed} must be (sottovoce label confirm NAME)"
         )
     found += _objections_to_log(home, invitation)
-    before = pinned_agreement(home)
-    if before is not None and before.coordinator_key != agreement.coordinator_key:
+    if _pinned_coordinator(home) not in (None, agreement.coordinator_key.hex()):
         found.append("this home has joined a federation of another coordinator")
     return found
 
@@ -86,9 +86,24 @@ def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
 
 
 def pinned_agreement(home: LabelHome) -> Agreement | None:
-    """The pinned agreement, if any.
+    """The pinned agreement, if any; None where it is of an earlier version, and waits for a new one.
 
     Raises:
         ConfigurationError: it is damaged.
     """
-    return home.agreement() if home.agreement_file.exists() else None
+    try:
+        return home.agreement() if home.agreement_file.exists() else None
+    except OtherVersion:
+        return None
+
+
+def _pinned_coordinator(home: LabelHome) -> str | None:
+    """The key (hex) of the coordinator whose agreement the label goes by, of whichever version that is.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
+    before = pinned_agreement(home)
+    if before is None and home.agreement_file.exists():
+        return str(tomllib.loads(home.agreement_file.read_text(encoding="utf-8")).get("coordinator_key"))
+    return None if before is None else before.coordinator_key.hex()

@@ -1,5 +1,6 @@
 """The coordinator's home: keys, enrolled labels, agreement, database and runs."""
 
+import json
 import os
 import secrets
 import tomllib
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement
 from sottovoce.federation.confirmation import Confirmation, merged, read_confirmations, standing, write_confirmations
 from sottovoce.federation.enrolment import Enrolment
@@ -202,16 +203,28 @@ class ServerHome:
         """The log of agreements and releases, which others can verify."""
         return LogFile(self.root / "log.jsonl", self.identity())
 
-    def enrolled(self) -> list[Enrolment]:
+    def enrolled(self, *, former: bool = False) -> list[Enrolment]:
         """All enrolled labels, sorted by name.
 
+        Args:
+            former: pass over enrolments of an earlier version.
+
         Raises:
+            OtherVersion: a file is of an earlier version, and `former` is not set.
             ConfigurationError: a file is damaged.
         """
         found = []
         for path in sorted(self.enrolments.glob("[!.]*.json")):
             try:
                 found.append(Enrolment.read(path))
+            except OtherVersion as error:
+                if former:
+                    continue
+                raise OtherVersion(
+                    f"{self.enrolments.name}/{path.name}: {error.message}",
+                    hint=f"The people of '{path.stem}' write a new one with `sottovoce label enrol FEDERATION`, which "
+                    "`sottovoce server enrol` puts in its place. If it is to be no member any more, remove the file.",
+                ) from None
             except ConfigurationError as error:
                 raise ConfigurationError(
                     f"{self.enrolments.name}/{path.name}: {error.message}",
@@ -221,6 +234,8 @@ class ServerHome:
 
     def enrol(self, enrolment: Enrolment) -> bool:
         """Enrol a label; it becomes a member when the agreement is signed again.
+
+        An enrolment of the label of an earlier version, with the same key, gives way to it.
 
         Returns:
             False if it was already enrolled with the same keys.
@@ -235,18 +250,22 @@ class ServerHome:
                 f"'{enrolment.name}' enrols in '{enrolment.federation}', but this is '{federation}'.",
                 hint=f"The label writes another one with: sottovoce label enrol {federation}",
             )
-        for other in self.enrolled():
-            if other == enrolment:
-                return False
-            if other.name == enrolment.name:
-                raise ConfigurationError(
-                    f"A label '{other.name}' with other keys is already enrolled.",
-                    hint=f"If it has new keys, remove {self.enrolments.name}/{other.name}.json first.",
-                )
+        enrolled = self.enrolled(former=True)
+        place = self.enrolments / f"{enrolment.name}.json"
+        if enrolment in enrolled:
+            return False
+        if (place.exists() and _identity_key(place) != enrolment.identity_key.hex()) or enrolment.name in {
+            other.name for other in enrolled
+        }:
+            raise ConfigurationError(
+                f"A label '{enrolment.name}' with other keys is already enrolled.",
+                hint=f"If it has new keys, remove {self.enrolments.name}/{enrolment.name}.json first.",
+            )
+        for other in enrolled:
             if enrolment.identity_key == other.identity_key or enrolment.node_key == other.node_key:
                 raise ConfigurationError(f"'{enrolment.name}' uses a key of '{other.name}'.")
         self.journal().append("enrolment", enrolment.to_json())
-        enrolment.write(self.enrolments / f"{enrolment.name}.json")
+        enrolment.write(place)
         return True
 
     def confirmed(self) -> tuple[Confirmation, ...]:
@@ -345,6 +364,15 @@ class ServerHome:
             ) from None
         _check_address(values["address"])
         return {**values, "noise": noise}
+
+
+def _identity_key(path: Path) -> str | None:
+    """The identity key (hex) that an enrolment of whatever version names; None if it cannot be read."""
+    try:
+        key: str = json.loads(path.read_bytes())["identity_key"]
+        return key
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def host_of(address: str) -> str:

@@ -15,12 +15,14 @@ from typing import Any
 from filelock import FileLock
 
 from sottovoce.canonical import canonical_json, digest
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.identity import Identity, verify
 from sottovoce.files import append_line, cut_unfinished_line
 
 PURPOSE = "journal"
 FIRST = "0" * 64
+VERSION = 2
+"""Version of a line. Lines of the first have no number, and are read: data of `round` and kinds were added since."""
 FIELDS = {"number", "time", "kind", "data", "previous", "signature"}
 
 
@@ -36,6 +38,7 @@ class Entry:
         data: details; nothing derived from anybody's audio.
         previous: digest of the previous line (hexadecimal), or 64 zeros.
         signature: by the coordinator, over the digest (hexadecimal).
+        version: of the line; a line of the first does not hold it.
     """
 
     number: int
@@ -44,11 +47,16 @@ class Entry:
     data: dict[str, Any]
     previous: str
     signature: str = ""
+    version: int = 1
 
     @property
     def digest(self) -> str:
         """SHA-256 over all fields but the signature (hexadecimal)."""
-        return digest({name: value for name, value in vars(self).items() if name != "signature"}).hex()
+        return digest({name: value for name, value in self.to_values().items() if name != "signature"}).hex()
+
+    def to_values(self) -> dict[str, Any]:
+        """The line as JSON's plain values."""
+        return {name: value for name, value in vars(self).items() if name != "version" or self.version > 1}
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,11 @@ class Journal:
             kind=kind,
             data=json.loads(canonical_json(data)),
             previous=last.digest if last else FIRST,
+            version=VERSION,
         )
         signature = self.identity.sign(purpose=PURPOSE, message=bytes.fromhex(unsigned.digest)).hex()
         entry = Entry(**{**vars(unsigned), "signature": signature})
-        append_line(self.path, canonical_json(vars(entry)), mode=0o600)
+        append_line(self.path, canonical_json(entry.to_values()), mode=0o600)
         return entry
 
     def verify(self, head: str | None = None) -> list[Entry]:
@@ -144,10 +153,18 @@ class Journal:
 def _parsed(line: bytes, number: int) -> Entry:
     try:
         values = json.loads(line)
-        if set(values) != FIELDS or canonical_json(values) != line or type(values["number"]) is not int:
+        version = values.get("version", 1)
+        if type(version) is int and version > VERSION:
+            raise OtherVersion(
+                f"Line {number} of the journal is of version {version}; this release reads versions up to {VERSION}.",
+                hint="Use the release that wrote it, or a newer one.",
+            )
+        if set(values) - {"version"} != FIELDS or canonical_json(values) != line or type(values["number"]) is not int:
+            raise ValueError
+        if "version" in values and version != VERSION:
             raise ValueError
         if type(values["data"]) is not dict or any(type(values[name]) is not str for name in ("previous", "signature")):
             raise ValueError
         return Entry(**values)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError(f"Line {number} of the journal cannot be read.") from None

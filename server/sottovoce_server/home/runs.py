@@ -11,12 +11,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sottovoce.canonical import canonical_json
-from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce.errors import ConfigurationError, OtherVersion, ProtocolError
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce.protocol.messages import Announcement, decode
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.rounds.checkpoint import Keeper
 
+VERSION = 2
+"""Version of `order.json`. The first, without a number, held announcements of masked rounds of version 1."""
 _RUN = re.compile(r"[0-9a-f]{32}")
 BROKE_OFF = "broke off"
 SUBMITTED = "submitted"
@@ -141,6 +143,7 @@ class RunFolder:
             "timeout": order.timeout,
             "resume": order.resume,
             "init": order.init,
+            "version": VERSION,
         }
         write_bytes(self.folder / "order.json", canonical_json(values), mode=0o600)
 
@@ -148,15 +151,22 @@ class RunFolder:
         """Read the run's order.
 
         Raises:
+            OtherVersion: another version of Sottovoce began the run.
             ConfigurationError: the file is missing or damaged.
         """
         try:
             values = json.loads((self.folder / "order.json").read_bytes())
+            version = values.pop("version", 1)
+            if version != VERSION:
+                raise OtherVersion(
+                    f"The run's order is of version {version}; this release reads version {VERSION}.",
+                    hint="Go on with the release that began the run, or start a new one: sottovoce server train",
+                )
             announcement = decode(bytes.fromhex(values["announcement"]))
             if not isinstance(announcement, Announcement):
                 raise TypeError
             return Order(**{**values, "announcement": announcement})
-        except (OSError, ValueError, KeyError, TypeError, SottovoceError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ProtocolError):
             raise ConfigurationError("The run's order is missing or damaged.") from None
 
     def report(self, state: str, **details: Any) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from filelock import FileLock
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce_server.registry.settings import DATABASE_FILE, DataLocation
 
 MIGRATIONS = "sottovoce_server.registry:migrations"
@@ -41,6 +42,11 @@ class Database:
         except ModuleNotFoundError:
             raise ConfigurationError(
                 "PostgreSQL needs a driver that is not installed.", hint="pip install 'sottovoce[postgres]'"
+            ) from None
+        except CommandError:
+            raise OtherVersion(
+                "The registry's database was migrated by a newer version of Sottovoce.",
+                hint="Run that version, or restore a copy of the database from before.",
             ) from None
         except SQLAlchemyError as error:
             raise ConfigurationError(

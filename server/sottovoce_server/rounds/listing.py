@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce.errors import ConfigurationError, OtherVersion, SottovoceError
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.home.runs import BROKE_OFF, SUBMITTED, UNREADABLE, RunFolder
 
@@ -20,13 +20,15 @@ def listed_runs(home: ServerHome) -> list[dict[str, Any]]:
 
 def _listed(folder: RunFolder, lost: frozenset[str]) -> dict[str, Any]:
     state = BROKE_OFF if folder.state == SUBMITTED and folder.run in lost else folder.state
-    try:
-        config = folder.order().announcement.config
-    except ConfigurationError:
-        unknown = {"task": "?", "family": "?", "rounds": 0, "done": 0, "figures": None}
-        return {"run": folder.run, **unknown, "state": UNREADABLE}
     history = folder.progress().get("history", {})
     metrics = history.get("metrics", {})
+    unknown = {"run": folder.run, "task": "?", "family": "?", "rounds": 0, "done": 0, "figures": None}
+    try:
+        config = folder.order().announcement.config
+    except OtherVersion:
+        return {**unknown, "done": len(history.get("rounds", [])), "state": f"{state}, by another version"}
+    except ConfigurationError:
+        return {**unknown, "state": UNREADABLE}
     return {
         "run": folder.run,
         "task": config.task,

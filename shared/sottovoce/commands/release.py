@@ -159,9 +159,14 @@ def _print_card(checked: "Checked") -> None:
 
 
 def _start(start: str) -> str:
+    from sottovoce.release.manifest import UNSTATED
     from sottovoce.run.configuration import NONE, PUBLIC
 
-    words = {NONE: "random parameters", PUBLIC: "parameters learned from public audio"}
+    words = {
+        NONE: "random parameters",
+        PUBLIC: "parameters learned from public audio",
+        UNSTATED: "not stated: the release was made by a version that did not say so",
+    }
     return words.get(start, f"the release {start}, whose own privacy statement covers its training data")
 
 

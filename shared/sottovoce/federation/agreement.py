@@ -12,13 +12,18 @@ from typing import Any
 import tomli_w
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES
 from sottovoce.files import write_text
 from sottovoce.protocol.topology import least_honest, majority
 from sottovoce.run.configuration import RunConfiguration, Trust
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NEW_AGREEMENT = (
+    "Each label hands over a new enrolment (sottovoce label enrol FEDERATION); then the coordinator enrols them again "
+    "and signs anew, and each label joins the new agreement."
+)
+"""The way out of an agreement of an earlier version."""
 LEAST_PARTICIPANTS = 3
 MOST_LABELS = 10_000
 
@@ -145,8 +150,11 @@ class Agreement:
             name: the file's name, for messages.
 
         Raises:
+            OtherVersion: it was made by an earlier version.
             ConfigurationError: a field is missing, unknown, of the wrong type or out of range.
         """
+        if "honest" in values:  # the name of min_honest before agreements held enrolments
+            raise OtherVersion(f"The agreement {name} was made by an earlier version.", hint=NEW_AGREEMENT)
         expected = {
             "federation": str,
             "coordinator_key": str,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.agreement import NAME, Agreement, Member
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
@@ -174,7 +174,7 @@ def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
         )
     version = values["version"]
     if type(version) is not int or not 1 <= version <= FILE_VERSION:
-        raise ConfigurationError(
+        raise OtherVersion(
             f"The confirmations {path.name} do not have format version 1 to {FILE_VERSION}.",
             hint="Read them with the version of Sottovoce that wrote them, or a newer one.",
         )

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.agreement import NAME, Member
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, UNREADABLE_KEY, Identity, verify
@@ -116,7 +116,7 @@ class Enrolment:
         if not isinstance(values, dict) or values.get("sottovoce") != "enrolment":
             raise ConfigurationError("The file is not an enrolment.", hint=WRITES)
         if type(values.get("version")) is not int or values["version"] != VERSION:
-            raise ConfigurationError(
+            raise OtherVersion(
                 f"The enrolment does not have format version {VERSION}; version 1 named no federation.",
                 hint=WRITES,
             )

@@ -16,8 +16,8 @@ import tomli_w
 from cryptography.x509 import load_pem_x509_certificates
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError
-from sottovoce.federation.agreement import Agreement
+from sottovoce.errors import ConfigurationError, OtherVersion
+from sottovoce.federation.agreement import NEW_AGREEMENT, Agreement
 from sottovoce.federation.confirmation import Confirmation
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.hexadecimal import hex_bytes
@@ -177,10 +177,9 @@ class Invitation:
                 "It is not signed.", hint="Ask the coordinator for the file that `sottovoce server sign` wrote."
             )
         if values.pop("format", 1) != FORMAT:
-            raise ConfigurationError(
+            raise OtherVersion(
                 f"It does not have format {FORMAT}; format 1 had no signed enrolments.",
-                hint="Each label sends a new enrolment (sottovoce label enrol FEDERATION); then the coordinator "
-                "enrols them again and signs anew.",
+                hint=NEW_AGREEMENT,
             )
         if not isinstance(signature, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * SIGNATURE_BYTES}}}", signature):
             raise ConfigurationError("Its signature is not 128 hexadecimal digits.")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sottovoce.errors import ConfigurationError, ReleaseError
-from sottovoce.release.manifest import JSON_NAMES, MANIFEST_FILE, SCHEMA, WHERE, Manifest
+from sottovoce.release.manifest import JSON_NAMES, MANIFEST_FILE, SCHEMA, UNSTATED, WHERE, Manifest
 from sottovoce.release.strict_json import convert, parse
 
 _FIELDS = JSON_NAMES | {name: field for field, name in JSON_NAMES.items()}
@@ -22,6 +22,7 @@ def read_manifest(data: bytes) -> Manifest:
     if "schema" not in values:
         raise ReleaseError(f"The field 'schema' is missing in {WHERE}.")
     _expect_schema(values.pop("schema"))
+    values.setdefault("start", UNSTATED)  # the only field that came later
     if type(values.get("privacy")) is dict:
         values["privacy"] = {_FIELDS.get(name, name): value for name, value in values["privacy"].items()}
     try:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.commands.output import counted, print_json, results, say, shown
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce_client.budget.account import Account, RunAccount, account_of
@@ -33,13 +33,14 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     label = opened(home)
     account = account_of(label)
     policy, own = Policy.from_toml(label.policy_file), _fingerprint(label)
-    federation = _federation(label)
+    federation, outdated = _federation(label)
     if as_json:
         print_json(
             {
                 "label": label.name,
                 "home": str(label.root),
                 "federation": federation,
+                "outdated": outdated,
                 "words": own and as_words(own),
                 "fingerprint": own and own.hex(),
                 "catalogues": [str(folder) for folder in label.catalogues],
@@ -60,7 +61,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     card.add_column(overflow="fold")
     card.add_row("label", label.name)
     card.add_row("home", shown(label.root))
-    card.add_row("federation", federation or "none yet: sottovoce label join federation.toml")
+    card.add_row("federation", federation or outdated or "none yet: sottovoce label join federation.toml")
     if own:
         card.add_row("fingerprint", f"{as_words(own)}\n{as_hex(own)}")
     folders = [shown(folder) for folder in label.catalogues]
@@ -110,12 +111,15 @@ def _fingerprint(label: LabelHome) -> bytes | None:
         return None
 
 
-def _federation(label: LabelHome) -> str | None:
+def _federation(label: LabelHome) -> tuple[str | None, str | None]:
+    """The federation that the label goes by; where it is of an earlier version, what to do instead."""
     try:
         agreement = label.agreement()
+    except OtherVersion as error:
+        return None, f"{error.message} {error.hint}"
     except ConfigurationError:
-        return None
-    return f"{agreement.federation}, {counted(len(agreement.members), 'label')}"
+        return None, None
+    return f"{agreement.federation}, {counted(len(agreement.members), 'label')}", None
 
 
 def _sentence(account: Account) -> str:

@@ -1,0 +1,46 @@
+"""Homes as the first version of masked rounds left them, and the program as their people run it now."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sottovoce.cli import app
+
+FORMER = Path(__file__).parent / "protocol_1"
+
+
+class Former:
+    """A label's home, a coordinator's, and what lies in them.
+
+    Args:
+        root: where they are.
+    """
+
+    def __init__(self, root):
+        self.label, self.server = root / "east", root / "server"
+        (state,) = (self.label / "runs").glob("*.json")
+        (release,) = self.server.glob("runs/*/release")
+        self.broken_off, self.release, self.agreement = state.stem, release, self.server / "signed" / "federation.toml"
+        self.root = root
+
+    def run(self, *arguments):
+        """Exit code, stdout and stderr of `sottovoce …` in the home that its first word names."""
+        homes = {"label": ["--home", self.label], "server": ["--home", self.server]}
+        words = [str(each) for each in (*arguments, *homes.get(arguments[0], []))]
+        done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+        assert isinstance(done.exception, (SystemExit, type(None))), done.exception
+        return done.exit_code, " ".join(done.stdout.split()), " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def former(tmp_path, monkeypatch):
+    monkeypatch.setattr("sottovoce.release.logged.user_state_path", lambda _: tmp_path / "state")
+    root = shutil.copytree(FORMER, tmp_path / "former")
+    for path in root.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    home = json.loads((root / "east" / "home.json").read_text())
+    (root / "east" / "home.json").write_text(json.dumps(home | {"cache": str(root / "east" / "cache")}))
+    return Former(root)
