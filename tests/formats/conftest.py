@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
+from sottovoce_client.home.node_key import NodeKey
+from sottovoce_server.home.certificates import make_authority
 
 FORMER = Path(__file__).parent / "protocol_1"
 
@@ -41,6 +43,8 @@ def former(tmp_path, monkeypatch):
     root = shutil.copytree(FORMER, tmp_path / "former")
     for path in root.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
+    NodeKey.generate().save(root / "east" / "node.key")  # keys in PEM are in no repository
+    make_authority(root / "server" / "authority.key", root / "server" / "authority.pem")
     home = json.loads((root / "east" / "home.json").read_text())
     (root / "east" / "home.json").write_text(json.dumps(home | {"cache": str(root / "east" / "cache")}))
     return Former(root)
