@@ -58,6 +58,7 @@ def run_configuration() -> Callable[..., RunConfiguration]:
         knobs: dict[str, Any] = {
             "classes": ("fugue", "reel"),
             "feature_spec": "0" * 64,
+            "first_parameters": "0" * 64,
             "distributed": None,
             "rounds": 3,
             "local_steps": 1,

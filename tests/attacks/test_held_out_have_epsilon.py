@@ -33,6 +33,7 @@ def a_run(**changes) -> RunConfiguration:
     values = {
         "classes": CLASSES,
         "feature_spec": discovery.spec_of("style", "svm").digest,
+        "first_parameters": "0" * 64,
         "rounds": 20,
         "local_steps": 1,
         "batch_size": 25,

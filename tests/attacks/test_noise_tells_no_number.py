@@ -45,6 +45,7 @@ def a_run(balance: Balance, batch_size: int = 25) -> RunConfiguration:
         family="svm",
         classes=STYLES,
         feature_spec=discovery.spec_of("style", "svm").digest,
+        first_parameters="0" * 64,
         rounds=ROUNDS,
         local_steps=1,
         batch_size=batch_size,

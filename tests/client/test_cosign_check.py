@@ -8,8 +8,8 @@ import pytest
 from sottovoce.features.extract import default_spec
 from sottovoce.privacy.calibration import plan_for
 from sottovoce.protocol.violations import Malformed
-from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, OtherAccount
-from sottovoce.release.manifest import CONTENT_FILES, FileEntry, Manifest, Noise, Privacy, Promise
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotCosigning, NotFollowed, OtherAccount
+from sottovoce.release.manifest import CONTENT_FILES, MODEL_FILE, FileEntry, Manifest, Noise, Privacy, Promise
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.run.configuration import Trust, Unit
 from sottovoce_client.budget.ledger import Ceilings, Ledger
@@ -19,6 +19,7 @@ from sottovoce_client.rounds.cosign_check import check_account
 from sottovoce_client.rounds.label import Label
 
 RUN = bytes(range(16))
+WEIGHTS = "ab" * 32
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def books(label_home, config, agreement):
             ledger.charge(RUN, number, plan.events(1))
         ledger.close_run(RUN)
     label_home.diary.joined(RUN, config, federation="test", epsilon=4.0, delta=1e-5)
+    label_home.diary.followed(RUN, weights=WEIGHTS)
     return Label(label_home)
 
 
@@ -39,7 +41,7 @@ def books(label_home, config, agreement):
 def manifest(config, agreement):
     spec = default_spec()
     promises = (Promise(3, 4.0, 1e-5), Promise(1, 2.0, 1e-5))
-    files = {name: FileEntry(1, spec.normalisation) for name in CONTENT_FILES}
+    files = {name: FileEntry(1, WEIGHTS if name == MODEL_FILE else spec.normalisation) for name in CONTENT_FILES}
     return Manifest(
         name="styles",
         task="style",
@@ -112,6 +114,7 @@ def test_a_label_that_has_spent_more_than_it_promised_does_not_sign(books, manif
         promised = ledger.epsilon_in(RUN, 1e-5) - more
     label_home.diary.file.unlink()
     label_home.diary.joined(RUN, config, federation="test", epsilon=promised, delta=1e-5)
+    label_home.diary.followed(RUN, weights=WEIGHTS)
     told = replace(manifest, privacy=replace(manifest.privacy, promises=(Promise(4, promised, 1e-5),)))
     if signs:
         assert asked(books, told).label == label_home.name
@@ -135,6 +138,19 @@ def test_a_label_that_joined_before_styles_were_noted_still_signs(books, manifes
     assert asked(books, manifest).label == label_home.name
     with pytest.raises(OtherAccount):
         asked(books, replace(manifest, family="cnn"))
+
+
+def test_other_weights_than_the_runs_sums_led_to_are_not_signed(books, manifest):
+    files = {**manifest.files, MODEL_FILE: FileEntry(1, "cd" * 32)}
+    with pytest.raises(OtherAccount, match="other weights"):
+        asked(books, replace(manifest, files=files))
+
+
+def test_a_label_that_did_not_follow_the_run_to_its_end_says_so(books, manifest, label_home):
+    lines = label_home.diary.file.read_text().splitlines(keepends=True)
+    label_home.diary.file.write_text("".join(line for line in lines if '"followed"' not in line))
+    with pytest.raises(NotFollowed):
+        asked(books, manifest)
 
 
 @pytest.mark.parametrize("rounds", [(1, 2, 3), (3,), (1, 2, 4, 5)])

@@ -125,7 +125,7 @@ def config():
 def publish(tmp_path, coordinator, config):
     """Publishes a release of a run: `publish(agreement, run=…, config=…, vector=…)`."""
 
-    def make(agreement=None, *, run=RUN, config=config, vector=None, name="release"):
+    def make(agreement=None, *, run=RUN, config=config, vector=None, name="release", title="music"):
         spec = discovery.spec_of(config.task, config.family)
         if vector is None:
             vector = initial(discovery.family(config.task, config.family), spec, len(config.classes), 1)
@@ -133,7 +133,7 @@ def publish(tmp_path, coordinator, config):
             others = (Member(f"label-{number}", Identity.generate().public_key) for number in range(3))
             agreement = Agreement("test", coordinator.public_key, tuple(others))
         provenance = Provenance(config, spec, agreement, run, 2, [(8.0, 1e-5)] * 3, start="none", seeded=False)
-        write(tmp_path / name, provenance, vector, coordinator, name="music")
+        write(tmp_path / name, provenance, vector, coordinator, name=title)
         return tmp_path / name
 
     return make

@@ -18,6 +18,7 @@ from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.flower.client_app import client_app
 from sottovoce_client.home.diary import What
 from sottovoce_client.rounds.label import Label
+from sottovoce_client.rounds.local_round import weights_digest
 
 RATE = 22_050
 LENGTH = 10 * RATE
@@ -42,6 +43,7 @@ def books(home, agreement, config, policy):
                 ledger.charge(run, number, plan.events(1))
             ledger.close_run(run)
         home.diary.joined(run, config, federation="test", epsilon=8.0, delta=1e-5)
+        home.diary.followed(run, weights=weights_digest(_vector(config), config))
 
     joined(bytes(range(16)))
     return joined
@@ -100,7 +102,7 @@ def test_a_failed_audit_by_hand_counts_too(run, home, books, publish, agreement,
 
 def test_one_release_a_run_is_audited_to_be_signed(run, home, books, publish, agreement, makes, strangers, config):
     first = publish(agreement)
-    second = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))
+    second = publish(agreement, name="second", title="another")
     makes(strangers)
     assert run("label", "audit", second, "--home", home.root)[0] == 0  # looking costs nothing
     assert run("label", "cosign", first, "--home", home.root)[0] == 0
@@ -117,7 +119,7 @@ def test_an_audit_that_ends_in_no_verdict_was_one_all_the_same(
     from sottovoce_client.commands.label import cosign
 
     first = publish(agreement)
-    second = publish(agreement, name="second", vector=np.float32(0.5) * _vector(config))
+    second = publish(agreement, name="second", title="another")
 
     def broken(*arguments, **named):
         raise CatalogueError("None of the training tracks can be read any more.")

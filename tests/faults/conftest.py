@@ -24,7 +24,8 @@ from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
 from sottovoce.protocol.topology import threshold
 from sottovoce.run.configuration import RunConfiguration, Trust
-from sottovoce.run.records import parameters_digest
+from sottovoce.run.records import Carried, parameters_digest
+from sottovoce.run.round_sum import RoundSum
 from sottovoce_client.budget import ledger as ledger_module
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.dataset import Sample, TrackDataset
@@ -83,11 +84,20 @@ class Table:
         kept.restore([decode(message) for message in self.aggregator.setup_messages()], 0)
         self.aggregator = kept
 
+    def carried(self, message: Message) -> Carried:
+        """What rides along: to labels all earlier rounds were aborted, so that the model stays as it began."""
+        if not isinstance(message, ReportRequest):
+            return Carried()
+        ring = Ring(self.config.ring_bits)
+        return Carried(
+            self.parameters,
+            {number: RoundSum.aborted(number, ring).to_bytes(ring) for number in range(1, message.round)},
+        )
+
     def ask(self, label: str, message: Message) -> Message | None:
         """A label's answer; None where it does not answer."""
-        parameters = self.parameters if isinstance(message, ReportRequest) else None
         try:
-            answer = decode(Label.open(self.homes[label].root).answer(message.encode(), parameters))
+            answer = decode(Label.open(self.homes[label].root).answer(message.encode(), self.carried(message)))
         except (SottovoceError, OSError):
             self.sent.append((label, message, False))
             return None
@@ -101,8 +111,7 @@ class Table:
             try:
                 signal.alarm(600)
                 arm()
-                parameters = self.parameters if isinstance(message, ReportRequest) else None
-                Label.open(self.homes[label].root).answer(message.encode(), parameters)
+                Label.open(self.homes[label].root).answer(message.encode(), self.carried(message))
             finally:
                 os._exit(1)
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -171,6 +180,8 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
             seed=7,
         )
         config = experiment.run_configuration(CLASSES, labels)
+        first = initial(discovery.family("style", "svm"), default_spec(), len(CLASSES), config.seed)
+        config = config.changed(first_parameters=parameters_digest(first).hex())
         if not distributed:
             config = config.changed(local_steps=2, batch_size=20)
         federation = Federation.create(root / "homes", folders, root / "cache", experiment)

@@ -26,7 +26,9 @@ from sottovoce.federation.confirmation import read_confirmations
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
+from sottovoce.models.trainable import trainable_mask
 from sottovoce.protocol.messages import Message
+from sottovoce.run.global_model import GlobalModel
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue.sheet import read_sheet
 from sottovoce_client.flower.bundle_check import APP, CONFIGURATION, HASHES, check_bundle
@@ -70,9 +72,22 @@ def rows(home: LabelHome) -> object:
         return ledger.rows()
 
 
-def state(home: LabelHome) -> object:
+def states(home: LabelHome) -> tuple[RunStates, bytes]:
     run = bytes.fromhex(next(file.stem for file in home.runs.glob("*.json")))
-    return RunStates(home.runs, Identity.load(home.identity_file), home.agreement(), 3).load(run).participant.to_bytes()
+    return RunStates(home.runs, Identity.load(home.identity_file), home.agreement(), 3), run
+
+
+def state(home: LabelHome) -> object:
+    found, run = states(home)
+    return found.load(run).participant.to_bytes()
+
+
+def model(home: LabelHome) -> object:
+    found, run = states(home)
+    config, saved = found.load(run).config, found.model(run)
+    assert saved is not None
+    known = {"run": run, "labels": len(home.agreement().members), "trainable": trainable_mask(config)}
+    return GlobalModel.from_bytes(saved, config, **known).digest  # type: ignore[arg-type]
 
 
 FILES = {
@@ -95,6 +110,7 @@ FILES = {
     "passphrase": File("passphrase", lambda home: passphrase_of_file(home.root / "passphrase")),
     "ledger": File("ledger.sqlite", rows, sealed=True),
     "state": File("runs/*.json", state, "json"),
+    "model": File("runs/*.model", model, sealed=True),
     "diary": File("diary.jsonl", lambda home: home.diary.notes()),
     "sheet": File("music/catalogue.csv", lambda home: read_sheet(home.root / "music")),
     "bundle": File("bundle.fab", lambda home: check_bundle((home.root / "bundle.fab").read_bytes())),

@@ -15,7 +15,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
+from sottovoce.models.parameters import initial
 from sottovoce.run.configuration import RunConfiguration, Unit
+from sottovoce.run.records import parameters_digest
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.data.preparation import Prepared
@@ -27,6 +29,7 @@ from sottovoce_simulations.engine.local_federation import Federation
 from sottovoce_simulations.engine.partition import Scheme
 
 CLASSES = ("blues", "chorale", "techno")
+SEED = 7
 
 
 @dataclass
@@ -133,7 +136,8 @@ def config(configured: Callable[..., RunConfiguration]) -> RunConfiguration:
 @pytest.fixture
 def configured(run_configuration: Callable[..., RunConfiguration]) -> Callable[..., RunConfiguration]:
     """Makes a run of the linear model with its family's recipe; keywords override its configuration."""
-    recipe = discovery.family("style", "svm").recipe(private=True)
+    family = discovery.family("style", "svm")
+    recipe = family.recipe(private=True)
     return partial(
         run_configuration,
         classes=CLASSES,
@@ -144,5 +148,6 @@ def configured(run_configuration: Callable[..., RunConfiguration]) -> Callable[.
         momentum=recipe.momentum,
         max_grad_norm=recipe.max_grad_norm,
         update_clip=recipe.update_clip,
-        seed=7,
+        first_parameters=parameters_digest(initial(family, default_spec(), len(CLASSES), SEED)).hex(),
+        seed=SEED,
     )

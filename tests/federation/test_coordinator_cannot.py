@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, Kind, decode
-from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action, parameters_digest
+from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action, parameters_digest
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.diary import What
@@ -19,9 +19,12 @@ ELEMENTS = 100
 
 
 def ask(grid, node: int, action: str, frame: bytes, parameters: np.ndarray | None = None) -> Message:
+    """A label's answer; with parameters, as if all rounds before were aborted."""
     content = RecordDict({RECORD: ConfigRecord({FRAME: frame})})
     if parameters is not None:
         content[PARAMETERS] = ArrayRecord({PARAMETERS: Array(parameters)})
+        aborted = Array(np.zeros(8, np.uint8))
+        content[SUMS] = ArrayRecord({str(number): aborted for number in range(1, decode(frame).round)})
     message = Message(content, dst_node_id=node, message_type=action)
     return grid.app(message, Context(1, node, {"partition-id": node - 1}, RecordDict(), {}))
 
@@ -90,7 +93,7 @@ def test_repeat_a_round(grid, joined, parameters, labels):
 
 def test_send_other_parameters_than_the_others_got(grid, joined, parameters, labels):
     frame = request(joined, parameters)
-    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters + 1)) == "WrongParameters"
+    assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters + 1)) == "UnfollowedParameters"
     assert charges(labels[0]) == 0
 
 
@@ -135,7 +138,7 @@ def test_make_a_round_of_labels_that_one_of_them_has_not_confirmed(grid, joined,
 
 
 def test_leave_the_parameters_out(grid, joined, parameters):
-    assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters))) == "LocalProtocolError"
+    assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters))) == "UnfollowedParameters"
 
 
 def test_ask_for_a_vector_of_another_length(grid, joined, parameters, labels):
@@ -147,7 +150,7 @@ def test_ask_for_a_vector_of_another_length(grid, joined, parameters, labels):
 
 
 def test_send_the_parameters_of_another_model(grid, joined, parameters, labels):
-    frame = request(joined, parameters[1:])
+    frame = request(joined, parameters)
     assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters[1:])) == "WrongParameters"
     assert charges(labels[0]) == 0
 

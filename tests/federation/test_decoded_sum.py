@@ -8,7 +8,7 @@ import pytest
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import CLIPS, BandedFactorisation, DistributedNoise, Unit
-from sottovoce_server.rounds.decoded_sum import CLIP_STEP, SumDecoder
+from sottovoce.run.decoded_sum import CLIP_STEP, SumDecoder
 
 RUN, PARAMETERS, LABELS, HONEST = bytes(16), 300, 5, 3
 CLIP, QUANTILE = 2.0, 0.5
@@ -82,4 +82,3 @@ def test_the_clip_falls_where_more_than_the_quantile_is_within_it(decoder_of):
 def test_nothing_summed_moves_nothing(decoder_of):
     decoder, grid, _ = decoder_of()
     assert not decoder.update(np.zeros(grid.dimension, np.int64), 1, LABELS).any()
-    assert decoder.update(None, 2, LABELS) is None

@@ -1,25 +1,24 @@
-"""A run over real labels and the real strategy, message by message, without processes."""
+"""A run over real labels and the real coordinator, message by message, without processes."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedYogi, Krum
+from flwr.app import Array
 
 from sottovoce.errors import ConfigurationError, RoundAborted
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
 from sottovoce.privacy.events import HeldOutCounts
-from sottovoce.protocol.aggregator import Aggregator
-from sottovoce.protocol.messages import Announcement, Shares
+from sottovoce.protocol.messages import Shares
 from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.violations import UnfollowedParameters
 from sottovoce.run.configuration import Balance, Unit
-from sottovoce.run.records import Action
+from sottovoce.run.records import SUMS, Action
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.rounds import local_round, trainer
 from sottovoce_client.rounds.label import Label
-from sottovoce_server.flower.masked_strategy import SecureAggregation
 from sottovoce_server.flower.run_app import train
 
 HELD_OUT = 15
@@ -179,24 +178,6 @@ def test_a_second_run_beyond_the_lifetime_budget_is_declined(grid, agreement, co
     assert "lifetime ε" in caught.value.hint
 
 
-@pytest.mark.parametrize("kind", [FedMedian, Krum])
-def test_strategies_that_look_at_single_updates_are_refused(agreement, config, kind):
-    with pytest.raises(ConfigurationError, match="looks at single updates"):
-        SecureAggregation(
-            kind(),
-            aggregator=Aggregator(agreement, Announcement.of(agreement, config)),
-            counters=1,
-            metrics=lambda sums, promises: {},
-        )
-
-
-@pytest.mark.parametrize("kind", [FedAvg, FedAvgM, FedAdam, FedYogi])
-def test_flowers_averaging_strategies_are_wrapped(agreement, config, kind):
-    aggregator = Aggregator(agreement, Announcement.of(agreement, config))
-    wrapped = SecureAggregation(kind(), aggregator=aggregator, counters=1, metrics=lambda sums, promises: {})
-    assert wrapped.strategy.__class__ is kind
-
-
 def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agreement, config, grid):
     def model(seed: int | None) -> bytes:
         for home in federation.homes:
@@ -254,3 +235,32 @@ def test_a_label_that_lies_is_left_out_and_named_in_history_and_diary(grid, agre
     assert all("label-2" not in record.participants for record in history.rounds[1:])
     notes = [note for note in federation.homes[0].diary.notes() if note.what is What.LEFT_OUT]
     assert [note.details["labels"] for note in notes] == [["label-2"]]
+
+
+def test_labels_that_do_not_follow_a_round_are_named(grid, agreement, config):
+    """One label's copy of the first sum is changed on its way; it says so, and the round goes on without it."""
+
+    def tamper(label, message):
+        sums = message.content.array_records.get(SUMS, {})
+        if label == "label-3" and "1" in sums:
+            changed = sums["1"].numpy().copy()
+            changed[-1] ^= 1
+            sums["1"] = Array(changed)
+
+    grid.tamper = tamper
+    history = train(grid, agreement, config).history
+    assert [record.unfollowed for record in history.rounds] == [(), ("label-3",), ("label-3",)]
+    assert all(record.aborted is None for record in history.rounds)
+    assert ["label-3" in record.survivors for record in history.rounds] == [True, False, False]
+
+
+def test_a_label_that_complains_before_there_is_any_round_stops_nothing(grid, agreement, config, monkeypatch):
+    answer = Label.answer
+
+    def complain(label, frame, carried=None):
+        if label.home.name == "label-2":
+            raise UnfollowedParameters("of nothing")
+        return answer(label, frame, carried)
+
+    monkeypatch.setattr(Label, "answer", complain)
+    assert len(train(grid, agreement, config.changed(rounds=1)).history.promises) == 4

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError
+from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configuration import BandedFactorisation, DistributedNoise
-from sottovoce.run.records import Action
+from sottovoce.run.decoded_sum import SumDecoder
+from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import PARAMETERS, SUMS, Action
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.run_app import train
 from sottovoce_server.rounds.checkpoint import Keeper, Snapshot, described, history_of
-from sottovoce_server.rounds.decoded_sum import SumDecoder
 
 
 class Crash(Exception):
@@ -48,6 +51,12 @@ def start(grid, agreement, config, keeper, **more):
     )
 
 
+def model_of(snapshot, announcement, agreement):
+    config = announcement.config
+    known = {"run": announcement.run, "labels": len(agreement.members), "trainable": trainable_mask(config)}
+    return GlobalModel.from_bytes(snapshot.model, config, **known)
+
+
 def charged(label):
     with Ledger(label.home.ledger_file) as ledger:
         return len([row for row in ledger.rows() if row.kind == "charge"])
@@ -69,34 +78,35 @@ def test_a_lost_round_is_not_repeated_and_the_others_follow(grid, agreement, con
 
 
 def test_the_model_extends_where_it_was(grid, agreement, config, keeper):
-    _, go = start(grid, agreement, config, keeper)
+    announcement, go = start(grid, agreement, config, keeper)
     repair = crash_in(grid, 3, Action.TRAIN)
     with pytest.raises(Crash):
         go()
     kept, started = keeper.load()
     assert started == 3
-    assert np.abs(kept.parameters).max() > 0
+    parameters = model_of(kept, announcement, agreement).parameters
+    assert np.abs(parameters).max() > 0
     repair()
     # The third and last round is lost: the model is the one after the second.
-    np.testing.assert_array_equal(go(resume=True).parameters, kept.parameters)
+    np.testing.assert_array_equal(go(resume=True).parameters, parameters)
 
 
 @pytest.mark.parametrize("optimizer", ["fedavgm", "fedadam", "fedyogi"])
 def test_the_optimiser_keeps_its_momentum(grid, agreement, configured, keeper, optimizer):
     config = configured(server_optimizer=optimizer, server_learning_rate=0.05)
-    _, go = start(grid, agreement, config, keeper)
+    announcement, go = start(grid, agreement, config, keeper)
     repair = crash_in(grid, 2, Action.TRAIN)
     with pytest.raises(Crash):
         go()
-    before, _ = keeper.load()
-    assert before.optimizer
+    before = model_of(keeper.load()[0], announcement, agreement)._optimizer.state()
+    assert before
     repair()
     go(resume=True)
-    after, _ = keeper.load()
-    for name, old in before.optimizer.items():
+    after = model_of(keeper.load()[0], announcement, agreement)._optimizer.state()
+    for name, old in before.items():
         # Had it begun anew, it would hold nothing of what it held.
-        assert not np.array_equal(after.optimizer[name], old)
-        assert np.corrcoef(after.optimizer[name], old)[0, 1] > 0.2
+        assert not np.array_equal(after[name], old)
+        assert np.corrcoef(after[name], old)[0, 1] > 0.2
 
 
 def test_a_crash_after_the_last_round_loses_only_its_evaluation(grid, agreement, config, keeper):
@@ -117,12 +127,12 @@ def test_a_run_that_broke_off_before_joining_has_nothing_to_go_on_with(grid, agr
 
 
 def test_a_snapshot_reads_back(grid, agreement, config, keeper):
-    _, go = start(grid, agreement, config, keeper)
+    announcement, go = start(grid, agreement, config, keeper)
     outcome = go()
     kept, _ = keeper.load()
     assert Snapshot.from_bytes(kept.to_bytes()).to_bytes() == kept.to_bytes()
     assert history_of(described(outcome.history)) == outcome.history
-    np.testing.assert_array_equal(kept.parameters, outcome.parameters)
+    np.testing.assert_array_equal(model_of(kept, announcement, agreement).parameters, outcome.parameters)
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, b"\x08" + bytes(30)])
@@ -130,6 +140,53 @@ def test_a_damaged_checkpoint_is_refused(keeper, damage):
     keeper._snapshot_file.write_bytes(damage)
     with pytest.raises(ConfigurationError, match="damaged"):
         keeper.load()
+
+
+def test_a_checkpoint_of_the_former_version_is_refused_with_the_way_out(grid, agreement, config, keeper):
+    """It kept no sums, without which no label follows."""
+    _, go = start(grid, agreement, config, keeper)
+    go()
+    data = keeper._snapshot_file.read_bytes()
+    assert data.count(b'"version":3') == 1
+    keeper._snapshot_file.write_bytes(data.replace(b'"version":3', b'"version":2'))
+    with pytest.raises(ConfigurationError, match="has version 2; this release reads version 3") as caught:
+        keeper.load()
+    assert "start a new one" in caught.value.hint
+
+
+def test_a_label_that_missed_rounds_gets_the_sums_that_it_lacks_after_both_sides_have_restarted(
+    grid, agreement, configured, keeper
+):
+    """One label is away for two rounds, in which the coordinator crashes; then it follows to the same model."""
+    config = configured(rounds=5)
+    away = {"label-2"}
+    grid.lose = lambda label, action: label in away and action in (Action.TRAIN, Action.PREPARE)
+    asked = []
+
+    def tamper(label, message):
+        if message.metadata.message_type == Action.TRAIN:
+            records = message.content.array_records
+            asked.append((label, sorted(records.get(SUMS, {})), PARAMETERS in records))
+
+    grid.tamper = tamper
+    announcement, go = start(grid, agreement, config, keeper)
+    repair = crash_in(grid, 3, Action.CROSS_CHECK)
+    with pytest.raises(Crash):
+        go()
+    repair()
+    away.clear()
+    grid.labels[:] = [Label(label.home) for label in grid.labels]
+    asked.clear()
+    outcome = go(resume=True)
+    assert [bool(record.aborted) for record in outcome.history.rounds] == [False, False, True, False, False]
+    assert outcome.history.rounds[3].survivors == tuple(f"label-{number}" for number in range(1, 6))
+    assert not any(record.unfollowed for record in outcome.history.rounds)
+    # Its report of round 1 was lost, so that the coordinator does not know that it has the first parameters.
+    assert ("label-2", ["1", "2", "3"], True) in asked
+    assert ("label-1", ["2", "3"], False) in asked
+    weights = {label.home.diary.weights(announcement.run.hex()) for label in grid.labels}
+    assert len(weights) == 1
+    assert None not in weights
 
 
 def test_the_decoder_of_shared_noise_keeps_its_earlier_rounds_and_clip(configured):

@@ -65,7 +65,7 @@ TRICKS = {
     "another run": Trick(violations.WrongRun, lambda request: replace(request, run=bytes(16))),
     "another set-up": Trick(violations.WrongSession, lambda request: replace(request, session=bytes(32))),
     "other parameters": Trick(
-        violations.WrongParameters, lambda request: replace(request, parameters_digest=b"\x01" * 32)
+        violations.UnfollowedParameters, lambda request: replace(request, parameters_digest=b"\x01" * 32)
     ),
     "a round that is not planned": Trick(violations.UnplannedRound, lambda request: replace(request, round=12)),
     "fewer than n_min": Trick(violations.TooFewParticipants, participants(keep=slice(5))),

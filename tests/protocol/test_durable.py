@@ -2,16 +2,19 @@
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from sottovoce.canonical import canonical_json
 from sottovoce.errors import LocalProtocolError
 from sottovoce.protocol import violations
 from sottovoce.protocol.messages import CrossCheckRequest
 from sottovoce.protocol.participant import Participant
+from sottovoce.protocol.saved_state import Saved
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MakeTable = Callable[..., InMemoryRounds]
@@ -138,3 +141,16 @@ def test_a_stolen_state_opens_no_round_before_the_one_it_is_in(make_table: MakeT
     assert stolen.round_key("label-001", 3) == keys[2]
     assert not {*states[0].links.values(), *states[1].links.values()} & set(stolen.links.values())
     assert not any(key in table.participants[ME].to_bytes() for key in (*keys, *states[0].links.values()))
+
+
+def test_a_state_of_a_run_that_names_no_first_parameters_is_refused_with_the_way_out() -> None:
+    """Those of the version before: without their digest there is nothing that a label could follow."""
+    table = InMemoryRounds(3)
+    table.join()
+    saved = Saved.from_bytes(table.participants[ME].to_bytes())
+    values = json.loads(saved.config)
+    del values["first_parameters"]
+    data = replace(saved, config=canonical_json(values)).to_bytes()
+    with pytest.raises(LocalProtocolError, match="another version") as caught:
+        Participant.from_bytes(data, identity=table.identities[ME], agreement=table.agreement)
+    assert "sottovoce label close RUN" in (caught.value.hint or "")

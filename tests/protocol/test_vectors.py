@@ -201,6 +201,7 @@ def test_every_error_of_the_protocol_is_the_end_of_a_vector_or_of_a_test() -> No
     shown |= {step["expect"] for step in COORDINATOR["steps"] if step["do"] == "receive"}
     shown |= {"TooManyParticipants", "TooManyDraws", "BadSeal", "ImplausibleSum"}  # test_adversary_setup, test_layout
     shown |= {"UnplannedRound"}  # raised by the label that knows its run's plan: tests/federation
+    shown |= {"WrongParameters"}  # raised where sums and first parameters are read: tests/run, tests/federation
     own = {
         name
         for name, value in vars(violations).items()

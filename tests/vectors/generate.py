@@ -279,7 +279,7 @@ def label_side(story: Story) -> Case:
             ),
             told("another run", "WrongRun", "idle", replace(request, run=bytes(16))),
             told("another set-up", "WrongSession", "idle", replace(request, session=bytes(32))),
-            told("other parameters", "WrongParameters", "idle", replace(request, parameters_digest=b"\x01" * 32)),
+            told("other parameters", "UnfollowedParameters", "idle", replace(request, parameters_digest=b"\x01" * 32)),
             told("the same round again", "StaleRound", "reported", request),
             told("an older round", "StaleRound", "reported", replace(request, round=2)),
             told("a round below the threshold", "TooFewParticipants", "idle", of(*prepared[:3])),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from numpy.typing import NDArray
 
 from sottovoce.errors import ProtocolError
-from sottovoce.run.records import FRAME, PARAMETERS, RECORD, Action
+from sottovoce.protocol.violations import WrongParameters
+from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action, Carried
 
 if TYPE_CHECKING:
     from flwr.clientapp.typing import Mod
@@ -40,7 +40,7 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
             if message.metadata.message_type == Action.COSIGN:
                 reply = label.cosign(bytes(frame))  # type: ignore[arg-type]
             else:
-                reply = label.answer(bytes(frame), _parameters(message.content))  # type: ignore[arg-type]
+                reply = label.answer(bytes(frame), _carried(message.content))  # type: ignore[arg-type]
         except ProtocolError as error:
             LOG.warning("Declined a message: %s", type(error).__name__)
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)
@@ -56,8 +56,18 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
     return app
 
 
-def _parameters(content: RecordDict) -> NDArray[np.float32] | None:
-    """The global parameters that ride along, as one vector in the record's order; None where there are none."""
-    record = content.array_records.get(PARAMETERS, ArrayRecord())
-    arrays = [np.asarray(array.numpy(), dtype=np.float32).ravel() for array in record.values()]
-    return np.concatenate(arrays) if arrays else None
+def _carried(content: RecordDict) -> Carried:
+    """What rides along with a report request.
+
+    Raises:
+        WrongParameters: it is of another form.
+    """
+    try:
+        first = [array.numpy() for array in content.array_records.get(PARAMETERS, ArrayRecord()).values()]
+        sums = {
+            int(number): array.numpy().astype(np.uint8, casting="equiv").tobytes()
+            for number, array in content.array_records.get(SUMS, ArrayRecord()).items()
+        }
+    except (ValueError, TypeError):
+        raise WrongParameters("What came along with a round is neither parameters nor sums.") from None
+    return Carried(first[0] if first else None, sums)

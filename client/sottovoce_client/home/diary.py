@@ -37,13 +37,14 @@ class What(StrEnum):
     COMPLAINED = "complained"
     LEFT_OUT = "left-out"
     NO_TRACKS = "no-tracks"
+    FOLLOWED = "followed"
     CLOSED = "closed"
     COSIGNED = "cosigned"
     AUDIT_BEGUN = "audit-begun"
     AUDITED = "audited"
 
 
-_LASTING = frozenset({What.JOINED, What.AUDIT_BEGUN, What.AUDITED})
+_LASTING = frozenset({What.JOINED, What.FOLLOWED, What.AUDIT_BEGUN, What.AUDITED})
 """Notes that answers depend on, and that no coordinator can cause at will."""
 
 
@@ -113,6 +114,15 @@ class Diary:
         """Note the first round of a run that no track of the catalogue fits; 0 if that was known on joining."""
         if not any(note.what is What.NO_TRACKS and note.run == run.hex() for note in self._read()):
             self._add(What.NO_TRACKS, run, {"round": round_number})
+
+    def followed(self, run: bytes, *, weights: str) -> None:
+        """Take down the digest (SHA-256, hex) of the file of weights that a run's sums have led this label to."""
+        self._add(What.FOLLOWED, run, {"weights": weights})
+
+    def weights(self, run: str) -> str | None:
+        """What `followed` took down of a run, by its id (hex); None if the label did not follow it to its end."""
+        found = [note.details.get("weights") for note in self._read() if (note.what, note.run) == (What.FOLLOWED, run)]
+        return found[-1] if found else None
 
     def cosigned(self, run: bytes) -> None:
         """Note that the label has signed the run's release."""

@@ -3,8 +3,8 @@
 from sottovoce.errors import ReleaseError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
-from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, OtherAccount
-from sottovoce.release.manifest import Manifest, Noise
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, NotFollowed, OtherAccount
+from sottovoce.release.manifest import MODEL_FILE, Manifest, Noise
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.run.configuration import Trust
@@ -26,6 +26,7 @@ def cosignature(
     Raises:
         NotCosigning: the policy does not allow it.
         NotAudited: the release makes music, so that people sign it.
+        NotFollowed: the label did not follow the run to its end.
         OtherAccount: the manifest, or the rounds that the label is said to be part of, do not agree.
         LedgerError: the books cannot be read.
     """
@@ -59,6 +60,7 @@ def check_account(
         rounds: those that the label is said to be part of; None where nobody says.
 
     Raises:
+        NotFollowed: the label did not follow the run to its end, and has no weights to compare with.
         OtherAccount: they differ; the message says in what.
         LedgerError: the books cannot be read.
     """
@@ -81,6 +83,11 @@ def check_account(
     for name, told in said.items():
         if name in about and about[name] != told:
             raise OtherAccount(f"The release's {name} is not what this label has joined the run for.")
+    weights = home.diary.weights(manifest.run)
+    if weights is None:
+        raise NotFollowed("This label did not follow the release's run to its end.")
+    if manifest.files[MODEL_FILE].sha256 != weights:
+        raise OtherAccount("The release holds other weights than the run's sums have led this label to.")
     if rounds is not None and not set(rounds) <= charged:
         raise OtherAccount("The release counts this label in a round that it has not reported in.")
     if rounds is not None and manifest.rounds < len(rounds):

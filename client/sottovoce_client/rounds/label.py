@@ -7,9 +7,6 @@ that was accepted is never accepted again, whatever fails afterwards.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sottovoce.protocol.messages import (
     Announcement,
     CrossCheckRequest,
@@ -24,6 +21,7 @@ from sottovoce.protocol.messages import (
     decode,
 )
 from sottovoce.protocol.violations import OutOfOrder
+from sottovoce.run.records import Carried
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
@@ -68,12 +66,12 @@ class Label:
         """What the label allows."""
         return self._opened.policy
 
-    def answer(self, frame: bytes, parameters: NDArray[np.float32] | None) -> bytes:
+    def answer(self, frame: bytes, carried: Carried | None = None) -> bytes:
         """The answer to one message of the coordinator, both as bytes.
 
         Args:
             frame: an encoded message of masked rounds.
-            parameters: the global parameters that came along, float32 `[P]`.
+            carried: what came along with a report request.
 
         Raises:
             ProtocolError: the message must not be answered.
@@ -85,7 +83,7 @@ class Label:
                 return self._trainer().join(message).encode()
             case ReportRequest():
                 with self._opened.states.joined(message.run):
-                    return self._trainer().report(message, parameters).encode()
+                    return self._trainer().report(message, carried or Carried()).encode()
             case Roster() | Nonces() | Pairing() | PrepareRequest() | CrossCheckRequest() | UnmaskRequest():
                 with self._opened.states.joined(message.run):
                     return self._follow(message).encode()
@@ -129,6 +127,8 @@ class Label:
         state = self._opened.states.load(request.run)
         with self._opened.timed(request.run, getattr(request, "round", 0), "masking"):
             answer = state.participant.answer(request)
+            if isinstance(request, CrossCheckRequest | UnmaskRequest):
+                state.survived(request)
             self._opened.states.save(request.run, state)
         if isinstance(answer, Shares) and answer.complaints:
             accused = [complaint.label for complaint in answer.complaints]

@@ -1,5 +1,6 @@
 """What a label computes for a run: its privacy plan, the layout of its vector, its update, its counters."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from sottovoce.errors import CatalogueError, ConfigurationError, PrivacyError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
+from sottovoce.models.parameters import file_of, shapes_of
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for, with_more_noise
@@ -19,9 +21,10 @@ from sottovoce.privacy.held_out import COUNTER_OFFSET, LARGEST_COUNT, CounterSha
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import ReportRequest
-from sottovoce.protocol.violations import WrongParameters, WrongVector
+from sottovoce.protocol.violations import WrongVector
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import RunConfiguration, Unit
+from sottovoce.run.global_model import GlobalModel
 from sottovoce.run.records import clip_follows
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.data.preparation import Prepared
@@ -98,47 +101,46 @@ def shape_of(config: RunConfiguration) -> CounterShape:
     return CounterShape(task.norm_squared(classes), len(task.counters(classes)))
 
 
-def layout_of(request: ReportRequest, config: RunConfiguration, parameters: int) -> VectorLayout:
+def layout_of(request: ReportRequest, config: RunConfiguration) -> VectorLayout:
     """The layout of a round's vector; a request that does not fit it is refused before any privacy is spent.
 
     Raises:
-        WrongParameters: the parameters that came along are not those of the run's model.
         WrongVector: the request wants a vector of another length.
     """
-    moved = trainable_mask(config)
-    if parameters != moved.size + clip_follows(config):
-        raise WrongParameters(
-            f"The round brings {parameters} parameters, and the run's model has {moved.size + clip_follows(config)}."
-        )
     counters = len(discovery.task(config.task).counters(len(config.classes)))
-    # Where the clip rides along with the parameters, a count rides along with the update.
-    sent = int(moved.sum()) + clip_follows(config)
+    # Where the clip follows a quantile, a count rides along with the update.
+    sent = int(trainable_mask(config).sum()) + clip_follows(config)
     layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.participants))
     if layout.elements != request.elements:
         raise WrongVector(f"The round asks for {request.elements} elements, and its layout has {layout.elements}.")
     return layout
 
 
+def weights_digest(parameters: NDArray[np.float32], config: RunConfiguration) -> str:
+    """SHA-256 (hex) of the file of weights that a release with these parameters holds."""
+    family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
+    return hashlib.sha256(file_of(parameters, shapes_of(family, spec, len(config.classes)))).hexdigest()
+
+
 def inputs_of(
     state: RunState,
     request: ReportRequest,
-    model: NDArray[np.float32],
-    clip: float,
+    model: GlobalModel,
     prepared: Prepared,
     randomness: Randomness,
 ) -> RoundInputs:
-    """The inputs of a training round: the global parameters `[P]` and clip that came along, and the label's own."""
+    """The inputs of a training round: the global model, and the label's own data."""
     config = state.config
     return RoundInputs(
         discovery.family(config.task, config.family),
-        model,
+        model.parameters,
         prepared.train,
         config,
         state.plan,
         randomness,
         None if state.histogram is None else np.asarray(state.histogram),
         request.round,
-        clip,
+        model.clip,
     )
 
 

@@ -7,7 +7,7 @@ written before the answer that depends on it leaves: a label that crashes has at
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,24 @@ from sottovoce.files import write_bytes
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import HeldOutCounts
 from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest
 from sottovoce.protocol.participant import Participant
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 
 OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """What a label itself saw of a round.
+
+    Args:
+        participants: how many labels the round's request named.
+        survivors: how many labels were in the set that it signed or helped to unmask; 0 where there was none.
+    """
+
+    participants: int
+    survivors: int = 0
 
 
 @dataclass
@@ -39,12 +53,24 @@ class RunState:
         histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
         sums: with banded matrix factorisation, the sums of the last rounds before noise, by round number. Later
             reports use them; they are as private as the tracks.
+        witnessed: what the label saw of rounds whose sums it has not followed yet, by round number.
     """
 
     participant: Participant = field(repr=False)
     plan: PrivacyPlan | None
     histogram: list[float] | None = None
     sums: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    witnessed: dict[int, Witnessed] = field(default_factory=dict)
+
+    def asked(self, request: ReportRequest) -> None:
+        """Remember who was asked in a round, now that the rounds before it are followed."""
+        self.witnessed = {request.round: Witnessed(len(request.participants))}
+
+    def survived(self, request: CrossCheckRequest | UnmaskRequest) -> None:
+        """Remember how many survivors a round has, as this label has signed or unmasked them."""
+        seen = self.witnessed.get(request.round)
+        if seen is not None:
+            self.witnessed[request.round] = replace(seen, survivors=len(request.survivors))
 
     def remember(self, round_number: int, total: NDArray[np.int64]) -> None:
         """Keep a round's sum for as long as reports need it."""
@@ -126,6 +152,7 @@ class RunStates:
             "sums": {number: kept.astype("<i8").tobytes() for number, kept in state.sums.items()}
             if state.keeps_sums
             else {},
+            "witnessed": {number: asdict(seen) for number, seen in state.witnessed.items()},
         }
         write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
 
@@ -155,11 +182,24 @@ class RunStates:
         )
         histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
         sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}
-        return RunState(participant, _plan(values["plan"]), histogram, sums)
+        witnessed = {int(number): Witnessed(**seen) for number, seen in values["witnessed"].items()}
+        return RunState(participant, _plan(values["plan"]), histogram, sums, witnessed)
+
+    def save_model(self, run: bytes, model: bytes) -> None:
+        """Write the model that the label has followed the run to; it is on disk when this returns."""
+        write_bytes(_model_file(self.folder, run), model, mode=OWNER_ONLY)
+
+    def model(self, run: bytes) -> bytes | None:
+        """What `save_model` wrote; None before the label's first round."""
+        try:
+            return _model_file(self.folder, run).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def forget(self, run: bytes) -> None:
         """Remove a finished run's state, and with it the run's secret key."""
         self._file(run).unlink(missing_ok=True)
+        _model_file(self.folder, run).unlink(missing_ok=True)
         self._lock(run).unlink(missing_ok=True)
 
 
@@ -175,7 +215,12 @@ def forget_run(folder: Path, run: bytes) -> Iterator[None]:
     with FileLock(lock, mode=OWNER_ONLY):
         yield
         (folder / f"{run.hex()}.json").unlink(missing_ok=True)
+        _model_file(folder, run).unlink(missing_ok=True)
     lock.unlink(missing_ok=True)
+
+
+def _model_file(folder: Path, run: bytes) -> Path:
+    return folder / f"{run.hex()}.model"
 
 
 def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:

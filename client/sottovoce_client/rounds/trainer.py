@@ -21,13 +21,15 @@ from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.events import Event, NonPrivate
 from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest
 from sottovoce.protocol.participant import Participant, check_announcement
-from sottovoce.protocol.violations import TooFewParticipants, UnplannedRound
+from sottovoce.protocol.violations import TooFewParticipants, UnfollowedParameters, UnplannedRound
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, RunConfiguration
-from sottovoce.run.records import parameters_digest, split_clip
+from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import Carried
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.following import follow
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 from sottovoce_client.rounds.run_state import RunState
 
@@ -105,18 +107,18 @@ class Trainer:
         states.save(announcement.run, state)
         return advert
 
-    def report(self, request: ReportRequest, parameters: NDArray[np.float32] | None) -> Message:
-        """Check the round, charge it, train, evaluate, mask."""
+    def report(self, request: ReportRequest, carried: Carried) -> Message:
+        """Check the round, follow the run to it, charge it, train, evaluate, mask."""
         states = self._opened.states
         state = states.load(request.run)
         config = state.config
         self._expect_planned(request, config)
         self._expect_allowed(request)
-        if parameters is None:
-            raise LocalProtocolError("The message carries no global parameters.")
-        layout = local_round.layout_of(request, config, parameters.size)
-        model, clip = split_clip(parameters, config)
-        state.participant.accept(request, parameters_digest(parameters))
+        layout = local_round.layout_of(request, config)
+        model = self._followed(request, carried, state)
+        states.save_model(request.run, model.to_bytes())
+        if request.kind is Kind.EVALUATE:
+            self._home.diary.followed(request.run, weights=local_round.weights_digest(model.parameters, config))
         if request.left_out:
             self._home.diary.left_out(request.run, request.round, request.left_out)
         states.save(request.run, state)
@@ -130,14 +132,41 @@ class Trainer:
             self._charge(request, state, prepared, randomness)
             states.save(request.run, state)
             with self._opened.timed(request.run, request.round, "training"):
-                inputs = local_round.inputs_of(state, request, model, clip, prepared, randomness)
+                inputs = local_round.inputs_of(state, request, model, prepared, randomness)
                 update = local_round.update_of(state, request.run, inputs)
         with self._opened.timed(request.run, request.round, "evaluation"):
-            counters = local_round.counters_of(state, request.round - 1, model, prepared, randomness)
+            counters = local_round.counters_of(state, request.round - 1, model.parameters, prepared, randomness)
         with self._opened.timed(request.run, request.round, "masking"):
             report = state.participant.report(layout.encode(update, counters))
             states.save(request.run, state)
         return report
+
+    def _followed(self, request: ReportRequest, carried: Carried, state: RunState) -> GlobalModel:
+        """The model that a round starts from, found out by this label itself; the round is accepted by then.
+
+        Raises:
+            UnfollowedParameters: it is not what the request names, or nothing that came along leads to it.
+            RemoteProtocolError: as `follow` and `Participant.accept` say.
+        """
+        participant = state.participant
+        saved = self._opened.states.model(request.run)
+        try:
+            participant.check_new(request)
+            model = follow(
+                saved,
+                request,
+                carried,
+                config=state.config,
+                session=participant.session,
+                labels=len(self._opened.agreement.members),
+                witnessed=state.witnessed,
+            )
+            participant.accept(request, model.digest)
+        except UnfollowedParameters:
+            self._home.diary.round_declined(request.run, request.round, RefusalReason.UNFOLLOWED.value)
+            raise
+        state.asked(request)
+        return model
 
     def _tell_if_empty(self, run: bytes, number: int, prepared: Prepared) -> None:
         """Tell this label's people, and nobody else, that it has nothing to train on: a refusal would tell the others.

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from sottovoce.errors import ProtocolError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.files import write_bytes
-from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, OtherAccount
+from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, NotCosigning, NotFollowed, OtherAccount
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.run.records import FRAME, RECORD, Action
@@ -29,7 +29,14 @@ RETURN_PAUSE = 1.0
 """Pause between two looks for labels that came back, in seconds."""
 NO_ANSWER = "NoAnswer"
 INVALID = "Invalid"
-_REASONS = {kind.__name__ for kind in (NotAudited, NotCosigning, OtherAccount)}
+_REASONS = {
+    NotCosigning.__name__: "its policy does not let it",
+    NotAudited.__name__: "it signs what makes music by hand only",
+    NotFollowed.__name__: "it did not follow the run to its last sum",
+    OtherAccount.__name__: "its own books, or the weights that the run's sums led it to, say otherwise",
+}
+WORDS = {**_REASONS, INVALID: "what it sent is no signature of its own", NO_ANSWER: "it did not answer"}
+"""Why a label's signature is missing, in words."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,7 @@ class Cosigned:
 
     Args:
         labels: that signed, in ascending order.
-        others: why each other label's signature is missing: `NotCosigning` (its policy), `NotAudited` (it signs what
-            makes music by hand only), `OtherAccount` (its books say otherwise), `Invalid` (it sent no signature of its
-            own) or `NoAnswer`.
+        others: why each other label's signature is missing, one of `WORDS`.
     """
 
     labels: tuple[str, ...]

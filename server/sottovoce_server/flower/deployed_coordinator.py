@@ -19,7 +19,7 @@ from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
 from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE
 from sottovoce.release.write import Provenance, write
-from sottovoce_server.flower.cosignature_requests import cosign
+from sottovoce_server.flower.cosignature_requests import WORDS, cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
 from sottovoce_server.flower.run_app import train
 from sottovoce_server.home.coordinator_home import ServerHome, default_root
@@ -141,7 +141,12 @@ class _Run:
         self._note.write(
             "release", name=manifest.name, files=files, cosigned=cosigned.labels, not_cosigned=cosigned.others
         )
-        self._folder.report("published", history=described(outcome.history), release=str(self._folder.release))
+        self._folder.report(
+            "published",
+            history=described(outcome.history),
+            release=str(self._folder.release),
+            not_cosigned={label: WORDS[reason] for label, reason in cosigned.others.items()},
+        )
 
 
 class _Notes:
@@ -178,6 +183,7 @@ class _Notes:
                 aborted=record.aborted,
                 liars=record.liars,
                 disputes=record.disputes,
+                unfollowed=record.unfollowed,
             )
         self._rounds = len(history.rounds)
         self._folder.report("training", history=described(history))

@@ -2,29 +2,29 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from sottovoce.errors import RoundAborted
+from sottovoce.errors import ConfigurationError, LocalProtocolError, RoundAborted
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.models.trainable import trainable_mask
-from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.held_out import CounterShape, held_out_counts
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, decode
 from sottovoce.run.configuration import RunConfiguration
-from sottovoce.run.records import PARAMETERS
-from sottovoce_server.flower.arrays import flat
-from sottovoce_server.flower.masked_strategy import SecureAggregation
-from sottovoce_server.flower.optimizers import inner_strategy, optimizer_state, restore_optimizer
-from sottovoce_server.rounds.checkpoint import Keeper, Snapshot
-from sottovoce_server.rounds.decoded_sum import SumDecoder
+from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.round_sum import RoundSum
+from sottovoce_server.flower.masked_rounds import MaskedRounds
+from sottovoce_server.rounds.checkpoint import DAMAGED, Keeper, Snapshot
 from sottovoce_server.rounds.history import Outcome, Promise, RoundRecord, RunHistory
+from sottovoce_server.rounds.sum_store import SumStore
 
 BROKE_OFF = "The coordinator broke off in this round."
 
@@ -50,72 +50,50 @@ def train(
         announcement: of the run, or None for a new one.
         keeper: where each round's state is kept, or None.
         resume: go on with the run of this announcement, after what `keeper` holds of it.
-        first: parameters that the run starts from, `[P]`, or None for those that its seed draws.
+        first: parameters that the run starts from, `[P]`, or None for those that its seed draws; a run that is resumed
+            has its own.
         on_change: called after joining and after each round.
         timeout: seconds that one exchange may take.
 
     Raises:
         RoundAborted: fewer labels than the agreement's `n_min` take part, or no round brought a sum.
         ConfigurationError: the configuration cannot be run, or there is nothing to resume.
+        UnfollowedParameters: the first parameters are not those that the configuration names.
     """
-    task = discovery.task(config.task)
-    family = discovery.family(config.task, config.family)
     announcement = announcement or Announcement.of(agreement, config)
-    classes = config.classes
-    if first is None:
-        first = initial(family, discovery.spec_of(config.task, config.family), len(classes), config.seed)
-    parameters = first
-    decoder = None
-    if config.distributed:
-        mechanism = DistributedDiscreteGaussian.of(config, int(trainable_mask(config).sum()), len(agreement.members))
-        decoder = SumDecoder(config, mechanism, announcement.run)
-    aggregator = Aggregator(agreement, announcement)
-    inner = inner_strategy(config, agreement)
+    with TemporaryDirectory(prefix="sottovoce-sums-") as aside:
+        sums = keeper.sums if keeper else SumStore(Path(aside))
+        snapshot, started = keeper.load() if resume and keeper else (None, 0)
+        model = _model(announcement, agreement, first, snapshot, sums)
+        aggregator = Aggregator(agreement, announcement)
+        task = discovery.task(config.task)
 
-    def keep(number: int, arrays: ArrayRecord) -> None:
-        del number
-        if keeper:
-            keeper.save(
-                Snapshot(
-                    parameters=flat(arrays),
-                    optimizer=optimizer_state(inner),
-                    decoder=decoder.state() if decoder else {},
-                    setup=aggregator.setup_messages(),
-                    nodes=strategy.nodes,
-                    history=strategy.history,
-                )
-            )
+        def keep() -> None:
+            if keeper:
+                setup = aggregator.setup_messages()
+                keeper.save(Snapshot(model.to_bytes(), setup, rounds.nodes, rounds.stands, rounds.history))
 
-    strategy = SecureAggregation(
-        inner,
-        aggregator=aggregator,
-        counters=len(task.counters(len(classes))),
-        metrics=lambda sums, promises: task.metrics(sums, classes, evaluation_noise(config, promises)),
-        on_change=on_change,
-        on_start=keeper.started if keeper else lambda _: None,
-        on_model=keep,
-        decoder=decoder,
-        trainable=trainable_mask(config),
-        timeout=timeout,
-    )
-    if resume and keeper:
-        snapshot, started = keeper.load()
-        aggregator.restore([decode(message) for message in snapshot.setup], started)
-        restore_optimizer(inner, snapshot.optimizer)
-        if decoder:
-            decoder.restore(snapshot.decoder)
-        history = _with_lost_rounds(snapshot.history, min(started, config.rounds), decoder)
-        strategy.resume(snapshot.nodes, history)
-        parameters = snapshot.parameters
-        on_change(history)
-    left = config.rounds - len(strategy.history.rounds)
-    if left:
-        result = strategy.start(grid, ArrayRecord({PARAMETERS: Array(parameters)}), left, timeout)
-        # A run whose last rounds were all aborted has the model that it began with.
-        parameters = flat(result.arrays) if result.arrays else parameters
-    if all(record.aborted for record in strategy.history.rounds):
+        rounds = MaskedRounds(
+            grid,
+            aggregator=aggregator,
+            model=model,
+            sums=sums,
+            counters=len(task.counters(len(config.classes))),
+            metrics=lambda sums, promises: task.metrics(sums, config.classes, evaluation_noise(config, promises)),
+            on_change=on_change,
+            on_start=keeper.started if keeper else lambda _: None,
+            on_model=keep,
+            timeout=timeout,
+        )
+        if snapshot:
+            aggregator.restore([decode(message) for message in snapshot.setup], started)
+            history = _with_lost_rounds(snapshot.history, min(started, config.rounds), model, sums)
+            rounds.resume(snapshot.nodes, snapshot.stands, history)
+            on_change(history)
+        rounds.play(evaluate=started <= config.rounds)
+    if all(record.aborted for record in rounds.history.rounds):
         raise RoundAborted("Every round of the run was aborted, so there is no model.")
-    return Outcome(announcement.run, parameters, strategy.history)
+    return Outcome(announcement.run, model.parameters, rounds.history)
 
 
 def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> float:
@@ -130,10 +108,41 @@ def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> f
     return math.sqrt(variance)
 
 
-def _with_lost_rounds(history: RunHistory, started: int, decoder: SumDecoder | None) -> RunHistory:
-    """A round that began, and of which nothing was kept, is lost: labels answer no round twice."""
+def _model(
+    announcement: Announcement,
+    agreement: Agreement,
+    first: NDArray[np.float32] | None,
+    snapshot: Snapshot | None,
+    sums: SumStore,
+) -> GlobalModel:
+    """The run's model, where the run is; a new run's first parameters are kept for the labels."""
+    config = announcement.config
+    known: dict[str, Any] = {
+        "run": announcement.run,
+        "labels": len(agreement.members),
+        "trainable": trainable_mask(config),
+    }
+    if snapshot:
+        try:
+            return GlobalModel.from_bytes(snapshot.model, config, **known)
+        except LocalProtocolError:
+            raise ConfigurationError(DAMAGED) from None
+    if first is None:
+        family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
+        first = initial(family, spec, len(config.classes), config.seed)
+    model = GlobalModel.start(config, **known, first=first)
+    sums.begin(first)
+    return model
+
+
+def _with_lost_rounds(history: RunHistory, started: int, model: GlobalModel, sums: SumStore) -> RunHistory:
+    """A round that began, and of which nothing was kept, is lost: labels answer no round twice.
+
+    Its sum, if there was one, reached no label: that would have come with the next round.
+    """
     for number in range(len(history.rounds) + 1, started + 1):
         history.rounds.append(RoundRecord(number, (), (), 0, 0.0, 0.0, BROKE_OFF))
-        if decoder:
-            decoder.update(None, number, 0)
+        lost = RoundSum.aborted(number, model.ring)
+        model.follow(lost)
+        sums.add(number, lost.to_bytes(model.ring))
     return history

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -16,11 +15,13 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.files import write_bytes
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
+from sottovoce_server.rounds.sum_store import SumStore
 
-VERSION = 2
-"""Version of the checkpoint's format: that of the masked rounds whose set-up is in it."""
+VERSION = 3
+"""Version of the checkpoint's format. Since version 3 a run's sums lie beside it, and labels follow the model."""
+DAMAGED = "The run's checkpoint is damaged."
 _STATE = "state"
-_PARAMETERS = "parameters"
+_MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -28,31 +29,30 @@ class Snapshot:
     """A run after one of its rounds.
 
     Args:
-        parameters: the global model's, float32 `[P]`.
-        optimizer: what the server's optimiser remembers.
-        decoder: what the decoder of sums remembers; empty where noise is local.
+        model: `GlobalModel.to_bytes`.
         setup: what the run's set-up rests on (`Aggregator.setup_messages`), as it came.
         nodes: Flower's node of each of these labels.
+        stands: rounds that each label has followed, by its last report.
         history: so far.
     """
 
-    parameters: NDArray[np.float32]
-    optimizer: Mapping[str, NDArray[Any]]
-    decoder: Mapping[str, NDArray[Any]]
+    model: bytes
     setup: tuple[bytes, ...]
     nodes: Mapping[str, int]
+    stands: Mapping[str, int]
     history: RunHistory
 
     def to_bytes(self) -> bytes:
         """As a file's content (safetensors), which `from_bytes` reads back."""
-        state = {"version": VERSION, "setup": self.setup, "nodes": self.nodes, "history": described(self.history)}
-        arrays = {
-            _PARAMETERS: self.parameters,
-            _STATE: np.frombuffer(canonical_json(state), np.uint8),
-            **{f"optimizer/{name}": value for name, value in self.optimizer.items()},
-            **{f"decoder/{name}": value for name, value in self.decoder.items()},
+        state = {
+            "version": VERSION,
+            "setup": self.setup,
+            "nodes": self.nodes,
+            "stands": self.stands,
+            "history": described(self.history),
         }
-        return save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+        parts = {_MODEL: self.model, _STATE: canonical_json(state)}
+        return save({name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Snapshot":
@@ -71,15 +71,14 @@ class Snapshot:
                     hint="Go on with the release that began the run, or start a new one: sottovoce server train",
                 )
             return cls(
-                parameters=arrays.pop(_PARAMETERS),
-                optimizer=_below("optimizer/", arrays),
-                decoder=_below("decoder/", arrays),
+                model=arrays[_MODEL].tobytes(),
                 setup=tuple(bytes.fromhex(message) for message in state["setup"]),
                 nodes=dict(state["nodes"]),
+                stands=dict(state["stands"]),
                 history=history_of(state["history"]),
             )
         except (SafetensorError, ValueError, KeyError, TypeError):
-            raise ConfigurationError("The run's checkpoint is damaged.") from None
+            raise ConfigurationError(DAMAGED) from None
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,13 @@ class Keeper:
                 hint="Start a new one with: sottovoce server train",
             ) from None
         except ValueError:
-            raise ConfigurationError("The run's checkpoint is damaged.") from None
+            raise ConfigurationError(DAMAGED) from None
         return Snapshot.from_bytes(data), started
+
+    @property
+    def sums(self) -> SumStore:
+        """Where the run's sums are kept."""
+        return SumStore(self.folder / "sums")
 
     @property
     def _started_file(self) -> Path:
@@ -150,8 +154,9 @@ def history_of(values: Mapping[str, Any]) -> RunHistory:
                     **record,
                     "participants": tuple(record["participants"]),
                     "survivors": tuple(record["survivors"]),
-                    "liars": tuple(record.get("liars", ())),
-                    "disputes": tuple(tuple(pair) for pair in record.get("disputes", ())),
+                    "liars": tuple(record["liars"]),
+                    "disputes": tuple(tuple(pair) for pair in record["disputes"]),
+                    "unfollowed": tuple(record["unfollowed"]),
                 }
             )
             for record in values["rounds"]
@@ -164,7 +169,3 @@ def history_of(values: Mapping[str, Any]) -> RunHistory:
         refusals={label: RefusalReason(reason) for label, reason in values["refusals"].items()},
         left_out=dict(values.get("left_out", {})),
     )
-
-
-def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -23,6 +23,7 @@ class RoundRecord:
         aborted: why the round ended without a sum, or None.
         liars: labels that were shown to have lied by the end of this round, in the run so far.
         disputes: pairs of labels of which one lied, and which one cannot be told.
+        unfollowed: labels that refused the round, since its model does not follow from the sums that they have.
     """
 
     number: int
@@ -34,6 +35,7 @@ class RoundRecord:
     aborted: str | None = None
     liars: tuple[str, ...] = ()
     disputes: tuple[tuple[str, str], ...] = ()
+    unfollowed: tuple[str, ...] = ()
 
     @property
     def dropped(self) -> int:

@@ -11,7 +11,6 @@ from sottovoce.commands.output import counted, notes, say
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.models.initialisation import initial_parameters
 from sottovoce.protocol.messages import Announcement
 from sottovoce.run.configuration import Trust
 from sottovoce.run.configure import configure_run
@@ -69,7 +68,6 @@ def ordered(
     agreed = replace(request, min_honest=agreement.min_honest if distributed else None)
     config = configure_run(agreed, classes=styles, labels=len(agreement.members))
     release = name or f"{agreement.federation}-{config.task}-{config.family}"
-    initial_parameters(config, request.init)  # before anything begins: is there such a start?
     return Order(Announcement.of(agreement, config), release, patience, timeout, init=request.init)
 
 
@@ -215,6 +213,8 @@ class _Teller:
         for record in history["rounds"][self._rounds :]:
             self._once(_line(record, history["metrics"]))
         self._rounds = len(history["rounds"])
+        for label, why in progress.get("not_cosigned", {}).items():
+            self._once(f"{label} did not co-sign the release: {why}")
         self._status.update("Training" if progress["state"] == "training" else "Publishing")
 
     def _once(self, line: str) -> None:
@@ -226,6 +226,8 @@ class _Teller:
 def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     named = f"; lied: {', '.join(record['liars'])}" if record["liars"] else ""
     named += "".join(f"; one of {' and '.join(pair)} lied" for pair in record["disputes"])
+    if record["unfollowed"]:
+        named += f"; not the model that it follows from, say {', '.join(record['unfollowed'])}"
     if record["aborted"]:
         return f"round {record['number']}: aborted. {record['aborted']}{named}"
     line = f"round {record['number']}: {len(record['survivors'])} of {counted(len(record['participants']), 'label')}"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save
 from torch import nn
 
 from sottovoce.errors import ConfigurationError
@@ -105,6 +106,15 @@ def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) ->
         raise ConfigurationError(f"The shapes have {sum(sizes)} parameters, but {vector.size} were given.")
     parts = np.split(vector, np.cumsum(sizes)[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def file_of(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """A flat vector `[P]` as a release's file of weights (safetensors): one vector, one file.
+
+    Raises:
+        ConfigurationError: as `split`.
+    """
+    return save(split(vector, shapes))
 
 
 def join(arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:

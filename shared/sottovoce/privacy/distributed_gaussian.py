@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # loads submodules on first use; messages that do not train need none
 from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.events import DiscreteGaussianSum
+from sottovoce.privacy.rotation import rotate, rotate_back
 from sottovoce.protocol.prg import CHUNK_BYTES, Keystream
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import RunConfiguration
@@ -134,18 +134,20 @@ class DistributedDiscreteGaussian:
         )
 
     def signs(self, run: bytes, round_number: int) -> NDArray[np.float32]:
-        """The public signs of a round's rotation, ±1: `[parameters]`. Privacy does not depend on them.
+        """The public signs of a round's rotation (`sottovoce.privacy.rotation`), ±1: `[2, parameters]`.
+
+        Privacy does not depend on them.
 
         Rounds whose sums are combined share one rotation, otherwise their noise would not cancel.
         """
         if len(self.coefficients) > 1:
             round_number = 0
         seed = hashlib.sha256(b"sottovoce/1/rotation\x00" + run + round_number.to_bytes(4)).digest()
-        stream, drawn = Keystream(seed), np.empty(-(-self.parameters // 8), np.uint8)
+        stream, drawn = Keystream(seed), np.empty(-(-2 * self.parameters // 8), np.uint8)
         for start in range(0, drawn.size, CHUNK_BYTES):
             stream.fill(drawn[start : start + CHUNK_BYTES])
-        bits = np.unpackbits(drawn, count=self.parameters)
-        return np.float32(1) - 2 * bits.astype(np.float32)
+        bits = np.unpackbits(drawn, count=2 * self.parameters).reshape(2, -1)
+        return np.float32(1) - np.float32(2) * bits.astype(np.float32)
 
     def integers(
         self, vectors: NDArray[np.float32], signs: NDArray[np.float32], randomness: Randomness
@@ -165,7 +167,7 @@ class DistributedDiscreteGaussian:
         rows = max(1, _BLOCK // self.parameters)
         for start in range(0, len(vectors), rows):
             block = vectors[start : start + rows]
-            rotated = scipy.fft.dct(block * signs, axis=1, norm="ortho") * np.float32(self.scale)
+            rotated = rotate(block, signs) * np.float32(self.scale)
             total += _rounded(rotated, bound, randomness).sum(axis=0)
         return total
 
@@ -205,9 +207,7 @@ class DistributedDiscreteGaussian:
 
     def vector(self, total: NDArray[np.float64], signs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Decode numbers on the grid, `[parameters]`, to a sum of vectors in clips: `[parameters]`."""
-        rotated = (total / self.scale).astype(np.float32)
-        back: NDArray[np.float32] = scipy.fft.idct(rotated, norm="ortho") * signs
-        return back
+        return rotate_back((total / self.scale).astype(np.float32), signs)
 
     def excess(self, count: int) -> float:
         """Units counted within the clip, minus the number that the quantile aims at."""

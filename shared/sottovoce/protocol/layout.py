@@ -193,26 +193,40 @@ class VectorLayout:
             )
         coordinates, limbs = total[: self.parameters], total[self.parameters : -1]
         clipped = int(total[-1])
-        if (
-            (coordinates.size and not self.whole and int(coordinates.max()) > survivors * self.quantiser.top)
-            or (limbs.size and int(limbs.max()) > survivors * (2**self._limb_bits - 1))
-            or clipped > survivors
-        ):
+        if (limbs.size and int(limbs.max()) > survivors * (2**self._limb_bits - 1)) or clipped > survivors:
             raise ImplausibleSum("A round's sum is larger than its labels can produce.")
         places = [int(limb) << (index % self._limbs * self._limb_bits) for index, limb in enumerate(limbs)]
         sums = [sum(places[start : start + self._limbs]) for start in range(0, len(places), self._limbs)]
         if any(value >= survivors << COUNTER_BITS for value in sums):
             raise ImplausibleSum("A round's counter is larger than its labels can produce.")
-        update, integers = None, None
+        counters = np.array(sums, np.int64)
         if self.whole:
-            half = 1 << (self.ring_bits - 1)
-            integers = ((coordinates.astype(np.int64) + half) & (2**self.ring_bits - 1)) - half
-        elif self.parameters:
-            update = self.quantiser.mean(coordinates, survivors)
-            norm = norm_of(update)
-            if norm > self.longest_mean:
-                raise ImplausibleSum(
-                    f"A round's mean update has norm {norm:.3g}, but honest labels cannot exceed "
-                    f"{self.longest_mean:.3g}: some label lied."
-                )
-        return Decoded(update, integers, np.array(sums, np.int64), clipped)
+            return Decoded(None, self.integers(coordinates), counters, clipped)
+        return Decoded(self.mean(coordinates, survivors) if self.parameters else None, None, counters, clipped)
+
+    def integers(self, coordinates: RingArray) -> NDArray[np.int64]:
+        """The whole numbers, of either sign, that a sum's coordinates `[parameters]` stand for."""
+        half = 1 << (self.ring_bits - 1)
+        numbers: NDArray[np.int64] = ((coordinates.astype(np.int64) + half) & (2**self.ring_bits - 1)) - half
+        return numbers
+
+    def mean(self, coordinates: RingArray, survivors: int) -> NDArray[np.float32]:
+        """The mean update that a sum's coordinates `[parameters]` stand for, the same to the bit on every machine.
+
+        Args:
+            coordinates: `[parameters]`, reduced.
+            survivors: how many labels' updates are in the sum.
+
+        Raises:
+            ImplausibleSum: it is longer than honest labels can make it.
+        """
+        if coordinates.size and int(coordinates.max()) > survivors * self.quantiser.top:
+            raise ImplausibleSum("A round's sum is larger than its labels can produce.")
+        update = self.quantiser.mean(coordinates, survivors)
+        norm = norm_of(update)
+        if norm > self.longest_mean:
+            raise ImplausibleSum(
+                f"A round's mean update has norm {norm:.3g}, but honest labels cannot exceed "
+                f"{self.longest_mean:.3g}: some label lied."
+            )
+        return update

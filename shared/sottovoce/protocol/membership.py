@@ -21,6 +21,7 @@ from sottovoce.protocol.messages import (
     Pairing,
     Preparation,
     PrepareRequest,
+    ReportRequest,
     Reveal,
     Roster,
 )
@@ -28,7 +29,7 @@ from sottovoce.protocol.pair_keys import PairKeys
 from sottovoce.protocol.progress import Idle, Joined, Keyed, Revealed, Seat, Stage
 from sottovoce.protocol.ring import Ring
 from sottovoce.protocol.saved_state import Saved
-from sottovoce.protocol.session import check_roster
+from sottovoce.protocol.session import Session, check_roster
 from sottovoce.protocol.sharing import prepared
 from sottovoce.protocol.states import after
 from sottovoce.protocol.topology import MOST_DRAWS, most_corrupt, threshold
@@ -135,6 +136,15 @@ class Membership:
     def config(self) -> RunConfiguration:
         """The run's configuration, as it was announced and signed."""
         return self._config
+
+    @property
+    def session(self) -> Session:
+        """The set-up that this label's rounds belong to.
+
+        Raises:
+            OutOfOrder: it is not complete.
+        """
+        return self._expected(ReportRequest, Seat).session
 
     def join_again(self, announcement: Announcement) -> Advert:
         """Restart the set-up with new keys and a new nonce, since some label did not complete it.
@@ -257,7 +267,10 @@ class Membership:
         try:
             config, stage = RunConfiguration.from_bytes(saved.config), saved.stage(agreement.n_min)
         except (ConfigurationError, Malformed) as error:
-            raise LocalProtocolError(f"A label's saved state was made by another version: {error}") from None
+            raise LocalProtocolError(
+                f"A label's saved state was made by another version: {error}",
+                hint="End the run with the release that began it, or give it up: sottovoce label close RUN",
+            ) from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:
             raise LocalProtocolError("A label's saved state belongs to another label or another agreement.")
         return cls(

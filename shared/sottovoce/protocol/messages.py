@@ -138,7 +138,7 @@ class ReportRequest(Message):
         session: the set-up that the round belongs to.
         round: its number, from 1, always newer than any before it, whatever its kind.
         kind: what the round carries.
-        parameters_digest: SHA-256 of the global parameters sent along.
+        parameters_digest: digest of the parameters that the round starts from (`GlobalModel.digest`).
         elements: length of the vector that is summed, in ring elements.
         participants: in ascending order of their labels.
         left_out: members that the coordinator no longer asks because it can prove that they lied; visible to all.

@@ -39,8 +39,8 @@ from sottovoce.protocol.violations import (
     NotAParticipant,
     OutOfOrder,
     TooFewParticipants,
+    UnfollowedParameters,
     UnknownLabel,
-    WrongParameters,
 )
 
 __all__ = ["AcceptedRound", "Participant", "check_announcement"]
@@ -90,22 +90,33 @@ class Participant(Membership):
                 return self.unmask(request)
         raise OutOfOrder(f"A {type(request).__name__} cannot be answered without training or the network.")
 
+    def check_new(self, request: ReportRequest) -> None:
+        """Refuse a round of another run or set-up, and one that is over, before anything that came along is looked at.
+
+        Raises:
+            OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
+        """
+        seat = self._expected(ReportRequest, Seat)
+        seat.session.check(request.run, request.session)
+        self._check_new(request.round, seat)
+
     def accept(self, request: ReportRequest, parameters_digest: bytes) -> AcceptedRound:
         """Check a round before anything is trained or charged; afterwards this and all older round numbers are refused.
 
         Args:
             request: the coordinator's request.
-            parameters_digest: SHA-256 of the parameters sent along, computed by this label.
+            parameters_digest: of the parameters that this label has followed the run to (`GlobalModel.digest`).
 
         Raises:
-            OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound, WrongParameters, TooFewParticipants,
+            OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound, UnfollowedParameters, TooFewParticipants,
             UnknownLabel, NotAParticipant, Equivocation: as their names say.
         """
+        self.check_new(request)
         seat = self._expected(ReportRequest, Seat)
-        seat.session.check(request.run, request.session)
-        self._check_new(request.round, seat)
         if request.parameters_digest != parameters_digest:
-            raise WrongParameters(f"The parameters of round {request.round} do not match its request.")
+            raise UnfollowedParameters(
+                f"Round {request.round} is to start from other parameters than the run's sums lead to."
+            )
         round_ = Round(seat.session, request)
         self._check_participants(round_, seat)
         self._stage = replace(

@@ -90,16 +90,20 @@ def reach_of(clip: float, parameters: int) -> float:
     return clip * min(1.0, SPREAD / math.sqrt(parameters))
 
 
-def norm_of(update: NDArray[np.float32]) -> float:
-    """The L2 norm of `[n]`, summed in double precision chunk by chunk.
+def norm_of(update: NDArray[np.float32] | NDArray[np.int64]) -> float:
+    """The L2 norm of `[n]`, in double precision and in a fixed order of additions: the same bits on every machine.
 
     Raises:
         LocalProtocolError: a number is not finite.
     """
-    total = 0.0
-    for start in range(0, update.size, CHUNK):
-        part = update[start : start + CHUNK].astype(np.float64)
-        total += float(part @ part)
+    totals = np.zeros(1 << (min(CHUNK, max(1, update.size)) - 1).bit_length())
+    for start in range(0, update.size, totals.size):
+        part = update[start : start + totals.size].astype(np.float64)
+        part *= part
+        totals[: part.size] += part
+    while totals.size > 1:
+        totals = totals[: totals.size // 2] + totals[totals.size // 2 :]
+    total = float(totals[0])
     if not math.isfinite(total):
         raise LocalProtocolError("An update holds numbers that are not finite.", hint="The training diverged.")
     return math.sqrt(total)

@@ -43,6 +43,8 @@ class Ring:
 
     def pack(self, vector: RingArray) -> memoryview:
         """The wire form of `[elements]`: a view of the same memory if every byte is sent."""
+        if not vector.size:
+            return memoryview(b"")
         if self.bits != 24:
             return vector.data.cast("B").toreadonly()
         packed = np.empty((vector.size, 3), np.uint8)

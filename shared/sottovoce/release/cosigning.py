@@ -25,6 +25,10 @@ class OtherAccount(RemoteProtocolError):
     """The release's description of a run contradicts this label's records, so it does not sign."""
 
 
+class NotFollowed(RemoteProtocolError):
+    """This label did not follow the run to its end, so that it cannot tell whether these are the run's weights."""
+
+
 class NotCosigning(RemoteProtocolError):
     """This label's policy does not allow it to co-sign releases."""
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from sottovoce.errors import ReleaseError
 from sottovoce.features.normalisation import constants_bytes
@@ -22,7 +21,7 @@ from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce.models import discovery
-from sottovoce.models.parameters import model_of, shapes, split
+from sottovoce.models.parameters import file_of, model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
 from sottovoce.release.check import ALLOWED, check
 from sottovoce.release.load import load
@@ -101,8 +100,9 @@ def write(
     _expect_free(directory, replace)
     config, spec = provenance.config, provenance.spec
     family = discovery.family(config.task, config.family)
-    tensors = split(parameters, shapes(model_of(family, spec, len(config.classes), parameters)))
-    files = {MODEL_FILE: save(tensors), CONSTANTS_FILE: constants_bytes(spec)}
+    found = shapes(model_of(family, spec, len(config.classes), parameters))
+    tensors = split(parameters, found)
+    files = {MODEL_FILE: file_of(parameters, found), CONSTANTS_FILE: constants_bytes(spec)}
     manifest = _manifest(name, provenance, tensors, files)
     raw = manifest.to_bytes()
     signature = Signature.make(signer, Role.COORDINATOR, provenance.agreement.federation, raw)

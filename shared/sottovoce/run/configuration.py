@@ -1,5 +1,6 @@
 """One run's whole configuration: what the coordinator announces and every label checks, signs and trains by."""
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
@@ -46,6 +47,7 @@ class Trust(StrEnum):
 PUBLIC, NONE = "public", "none"
 """What a run may start from beside an earlier release: parameters learned from public audio, and random ones."""
 RING_BITS = (16, 24, 32)
+SERVER_OPTIMIZERS = ("fedavg", "fedavgm", "fedadam", "fedyogi")
 LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000
 """Of a run: an accountant takes seconds for so many, and minutes for a hundred times as many."""
@@ -154,6 +156,16 @@ class Optimisation:
     ring_bits: Annotated[int, Knob("Size of a masked number: 16, 24 or 32.", unit="bits", range="[16, 32]")]
     server_optimizer: Annotated[str, Knob("Server optimiser: fedavg, fedavgm, fedadam or fedyogi.")]
     server_learning_rate: Annotated[float, Knob("Learning rate of the server's optimiser.", range="(0, ∞)")]
+    server_momentum: Annotated[float, Knob("Momentum of the server's optimiser, for fedavgm.", range="[0, 1)")] = 0.9
+    server_beta_1: Annotated[
+        float, Knob("Decay of the first moment in the server's optimiser, for fedadam and fedyogi.", range="[0, 1)")
+    ] = 0.9
+    server_beta_2: Annotated[
+        float, Knob("Decay of the second moment in the server's optimiser, likewise.", range="[0, 1)")
+    ] = 0.99
+    server_tau: Annotated[float, Knob("What fedadam and fedyogi add to the second moment's root.", range="(0, ∞)")] = (
+        1e-3
+    )
     trainable: Annotated[
         tuple[str, ...],
         Knob(
@@ -190,11 +202,13 @@ class RunConfiguration(Optimisation, Terms):
     Args:
         classes: the agreed styles, in the order of the model's outputs.
         feature_spec: digest (hex) of the `FeatureSpec` that everybody extracts by.
+        first_parameters: SHA-256 (hex) of the parameters that the run starts from, as little-endian float32.
         distributed: how labels make one noise together; None with local noise and without privacy.
     """
 
     classes: tuple[str, ...]
     feature_spec: str
+    first_parameters: str
     distributed: DistributedNoise | None
     seed: Annotated[
         int, Knob("Seed of the model's first parameters; in a simulation, of every draw except keys.", range="[0, ∞)")
@@ -212,6 +226,13 @@ class RunConfiguration(Optimisation, Terms):
         )
         if len(self.classes) > MOST_CLASSES:
             raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
+        if self.server_optimizer not in SERVER_OPTIMIZERS:
+            raise ConfigurationError(
+                f"There is no server optimiser called '{self.server_optimizer}'.",
+                hint=f"Known: {', '.join(SERVER_OPTIMIZERS)}.",
+            )
+        if not re.fullmatch("[0-9a-f]{64}", self.first_parameters):
+            raise ConfigurationError("A run names its first parameters by a SHA-256 in hexadecimal.")
         if self.rounds * self.local_steps > MOST_STEPS:
             raise ConfigurationError(
                 f"{self.rounds} rounds of {self.local_steps} steps are more than the {MOST_STEPS:,} steps of a run."

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.models import discovery
-from sottovoce.models.initialisation import default_init
+from sottovoce.models.initialisation import default_init, initial_parameters
 from sottovoce.models.interfaces import TrainingRecipe
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
@@ -19,10 +19,12 @@ from sottovoce.run.configuration import (
     Terms,
     Unit,
 )
+from sottovoce.run.records import parameters_digest
 from sottovoce.run.request import RunRequest
 
 DISTRIBUTED_RING_BITS = 32
 """Size of a masked number with room for a sum and its noise, in bits; a smaller one makes the integer grid coarser."""
+_UNKNOWN = "0" * 64  # until the parameters are drawn, which needs the rest of the configuration
 COEFFICIENT_BITS = 6
 """Size of a banded factorisation's first coefficient, in bits."""
 
@@ -36,7 +38,9 @@ def configure_run(request: RunRequest, *, classes: tuple[str, ...], labels: int)
         labels: how many labels the federation has.
 
     Raises:
-        ConfigurationError: the task or family is unknown, its labels cannot share noise, or a value is out of range.
+        ConfigurationError: the task or family is unknown, its labels cannot share noise, a value is out of range, or
+            there is no such start.
+        ReleaseError: the release to start from is not in order.
     """
     of_labels, distributed = request.unit is Unit.LABEL, request.min_honest is not None
     family = discovery.family(request.task, request.family)
@@ -60,9 +64,11 @@ def configure_run(request: RunRequest, *, classes: tuple[str, ...], labels: int)
         **{field.name: getattr(request, field.name) for field in fields(Terms)},
         classes=classes,
         feature_spec=discovery.spec_of(request.task, request.family).digest,
+        first_parameters=_UNKNOWN,
         distributed=_distributed_noise(request, recipe) if distributed else None,
         seed=secrets.randbits(31) if request.seed is None else request.seed,
     )
+    config = config.changed(first_parameters=parameters_digest(initial_parameters(config, init)).hex())
     return with_least_noise(config, int(trainable_mask(config).sum()), labels) if distributed else config
 
 

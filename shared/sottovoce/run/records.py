@@ -4,18 +4,20 @@ Plain values only: this module does not import Flower.
 """
 
 import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.protocol.violations import WrongParameters
-from sottovoce.run.configuration import CLIPS, RunConfiguration
+from sottovoce.run.configuration import RunConfiguration
 
 RECORD = "sottovoce"
 FRAME = "frame"
 PARAMETERS = "arrays"
-CLIP = "clip"
+SUMS = "sums"
 
 
 class Action(StrEnum):
@@ -33,25 +35,27 @@ class Action(StrEnum):
     COSIGN = "query.cosign"
 
 
-def parameters_digest(parameters: NDArray[np.float32]) -> bytes:
-    """SHA-256 (32 bytes) of the global parameters as little-endian float32, which labels sign in the cross-check."""
-    return hashlib.sha256(np.ascontiguousarray(parameters, dtype="<f4").data).digest()
+@dataclass(frozen=True)
+class Carried:
+    """What rides along with a report request.
+
+    Args:
+        first: the run's first parameters, `[P]`, for a label that has none yet; else None.
+        sums: `RoundSum.to_bytes` of rounds, by their numbers.
+    """
+
+    first: NDArray[np.float32] | None = None
+    sums: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+
+
+def parameters_digest(parameters: NDArray[np.float32], clip: float | None = None) -> bytes:
+    """SHA-256 (32 bytes) of parameters as little-endian float32; a clip follows as little-endian float64."""
+    hasher = hashlib.sha256(np.ascontiguousarray(parameters, dtype="<f4").data)
+    if clip is not None:
+        hasher.update(struct.pack("<d", clip))
+    return hasher.digest()
 
 
 def clip_follows(config: RunConfiguration) -> bool:
-    """Whether the clip is the coordinator's to adapt, so that it rides along with the parameters, as their last."""
+    """Whether the clip follows a quantile, so that a count rides along with each sum, as its last coordinate."""
     return config.distributed is not None and config.distributed.clip_quantile is not None
-
-
-def split_clip(vector: NDArray[np.float32], config: RunConfiguration) -> tuple[NDArray[np.float32], float]:
-    """What came along, as the model's parameters and the round's clip.
-
-    Raises:
-        WrongParameters: the clip is no number that a clip may be.
-    """
-    if not clip_follows(config):
-        return vector, config.max_grad_norm
-    clip = float(vector[-1])
-    if not CLIPS[0] <= clip <= CLIPS[1]:
-        raise WrongParameters("The clip that came along with a round's parameters is none.")
-    return vector[:-1], clip

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS
-from sottovoce.models.initialisation import initial_parameters
 from sottovoce.protocol.topology import least_honest, majority, threshold
-from sottovoce.run.configuration import NONE, RunConfiguration, Trust
+from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce.run.configure import configure_run
 from sottovoce.run.knobs import Knob
 from sottovoce.run.request import RunRequest
@@ -55,9 +54,7 @@ class Experiment(RunRequest):
             ConfigurationError: the task, family or start is unknown, or a value is out of range.
             ReleaseError: a check of the release to start from fails.
         """
-        config = self.run_configuration(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
-        if self.init not in (None, NONE):
-            initial_parameters(config, self.init)
+        self.run_configuration(classes=("one", "another"), labels=self.clients or LEAST_PARTICIPANTS)
 
     def run_configuration(self, classes: tuple[str, ...], labels: int) -> RunConfiguration:
         """The run configuration for this number of labels.

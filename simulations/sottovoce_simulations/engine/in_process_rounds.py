@@ -40,6 +40,7 @@ def plain_config(ring_bits: int) -> RunConfiguration:
         family="svm",
         classes=("polka", "waltz"),
         feature_spec="",
+        first_parameters="0" * 64,
         rounds=10,
         local_steps=1,
         batch_size=16,

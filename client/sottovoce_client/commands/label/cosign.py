@@ -8,7 +8,7 @@ from pathlib import Path
 from sottovoce.commands.output import results, shown
 from sottovoce.errors import ReleaseError
 from sottovoce.release.check import check
-from sottovoce.release.cosigning import OtherAccount
+from sottovoce.release.cosigning import NotFollowed, OtherAccount
 from sottovoce.release.write import cosign
 from sottovoce_client.commands.label.audit import audited
 from sottovoce_client.commands.label.common import opened, unlock
@@ -31,7 +31,7 @@ def cosign_release(release: Path, home: Path | None, *, passphrase_file: Path | 
     checked = check(release, agreement.coordinator_key)
     try:
         check_account(checked.manifest, label, agreement)
-    except OtherAccount as error:
+    except (NotFollowed, OtherAccount) as error:
         raise ReleaseError(f"{shown(release)} is not signed: {error.message}") from None
     makes_music = checked.manifest.task in TASKS
     digest = _audit(release, label, agreement.coordinator_key) if makes_music else None

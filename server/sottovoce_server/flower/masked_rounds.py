@@ -1,8 +1,7 @@
-"""Masked rounds around any of Flower's averaging strategies.
+"""The coordinator's rounds over Flower: it asks for masked reports, unmasks their sum, and lets the model follow it.
 
-`SecureAggregation(FedAdam(...), ...)` asks the inner strategy whom to train, collects masked reports, unmasks their sum
-and hands the inner strategy that one aggregated result, as Flower's own differential-privacy wrappers do. Figures on
-held-out tracks ride in the same masked vector: those of round t's model come back with round t + 1.
+Labels are not sent the model: the first parameters once, and from then on the sums that lead on from where each of them
+stands. Figures on held-out tracks ride in the same masked vector: those of round t's model come back with round t + 1.
 """
 
 import time
@@ -11,27 +10,29 @@ from dataclasses import dataclass, field
 from logging import getLogger
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
 from numpy.typing import NDArray
 
-from sottovoce.errors import ConfigurationError, ProtocolError, RoundAborted
+from sottovoce.errors import ProtocolError, RoundAborted
 from sottovoce.privacy.held_out import COUNTER_OFFSET
 from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.layout import Decoded, VectorLayout
-from sottovoce.protocol.messages import Advert, Kind, Refusal
+from sottovoce.protocol.messages import Advert, Kind, Refusal, Report
 from sottovoce.protocol.topology import MOST_DRAWS
-from sottovoce.run.records import CLIP, FRAME, PARAMETERS, RECORD, Action, clip_follows, parameters_digest
-from sottovoce_server.flower.arrays import flat, moved
-from sottovoce_server.rounds.decoded_sum import SumDecoder
+from sottovoce.protocol.violations import UnfollowedParameters
+from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action
+from sottovoce.run.round_sum import RoundSum
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
+from sottovoce_server.rounds.sum_store import SumStore
 
 LOG = getLogger(__name__)
-AVERAGING = (FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx)
 PREPARE_SECONDS = 60.0
 """Time that labels that missed a round are given to prepare for the next one, in seconds."""
+WAIT_SECONDS = 1.0
+"""Time between two looks at who is connected, in seconds."""
 Metrics = Callable[[NDArray[np.int64], Sequence[Promise]], Mapping[str, object]]
 """Figures from a round's summed counters and the promises of the labels in the sum, which their noise follows from."""
 
@@ -42,7 +43,6 @@ class _Round:
 
     number: int
     kind: Kind
-    arrays: ArrayRecord
     layout: VectorLayout
     participants: tuple[str, ...]
     bytes_before: int
@@ -50,148 +50,111 @@ class _Round:
     failed: RoundAborted | None = None
 
 
-class SecureAggregation(Strategy):
-    """An averaging strategy that sees only masked sums.
+class MaskedRounds:
+    """All rounds of one run.
 
     Args:
-        strategy: one of Flower's averaging strategies, which then sees a single reply a round.
+        grid: Flower's connection to the labels.
         aggregator: the coordinator's side of this run's masked rounds.
+        model: the run's, before the first round or after those that `resume` tells of.
+        sums: where sums are kept for labels that lack them.
         counters: how many whole-number sums ride along with the parameters.
         metrics: turns these sums into figures.
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything of it is sent.
-        on_model: called after each round, aborted or not, with its number and the global parameters.
-        decoder: turns sums of whole numbers into updates, where noise is distributed; else None.
-        trainable: which of the parameters the run trains, bool `[P]`; None for all of them.
+        on_model: called after joining and after each training round, aborted or not.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
-
-    Raises:
-        ConfigurationError: the inner strategy needs the single updates, which nobody can see here.
     """
 
     def __init__(
         self,
-        strategy: FedAvg,
+        grid: Grid,
         *,
         aggregator: Aggregator,
+        model: GlobalModel,
+        sums: SumStore,
         counters: int,
         metrics: Metrics,
         on_change: Callable[[RunHistory], None] = lambda _: None,
         on_start: Callable[[int], None] = lambda _: None,
-        on_model: Callable[[int, ArrayRecord], None] = lambda _number, _arrays: None,
-        decoder: SumDecoder | None = None,
-        trainable: NDArray[np.bool_] | None = None,
+        on_model: Callable[[], None] = lambda: None,
         timeout: float = 3600.0,
     ) -> None:
-        if type(strategy) not in AVERAGING:
-            raise ConfigurationError(
-                f"{type(strategy).__name__} looks at single updates, and masked rounds show only their sum.",
-                hint=f"Use one of {', '.join(kind.__name__ for kind in AVERAGING)}.",
-            )
-        self.strategy = strategy
         self.history = RunHistory()
+        self.stands: dict[str, int] = {}
+        """Rounds that each label has followed, by its last report; a label that has none yet is not in it."""
+        self._grid = grid
         self._aggregator = aggregator
         self._config = aggregator.config
+        self._model = model
+        self._sums = sums
         self._counters = counters
         self._metrics = metrics
         self._on_change = on_change
         self._on_start = on_start
         self._on_model = on_model
-        self._decoder = decoder
-        self._trainable = trainable
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
-        self._before = 0
         self._bytes_up = 0
+        self._unfollowed: set[str] = set()
 
     @property
     def nodes(self) -> Mapping[str, int]:
         """Flower's node of each label that takes part."""
         return dict(self._nodes)
 
-    def resume(self, nodes: Mapping[str, int], history: RunHistory) -> None:
+    def resume(self, nodes: Mapping[str, int], stands: Mapping[str, int], history: RunHistory) -> None:
         """Go on with a run that a coordinator broke off, after the rounds in its history; none is repeated.
 
         Args:
             nodes: of the labels that have joined, whose adverts the aggregator has taken in again.
+            stands: rounds that each label has followed.
             history: of the run so far.
         """
-        self._nodes = dict(sorted(nodes.items()))
+        self._nodes, self.stands = dict(sorted(nodes.items())), dict(stands)
         self.history = history
-        self._before = len(history.rounds)
         self._joined = True
         for label in history.left_out:
             self._aggregator.leave_out(label)
 
-    def summary(self) -> None:
-        """Log the inner strategy's settings."""
-        LOG.info("Masked rounds around %s", type(self.strategy).__name__)
-        self.strategy.summary()
+    def play(self, *, evaluate: bool = True) -> None:
+        """Set the run up, unless it is, and play the rounds that are left.
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask the nodes that the inner strategy samples, of those that have joined, for a masked report."""
-        number = self._before + server_round
+        Args:
+            evaluate: whether the last evaluation, which also brings labels the last sum, is left as well.
+
+        Raises:
+            RoundAborted: too few labels take part.
+        """
         if not self._joined:
-            self._join(grid)
-            self._on_model(0, arrays)
-        sampled = {
-            message.metadata.dst_node_id for message in self.strategy.configure_train(number, arrays, config, grid)
-        }
-        labels = tuple(label for label, node in self._nodes.items() if node in sampled)
-        return self._start(number, Kind.TRAIN, labels, arrays, grid)
+            self._join()
+            self._on_model()
+        for number in range(self._model.rounds + 1, self._config.rounds + 1):
+            self._play(number, Kind.TRAIN, self._connected())
+            self._on_model()
+        if evaluate:
+            self._play(self._config.rounds + 1, Kind.EVALUATE, tuple(self._nodes))
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Unmask the sum and hand it to the inner strategy; (None, None) when the round was aborted."""
-        number = self._before + server_round
-        decoded = self._finish(replies)
-        update = None if decoded is None else decoded.update
-        if self._decoder:
-            integers = None if decoded is None else decoded.integers
-            update = self._decoder.update(integers, number, len(self.history.rounds[-1].survivors))
-        if update is None:
-            self._on_model(number, self._round.arrays)
-            return None, None
-        mean = RecordDict(
-            {
-                self.strategy.arrayrecord_key: moved(self._round.arrays, self._placed(update)),
-                "metrics": MetricRecord({self.strategy.weighted_by_key: 1}),
-            }
-        )
-        reply = Message(mean, dst_node_id=0, message_type="train")
-        model, metrics = self.strategy.aggregate_train(number, [reply])
-        self._on_model(number, self._round.arrays if model is None else model)
-        return model, metrics
+    def _connected(self) -> tuple[str, ...]:
+        """Labels that can be asked now. With fewer nodes than `n_min` there is no round, so they are waited for."""
+        while True:
+            nodes = set(self._grid.get_node_ids())
+            if len(nodes) >= self._aggregator.agreement.n_min:
+                return tuple(label for label, node in self._nodes.items() if node in nodes)
+            time.sleep(WAIT_SECONDS)
 
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Nothing between rounds: figures ride with the next report. After the last round, one masked evaluation."""
-        del config
-        number = self._before + server_round
-        if number < self._config.rounds:
-            return []
-        return self._start(number + 1, Kind.EVALUATE, tuple(self._nodes), arrays, grid)
+    def _play(self, number: int, kind: Kind, labels: tuple[str, ...]) -> None:
+        """One round, from its preparation to its end."""
+        requests = self._start(number, kind, labels)
+        self._finish(self._grid.send_and_receive(requests, timeout=self._timeout) if requests else ())
 
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Unmask the last evaluation's sums, when this is the last round."""
-        number = self._before + server_round
-        if number == self._config.rounds:
-            self._finish(replies)
-        figures = self.history.metrics.get(number, {})
-        return MetricRecord({name: value for name, value in figures.items() if isinstance(value, float)})
-
-    def _join(self, grid: Grid) -> None:
+    def _join(self) -> None:
         """Announce the run to every node, and set it up among those that answer with a valid advert.
 
         A label that does not complete the set-up is left behind, and the others begin it anew.
         """
-        self._grid = grid
-        nodes = list(grid.get_node_ids())
+        nodes = list(self._grid.get_node_ids())
         for _ in range(MOST_DRAWS):
             self._announce(nodes)
             missing = self._set_up()
@@ -249,18 +212,11 @@ class SecureAggregation(Strategy):
         self._ask(Action.PAIRING, requests)
         return ()
 
-    def _start(
-        self, number: int, kind: Kind, labels: tuple[str, ...], arrays: ArrayRecord, grid: Grid
-    ) -> list[Message]:
+    def _start(self, number: int, kind: Kind, labels: tuple[str, ...]) -> list[Message]:
         """Begin a round; the messages that ask for reports. There are none where too few labels are prepared."""
-        sent = arrays
-        if self._decoder and clip_follows(self._config):
-            sent = ArrayRecord({**arrays, CLIP: Array(np.array([self._decoder.clip], np.float32))})
-        current = flat(sent)
-        still = 0 if self._trainable is None else int((~self._trainable).sum())
         self._on_start(number)
-        self._grid = grid
         before = self._bytes_up
+        self._unfollowed.clear()
         # A label that is asleep would not report either; it is not waited for twice as long.
         self._ask(
             Action.PREPARE, self._aggregator.prepare_requests(number), timeout=min(self._timeout, PREPARE_SECONDS)
@@ -269,42 +225,46 @@ class SecureAggregation(Strategy):
         layout = VectorLayout.for_round(
             self._config,
             kind,
-            parameters=current.size - still,
+            parameters=self._model.coordinates,
             counters=self._counters,
             participants=max(1, len(participants)),
         )
-        self._round = _Round(number, kind, arrays, layout, participants, before)
+        self._round = _Round(number, kind, layout, participants, before)
         try:
-            request = self._aggregator.start_round(
-                number, kind, participants, parameters_digest(current), layout.elements
-            )
+            request = self._aggregator.start_round(number, kind, participants, self._model.digest, layout.elements)
         except RoundAborted as error:
             self._round.failed = error
             return []
         action = Action.TRAIN if kind is Kind.TRAIN else Action.EVALUATE
-        frame = request.encode()
-        return [_message(self._nodes[label], action, frame, sent) for label in participants]
+        frame, lacked = request.encode(), _Lacked(self._sums, number)
+        return [
+            _message(self._nodes[label], action, frame, lacked.by(self.stands.get(label))) for label in participants
+        ]
 
-    def _finish(self, replies: Iterable[Message]) -> Decoded | None:
-        """Collect reports, cross-check, unmask; what the sum says, or None if the round was aborted."""
+    def _finish(self, replies: Iterable[Message]) -> None:
+        """Collect reports, cross-check, unmask, and let the model follow; an aborted round is followed as such."""
         current = self._round
         survivors: tuple[str, ...] = ()
         decoded, aborted = None, None
+        followed = RoundSum.aborted(current.number, self._model.ring)
         try:
             total = self._sum(current, replies)
             survivors = total.survivors
             decoded = current.layout.decode(total.vector, len(survivors))
-            if self._decoder and decoded.integers is not None:
-                self._decoder.check(decoded.integers, len(survivors))
-            if current.number - 1 in self._config.evaluated:
-                sums = decoded.counters - len(survivors) * COUNTER_OFFSET
-                promised = [promise for promise in self.history.promises if promise.label in survivors]
-                self.history.metrics[current.number - 1] = self._metrics(sums, promised)
+            if current.kind is Kind.TRAIN:
+                coordinates = total.vector[: current.layout.parameters]
+                moving = RoundSum(current.number, len(current.participants), len(survivors), coordinates)
+                self._model.follow(moving)
+                followed = moving
+            self._measure(current, decoded, survivors)
         except RoundAborted as error:
             aborted, survivors, decoded = error.message, (), None
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
         self._leave_out_liars()
         if current.kind is Kind.TRAIN:
+            if followed.is_aborted:
+                self._model.follow(followed)
+            self._sums.add(current.number, followed.to_bytes(self._model.ring))
             self.history.rounds.append(
                 RoundRecord(
                     number=current.number,
@@ -316,10 +276,17 @@ class SecureAggregation(Strategy):
                     aborted=aborted,
                     liars=tuple(self._aggregator.liars),
                     disputes=self._aggregator.disputes,
+                    unfollowed=tuple(sorted(self._unfollowed)),
                 )
             )
         self._on_change(self.history)
-        return decoded
+
+    def _measure(self, current: _Round, decoded: Decoded, survivors: tuple[str, ...]) -> None:
+        """Figures of the model that the round started from, where it is one that is evaluated."""
+        if current.number - 1 in self._config.evaluated:
+            sums = decoded.counters - len(survivors) * COUNTER_OFFSET
+            promised = [promise for promise in self.history.promises if promise.label in survivors]
+            self.history.metrics[current.number - 1] = self._metrics(sums, promised)
 
     def _sum(self, current: _Round, replies: Iterable[Message]) -> Sum:
         """A round's sum.
@@ -345,14 +312,6 @@ class SecureAggregation(Strategy):
                 self.history.left_out[label] = why
                 self._aggregator.leave_out(label)
 
-    def _placed(self, update: NDArray[np.float32]) -> NDArray[np.float32]:
-        """An update of the parameters that the run moves, among all of them, `[P]`."""
-        if self._trainable is None:
-            return update
-        whole = np.zeros(self._trainable.size, np.float32)
-        whole[self._trainable] = update
-        return whole
-
     def _ask(self, action: Action, requests: Mapping[str, messages.Message], *, timeout: float | None = None) -> None:
         """One exchange with members; whoever does not answer well is left behind."""
         self._exchange(action, {self._nodes[label]: request for label, request in requests.items()}, timeout=timeout)
@@ -372,7 +331,7 @@ class SecureAggregation(Strategy):
         for reply in replies:
             node = reply.metadata.src_node_id
             if reply.has_error():
-                LOG.info("Node %d does not answer: %s", node, reply.error.reason)
+                self._note_refusal(node, reply.error.reason)
                 continue
             try:
                 frame = reply.content.config_records[RECORD][FRAME]
@@ -383,13 +342,52 @@ class SecureAggregation(Strategy):
             except (ProtocolError, KeyError, TypeError) as error:
                 LOG.warning("Node %d sent what it must not: %s", node, error)
                 continue
+            if isinstance(answer, Report):
+                self.stands[answer.label] = answer.round - 1
             self._bytes_up += len(frame)
             accepted.append((node, answer))
         return accepted
 
+    def _note_refusal(self, node: int, reason: str | None) -> None:
+        """Say why a node does not answer."""
+        LOG.info("Node %d does not answer: %s", node, reason)
+        label = next((label for label, known in self._nodes.items() if known == node), None)
+        if label is not None and reason == UnfollowedParameters.__name__:
+            LOG.warning("%s says that the model of the round does not follow from the sums that it has.", label)
+            self._unfollowed.add(label)
 
-def _message(node: int, action: Action, frame: bytes, arrays: ArrayRecord | None = None) -> Message:
-    content = RecordDict({RECORD: ConfigRecord({FRAME: frame})})
-    if arrays is not None:
-        content[PARAMETERS] = arrays
+
+class _Lacked:
+    """What rides along with a round's requests: what labels lack, by where they stand.
+
+    Args:
+        sums: of the run.
+        number: of the round.
+    """
+
+    def __init__(self, sums: SumStore, number: int) -> None:
+        self._sums = sums
+        self._number = number
+        self._first: Array | None = None
+        self._arrays: dict[int, Array] = {}
+
+    def by(self, stands: int | None) -> dict[str, ArrayRecord]:
+        """The records for a label that has followed so many rounds; None for one that has no parameters yet."""
+        records = {}
+        if stands is None:
+            self._first = self._first or Array(self._sums.first())
+            records[PARAMETERS] = ArrayRecord({PARAMETERS: self._first})
+        lacked = range((stands or 0) + 1, self._number)
+        if lacked:
+            records[SUMS] = ArrayRecord({str(number): self._array(number) for number in lacked})
+        return records
+
+    def _array(self, number: int) -> Array:
+        if number not in self._arrays:
+            self._arrays[number] = Array(np.frombuffer(self._sums.sum_of(number), np.uint8))
+        return self._arrays[number]
+
+
+def _message(node: int, action: Action, frame: bytes, records: Mapping[str, ArrayRecord] | None = None) -> Message:
+    content = RecordDict({RECORD: ConfigRecord({FRAME: frame}), **(records or {})})
     return Message(content, dst_node_id=node, message_type=action.value)

@@ -1,0 +1,64 @@
+"""Where a coordinator keeps what a run's model follows from: its first parameters, and each round's sum, one file each.
+
+Labels that missed rounds are sent the sums that they lack, so all of them are kept to the end of the run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.files import write_bytes
+
+OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class SumStore:
+    """A folder of sums.
+
+    Args:
+        folder: is made when the first file is written.
+    """
+
+    folder: Path
+
+    def begin(self, first: NDArray[np.float32]) -> None:
+        """Keep the run's first parameters, `[P]`."""
+        write_bytes(self._first, first.astype("<f4").tobytes(), mode=OWNER_ONLY)
+
+    def first(self) -> NDArray[np.float32]:
+        """What `begin` kept.
+
+        Raises:
+            ConfigurationError: it is not there.
+        """
+        return np.frombuffer(_read(self._first), "<f4")
+
+    def add(self, number: int, data: bytes) -> None:
+        """Keep a round's `RoundSum.to_bytes`; it is on disk when this returns."""
+        write_bytes(self._of(number), data, mode=OWNER_ONLY)
+
+    def sum_of(self, number: int) -> bytes:
+        """What `add` kept of a round.
+
+        Raises:
+            ConfigurationError: it is not there.
+        """
+        return _read(self._of(number))
+
+    @property
+    def _first(self) -> Path:
+        return self.folder / "first"
+
+    def _of(self, number: int) -> Path:
+        return self.folder / f"{number:07d}"
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigurationError("A sum of the run is missing, so that no label can follow it.") from None

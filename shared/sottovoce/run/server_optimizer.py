@@ -1,0 +1,108 @@
+"""The server's optimiser, which coordinator and labels apply alike: to the bit, on every machine.
+
+FedAvg with momentum, FedAdam and FedYogi (Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2), as
+Flower computes them. Every operation is one of + − × ÷ √ on float64, element by element; moments and parameters are
+then rounded to float32. No sum over elements, no exponential and no power of a library is among them.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.run.configuration import RunConfiguration
+
+_CHUNK = 1 << 14  # numbers; all temporaries of this size stay in the cache
+FIRST, SECOND = "first", "second"
+_MOMENTS = {"fedavg": (), "fedavgm": (FIRST,), "fedadam": (FIRST, SECOND), "fedyogi": (FIRST, SECOND)}
+
+
+class ServerOptimizer:
+    """One run's optimiser, and the moments that it remembers from round to round.
+
+    Args:
+        config: of the run, which names the optimiser and all that it is set to.
+        size: how many numbers the run moves.
+    """
+
+    def __init__(self, config: RunConfiguration, size: int) -> None:
+        self._config = config
+        self._moments = {name: np.zeros(size, np.float32) for name in _MOMENTS[config.server_optimizer]}
+
+    def step(
+        self, parameters: NDArray[np.float32], update: NDArray[np.float32], round_number: int
+    ) -> NDArray[np.float32]:
+        """The parameters after a round, `[size]`.
+
+        Args:
+            parameters: before it, `[size]`.
+            update: that the round asks for, `[size]`.
+            round_number: from 1; aborted rounds count.
+        """
+        moved = np.empty_like(parameters)
+        rate = self._rate(round_number)
+        for start in range(0, parameters.size, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            change = self._change(update[part].astype(np.float64), part)
+            change *= rate
+            change += parameters[part]
+            moved[part] = change
+        return moved
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """What `restore` needs to go on, by name."""
+        return dict(self._moments)
+
+    def restore(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Go on where `state` was called.
+
+        Raises:
+            ValueError: it is another optimiser's.
+        """
+        if {name: value.shape for name, value in state.items()} != {
+            name: value.shape for name, value in self._moments.items()
+        }:
+            raise ValueError("The moments are those of another optimiser.")
+        self._moments = {name: np.array(value, dtype=np.float32) for name, value in state.items()}
+
+    def _rate(self, round_number: int) -> float:
+        config = self._config
+        if config.server_optimizer != "fedadam":
+            return config.server_learning_rate
+        # The bias correction of Adam, as Flower has it: with the round after this one.
+        first = 1.0 - _power(config.server_beta_1, round_number + 1)
+        second = 1.0 - _power(config.server_beta_2, round_number + 1)
+        return config.server_learning_rate * math.sqrt(second) / first
+
+    def _change(self, update: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
+        """The direction of a part's step, before the learning rate; moments are brought up to date."""
+        config = self._config
+        match config.server_optimizer:
+            case "fedavg":
+                return update
+            case "fedavgm":
+                self._moments[FIRST][part] = config.server_momentum * self._wide(FIRST, part) + update
+                return self._wide(FIRST, part)
+        beta_1, beta_2 = config.server_beta_1, config.server_beta_2
+        self._moments[FIRST][part] = beta_1 * self._wide(FIRST, part) + (1.0 - beta_1) * update
+        square, second = update * update, self._wide(SECOND, part)
+        if config.server_optimizer == "fedadam":
+            self._moments[SECOND][part] = beta_2 * second + (1.0 - beta_2) * square
+        else:
+            self._moments[SECOND][part] = second - (1.0 - beta_2) * square * np.sign(second - square)
+        return self._wide(FIRST, part) / (np.sqrt(self._wide(SECOND, part)) + config.server_tau)
+
+    def _wide(self, name: str, part: slice) -> NDArray[np.float64]:
+        return self._moments[name][part].astype(np.float64)
+
+
+def _power(base: float, exponent: int) -> float:
+    """A power by repeated squaring: a library's differs in the last bit between machines."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
