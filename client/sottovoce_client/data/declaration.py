@@ -1,5 +1,11 @@
-"""A suggestion of what a label's people declare in the policy: about how many units it trains on."""
+"""A suggestion of what a label's people declare in the policy: about how many units it trains on.
 
+Sampling rates and noise follow from the declaration, so that it must tell nothing of single tracks. It is taken from a
+coarse series of numbers, and one that is there stays until the catalogue has grown or shrunk by two of its steps:
+two-digit numbers are exact below 100, and one written after each scan would follow the catalogue track by track.
+"""
+
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -7,11 +13,16 @@ from sottovoce_client.catalogue import Catalogue, Purpose, holdout
 from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
 from sottovoce_client.data.preparation import tracks_for
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_client.home.policy import two_digits
+from sottovoce_client.home.policy import Policy
+
+SERIES = (10, 12, 16, 20, 25, 32, 40, 50, 63, 80)
+"""Numbers that are suggested, times powers of ten: steps of about a quarter (ISO 3, series R10)."""
+LEAST_CHANGE = 1.4
+"""Least ratio of a suggestion and a declaration that replaces the declaration: more than one step of the series."""
 
 
 class Suggestion(NamedTuple):
-    """About how many units the label trains on, in two significant digits."""
+    """About how many units the label trains on, of `SERIES`."""
 
     tracks: int
     artists: int
@@ -30,15 +41,36 @@ def suggestion(home: LabelHome, catalogues: Sequence[Catalogue], purposes: Itera
     largest = max(sides, key=len, default=())
     # As training counts artists: a track of an unknown one stands alone.
     artists = {track.artist_key or track.digest for track in largest}
-    return Suggestion(two_digits(len(largest)), two_digits(len(artists)))
+    return Suggestion(coarse(len(largest)), coarse(len(artists)))
 
 
-def declare(home: LabelHome, suggested: Suggestion) -> None:
-    """Write a declaration into the policy, in place of the one that is there."""
+def coarse(number: int) -> int:
+    """The nearest number of the series; one below its first is left as it is, since no label trains with so few."""
+    if number < SERIES[0]:
+        return number
+    scale = 10 ** (len(str(number)) - len(str(SERIES[0])))
+    return min((each * scale for each in (*SERIES, 100)), key=lambda each: abs(math.log(number / each)))
+
+
+def declare(home: LabelHome, suggested: Suggestion) -> Suggestion:
+    """Write a declaration into the policy, in place of one that is no longer about right.
+
+    Returns:
+        What the policy declares now.
+    """
+    policy = Policy.from_toml(home.policy_file)
+    standing = (policy.declared_tracks, policy.declared_artists)
+    stated = Suggestion(*map(_kept_or_replaced, standing, suggested))
     lines = home.policy_file.read_text(encoding="utf-8").splitlines()
     names = ("declared_tracks", "declared_artists")
-    values = dict(zip(names, suggested, strict=True))
+    values = dict(zip(names, stated, strict=True))
     found = {name for name in names for line in lines if line.partition("=")[0].strip() == name}
     kept = [f"{name} = {values[name]}" if (name := line.partition("=")[0].strip()) in found else line for line in lines]
     kept += [f"{name} = {values[name]}" for name in names if name not in found]
     home.write_policy("\n".join(kept) + "\n")
+    return stated
+
+
+def _kept_or_replaced(declared: int, suggested: int) -> int:
+    low, high = sorted((declared, suggested))
+    return declared if low and high / low <= LEAST_CHANGE else suggested

@@ -57,8 +57,7 @@ def register_and_scan(
         raise
     seconds = perf_counter() - started
     suggested = suggestion(label, found, purposes)
-    if declared:
-        declare(label, suggested)
+    stated = declare(label, suggested) if declared else suggested
     computed = None
     if features:
         from sottovoce_client.data.feature_cache import FeatureCache
@@ -84,7 +83,7 @@ def register_and_scan(
         if computed.unusable:
             line += f", {len(computed.unusable):,} that cannot be used"
         results().print(f"{line}.")
-    about = f"declared_tracks = {suggested.tracks}, declared_artists = {suggested.artists}"
+    about = f"declared_tracks = {stated.tracks}, declared_artists = {stated.artists}"
     if declared:
         results().print(f"Declared in policy.toml: {about}.")
     elif not policy.declared_tracks:
