@@ -246,6 +246,32 @@ def stop(
     results().print(f"Stopped {folder.run[:8]}.")
 
 
+@server.command(
+    name="leave-out",
+    epilog="Examples:\n\n  sottovoce server leave-out verve --run 3fa1\n\n"
+    '  sottovoce server leave-out verve --run 3fa1 --reason "its machine is broken"',
+)
+def leave_label_out(
+    label: Annotated[str, typer.Argument(help="The label.", show_default=False)],
+    run: Annotated[str, typer.Option("--run", metavar="RUN", help="The run's id, or its first characters.")],
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the journal and the history.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave a label out of a run under way, from its next round on.
+
+    The journal and the run's history say so, and each later request tells the other labels. Labels that are proved to
+    lie are left out without this. It is refused where too few labels would be left for a sum.
+    """
+    from sottovoce_server.rounds.leave_out import leave_out
+
+    folder = leave_out(_home(home), run, label, reason=reason)
+    if as_json:
+        print_json({"run": folder.run, "label": label, "left_out": folder.left_out_by_hand()})
+    else:
+        results().print(f"{label} is left out of {folder.run[:8]} from its next round on.", markup=False)
+
+
 @journal.command(
     epilog="Examples:\n\n  sottovoce server journal verify\n\n  sottovoce server journal verify --head 5d0c…"
 )

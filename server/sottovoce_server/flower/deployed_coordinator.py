@@ -80,6 +80,7 @@ class _Run:
             resume=order.resume,
             first=initial_parameters(config, order.init),
             on_change=self._note.change,
+            named=self._folder.left_out_by_hand,
             timeout=order.timeout,
         )
         self._folder.report("publishing", history=described(outcome.history))

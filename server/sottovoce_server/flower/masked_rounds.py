@@ -63,6 +63,7 @@ class MaskedRounds:
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything of it is sent.
         on_model: called after joining and after each training round, aborted or not.
+        named: called before anything is asked; labels that the coordinator's people want left out by now, and why.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
     """
 
@@ -78,6 +79,7 @@ class MaskedRounds:
         on_change: Callable[[RunHistory], None] = lambda _: None,
         on_start: Callable[[int], None] = lambda _: None,
         on_model: Callable[[], None] = lambda: None,
+        named: Callable[[], Mapping[str, str]] = dict,
         timeout: float = 3600.0,
     ) -> None:
         self.history = RunHistory()
@@ -93,6 +95,7 @@ class MaskedRounds:
         self._on_change = on_change
         self._on_start = on_start
         self._on_model = on_model
+        self._named = named
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._joined = False
@@ -174,9 +177,12 @@ class MaskedRounds:
             RoundAborted: too few do.
         """
         announcement = self._aggregator.announcement
+        self._leave_out(self._named())
         promises = []
         self._nodes = {}
         for node, answer in self._exchange(Action.ANNOUNCE, dict.fromkeys(nodes, announcement)):
+            if isinstance(answer, Advert) and answer.label in self.history.left_out:
+                continue
             if isinstance(answer, Advert):
                 config = self._config
                 if config.private and (answer.epsilon > config.epsilon or answer.delta > config.delta):
@@ -215,6 +221,7 @@ class MaskedRounds:
     def _start(self, number: int, kind: Kind, labels: tuple[str, ...]) -> list[Message]:
         """Begin a round; the messages that ask for reports. There are none where too few labels are prepared."""
         self._on_start(number)
+        self._leave_out(self._named())
         before = self._bytes_up
         self._unfollowed.clear()
         # A label that is asleep would not report either; it is not waited for twice as long.
@@ -260,7 +267,7 @@ class MaskedRounds:
         except RoundAborted as error:
             aborted, survivors, decoded = error.message, (), None
             LOG.warning("Round %d was aborted: %s", current.number, aborted)
-        self._leave_out_liars()
+        self._leave_out(self._aggregator.liars)
         if current.kind is Kind.TRAIN:
             if followed.is_aborted:
                 self._model.follow(followed)
@@ -304,11 +311,11 @@ class MaskedRounds:
         self._ask(Action.UNMASK, requests)
         return self._aggregator.finish()
 
-    def _leave_out_liars(self) -> None:
-        """Ask labels no more that are proved to have lied; the history, and every later request, names them."""
-        for label, why in self._aggregator.liars.items():
+    def _leave_out(self, labels: Mapping[str, str]) -> None:
+        """Ask labels no more; the history, and every later request, names them."""
+        for label, why in labels.items():
             if label not in self.history.left_out:
-                LOG.warning("%s is left out of the run: it %s.", label, why)
+                LOG.warning("%s is left out of the run: %s.", label, why)
                 self.history.left_out[label] = why
                 self._aggregator.leave_out(label)
 

@@ -1,7 +1,7 @@
 """The coordinator's edge to Flower: one run from announcement to final parameters over a grid of labels."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,6 +39,7 @@ def train(
     resume: bool = False,
     first: NDArray[np.float32] | None = None,
     on_change: Callable[[RunHistory], None] = lambda _: None,
+    named: Callable[[], Mapping[str, str]] = dict,
     timeout: float = 3600.0,
 ) -> Outcome:
     """Run one training over the labels that a grid reaches.
@@ -53,6 +54,7 @@ def train(
         first: parameters that the run starts from, `[P]`, or None for those that its seed draws; a run that is resumed
             has its own.
         on_change: called after joining and after each round.
+        named: labels that the coordinator's people want left out by now, and why.
         timeout: seconds that one exchange may take.
 
     Raises:
@@ -83,6 +85,7 @@ def train(
             on_change=on_change,
             on_start=keeper.started if keeper else lambda _: None,
             on_model=keep,
+            named=named,
             timeout=timeout,
         )
         if snapshot:

@@ -19,6 +19,8 @@ from sottovoce_server.rounds.checkpoint import Keeper
 
 VERSION = 2
 """Version of `order.json`. The first, without a number, held announcements of masked rounds of version 1."""
+LEAVE_OUT_VERSION = 1
+"""Version of `leave-out.json`."""
 _RUN = re.compile(r"[0-9a-f]{32}")
 BROKE_OFF = "broke off"
 SUBMITTED = "submitted"
@@ -194,6 +196,35 @@ class RunFolder:
         """The latest reported state, or `broke off` if the reporting process has ended."""
         state = str(self.progress()["state"])
         return BROKE_OFF if state in _AT_WORK and not self.under_way else state
+
+    def leave_out(self, label: str, why: str) -> None:
+        """Have the process that works on this run ask a label no more, from its next round on."""
+        with FileLock(self.folder / ".leave-out.lock", mode=0o600):
+            named = {**self.left_out_by_hand(), label: why}
+            write_bytes(
+                self._leave_out_file, canonical_json({"version": LEAVE_OUT_VERSION, "labels": named}), mode=0o600
+            )
+
+    def left_out_by_hand(self) -> dict[str, str]:
+        """Labels that the coordinator's people want left out, and why.
+
+        Raises:
+            OtherVersion: another version of Sottovoce wrote the file.
+            ConfigurationError: it is damaged.
+        """
+        try:
+            values = json.loads(self._leave_out_file.read_bytes())
+            if values["version"] != LEAVE_OUT_VERSION:
+                raise OtherVersion(f"The run's {self._leave_out_file.name} is of another version.")
+            return {str(label): str(why) for label, why in values["labels"].items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ConfigurationError(f"The run's {self._leave_out_file.name} is damaged.") from None
+
+    @property
+    def _leave_out_file(self) -> Path:
+        return self.folder / "leave-out.json"
 
     def forget_progress(self) -> None:
         """Delete the progress before the run resumes."""

@@ -118,6 +118,14 @@ class Keeper:
         return Snapshot.from_bytes(data), started
 
     @property
+    def newest_round(self) -> int:
+        """Number of the newest round that began; 0 before the first."""
+        try:
+            return int(self._started_file.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
     def sums(self) -> SumStore:
         """Where the run's sums are kept."""
         return SumStore(self.folder / "sums")

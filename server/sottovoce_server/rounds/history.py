@@ -56,7 +56,7 @@ class Promise:
 class RunHistory:
     """A run as it unfolds: rounds, figures of each round's model on held-out tracks, promises and refusals.
 
-    `left_out` names labels that are no longer asked, and what proves that they lied.
+    `left_out` names labels that are no longer asked, and what proves that they lied, or that people named them.
     """
 
     rounds: list[RoundRecord] = field(default_factory=list)

@@ -186,6 +186,7 @@ class _Teller:
         self._status = console.status("Submitted")
         self._rounds = 0
         self._refusals: set[str] = set()
+        self._left_out: set[str] = set()
         self._joined = False
         self._said = ""
 
@@ -213,6 +214,10 @@ class _Teller:
         for record in history["rounds"][self._rounds :]:
             self._once(_line(record, history["metrics"]))
         self._rounds = len(history["rounds"])
+        for label, why in history.get("left_out", {}).items():
+            if label not in self._left_out:
+                self._left_out.add(label)
+                self._once(f"{label} is left out of the run: {why}")
         for label, why in progress.get("not_cosigned", {}).items():
             self._once(f"{label} did not co-sign the release: {why}")
         self._status.update("Training" if progress["state"] == "training" else "Publishing")

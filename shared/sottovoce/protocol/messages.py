@@ -141,7 +141,8 @@ class ReportRequest(Message):
         parameters_digest: digest of the parameters that the round starts from (`GlobalModel.digest`).
         elements: length of the vector that is summed, in ring elements.
         participants: in ascending order of their labels.
-        left_out: members that the coordinator no longer asks because it can prove that they lied; visible to all.
+        left_out: members that the coordinator no longer asks, because it can prove that they lied or its people named
+            them; visible to all.
     """
 
     TYPE: ClassVar[int] = 11
