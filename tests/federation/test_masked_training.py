@@ -254,6 +254,23 @@ def test_labels_that_do_not_follow_a_round_are_named(grid, agreement, config):
     assert ["label-3" in record.survivors for record in history.rounds] == [True, False, False]
 
 
+def test_a_label_that_has_lost_its_model_misses_one_round_and_begins_anew(grid, agreement, configured):
+    home = grid.labels[3].home
+
+    def tamper(label, message):
+        if label == "label-4" and "1" in message.content.array_records.get(SUMS, {}) and not lost:
+            (model,) = home.runs.glob("*.model")
+            model.unlink()
+            lost.append(model)
+
+    lost: list[object] = []
+    grid.tamper = tamper
+    outcome = train(grid, agreement, configured(rounds=4))
+    assert lost
+    assert ["label-4" in record.survivors for record in outcome.history.rounds] == [True, False, True, True]
+    assert home.diary.weights(outcome.run.hex()) == grid.labels[0].home.diary.weights(outcome.run.hex())
+
+
 def test_a_label_that_complains_before_there_is_any_round_stops_nothing(grid, agreement, config, monkeypatch):
     answer = Label.answer
 

@@ -362,6 +362,7 @@ class MaskedRounds:
         if label is not None and reason == UnfollowedParameters.__name__:
             LOG.warning("%s says that the model of the round does not follow from the sums that it has.", label)
             self._unfollowed.add(label)
+            self.stands.pop(label, None)  # it may have lost its model: next time it gets all from the beginning
 
 
 class _Lacked:
