@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
@@ -23,8 +23,9 @@ from sottovoce.protocol.messages import Advert, Kind, Refusal, Report
 from sottovoce.protocol.topology import MOST_DRAWS
 from sottovoce.protocol.violations import UnfollowedParameters
 from sottovoce.run.global_model import GlobalModel
-from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action
+from sottovoce.run.records import FRAME, RECORD, Action
 from sottovoce.run.round_sum import RoundSum
+from sottovoce_server.flower.round_messages import Lacked, message_to
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
 
@@ -243,9 +244,9 @@ class MaskedRounds:
             self._round.failed = error
             return []
         action = Action.TRAIN if kind is Kind.TRAIN else Action.EVALUATE
-        frame, lacked = request.encode(), _Lacked(self._sums, number)
+        frame, lacked = request.encode(), Lacked(self._sums, number)
         return [
-            _message(self._nodes[label], action, frame, lacked.by(self.stands.get(label))) for label in participants
+            message_to(self._nodes[label], action, frame, lacked.by(self.stands.get(label))) for label in participants
         ]
 
     def _finish(self, replies: Iterable[Message]) -> None:
@@ -329,7 +330,7 @@ class MaskedRounds:
         """Accepted answers, with their nodes."""
         if not requests:
             return []
-        sent = [_message(node, action, request.encode()) for node, request in requests.items()]
+        sent = [message_to(node, action, request.encode()) for node, request in requests.items()]
         return self._receive(self._grid.send_and_receive(sent, timeout=timeout or self._timeout))
 
     def _receive(self, replies: Iterable[Message]) -> list[tuple[int, messages.Message]]:
@@ -363,39 +364,3 @@ class MaskedRounds:
             LOG.warning("%s says that the model of the round does not follow from the sums that it has.", label)
             self._unfollowed.add(label)
             self.stands.pop(label, None)  # it may have lost its model: next time it gets all from the beginning
-
-
-class _Lacked:
-    """What rides along with a round's requests: what labels lack, by where they stand.
-
-    Args:
-        sums: of the run.
-        number: of the round.
-    """
-
-    def __init__(self, sums: SumStore, number: int) -> None:
-        self._sums = sums
-        self._number = number
-        self._first: Array | None = None
-        self._arrays: dict[int, Array] = {}
-
-    def by(self, stands: int | None) -> dict[str, ArrayRecord]:
-        """The records for a label that has followed so many rounds; None for one that has no parameters yet."""
-        records = {}
-        if stands is None:
-            self._first = self._first or Array(self._sums.first())
-            records[PARAMETERS] = ArrayRecord({PARAMETERS: self._first})
-        lacked = range((stands or 0) + 1, self._number)
-        if lacked:
-            records[SUMS] = ArrayRecord({str(number): self._array(number) for number in lacked})
-        return records
-
-    def _array(self, number: int) -> Array:
-        if number not in self._arrays:
-            self._arrays[number] = Array(np.frombuffer(self._sums.sum_of(number), np.uint8))
-        return self._arrays[number]
-
-
-def _message(node: int, action: Action, frame: bytes, records: Mapping[str, ArrayRecord] | None = None) -> Message:
-    content = RecordDict({RECORD: ConfigRecord({FRAME: frame}), **(records or {})})
-    return Message(content, dst_node_id=node, message_type=action.value)
