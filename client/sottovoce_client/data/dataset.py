@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class TrackDataset:
             raise CatalogueError("A data set's units are not numbered from 0 without gaps.")
 
     @classmethod
-    def build(cls, samples: Iterable[Sample], spec: FeatureSpec, *, folder: Path | None = None) -> "TrackDataset":
+    def build(cls, samples: Iterable[Sample], spec: FeatureSpec, *, folder: Path | None = None) -> Self:
         """Take up tracks one by one, without ever holding all of them twice.
 
         The segments go to a nameless file that is mapped into memory and gone with the process, so that a catalogue
@@ -104,7 +105,7 @@ class TrackDataset:
         return cls(segments, offsets, target, unit, key, spec)
 
     @classmethod
-    def empty(cls, spec: FeatureSpec) -> "TrackDataset":
+    def empty(cls, spec: FeatureSpec) -> Self:
         """No track at all: a label that trains on it adds its noise and nothing else."""
         none = np.empty(0, np.int64)
         return cls(np.empty((0, 1), np.float32), np.zeros(1, np.int64), none, none, none, spec)

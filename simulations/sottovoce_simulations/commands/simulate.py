@@ -33,6 +33,9 @@ def simulate(
     sweep: Annotated[
         str | None, typer.Option(help="Run a grid of simulations, such as epsilon=1,2,4,8,16.", show_default=False)
     ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Instead of training, attack the labels' code with canaries.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="With --sweep: simulations per cell.")] = 3,
     cpus: Annotated[int | None, typer.Option(min=1, help="Cores to use. Default: all.", show_default=False)] = None,
     out: Annotated[
@@ -58,6 +61,8 @@ def simulate(
     sottovoce simulate --catalogues pool/ --clients 5 --sweep epsilon=1,2,4,8 --noise local,distributed --out runs/grid
 
     sottovoce simulate --catalogues music/ --drop-out 0.2 --json > figures.json
+
+    sottovoce simulate --audit --noise distributed --epsilon 2
     """
     from sottovoce_simulations.commands.simulation_display import Console
     from sottovoce_simulations.engine.experiment import Experiment
@@ -71,14 +76,23 @@ def simulate(
     noises = _noises(noise)
     if sweep is None and len(noises) > 1:
         raise ConfigurationError("Two kinds of noise need a sweep.", hint="Add --sweep epsilon=…")
+    if audit and (catalogues is not None or sweep is not None):
+        raise ConfigurationError(
+            "An audit has canaries instead of catalogues, and one setting.", hint="Leave out --catalogues and --sweep."
+        )
     experiment = Experiment(
-        catalogues=console.synthetic() if catalogues is None else catalogues,
+        catalogues=Path() if audit else console.synthetic() if catalogues is None else catalogues,
         scheme=Scheme.parse(partition or Scheme.default(clients)),
         clients=clients,
         drop_out=drop_out,
         noise=Trust.DISTRIBUTED if Trust.DISTRIBUTED in noises else Trust.LOCAL,
         **vars(request),
     )
+    if audit:
+        from sottovoce_simulations.commands.audit_display import audit_and_show
+
+        audit_and_show(experiment, console, as_json=as_json)
+        return
     folder = out or results_folder(request.family)
     if sweep is not None:
         wanted = Sweep.parse(sweep, noises, seeds, request.seed or 1)

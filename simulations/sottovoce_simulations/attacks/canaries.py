@@ -1,0 +1,203 @@
+"""Canaries in the labels' own code: what a run of it gives away, and what only an audit may know of it.
+
+A canary is a track of which one feature is 1 and the others 0, so that in the linear model (`svm`) its gradient lies
+in coordinates that no other track moves, apart from the constant's. The run is real: `plan_of` plans it with a policy
+as a label has, `update_of` trains, and the model moves from round to round. The view is that of a coordinator that
+colludes with all labels but the honest ones: with local noise it sees one label's updates, with distributed noise the
+sum over as many labels as the guarantee counts on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from sottovoce.errors import ConfigurationError
+from sottovoce.features.extract import summary_names
+from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
+from sottovoce.federation.identity import Identity
+from sottovoce.models import discovery
+from sottovoce.models.interfaces import Batch
+from sottovoce.models.style.svm import FAMILY
+from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce.protocol.messages import Announcement
+from sottovoce.protocol.participant import Participant
+from sottovoce.randomness import Randomness
+from sottovoce.run.configuration import RunConfiguration, Unit
+from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.run_state import RunState
+
+SPEC = discovery.spec_of(FAMILY.task, FAMILY.name)
+FEATURES = len(summary_names(SPEC))
+STYLES = tuple(f"style {number:02}" for number in range(20))
+"""Invented styles. The more there are, the more coordinates a canary has, and the finer noise is measured."""
+SEGMENTS = 2
+"""Segments of each canary's track, all equal: together they must count as one."""
+
+
+@dataclass(frozen=True)
+class Watched(TrackDataset):
+    """Tracks that take down which units are drawn: training cannot use a track without asking for it here."""
+
+    drawn: list[NDArray[np.int64]] = field(default_factory=list, compare=False)
+
+    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
+        """As of `TrackDataset`."""
+        self.drawn.append(self.unit_of[tracks])
+        return super().batch(tracks, segments_per_track, randomness)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How often each unit was drawn since the last call: `[units]`."""
+        drawn = np.bincount(np.concatenate([np.empty(0, np.int64), *self.drawn]), minlength=self.units)
+        self.drawn.clear()
+        return drawn
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What is audited: the labels of one run.
+
+    Args:
+        config: of the run, which is one of the linear model.
+        declared: units that each label's policy declares.
+        members: labels of the agreement, of which the honest ones are looked at.
+
+    Raises:
+        ConfigurationError: canaries cannot be planted in such a run.
+    """
+
+    config: RunConfiguration
+    declared: int
+    members: int = LEAST_PARTICIPANTS
+
+    def __post_init__(self) -> None:
+        config = self.config
+        if (config.task, config.family) != (FAMILY.task, FAMILY.name) or not config.private or config.trainable:
+            raise ConfigurationError(
+                "Canaries are planted in private runs of the linear model that train all of its parameters.",
+                hint="Audit --family svm with privacy: all families share the code that samples, clips and adds noise.",
+            )
+
+    @property
+    def labels(self) -> int:
+        """Honest labels in the sum."""
+        return self.config.distributed.min_honest if self.config.distributed else 1
+
+    @property
+    def canaries(self) -> int:
+        """m, one for each feature, or for each label where the unit is the label."""
+        return min(FEATURES, self.labels) if self.config.unit is Unit.LABEL else FEATURES
+
+    @cached_property
+    def identities(self) -> tuple[Identity, ...]:
+        """Of all members."""
+        return tuple(Identity.generate() for _ in range(max(self.members, self.labels, LEAST_PARTICIPANTS)))
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """The labels'."""
+        members = (Member(_name(i), identity.public_key) for i, identity in enumerate(self.identities))
+        return Agreement("audit", Identity.generate().public_key, tuple(members))
+
+    @cached_property
+    def announcement(self) -> Announcement:
+        """The coordinator's."""
+        return Announcement.of(self.agreement, self.config)
+
+    @cached_property
+    def plan(self) -> PrivacyPlan:
+        """What labels declare to do, whatever they own; `planned` before any of them has a catalogue."""
+        return self.planned()
+
+    def planned(self) -> PrivacyPlan:
+        """A label's plan, by `plan_of` and with a policy as a label has.
+
+        Raises:
+            PrivacyError, CatalogueError: as of `plan_of`.
+        """
+        config = self.config
+        policy = Policy(
+            epsilon_per_run=config.epsilon,
+            epsilon_lifetime=config.epsilon,
+            delta_max=config.delta,
+            declared_tracks=self.declared,
+            declared_artists=self.declared,
+            trust=frozenset({config.trust}),
+        )
+        plan = local_round.plan_of(config, self.agreement, policy)
+        if plan is None:
+            raise ConfigurationError("A run without privacy has no plan to audit.")
+        return plan
+
+    def state(self, label: int) -> RunState:
+        """What a label keeps of the run once it has joined."""
+        plan = self.planned()
+        participant, _ = Participant.join(
+            self.announcement,
+            label=_name(label),
+            identity=self.identities[label],
+            agreement=self.agreement,
+            epsilon=plan.epsilon_ceiling,
+            delta=plan.delta,
+        )
+        return RunState(participant, plan)
+
+    def catalogue(self, canaries: Sequence[int] | NDArray[np.intp]) -> Watched:
+        """Some canaries' tracks: one a unit, or two where the unit is the artist."""
+        if not len(canaries):
+            return Watched.empty(SPEC)
+        tracks, rows = (2 if self.config.unit is Unit.ARTIST else 1), np.eye(FEATURES, dtype=np.float32)
+        samples = (
+            Sample(
+                np.tile(rows[canary], (SEGMENTS, 1)),
+                int(canary) % len(self.config.classes),
+                f"artist {canary}" if self.config.unit is Unit.ARTIST else None,
+                subset_key=int(canary),
+            )
+            for canary in canaries
+            for _ in range(tracks)
+        )
+        return Watched.build(samples, SPEC)
+
+    @cached_property
+    def step_weights(self) -> NDArray[np.float64]:
+        """How a round's update adds up the local steps' sums, by momentum: `[local_steps]`."""
+        return np.cumsum(self.config.momentum ** np.arange(self.config.local_steps))[::-1]
+
+    @cached_property
+    def row(self) -> NDArray[np.float64]:
+        """How a round's report adds up the last rounds' sums, the newest first, over its noise: `[bands]`."""
+        mechanism = self.plan.mechanism
+        return np.array(mechanism.coefficients if mechanism else (1,), np.float64)
+
+    @cached_property
+    def column(self) -> NDArray[np.float64]:
+        """How the release adds up the rounds' reports, by the inverse of the declared matrix: `[rounds]`."""
+        first = np.zeros(self.config.rounds)
+        first[: len(self.row)] = self.row[: len(first)]
+        matrix = scipy.linalg.toeplitz(first, np.zeros(len(first)))
+        return np.asarray(scipy.linalg.solve_triangular(matrix, np.ones(len(first)), lower=True, trans=1))
+
+    @cached_property
+    def signal(self) -> float:
+        """Length of one clipped gradient in a round's sum, over the noise's declared standard deviation."""
+        mechanism = self.plan.mechanism
+        if mechanism is None:
+            return 1 / (self.plan.noise_multiplier * float(np.linalg.norm(self.step_weights)))
+        return mechanism.scale / float(np.sqrt(self.labels * mechanism.variance))
+
+    @cached_property
+    def step(self) -> float:
+        """What a sum's length 1 moves the model by: the noise's declared standard deviation in an update."""
+        config = self.config
+        gradients = -config.learning_rate / config.batch_size
+        return config.max_grad_norm / self.signal * (-1 / self.labels if config.unit is Unit.LABEL else gradients)
+
+
+def _name(label: int) -> str:
+    return f"label-{label:05}"

@@ -1,0 +1,98 @@
+"""Noise that is looked at apart from a whole run: of neighbouring catalogues, of held-out counts, of class counts."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sottovoce.models import parameters as flat
+from sottovoce.models.style.svm import FAMILY
+from sottovoce.privacy.banded_factorisation import BandedToeplitz
+from sottovoce.privacy.held_out import COUNTER_OFFSET
+from sottovoce.randomness import Randomness
+from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.run_state import RunState
+from sottovoce_client.training.round_inputs import RoundInputs
+from sottovoce_simulations.attacks.canaries import FEATURES, SPEC, Audited, Watched
+
+
+def neighbours_differ(audited: Audited) -> bool:
+    """Whether one unit less changes any noise: a round of n and of n − 1 units, with equal words for the noise.
+
+    Half of the canaries make the larger catalogue; columns of the others hold noise alone.
+    """
+    units = np.arange(max(1, audited.canaries // 2))
+    return not np.array_equal(_noise_of(audited, units, len(units)), _noise_of(audited, units[:-1], len(units)))
+
+
+def _noise_of(audited: Audited, owned: NDArray[np.intp], most: int) -> NDArray[np.generic]:
+    """A round's noise at a label that owns some canaries, by a fixed seed, where the first `most` do not reach."""
+    config, dataset, joined, noise = audited.config, audited.catalogue(owned), audited.state(0), _FixedNoise()
+    state = _NoiseBegins(joined.participant, joined.plan, noise=noise)
+    parameters = flat.initial(FAMILY, SPEC, len(config.classes), seed=config.seed)
+    inputs = RoundInputs(
+        FAMILY, parameters, dataset, config, joined.plan, noise, histogram=np.ones(len(config.classes))
+    )
+    told = local_round.update_of(state, audited.announcement.run, inputs)
+    if joined.plan is None or joined.plan.mechanism is None:
+        return told.reshape(-1, FEATURES + 1)[:, most:-1]
+    return told - BandedToeplitz(joined.plan.mechanism.coefficients).encode(state.last_sums(1))
+
+
+class _FixedNoise(Randomness):
+    """Words of one seed for noise, and of another for all else, so that what is sampled does not move the noise."""
+
+    simulated = True
+
+    def __init__(self) -> None:
+        self._words, self._noise = Randomness.for_simulation(0), Randomness.for_simulation(1)
+
+    def begin(self) -> None:
+        """From here on all words are for noise."""
+        self._words = self._noise
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Of either seed."""
+        return self._words.words(count)
+
+    def gaussian(self, shape: tuple[int, ...], std: float) -> Tensor:
+        """Of the noise's."""
+        return self._noise.gaussian(shape, std)
+
+
+@dataclass
+class _NoiseBegins(RunState):
+    """A label's state that is told of a round's sum right before noise is added to it."""
+
+    noise: _FixedNoise = field(default_factory=_FixedNoise)
+
+    def remember(self, round_number: int, total: NDArray[np.int64]) -> None:
+        """Keep it, and begin the noise."""
+        super().remember(round_number, total)
+        self.noise.begin()
+
+
+def evaluation_noise(audited: Audited, least: int) -> NDArray[np.float64]:
+    """Noise of the counters of a label that holds nothing out, so many or a few more; empty where there is none."""
+    noise, state = audited.plan.evaluations, audited.state(0)
+    if noise is None:
+        return np.empty(0)
+    number, model = max(audited.config.evaluated), np.empty(0, np.float32)
+    nothing = Prepared(Watched.empty(SPEC), None)
+    counters = [
+        local_round.counters_of(state, number, model, nothing, Randomness.system())
+        for _ in range(-(-least // noise.dimension))
+    ]
+    return (np.concatenate(counters) - COUNTER_OFFSET) / np.sqrt(noise.variance)
+
+
+def histogram_noise(audited: Audited, least: int) -> NDArray[np.float64]:
+    """Noise of the class histogram of a label without tracks, likewise."""
+    plan, styles = audited.planned(), len(audited.config.classes)
+    if audited.plan.histogram_noise is None:
+        return np.empty(0)
+    nothing = Watched.empty(SPEC)
+    drawn = [local_round.histogram_of(nothing, styles, plan, Randomness.system()) for _ in range(-(-least // styles))]
+    return np.concatenate(drawn) / audited.plan.histogram_noise
