@@ -37,6 +37,7 @@ def local(**changes):
         **{
             "classes": STYLES,
             "feature_spec": SPEC.digest,
+            "first_parameters": "0" * 64,
             "distributed": None,
             "rounds": ROUNDS,
             "local_steps": 1,

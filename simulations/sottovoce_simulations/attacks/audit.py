@@ -19,7 +19,7 @@ from sottovoce_simulations.attacks import white_noise
 from sottovoce_simulations.attacks.canaries import Audited
 from sottovoce_simulations.attacks.lone_noise import evaluation_noise, histogram_noise, neighbours_differ
 from sottovoce_simulations.attacks.one_run import LEAST_CANARIES, OneRun, one_run
-from sottovoce_simulations.attacks.transcript import Transcript, execute
+from sottovoce_simulations.attacks.transcript import Transcript, execute, layout_of
 
 THRESHOLD = 5e-6
 """P-value below which a check raises an alarm."""
@@ -307,12 +307,12 @@ def _schedule(audited: Audited) -> NDArray[np.int64]:
 
 
 def _slack(crowded: Transcript) -> float:
-    """Variance that rounding units' vectors to whole numbers may add to a sum, over the noise's."""
-    mechanism = crowded.audited.plan.mechanism
+    """Variance that rounding an update, or units' vectors, to whole numbers may add to a sum, over the noise's."""
+    audited, mechanism = crowded.audited, crowded.audited.plan.mechanism
     if mechanism is None:
-        return 0.0
-    drawn = float(crowded.drawn.sum(axis=1).max()) * float(np.square(crowded.audited.row).sum())
-    return ROUNDING_VARIANCE * drawn / (crowded.audited.labels * mechanism.variance)
+        return ROUNDING_VARIANCE * (layout_of(audited).quantiser.step / audited.step) ** 2
+    drawn = float(crowded.drawn.sum(axis=1).max()) * float(np.square(audited.row).sum())
+    return ROUNDING_VARIANCE * drawn / (audited.labels * mechanism.variance)
 
 
 def _root(squares: NDArray[np.float64]) -> float:

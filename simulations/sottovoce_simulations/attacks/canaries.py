@@ -2,9 +2,9 @@
 
 A canary is a track of which one feature is 1 and the others 0, so that in the linear model (`svm`) its gradient lies
 in coordinates that no other track moves, apart from the constant's. The run is real: `plan_of` plans it with a policy
-as a label has, `update_of` trains, and the model moves from round to round. The view is that of a coordinator that
-colludes with all labels but the honest ones: with local noise it sees one label's updates, with distributed noise the
-sum over as many labels as the guarantee counts on.
+as a label has, `update_of` trains, and `GlobalModel` follows the sums to the release. The view is that of a coordinator
+that colludes with all labels but the honest ones: with local noise it sees one label's updates, with distributed noise
+the sum over as many labels as the guarantee counts on.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from sottovoce.features.extract import summary_names
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
+from sottovoce.models import parameters as flat
 from sottovoce.models.interfaces import Batch
 from sottovoce.models.style.svm import FAMILY
 from sottovoce.privacy.plan import PrivacyPlan
@@ -27,6 +28,7 @@ from sottovoce.protocol.messages import Announcement
 from sottovoce.protocol.participant import Participant
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import RunConfiguration, Unit
+from sottovoce.run.records import parameters_digest
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
@@ -36,6 +38,8 @@ SPEC = discovery.spec_of(FAMILY.task, FAMILY.name)
 FEATURES = len(summary_names(SPEC))
 STYLES = tuple(f"style {number:02}" for number in range(20))
 """Invented styles. The more there are, the more coordinates a canary has, and the finer noise is measured."""
+ROOM = 4.0, 64.0
+"""Room that an update has before it is clipped, over the norm of its noise, and in gradients: it never is."""
 SEGMENTS = 2
 """Segments of each canary's track, all equal: together they must count as one."""
 
@@ -63,7 +67,7 @@ class Audited:
     """What is audited: the labels of one run.
 
     Args:
-        config: of the run, which is one of the linear model.
+        asked: the run's configuration, which is one of the linear model.
         declared: units that each label's policy declares.
         members: labels of the agreement, of which the honest ones are looked at.
 
@@ -71,27 +75,44 @@ class Audited:
         ConfigurationError: canaries cannot be planted in such a run.
     """
 
-    config: RunConfiguration
+    asked: RunConfiguration
     declared: int
     members: int = LEAST_PARTICIPANTS
 
     def __post_init__(self) -> None:
-        config = self.config
+        config = self.asked
         if (config.task, config.family) != (FAMILY.task, FAMILY.name) or not config.private or config.trainable:
             raise ConfigurationError(
                 "Canaries are planted in private runs of the linear model that train all of its parameters.",
                 hint="Audit --family svm with privacy: all families share the code that samples, clips and adds noise.",
             )
 
+    @cached_property
+    def first(self) -> NDArray[np.float32]:
+        """Parameters before the first round: `[P]`."""
+        return flat.initial(FAMILY, SPEC, len(self.asked.classes), seed=self.asked.seed)
+
+    @cached_property
+    def config(self) -> RunConfiguration:
+        """The run's configuration. Its model is the sum of the updates, which are neither clipped nor adapted."""
+        noise, gradients = ROOM
+        reach = noise * np.sqrt(self.first.size) + gradients * self.asked.local_steps * self.signal
+        return self.asked.changed(
+            first_parameters=parameters_digest(self.first).hex(),
+            update_clip=float(abs(self.step) * reach),
+            server_optimizer="fedavg",
+            server_learning_rate=1.0,
+        )
+
     @property
     def labels(self) -> int:
         """Honest labels in the sum."""
-        return self.config.distributed.min_honest if self.config.distributed else 1
+        return self.asked.distributed.min_honest if self.asked.distributed else 1
 
     @property
     def canaries(self) -> int:
         """m, one for each feature, or for each label where the unit is the label."""
-        return min(FEATURES, self.labels) if self.config.unit is Unit.LABEL else FEATURES
+        return min(FEATURES, self.labels) if self.asked.unit is Unit.LABEL else FEATURES
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
@@ -120,7 +141,7 @@ class Audited:
         Raises:
             PrivacyError, CatalogueError: as of `plan_of`.
         """
-        config = self.config
+        config = self.asked
         policy = Policy(
             epsilon_per_run=config.epsilon,
             epsilon_lifetime=config.epsilon,
@@ -167,7 +188,7 @@ class Audited:
     @cached_property
     def step_weights(self) -> NDArray[np.float64]:
         """How a round's update adds up the local steps' sums, by momentum: `[local_steps]`."""
-        return np.cumsum(self.config.momentum ** np.arange(self.config.local_steps))[::-1]
+        return np.cumsum(self.asked.momentum ** np.arange(self.asked.local_steps))[::-1]
 
     @cached_property
     def row(self) -> NDArray[np.float64]:
@@ -178,7 +199,7 @@ class Audited:
     @cached_property
     def column(self) -> NDArray[np.float64]:
         """How the release adds up the rounds' reports, by the inverse of the declared matrix: `[rounds]`."""
-        first = np.zeros(self.config.rounds)
+        first = np.zeros(self.asked.rounds)
         first[: len(self.row)] = self.row[: len(first)]
         matrix = scipy.linalg.toeplitz(first, np.zeros(len(first)))
         return np.asarray(scipy.linalg.solve_triangular(matrix, np.ones(len(first)), lower=True, trans=1))
@@ -193,8 +214,8 @@ class Audited:
 
     @cached_property
     def step(self) -> float:
-        """What a sum's length 1 moves the model by: the noise's declared standard deviation in an update."""
-        config = self.config
+        """What a sum's length 1 moves the model by, as long as the clip is the first one."""
+        config = self.asked
         gradients = -config.learning_rate / config.batch_size
         return config.max_grad_norm / self.signal * (-1 / self.labels if config.unit is Unit.LABEL else gradients)
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.models import parameters as flat
 from sottovoce.models.style.svm import FAMILY
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.held_out import COUNTER_OFFSET
@@ -31,9 +30,8 @@ def _noise_of(audited: Audited, owned: NDArray[np.intp], most: int) -> NDArray[n
     """A round's noise at a label that owns some canaries, by a fixed seed, where the first `most` do not reach."""
     config, dataset, joined, noise = audited.config, audited.catalogue(owned), audited.state(0), _FixedNoise()
     state = _NoiseBegins(joined.participant, joined.plan, noise=noise)
-    parameters = flat.initial(FAMILY, SPEC, len(config.classes), seed=config.seed)
     inputs = RoundInputs(
-        FAMILY, parameters, dataset, config, joined.plan, noise, histogram=np.ones(len(config.classes))
+        FAMILY, audited.first, dataset, config, joined.plan, noise, histogram=np.ones(len(config.classes))
     )
     told = local_round.update_of(state, audited.announcement.run, inputs)
     if joined.plan is None or joined.plan.mechanism is None:

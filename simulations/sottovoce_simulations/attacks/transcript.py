@@ -9,12 +9,21 @@ from torch import Tensor
 
 from sottovoce.models import parameters as flat
 from sottovoce.models.style.svm import CONSTANT, FAMILY
-from sottovoce.privacy.banded_factorisation import BandedToeplitz
+from sottovoce.models.trainable import trainable_mask
+from sottovoce.protocol.layout import VectorLayout
+from sottovoce.protocol.messages import Kind
+from sottovoce.protocol.ring import RingArray
+from sottovoce.protocol.violations import ImplausibleSum
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, Unit
+from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import clip_follows
+from sottovoce.run.round_sum import RoundSum
 from sottovoce_client.rounds import local_round
 from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_simulations.attacks.canaries import FEATURES, SPEC, Audited
+
+_NO_COUNTERS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -71,67 +80,89 @@ def execute(audited: Audited, included: NDArray[np.bool_]) -> Transcript:
     if config.balance is not Balance.NONE:
         for dataset, state in labels:
             state.histogram = local_round.histogram_of(dataset, len(config.classes), state.plan, Randomness.system())
-    first = flat.initial(FAMILY, SPEC, len(config.classes), seed=config.seed)
-    parameters = first
-    decoded: list[NDArray[np.float64]] = []
-    reports, sums, gradients, drawn = [], [], [], np.zeros((config.rounds, len(included)), np.int64)
+    run, layout = audited.announcement.run, layout_of(audited)
+    model = GlobalModel.start(
+        config,
+        run=run,
+        labels=len(audited.agreement.members),
+        trainable=trainable_mask(config),
+        first=audited.first,
+    )
+    reports, sums, gradients, clips, drawn = [], [], [], [], np.zeros((config.rounds, len(included)), np.int64)
     for number in range(1, config.rounds + 1):
-        gradients.append(_gradients(audited, parameters, len(included)))
+        gradients.append(_gradients(audited, model, len(included)))
+        clips.append(model.clip)
         told = [
             local_round.update_of(
                 state,
-                audited.announcement.run,
+                run,
                 RoundInputs(
                     FAMILY,
-                    parameters,
+                    model.parameters,
                     dataset,
                     config,
                     state.plan,
                     Randomness.system(),
                     None if state.histogram is None else np.asarray(state.histogram),
                     number,
+                    model.clip,
                 ),
-            ).astype(np.float64)
+            )
             for dataset, state in labels
         ]
         for canaries, (dataset, _) in zip(owned, labels, strict=True):
             drawn[number - 1, canaries] = dataset.counts()
-        reports.append(np.array(told) / (audited.step if mechanism is None else np.sqrt(mechanism.variance)))
-        sums.append(_in_model(audited, reports[-1].sum(axis=0), number))
-        change = _decoded(audited, sums[-1], decoded)
-        parameters = (parameters + audited.step * change.ravel()).astype(np.float32)
-    release = (parameters.astype(np.float64) - first) / audited.step / np.linalg.norm(audited.column)
-    shape = (len(config.classes), FEATURES + 1)
+        total = layout.ring.zeros(layout.elements)
+        for update in told:
+            total += layout.encode(update, _NO_COUNTERS)
+        layout.ring.reduce(total)
+        _follow(model, RoundSum(number, len(told), len(told), total[: layout.parameters]))
+        std = audited.step if mechanism is None else np.sqrt(mechanism.variance)
+        reports.append(np.array(told, np.float64) / std)
+        sums.append(_in_model(audited, layout, total[: layout.parameters], number))
+    noise = np.linalg.norm(audited.column * clips / clips[0])
+    release = (model.parameters.astype(np.float64) - audited.first) / audited.step / noise
     return Transcript(
-        audited, included, np.array(reports), np.array(sums), np.array(gradients), drawn, release.reshape(shape)
+        audited,
+        included,
+        np.array(reports),
+        np.array(sums),
+        np.array(gradients),
+        drawn,
+        release.reshape(-1, FEATURES + 1),
     )
 
 
-def _in_model(audited: Audited, report: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """Honest labels' summed reports, turned back from the run's grid: `[styles, features + 1]`."""
-    mechanism, shape = audited.plan.mechanism, (len(audited.config.classes), FEATURES + 1)
+def layout_of(audited: Audited) -> VectorLayout:
+    """Of a round of the honest labels alone, without counters."""
+    config = audited.config
+    parameters = audited.first.size + clip_follows(config)
+    return VectorLayout.for_round(config, Kind.TRAIN, parameters, 0, audited.labels)
+
+
+def _follow(model: GlobalModel, total: RoundSum) -> None:
+    """Move the model by a round's sum, or leave it where the sum is none of honest labels: the checks will say so."""
+    try:
+        model.follow(total)
+    except ImplausibleSum:
+        model.follow(RoundSum.aborted(total.round, model.ring))
+
+
+def _in_model(audited: Audited, layout: VectorLayout, total: RingArray, number: int) -> NDArray[np.float64]:
+    """What a coordinator makes of a sum, before it undoes the matrix: `[styles, features + 1]`."""
+    mechanism = audited.plan.mechanism
     if mechanism is None:
-        return report.reshape(shape)
-    # `vector` divides by the scale, which is put back: what is looked at is noise, not gradients.
-    grid = report[: mechanism.parameters] * mechanism.scale / np.sqrt(audited.labels)
-    vector = mechanism.vector(grid, mechanism.signs(audited.announcement.run, number)).reshape(shape)
-    return np.asarray(vector, np.float64) * (-1 if audited.config.unit is Unit.LABEL else 1)
+        return layout.mean(total, audited.labels).reshape(-1, FEATURES + 1).astype(np.float64) / audited.step
+    signs = mechanism.signs(audited.announcement.run, number)
+    vector = mechanism.vector(layout.integers(total)[: mechanism.parameters].astype(np.float64), signs)
+    along = -1 if audited.config.unit is Unit.LABEL else 1
+    return np.asarray(vector.reshape(-1, FEATURES + 1) * (along * audited.signal), np.float64)
 
 
-def _decoded(audited: Audited, newest: NDArray[np.float64], decoded: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The round's own gradients, from this round's sum and those decoded before, to which it is added."""
-    decoded.append(
-        BandedToeplitz(tuple(int(value) for value in audited.row)).decode(newest, decoded[-len(audited.row) + 1 :])
-        if len(audited.row) > 1
-        else newest
-    )
-    return decoded[-1]
-
-
-def _gradients(audited: Audited, parameters: NDArray[np.float32], canaries: int) -> NDArray[np.float64]:
+def _gradients(audited: Audited, global_model: GlobalModel, canaries: int) -> NDArray[np.float64]:
     """Each canary's gradient, clipped as it must be, over the clip, by formulas of its own: `[m, styles]`."""
     config, chosen = audited.config, np.arange(canaries)
-    model = flat.model_of(FAMILY, SPEC, len(config.classes), parameters)
+    model = flat.model_of(FAMILY, SPEC, len(config.classes), global_model.parameters)
     with torch.no_grad():
         outputs: Tensor = model(torch.eye(FEATURES)[chosen])
     outputs.requires_grad_(True)
@@ -141,4 +172,4 @@ def _gradients(audited: Audited, parameters: NDArray[np.float32], canaries: int)
     if config.unit is Unit.LABEL:  # the whole update is clipped, in which all local steps are
         moved = config.learning_rate / config.batch_size * audited.step_weights.sum()
         own, whole = own * moved, whole * moved
-    return np.asarray(own / np.maximum(whole, config.max_grad_norm))
+    return np.asarray(own / np.maximum(whole, global_model.clip))
