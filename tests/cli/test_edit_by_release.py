@@ -150,7 +150,7 @@ def test_numbers_of_the_file_itself_are_not_blamed_on_the_release(edited, song, 
     soundfile.write(song, samples, rate, subtype="FLOAT")
     done = edited("--denoise", "1", "--release", editor)
     assert done.exit_code == 2
-    assert "The audio contains samples that are not finite or far beyond full scale." in done.stderr
+    assert "The audio contains samples that are not finite." in done.stderr
     done = edited("--repair", "3:3.05", "--method", "model", "--release", editor)
     assert done.exit_code == 0, done.output
     assert np.array_equal(np.isnan(soundfile.read(tmp_path / "out.wav")[0]), np.isnan(samples))

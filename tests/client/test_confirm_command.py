@@ -201,7 +201,7 @@ def test_a_withdrawal_is_for_good_whoever_hands_the_confirmation_in_again(
     pin(label_home, file, Policy())
     code, out, err = run("confirm", "label-2", "--withdraw", "--yes")
     assert code == 0
-    assert "2 of the other labels are confirmed; 2 have to be" in out
+    assert "2 of the other labels are confirmed; 2 must be" in out
     assert "tell the others" in err
     pin(label_home, file, Policy())
     assert set(confirmed_by(label_home, agreement, given)) == {"label-0", "label-1"}
@@ -210,10 +210,10 @@ def test_a_withdrawal_is_for_good_whoever_hands_the_confirmation_in_again(
     assert "label-2: WITHDRAWN by you" in run("check", file)[1]
     code, _, err = run("confirm", "label-2", "--words", words["label-2"])
     assert code == 2
-    assert "for good" in err
+    assert "permanent" in err
     code, _, err = run("confirm", "label-2", "--withdraw", "--yes")
     assert code == 2
-    assert "no confirmation of 'label-2' to take back" in err
+    assert "no confirmation of 'label-2' to withdraw" in err
     run("confirmations", "--out", tmp_path / "ours.json")
     assert [each.name for each in read_confirmations(tmp_path / "ours.json") if isinstance(each, Withdrawal)] == [
         "label-2"

@@ -126,7 +126,7 @@ def test_a_label_that_has_spent_more_than_it_promised_does_not_sign(books, manif
 @pytest.mark.parametrize("name", ["task", "family", "classes"])
 def test_what_differs_is_named(books, manifest, label_home, agreement, name):
     told = replace(manifest, **{name: ("other", "styles") if name == "classes" else "generator"})
-    with pytest.raises(OtherAccount, match=f"The release's {name} is not what"):
+    with pytest.raises(OtherAccount, match=f"The release's {name} differs"):
         check_account(told, label_home, agreement)
 
 
@@ -142,7 +142,7 @@ def test_a_label_that_joined_before_styles_were_noted_still_signs(books, manifes
 
 def test_other_weights_than_the_runs_sums_led_to_are_not_signed(books, manifest):
     files = {**manifest.files, MODEL_FILE: FileEntry(1, "cd" * 32)}
-    with pytest.raises(OtherAccount, match="other weights"):
+    with pytest.raises(OtherAccount, match="weights differ"):
         asked(books, replace(manifest, files=files))
 
 

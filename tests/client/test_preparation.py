@@ -47,6 +47,6 @@ def test_a_small_catalogue_may_hold_nothing_out(home_with_hold_out):
 def test_with_nothing_to_train_on_a_label_takes_no_part_but_in_private_runs(home_with_hold_out):
     home, config = home_with_hold_out("half", 5)
     unknown = replace(config, classes=("no such style", "nor this"))
-    with pytest.raises(CatalogueError, match="no track to train on"):
+    with pytest.raises(CatalogueError, match="no tracks to train on"):
         prepare(home, replace(unknown, private=False))
     assert len(prepare(home, unknown).train) == 0

@@ -131,7 +131,7 @@ def test_a_process_that_answers_unpacks_and_installs_nothing(content, monkeypatc
 
 
 def test_a_flower_without_what_we_replace_is_refused():
-    with pytest.raises(ConfigurationError, match="cannot be kept safe"):
+    with pytest.raises(ConfigurationError, match="cannot be protected"):
         supernode._replace(supernode, "install_from_fab", lambda found: found)
 
 

@@ -87,7 +87,7 @@ def test_what_fails_is_not_signed_and_nothing_private_is_said(
     makes(strangers)
     code, _, err = run("label", "cosign", release, "--home", home.root)
     assert code == 2
-    assert "has failed the copy audit before" in err
+    assert "failed the copy audit before" in err
     assert not signers(release)
 
 
@@ -108,7 +108,7 @@ def test_one_release_a_run_is_audited_to_be_signed(run, home, books, publish, ag
     assert run("label", "cosign", first, "--home", home.root)[0] == 0
     code, _, err = run("label", "cosign", second, "--home", home.root)
     assert code == 2
-    assert "answers for one release a run" in err
+    assert "for one release per run" in err
     assert not signers(second)
 
 
@@ -131,7 +131,7 @@ def test_an_audit_that_ends_in_no_verdict_was_one_all_the_same(
     makes(strangers)
     code, _, err = run("label", "cosign", second, "--home", home.root)
     assert code == 2
-    assert "answers for one release a run" in err
+    assert "for one release per run" in err
     assert not notes(home)
     assert run("label", "audit", second, "--home", home.root)[0] == 0  # by hand, as often as its people like
     assert run("label", "cosign", first, "--home", home.root)[0] == 0
@@ -156,9 +156,7 @@ def test_a_release_under_other_names_is_not_even_audited(
     makes(strangers)
     code, _, err = run("label", "cosign", release, "--home", home.root)
     assert code == 2
-    assert (
-        f"The release's {'classes' if name == 'fewer' else name} is not what this label has joined the run for" in err
-    )
+    assert f"The release's {'classes' if name == 'fewer' else name} differs from the run that this label joined" in err
     assert not signers(release)
     assert [note for note in home.diary.notes() if note.what in (What.AUDITED, What.AUDIT_BEGUN)] == []
 

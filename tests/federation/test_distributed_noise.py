@@ -290,7 +290,7 @@ def test_the_clip_follows_its_quantile(grid, agreement, distributed, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"private": False}, "no noise to share"),
+        ({"private": False}, "no noise to distribute"),
         ({"local_steps": 2}, "Expected local_steps=2 to be 1"),
         ({"unit": Unit.LABEL, "balance": Balance.LOSS}, "Expected balance=loss to be none"),
         ({"unit": Unit.LABEL, "sample_rate": 0.5}, "every label takes part in every round"),

@@ -88,5 +88,5 @@ def test_nothing_is_refused(spec, lengths):
 
 
 def test_a_track_without_segments_is_refused(spec):
-    with pytest.raises(CatalogueError, match="without a segment"):
+    with pytest.raises(CatalogueError, match="without segments"):
         TrackDataset.build([Sample(np.ones((n, 2), dtype=np.float32), 0) for n in (1, 0)], spec)

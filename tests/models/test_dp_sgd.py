@@ -293,12 +293,12 @@ def test_nothing_is_trained_beyond_the_plan(dataset_of, config_of, plan_of, spec
     plan = plan_of(config)
     for changed, given, message in [
         (config, None, "needs a privacy plan"),
-        (config.changed(private=False), plan, "only a private run"),
+        (config.changed(private=False), plan, "without privacy must not"),
         (config.changed(max_grad_norm=9.0), plan, "another run"),
         (config.changed(unit=Unit.ARTIST), plan, "another run"),
         (config.changed(local_steps=3), plan, "more steps"),
     ]:
         with pytest.raises(PrivacyError, match=message):
             train(RoundInputs(svm, vector, dataset, changed, given, sim()))
-    with pytest.raises(ConfigurationError, match="not those that the run has agreed on"):
+    with pytest.raises(ConfigurationError, match="do not match the run's"):
         train(RoundInputs(svm, vector, dataset, config.changed(feature_spec="00"), plan, sim()))

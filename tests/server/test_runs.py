@@ -88,7 +88,7 @@ def test_a_run_is_not_gone_on_with_while_a_process_works_on_it(home, announcemen
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with (
         in_the_hands_of_another(run),
-        pytest.raises(ConfigurationError, match="still under way") as caught,
+        pytest.raises(ConfigurationError, match="still running") as caught,
     ):
         submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
     assert f"server stop {run.run[:8]}" in (caught.value.hint or "")

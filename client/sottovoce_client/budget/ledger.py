@@ -1,4 +1,4 @@
-"""The ledger of a label's spent privacy: one SQLite file in its home, append-only, hash-chained, failing closed.
+"""The ledger of a label's spent privacy: an SQLite file in its home, append-only, hash-chained, failing closed.
 
 A run is opened with its whole plan, which must fit under the ceilings together with everything spent or reserved by
 other runs. Each round is charged before it trains. A charge is never returned; closing a run only frees what it never
@@ -40,7 +40,7 @@ ledger with an event that this version has no accounting for is refused as a who
 _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
 _TAIL = 256
-"""Rows at the end of the chain that are checked whenever a ledger is opened. Whatever row is read is checked too."""
+"""Number of last rows that are checked whenever a ledger is opened. Every row that is read is checked as well."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Ceilings:
 class Ledger:
     """A label's ledger, open. Use it as a context manager, or `close` it.
 
-    Each row that is read is checked against the one before it, so that no sum rests on a row that was changed;
-    `verify` checks all of them. What opening and charging cost does not grow with the ledger.
+    Each row that is read is checked against the one before it, so that an altered row never enters a sum;
+    `verify` checks all of them. The cost of opening and charging does not grow with the ledger.
 
     Args:
         path: a ledger made by `create`. A missing one is an error: a label that lost its ledger has spent an unknown
@@ -97,7 +97,7 @@ class Ledger:
                     "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
                 )
                 if {sql for (sql,) in found} != set(_SCHEMA):
-                    raise LedgerError("The file is no ledger, or its safeguards were removed.")
+                    raise LedgerError("The file is not a ledger, or its safeguards were removed.")
             with self._transaction("BEGIN"):
                 self._read("WHERE row.number > ?", self.head.number - _TAIL)
         except BaseException:
@@ -157,7 +157,7 @@ class Ledger:
                 head, rows = self.head, self.rows()
             if self._is_open(run, planned):
                 return
-            # Composing takes long, and another process may want to charge meanwhile: nothing is locked.
+            # Composing takes long; the ledger stays unlocked, so that another process can charge meanwhile.
             if plan:
                 _check_together((*committed_by(rows), *planned), ceilings)
             with self._transaction():
@@ -175,11 +175,11 @@ class Ledger:
         if not mine:
             return False
         if mine[-1].kind is Kind.CLOSE:
-            raise LedgerError("This run is closed: it cannot be opened again.")
+            raise LedgerError("This run is closed and cannot be opened again.")
         if mine[0].events != planned:
             raise LedgerError(
                 "This run was opened with another plan.",
-                hint="Its catalogue or configuration changed meanwhile: start a new run.",
+                hint="Its catalogue or configuration has changed since: start a new run.",
             )
         return True
 
@@ -200,11 +200,11 @@ class Ledger:
             if any(row.round == round_number for row in charges):
                 raise AlreadyCharged(f"Round {round_number} of this run has been charged before.")
             if not within((*events_of(charges), *charged), planned.events):
-                raise BudgetExceeded("The round would spend more than the run's plan holds.")
+                raise BudgetExceeded("The round would spend more than the run's plan allows.")
             self._append(Kind.CHARGE, run, round_number, charged)
 
     def close_run(self, run: bytes) -> None:
-        """End an open run: ε that it never charged is free again, charges stay.
+        """Close an open run: the ε that it never charged is released, its charges remain.
 
         Raises:
             LedgerError: the run is not open, or the ledger cannot be written.
@@ -216,11 +216,11 @@ class Ledger:
             self._append(Kind.CLOSE, run, 0, ())
 
     def spent_in(self, run: bytes) -> tuple[Event, ...]:
-        """All that one run has charged."""
+        """Everything that one run has charged."""
         return merged(events_of(row for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE))
 
     def spent(self) -> tuple[Event, ...]:
-        """All that was ever charged."""
+        """Everything ever charged."""
         return merged(events_of(row for row in self.rows() if row.kind is Kind.CHARGE))
 
     def epsilon(self, delta: float) -> float:
@@ -232,7 +232,7 @@ class Ledger:
         return _epsilon(self.spent_in(run), delta)
 
     def committed(self, delta: float) -> float:
-        """ε of all that was charged and all that open runs may still charge, at this δ."""
+        """ε of everything charged and everything that open runs may still charge, at this δ."""
         return _epsilon(committed_by(self.rows()), delta)
 
     @property
@@ -247,10 +247,10 @@ class Ledger:
         """Check that this ledger is not an older copy of itself.
 
         Args:
-            known: a head that it had once.
+            known: an earlier head of this ledger.
 
         Raises:
-            LedgerError: it has no such row.
+            LedgerError: the ledger lacks this row.
         """
         if known.number == 0:
             return
@@ -258,16 +258,16 @@ class Ledger:
             found = self._database.execute("SELECT hash FROM ledger WHERE number = ?", (known.number,)).fetchone()
         if not found or as_bytes(found[0]) != known.hash:
             raise LedgerError(
-                f"The ledger lacks row {known.number}, which this label has written: it is an older copy, or another.",
-                hint="Put the newest copy back: sottovoce label restore",
+                f"The ledger lacks row {known.number}, which this label wrote: it is an older copy or another ledger.",
+                hint="Restore the newest copy: sottovoce label restore",
             )
 
     def rows(self) -> tuple[Row, ...]:
-        """Every row, the oldest first.
+        """All rows, oldest first.
 
         Raises:
-            LedgerError: a row was changed, removed or put in between.
-            UnknownPrivacyEvent: a row holds an event without accounting.
+            LedgerError: a row was changed, removed or inserted.
+            UnknownPrivacyEvent: a row contains an event that the accountant cannot interpret.
         """
         rows = self._read()
         if rows and rows[-1].number != len(rows):
@@ -289,7 +289,7 @@ class Ledger:
             self.rows()
 
     def _read(self, where: str = "", *values: object) -> tuple[Row, ...]:
-        """Rows in their order, each checked against the one before it in the file."""
+        """The selected rows in order, each checked against its predecessor in the file."""
         columns = "row.number, row.time, row.kind, row.run, row.round, row.events, row.hash, before.hash"
         joined = f"{columns} FROM ledger AS row LEFT JOIN ledger AS before ON before.number = row.number - 1"
         with _named_errors():
@@ -302,7 +302,7 @@ class Ledger:
                 before = FIRST if number == 1 else as_bytes(previous)
                 whole = row.hash(before) == as_bytes(expected)
             except (ValueError, TypeError):
-                raise LedgerError("A row of the ledger cannot be read, so nothing is trained.") from None
+                raise LedgerError("A row of the ledger cannot be read, so training does not start.") from None
             if not whole:
                 raise tampered(number)
             rows.append(row)
@@ -353,15 +353,15 @@ def _check_alone(plan: PrivacyPlan | None, ceilings: Ceilings) -> None:
 
 
 def _check_together(events: tuple[Event, ...], ceilings: Ceilings) -> None:
-    """Whether all that is spent and promised, with a run's plan, is below the lifetime's ceiling."""
+    """Check everything spent and reserved, including a run's plan, against the lifetime's ceiling."""
     from sottovoce.privacy import accountant
 
     if accountant.is_at_most(ceilings.epsilon_lifetime, events, ceilings.delta):
         return
     raise BudgetExceeded(
-        f"With this run the tracks' lifetime ε would be {_epsilon(events, ceilings.delta):.4g} at "
+        f"With this run, the tracks' lifetime ε would be {_epsilon(events, ceilings.delta):.4g} at "
         f"δ = {ceilings.delta:g}, above its ceiling of {ceilings.epsilon_lifetime:g}.",
-        hint="Close runs that were given up, or decline. What was spent cannot come back.",
+        hint="Close abandoned runs, or decline this one. Spent privacy cannot be recovered.",
     )
 
 

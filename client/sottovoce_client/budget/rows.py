@@ -1,4 +1,4 @@
-"""The lines of a label's ledger: each is bound to the one before it by its hash."""
+"""Rows of a label's ledger, chained by their hashes."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ from sottovoce.errors import LedgerError
 from sottovoce.privacy.events import Event, merged, to_json
 
 FIRST = b"sottovoce/ledger/1"
-"""What the first line is bound to."""
+"""Predecessor hash of the first row."""
 
 
 class Kind(StrEnum):
-    """What a row says. OPEN: a run may spend up to these events. CHARGE: a round spends these. CLOSE: it is over."""
+    """Kind of a row. OPEN: a run may spend up to these events. CHARGE: a round spends these. CLOSE: the run ends."""
 
     OPEN = "open"
     CHARGE = "charge"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Head:
-    """The newest row's number (0 in an empty ledger) and hash: a ledger that was ever so long holds that row."""
+    """Number (0 in an empty ledger) and hash of the newest row; every later state of the ledger contains that row."""
 
     number: int
     hash: bytes
@@ -31,7 +31,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the ledger: its number from 1, UTC time (ISO 8601), kind, run, round (0 unless a charge), events."""
+    """A row of the ledger: its number from 1, UTC time (ISO 8601), kind, run, round (0 unless a charge), events."""
 
     number: int
     time: str
@@ -41,7 +41,7 @@ class Row:
     events: tuple[Event, ...]
 
     def hash(self, previous: bytes) -> bytes:
-        """SHA-256 over the hash of the row before and this row."""
+        """SHA-256 over the previous row's hash and this row."""
         return hashlib.sha256(
             previous
             + canonical_json(
@@ -58,7 +58,7 @@ class Row:
 
 
 def committed_by(rows: Iterable[Row]) -> tuple[Event, ...]:
-    """What closed runs have charged and what open ones may still come to."""
+    """Events that closed runs have charged, and that open ones may still charge."""
     promised: dict[bytes, tuple[Event, ...]] = {}
     charged: dict[bytes, tuple[Event, ...]] = {}
     for row in rows:
@@ -73,25 +73,25 @@ def committed_by(rows: Iterable[Row]) -> tuple[Event, ...]:
 
 
 def events_of(rows: Iterable[Row]) -> Iterator[Event]:
-    """The events of all rows, in their order."""
+    """The events of all rows, in order."""
     for row in rows:
         yield from row.events
 
 
 def as_bytes(value: object) -> bytes:
-    """A column that holds bytes.
+    """The value of a column, which must be bytes.
 
     Raises:
-        LedgerError: it holds something else.
+        LedgerError: it is something else.
     """
     if not isinstance(value, bytes):
-        raise LedgerError("A row of the ledger cannot be read, so nothing is trained.")
+        raise LedgerError("A row of the ledger cannot be read, so training does not start.")
     return value
 
 
 def tampered(number: int) -> LedgerError:
-    """The error that names a row which is not bound to the one before it."""
+    """The error for a row whose hash does not match it and its predecessor."""
     return LedgerError(
-        f"Row {number} of the ledger is not what was written.",
-        hint="Restore the ledger from a copy; until then nothing is trained.",
+        f"Row {number} of the ledger was altered.",
+        hint="Restore the ledger from a copy; until then, training does not start.",
     )

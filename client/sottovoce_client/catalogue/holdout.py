@@ -1,7 +1,7 @@
-"""Holding out tracks for evaluation, so that no artist is on both sides and no track decides about another.
+"""Hold-out of tracks for evaluation: no artist is on both sides, and a track's side depends on no other track.
 
-Which side a track is on must depend on nothing but itself: if adding one track could move others into training, or out
-of it, that one track would change the training set by more than itself, and ε would promise less than it says.
+If adding one track could move others into or out of training, that track would change the training set by more than
+itself, and ε would be understated.
 """
 
 import hmac
@@ -13,7 +13,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce_client.catalogue.tracks import Track
 
 HELD_OUT_SHARE = 0.2
-"""Share of a label's works that is held out, for ever and in every run."""
+"""Share of a label's works that is held out, permanently and in every run."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Split:
 
 
 def group_of(track: Track) -> str:
-    """What keeps tracks together: their artist where known, else their album, else the track alone."""
+    """The group that keeps tracks together: their artist if known, else their album, else the track alone."""
     if track.artist_key is not None:
         return f"artist:{track.artist_key}"
     if track.album_key is not None:
@@ -36,16 +36,16 @@ def group_of(track: Track) -> str:
 def holdout(tracks: Sequence[Track], fraction: float, *, key: bytes) -> Split:
     """Hold out a track when `HMAC-SHA256(key, group_of(track))`, read as a number in [0, 1), is below `fraction`.
 
-    The share held out is thus `fraction` on average over keys, and the further off the fewer the artists are; a style
-    with a single artist is on one side as a whole.
+    The held-out share is `fraction` on average over keys, with larger deviations for fewer artists; a style with a
+    single artist is entirely on one side.
 
     Args:
-        tracks: of a catalogue.
+        tracks: tracks of a catalogue.
         fraction: share to hold out, in (0, 1).
-        key: the label's own; who knows it and an artist's name knows the artist's side.
+        key: the label's secret key; anybody who knows it and an artist's name can compute the artist's side.
 
     Raises:
-        ConfigurationError: the fraction lies outside (0, 1), or the key is empty.
+        ConfigurationError: the fraction is outside (0, 1), or the key is empty.
     """
     if not 0 < fraction < 1:
         raise ConfigurationError(f"Expected fraction={fraction} in (0, 1).")

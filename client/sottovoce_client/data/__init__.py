@@ -1,1 +1,1 @@
-"""From a catalogue's files to the arrays that a model trains on, cached."""
+"""From a catalogue's files to cached arrays for training."""

@@ -1,4 +1,4 @@
-"""A label's tracks as a model trains on them: one view's segments, end to end, and whose they are."""
+"""A label's tracks for training: concatenated segments of one view, with classes and units."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,11 +22,11 @@ class Sample:
     """One track.
 
     Args:
-        segments: the view that the family sees, `[segments, *shape]`.
-        target: its class number.
-        unit: what it is protected together with (its artist), or None for a track by itself.
+        segments: in the family's view, `[segments, *shape]`.
+        target: class index.
+        unit: the artist that it is protected with, or None for a track on its own.
         subset_key: derived from its unit alone, in [0, 2^63). Banded matrix factorisation trains on one subset of the
-            units in each round; this key, modulo the number of subsets, is the unit's subset.
+            units per round; this key modulo the number of subsets selects the subset.
     """
 
     segments: NDArray[np.floating]
@@ -42,10 +42,10 @@ class TrackDataset:
     Args:
         segments: `[all segments, *shape]`, float16 or float32; may be memory-mapped.
         offsets: `[tracks + 1]`.
-        targets: class number of each track, `[tracks]`.
-        unit_of: number of each track's unit, `[tracks]`; they run from 0 without gaps.
+        targets: class index of each track, `[tracks]`.
+        unit_of: index of each track's unit, `[tracks]`; indices run from 0 without gaps.
         subset_keys: `Sample.subset_key` of each track, `[tracks]`.
-        spec: what the features were computed by.
+        spec: the feature spec.
     """
 
     segments: NDArray[np.floating]
@@ -58,9 +58,9 @@ class TrackDataset:
     def __post_init__(self) -> None:
         tracks = len(self.targets)
         if len(self.offsets) != tracks + 1 or not len(self.unit_of) == len(self.subset_keys) == tracks:
-            raise CatalogueError("A data set's offsets, targets and units are of different lengths.")
+            raise CatalogueError("A data set's offsets, targets and units have different lengths.")
         if (np.diff(self.offsets) < 1).any() or self.offsets[0] != 0 or self.offsets[-1] != len(self.segments):
-            raise CatalogueError("A data set has a track without a segment.")
+            raise CatalogueError("A data set has a track without segments.")
         if not np.array_equal(np.unique(self.unit_of), np.arange(self.units)):
             raise CatalogueError("A data set's units are not numbered from 0 without gaps.")
 
@@ -68,16 +68,16 @@ class TrackDataset:
     def build(cls, samples: Iterable[Sample], spec: FeatureSpec, *, folder: Path | None = None) -> Self:
         """Take up tracks one by one, without ever holding all of them twice.
 
-        The segments go to a nameless file that is mapped into memory and gone with the process, so that a catalogue
-        larger than memory works as a small one does.
+        Segments are written to an anonymous memory-mapped file that disappears with the process, so a catalogue may be
+        larger than memory.
 
         Args:
-            samples: the tracks, each with one segment or more, all of one shape and type.
-            spec: what their features were computed by.
-            folder: where the nameless file lies; the system's temporary folder by default.
+            samples: tracks with one segment or more, all of one shape and type.
+            spec: their feature spec.
+            folder: folder for the anonymous file; default: the system's temporary folder.
 
         Raises:
-            CatalogueError: there is no track, or one has no segment or segments of another shape.
+            CatalogueError: there are no tracks, or one has no segments or segments of another shape.
         """
         lengths = [0]
         targets: list[int] = []
@@ -94,11 +94,11 @@ class TrackDataset:
                 lengths.append(len(sample.segments))
                 targets.append(sample.target)
                 subset_keys.append(sample.subset_key)
-                # A track by itself gets a name that no artist has.
+                # A track on its own gets a name that no artist has.
                 units.append(numbers.setdefault(f"={sample.unit}" if sample.unit else f"#{len(units)}", len(numbers)))
             offsets = np.cumsum(lengths, dtype=np.int64)
             if form is None or offsets[-1] == 0:
-                raise CatalogueError("There is no track to train on or to measure.")
+                raise CatalogueError("There are no tracks to train on or to evaluate.")
             file.flush()
             segments = np.memmap(file, dtype=form[1], mode="r", shape=(int(offsets[-1]), *form[0]))
         target, unit, key = (np.array(values, dtype=np.int64) for values in (targets, units, subset_keys))
@@ -119,7 +119,7 @@ class TrackDataset:
         return int(self.unit_of.max(initial=-1)) + 1
 
     def unit_classes(self) -> NDArray[np.int64]:
-        """The one class that each unit counts for, `[units]`; see `sottovoce.privacy.class_balance.main_class`."""
+        """The class that each unit counts for, `[units]`; see `sottovoce.privacy.class_balance.main_class`."""
         if not len(self):
             return np.empty(0, np.int64)
         order = np.argsort(self.unit_of, kind="stable")
@@ -127,7 +127,7 @@ class TrackDataset:
         return np.array([main_class(group) for group in groups], dtype=np.int64)
 
     def unit_subset_keys(self) -> NDArray[np.int64]:
-        """`Sample.subset_key` of each unit, `[units]`: that of its first track, which all of its tracks share."""
+        """`Sample.subset_key` of each unit, `[units]`; all tracks of a unit have the same."""
         return self.subset_keys.take(np.unique(self.unit_of, return_index=True)[1])
 
     def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
@@ -135,8 +135,8 @@ class TrackDataset:
 
         Args:
             tracks: indices, `[n]`.
-            segments_per_track: at most so many of each; the mask tells where a track has fewer.
-            randomness: what they are drawn by.
+            segments_per_track: largest number of segments per track; the mask marks missing ones.
+            randomness: source of the random choice.
         """
         lengths = self.offsets[tracks + 1] - self.offsets[tracks]
         keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
@@ -147,7 +147,7 @@ class TrackDataset:
         return self._batch(tracks, chosen)
 
     def all_batches(self, tracks_per_batch: int, tracks: NDArray[np.intp] | None = None) -> Iterator[Batch]:
-        """Some tracks (by default every one) with all their segments, in order."""
+        """Batches of some tracks (default: all) with all their segments, in order."""
         chosen = np.arange(len(self)) if tracks is None else np.sort(tracks)
         for start in range(0, len(chosen), tracks_per_batch):
             tracks = chosen[start : start + tracks_per_batch]

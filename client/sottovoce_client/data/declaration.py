@@ -29,17 +29,17 @@ class Suggestion(NamedTuple):
 
 
 def suggestion(home: LabelHome, catalogues: Sequence[Catalogue], purposes: Iterable[Purpose]) -> Suggestion:
-    """The numbers of the purpose that has most tracks.
+    """The numbers for the purpose with the most tracks.
 
     Args:
-        home: the label's.
-        catalogues: its catalogues, as `catalogues_of` found them.
-        purposes: those that the policy allows.
+        home: the label's home.
+        catalogues: its catalogues, from `catalogues_of`.
+        purposes: purposes that the policy allows.
     """
     key = home.split_key_file.read_bytes()
     sides = [holdout(tracks_for(catalogues, purpose), HELD_OUT_SHARE, key=key).train for purpose in purposes]
     largest = max(sides, key=len, default=())
-    # As training counts artists: a track of an unknown one stands alone.
+    # Counted like units in training: a track of an unknown artist is on its own.
     artists = {track.artist_key or track.digest for track in largest}
     return Suggestion(coarse(len(largest)), coarse(len(artists)))
 

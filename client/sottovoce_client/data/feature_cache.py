@@ -1,10 +1,10 @@
-"""Computed features on disk: one checksummed file for each track and view, whole or taken for absent.
+"""Computed features on disk: one checksummed file per track and view. A damaged file counts as missing.
 
     ROOT/<digest of the spec>/<view>/<two digits>/<digest of the audio file>
 
-An entry is the SHA-256 of what it is of (spec, view, audio file) and of what it holds, a small header, and the numbers.
-A half-written, damaged or misplaced entry fails the checksum and is computed anew, so nothing needs to be flushed or
-locked: several processes may write the same entry, and a killed one leaves a partial file that is swept up later.
+An entry consists of a SHA-256 over its key (spec, view, audio file) and content, a small header, and the numbers. A
+half-written, damaged or misplaced entry fails the checksum and is recomputed, so neither flushing nor locking is
+needed: several processes may write the same entry, and partial files of killed processes are removed later.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ _TYPES: dict[View, np.dtype[np.floating]] = {
 
 @dataclass(frozen=True)
 class Filled:
-    """What `FeatureCache.fill` did.
+    """Result of `FeatureCache.fill`.
 
     Args:
-        known: tracks that were in the cache.
-        computed: tracks that were computed.
-        unusable: why the others could not be, by the digest of the file.
+        known: number of tracks found in the cache.
+        computed: number of tracks computed.
+        unusable: reasons for the others, by the file's digest.
     """
 
     known: int
@@ -55,10 +55,10 @@ class Filled:
 
 
 class FeatureCache:
-    """A folder of features, readable by its owner only; it may be deleted at any time.
+    """A folder of features, readable by its owner only; may be deleted at any time.
 
     Args:
-        root: the folder; made when it is not there.
+        root: the folder; created if missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,7 +69,7 @@ class FeatureCache:
         self._sweep()
 
     def get(self, file_digest: str, spec: FeatureSpec) -> Features | None:
-        """A track's features in every view of the spec, or None when they are not there whole."""
+        """A track's features in every view of the spec, or None if they are not complete."""
         views: dict[View, NDArray[np.floating]] = {}
         for view in spec.views:
             values = self._read(file_digest, spec, view)
@@ -79,15 +79,15 @@ class FeatureCache:
         return Features(views)
 
     def put(self, file_digest: str, spec: FeatureSpec, features: Features) -> None:
-        """Keep a track's features; they are there for every process when this returns."""
+        """Store a track's features; every process can read them when this returns."""
         for view in spec.views:
             self._write(file_digest, spec, view, features.view(view))
 
     def features_of(self, track_path: Path, file_digest: str, spec: FeatureSpec) -> Features:
-        """A track's features, computed and kept if they are not there.
+        """A track's features, computed and stored if missing.
 
         Raises:
-            AudioError: the file cannot be used, or it is no longer the one with this digest; `reason` says which.
+            AudioError: the file cannot be used, or no longer has this digest; `reason` says which.
         """
         found = self.get(file_digest, spec)
         if found is None:
@@ -100,7 +100,7 @@ class FeatureCache:
     ) -> Iterator[NDArray[np.floating] | None]:
         """One view of many tracks, in order: `[segments, *shape]` each, or None for a track that cannot be used.
 
-        What is not there is computed in this process; `fill` does that ahead, on all cores.
+        Missing features are computed in this process; `fill` computes them in advance, on all cores.
         """
         for track in tracks:
             found = self._read(track.digest, spec, view)
@@ -119,13 +119,13 @@ class FeatureCache:
         workers: int | None = None,
         progress: Progress | None = None,
     ) -> Filled:
-        """Compute what is not there yet. An interruption keeps what is done by then.
+        """Compute missing features. An interruption keeps those already done.
 
         Args:
             tracks: each with the `path` and `digest` of its file.
-            spec: how.
-            workers: processes at a time; by default one a core, and 1 starts none.
-            progress: told how many tracks of how many are done.
+            spec: the feature spec.
+            workers: number of processes; by default one per core, and 1 computes in this process.
+            progress: called with the number of finished tracks, and their total.
         """
         everything = list(tracks)
         missing = [track for track in everything if not self._there(track.digest, spec)]
@@ -171,7 +171,7 @@ class FeatureCache:
         Path(name).replace(place)
 
     def _sweep(self) -> None:
-        """Remove what killed processes left, once it is too old to belong to a living one."""
+        """Remove partial files of killed processes, once they are too old to belong to a running one."""
         for left in self._partial.iterdir():
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
@@ -185,4 +185,4 @@ def _checksum(file_digest: str, spec: FeatureSpec, view: View, body: bytes | mem
 
 
 def _silence(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""

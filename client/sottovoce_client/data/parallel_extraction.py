@@ -1,4 +1,4 @@
-"""Computing something of many files, on all cores; a file that kills its decoder costs that file only."""
+"""Parallel computations on many files; a file that crashes its decoder affects only itself."""
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,17 +20,17 @@ from sottovoce.features.spec import FeatureSpec
 from sottovoce.files import sha256_file
 
 WORTH_PROCESSES = 64
-"""Fewer files than this are done before other processes have started."""
+"""Number of files below which starting processes takes longer than the work."""
 
-_AHEAD = 4  # files waiting for each worker: enough to keep it busy, few enough to stop at once
+_AHEAD = 4  # queued files per worker: enough to keep it busy, few enough to stop quickly
 
 
 class Source(Protocol):
-    """A file by its content, such as a track of a catalogue."""
+    """A file identified by its content, such as a track of a catalogue."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the file."""
         ...
 
     @property
@@ -44,10 +44,10 @@ Found = TypeVar("Found")
 
 
 def extract_unchanged(path: Path, file_digest: str, spec: FeatureSpec) -> Features:
-    """The features of a file that must still be the one with this digest, so that none are kept under a wrong name.
+    """Features of a file that must still have this digest, so that none are stored under a wrong name.
 
     Raises:
-        AudioError: the file cannot be used, or it changed; `reason` says which.
+        AudioError: the file cannot be used, or has changed; `reason` says which.
     """
     return _unchanged(path, file_digest, partial(extract_file, spec=spec))
 
@@ -55,19 +55,19 @@ def extract_unchanged(path: Path, file_digest: str, spec: FeatureSpec) -> Featur
 def extract_all(
     sources: Sequence[AnySource], spec: FeatureSpec, workers: int | None = None
 ) -> Iterator[tuple[AnySource, Features | RejectReason]]:
-    """Each file with its features, or why it has none, as they come; see `compute_all`."""
+    """Each file with its features or the reason why it has none, as they become ready; see `compute_all`."""
     return compute_all(sources, partial(extract_file, spec=spec), workers)
 
 
 def compute_all(
     sources: Sequence[AnySource], compute: Callable[[Path], Found], workers: int | None = None
 ) -> Iterator[tuple[AnySource, Found | RejectReason]]:
-    """Each file with what is computed of it, or why nothing is, as they come.
+    """Each file with its result or the reason why it has none, as they become ready.
 
     Args:
         sources: the files.
-        compute: what is done with each, which can be sent to another process; may raise `AudioError`.
-        workers: processes at a time; by default one a core. With 1, or with few files, none is started.
+        compute: computes the result of a file; must be picklable; may raise `AudioError`.
+        workers: number of processes; by default one per core. With 1, or with few files, none is started.
     """
     count = min(workers or _cores(), len(sources) // (WORTH_PROCESSES // 2))
     if count <= 1:
@@ -87,7 +87,7 @@ def compute_all(
 def _pooled(
     sources: Iterator[AnySource], compute: Callable[[Path], Found], workers: int, suspects: list[AnySource]
 ) -> Generator[tuple[AnySource, Found | RejectReason], None, None]:
-    """Outcomes until there is no source left or a worker dies, which leaves those at hand as suspects."""
+    """Results until all files are done or a worker dies, which leaves the files in progress as suspects."""
     running: dict[Future[Found | RejectReason], AnySource] = {}
     pool = _pool(workers)
     try:
@@ -108,7 +108,7 @@ def _pooled(
 
 
 def _alone(source: Source, compute: Callable[[Path], Found]) -> Found | RejectReason:
-    """The outcome in a process of its own, whose death is the file's fault."""
+    """The result from a separate process, whose crash is blamed on the file."""
     with _pool(1) as pool:
         try:
             return pool.submit(_outcome, source.path, source.digest, compute).result()
@@ -131,12 +131,12 @@ def _outcome(path: Path, file_digest: str, compute: Callable[[Path], Found]) -> 
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes with one thread each: torch cannot be forked safely once it has threads."""
+    """New processes with one thread each: torch cannot be forked safely once it has threads."""
     return ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     )
 
 
 def _cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine has."""
+    """Number of cores that this process may use; in a container, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

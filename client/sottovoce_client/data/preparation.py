@@ -1,4 +1,4 @@
-"""From a catalogue to data sets: scan, consent, hold-out, features, and what a run sees of them."""
+"""From a catalogue to data sets: scan, consent, hold-out and features, as a run needs them."""
 
 import hmac
 import os
@@ -23,7 +23,7 @@ from sottovoce_client.home.policy import Policy
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a label brings to a run: tracks to train on, and tracks held out of training, if there are any."""
+    """A label's data sets for a run: training tracks, and held-out tracks if there are any."""
 
     train: TrackDataset
     holdout: TrackDataset | None
@@ -32,18 +32,19 @@ class Prepared:
 def catalogues_of(
     home: LabelHome, purposes: Iterable[Purpose], *, workers: int | None = None, progress: Progress | None = None
 ) -> tuple[Catalogue, ...]:
-    """What the label's folders hold for some purposes, as far as its policy lets anybody look into them.
+    """The label's catalogues for some purposes, restricted to folders that its policy allows.
 
-    A folder in which nothing can be used is an empty catalogue, as long as there is another.
+    A folder without usable tracks is an empty catalogue if there is another one.
 
     Raises:
-        CatalogueError: nothing in any of them can be used, or one cannot be read.
+        CatalogueError: no folder has usable tracks, or one cannot be read.
     """
     policy = Policy.from_toml(home.policy_file)
     folders = [folder for folder in home.catalogues if policy.holds(folder)]
     if not folders:
         raise CatalogueError(
-            "This label has no catalogue that its policy allows.", hint="sottovoce label catalogue DIR registers one."
+            "This label has no catalogue in a folder that its policy allows.",
+            hint="sottovoce label catalogue DIR registers one.",
         )
     found: list[Catalogue] = []
     for folder in folders:
@@ -68,12 +69,12 @@ def catalogues_of(
 
 
 def index_of(home: LabelHome, folder: Path) -> Path:
-    """Where the index of one of the label's folders lies."""
+    """Path of the index of one of the label's folders."""
     return home.cache / "indexes" / f"{home.name}-{sha256(os.fsencode(folder)).hexdigest()[:16]}.sqlite"
 
 
 def tracks_for(catalogues: Iterable[Catalogue], purpose: Purpose) -> tuple[Track, ...]:
-    """The tracks that may serve a purpose today; of a file that lies in two folders, the first one's."""
+    """The tracks that may be used for a purpose today; of duplicate files, the first."""
     today = datetime.now(UTC).astimezone().date()
     tracks: dict[str, Track] = {}
     for catalogue in catalogues:
@@ -85,23 +86,23 @@ def tracks_for(catalogues: Iterable[Catalogue], purpose: Purpose) -> tuple[Track
 def usable_tracks(
     home: LabelHome, task: str, *, workers: int | None = None, progress: Progress | None = None
 ) -> tuple[Track, ...]:
-    """The tracks that may serve a task today, whatever their style; the others are not opened.
+    """The tracks that may be used for a task today, in any style; others are not opened.
 
     Raises:
-        CatalogueError: nothing in the catalogue can be used.
+        CatalogueError: the catalogue has no usable tracks.
     """
     purpose = Purpose(task)
     return tracks_for(catalogues_of(home, [purpose], workers=workers, progress=progress), purpose)
 
 
 def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
-    """The data sets of a run. Tracks whose style the run does not know take no part.
+    """The data sets of a run. Tracks of styles that are not in the run are ignored.
 
-    In a private run a label without any such track brings an empty data set, so that whether it takes part says nothing
-    of its tracks.
+    In a private run, a label without any such track gets an empty data set, so that its participation reveals nothing
+    about its tracks.
 
     Raises:
-        CatalogueError: the catalogue cannot be read; in a run without privacy also: nothing is left to train on.
+        CatalogueError: the catalogue cannot be read or, in a run without privacy, there are no tracks to train on.
     """
     try:
         usable = usable_tracks(home, config.task, workers=1)
@@ -113,9 +114,9 @@ def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
     split = holdout(tracks, HELD_OUT_SHARE, key=home.split_key_file.read_bytes())
     train, held_out = (_dataset(home, side, config) for side in (split.train, split.held_out))
     if train is None and not config.private:
-        raise CatalogueError("There is no track to train on.")
+        raise CatalogueError("There are no tracks to train on.")
     spec = discovery.spec_of(config.task, config.family)
-    # A small catalogue may hold nothing out (whole artists are): such a label trains, and measures nothing.
+    # A small catalogue may hold out nothing (whole artists are held out): the label then trains but does not evaluate.
     return Prepared(train or TrackDataset.empty(spec), held_out)
 
 
@@ -128,7 +129,7 @@ def _dataset(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration)
 
 
 def _samples(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration) -> Iterator[Sample]:
-    """One sample a track; a track whose features cannot be computed after all takes no part."""
+    """One sample per track; tracks whose features cannot be computed are skipped."""
     view = discovery.family(config.task, config.family).view
     key = home.split_key_file.read_bytes()
     found = FeatureCache(home.cache).load_view(tracks, discovery.spec_of(config.task, config.family), view)
@@ -140,9 +141,9 @@ def _samples(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration)
 
 
 def subset_key_of(unit: str, *, key: bytes) -> int:
-    """The number in [0, 2^63) that puts a unit into a subset for banded matrix factorisation.
+    """The number in [0, 2^63) that assigns a unit to a subset for banded matrix factorisation.
 
-    It depends on the label's key and the unit alone: as with the hold-out, adding a unit must not move any other to
-    another subset, which a unit's position in the catalogue would.
+    It depends only on the label's key and the unit: as with the hold-out, adding a unit must not move others to another
+    subset, as its position in the catalogue would.
     """
     return int.from_bytes(hmac.digest(key, f"turn/{unit}".encode(), sha256)[:8]) >> 1

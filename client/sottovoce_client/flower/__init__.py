@@ -1,1 +1,1 @@
-"""The label's edge to Flower: the only modules here that import it."""
+"""The label's interface to Flower: the only modules of the client that import it."""

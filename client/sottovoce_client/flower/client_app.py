@@ -1,4 +1,4 @@
-"""The label's edge to Flower: frames in, frames out, and nothing else leaves, least of all a traceback."""
+"""The label's interface to Flower: frames in, frames out; nothing else leaves, in particular no traceback."""
 
 from collections.abc import Callable, Sequence
 from logging import getLogger
@@ -26,14 +26,14 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
     """The Flower app of a label.
 
     Args:
-        label_of: finds the label that a node's context speaks for.
-        mods: Flower's wrappers around each message; simulations make labels vanish with one.
+        label_of: finds the label for a node's context.
+        mods: Flower's wrappers around each message; simulations use one to drop labels out.
     """
     app = ClientApp(mods=list(mods))
 
     def answer(message: Message, context: Context) -> Message:
-        # Flower puts an exception's whole text into the reply, and with it whatever path or name it quotes. So every
-        # failure is named here by its kind alone.
+        # Flower puts an exception's whole text into the reply, including any path or name that it quotes. So every
+        # failure is reported by its class name alone.
         try:
             frame = message.content.config_records[RECORD][FRAME]
             label = label_of(context)
@@ -46,7 +46,7 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)
         except Exception as error:
             LOG.error("Cannot answer a message: %s", type(error).__name__)
-            LOG.debug("Where it happened, for the label's own eyes only:", exc_info=True)
+            LOG.debug("Traceback, for the label only:", exc_info=True)
             return Message(Error(UNAVAILABLE, "unavailable"), reply_to=message)
         return Message(RecordDict({RECORD: ConfigRecord({FRAME: reply})}), reply_to=message)
 
@@ -57,10 +57,10 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
 
 
 def _carried(content: RecordDict) -> Carried:
-    """What rides along with a report request.
+    """The parameters or sums sent along with a report request.
 
     Raises:
-        WrongParameters: it is of another form.
+        WrongParameters: it has another form.
     """
     try:
         first = [array.numpy() for array in content.array_records.get(PARAMETERS, ArrayRecord()).values()]
@@ -69,5 +69,5 @@ def _carried(content: RecordDict) -> Carried:
             for number, array in content.array_records.get(SUMS, ArrayRecord()).items()
         }
     except (ValueError, TypeError):
-        raise WrongParameters("What came along with a round is neither parameters nor sums.") from None
+        raise WrongParameters("The round's request contains something other than parameters or sums.") from None
     return Carried(first[0] if first else None, sums)

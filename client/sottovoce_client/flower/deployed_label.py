@@ -1,4 +1,4 @@
-"""The label's Flower app in a deployment: answers for the label home that the SuperNode was started with.
+"""The label's Flower app in a deployment: answers for the label home with which the SuperNode was started.
 
 `sottovoce_client.flower.deployed_label:app` is the only app that a bundle may name. Each message is answered in its own
 process, so nothing here imports torch; the modules that train import it.
@@ -20,10 +20,10 @@ HOME = "sottovoce-home"
 
 
 def label_of(context: Context) -> "Label":
-    """The label whose home this node was given.
+    """The label whose home this node uses.
 
     Raises:
-        ConfigurationError: there is none, or something in it is missing or damaged.
+        ConfigurationError: no home is given, or something in it is missing or damaged.
     """
     from sottovoce_client.rounds.label import Label
 

@@ -1,14 +1,14 @@
-"""Flower's SuperNode, started for a label so that no code of a coordinator can run: all that leans on Flower's inside.
+"""Starts Flower's SuperNode for a label so that no coordinator's code can run. All of it depends on Flower's internals.
 
-Two locks, either of which would do (docs/security.md, *No foreign code*):
+Two independent safeguards, either of which suffices (docs/security.md, *No foreign code*):
 
-1. Between SuperLink and SuperNode stands `_guarded`. It looks into each bundle without unpacking it and vouches for one
-   that holds only configuration, with a key made at start. Flower's own check of `--trusted-entities` then refuses
-   every bundle that nobody vouched for, before anything of it is stored.
-2. The processes that answer messages are started by us. They never unpack the bundle, and take the app from what is
-   installed here, whatever the bundle says.
+1. `_guarded` sits between SuperLink and SuperNode. It checks each bundle without unpacking it, and signs one that
+    contains only configuration, with a key created at start. Flower's own check of `--trusted-entities` then refuses
+    every unsigned bundle before anything of it is stored.
+2. We start the processes that answer messages ourselves. They never unpack the bundle, and load the installed app,
+    whatever the bundle says.
 
-A Flower that lacks what is replaced here is refused, and a bundle is refused where the first lock no longer sees it.
+A version of Flower without the functions replaced here is refused, and so is a bundle if the first safeguard fails.
 """
 
 import base64
@@ -37,29 +37,29 @@ from sottovoce.errors import ConfigurationError
 from sottovoce_client.flower.bundle_check import BundleRefused, check_bundle
 from sottovoce_client.home.label_home import HOME, LabelHome
 
-LOG = getLogger("flwr")  # the SuperNode's own log, which shows what it does about a bundle
+LOG = getLogger("flwr")  # the SuperNode's own log, where it reports on bundles
 SUPERLINK = "SOTTOVOCE_SUPERLINK"
 CERTIFICATE = "SOTTOVOCE_CERTIFICATE"
 GUARD = "sottovoce-guard"
 POLL_SECONDS = "0.2"
-"""How often a label's own processes look for a message that has come."""
+"""Interval at which a label's own processes poll for a message, seconds."""
 GLANCE = 0.5
-"""Seconds between two looks for a message at the SuperLink while a run is under way; else it is Flower's three."""
+"""Interval at which the SuperLink is polled for a message while a run is active, seconds; Flower's default is 3."""
 ATTENTIVE = 60.0
-"""Seconds after an answer for which a run counts as under way."""
+"""Time after an answer during which a run counts as active, seconds."""
 ALONE = 2.0
-"""Seconds that a node stays after what answers its messages has ended."""
+"""Time that a node waits before it exits when the process that answers messages has ended, seconds."""
 LOOPBACK = "127.0.0.1"
 SECRET_BYTES = 32
 
 
 def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str, str]:
-    """What the SuperNode's process finds in its environment: where it belongs, and nothing on its path but ours.
+    """Environment of the SuperNode's process: its connection, and only our programs on its path.
 
     Args:
-        home: the label's.
+        home: the label's home.
         superlink: `host:port`.
-        certificate: file of the authority's certificate, PEM.
+        certificate: file with the authority's certificate, PEM.
     """
     return {
         **os.environ,
@@ -75,17 +75,17 @@ def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str,
 
 
 def command() -> list[str]:
-    """What starts the SuperNode's process."""
+    """Command line of the SuperNode's process."""
     return _process("node", str(os.getpid()))
 
 
 def _process(*what: str) -> list[str]:
-    # -P: the folder that somebody stands in is no place for modules to come from.
+    # -P: do not import modules from the current folder.
     return [sys.executable, "-P", "-m", __spec__.name, *what]
 
 
 def _node(parent: str) -> None:
-    """Be the SuperNode, until the parent ends. Its key is handed over in memory: an encrypted one stays so on disk."""
+    """Run the SuperNode until the parent ends. Its key is passed in memory, and stays encrypted on disk."""
     from flwr.supercore.app_utils import start_parent_process_monitor
     from flwr.supernode import start_client_internal as client
     from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -117,7 +117,7 @@ def _node(parent: str) -> None:
 
 
 def _start_superexec(port: int, secret: int) -> None:
-    """Start what starts a process for each message. With a secret, so that no other user of the machine takes them."""
+    """Start Flower's SuperExec, which starts a process per message. A secret keeps other users from taking messages."""
     line = [
         *_process("superexec", "--insecure"),
         *("--runtime-api-address", f"{LOOPBACK}:{port}"),
@@ -128,20 +128,20 @@ def _start_superexec(port: int, secret: int) -> None:
 
 
 def _leave_with(process: "subprocess.Popen[bytes]") -> None:
-    """Have this process leave when another one has ended: a SuperNode alone takes messages that nobody answers."""
+    """Exit when another process ends: a SuperNode alone accepts messages that nobody answers."""
 
     def watch() -> None:
         process.wait()
-        # Where all of a label ends, this process is told so as well: two signals at the same moment leave a traceback.
+        # If the whole label stops, this process gets its own signal; two at the same moment would print a traceback.
         time.sleep(ALONE)
-        LOG.warning("What answers messages has ended.")
+        LOG.warning("The process that answers messages has ended.")
         os.kill(os.getpid(), signal.SIGTERM)
 
     Thread(target=watch, daemon=True).start()
 
 
 def _superexec(*arguments: str) -> None:
-    """Be what starts a process for each message."""
+    """Run Flower's SuperExec."""
     from flwr.supercore.cli.flower_superexec import flower_superexec
 
     runtime = importlib.import_module("flwr.supercore.superexec.run_superexec")
@@ -151,10 +151,10 @@ def _superexec(*arguments: str) -> None:
 
 
 class Warm:
-    """Flower's `Executor` that has a process answer each message: forked from one that has imported everything already.
+    """Flower's `Executor`, which here forks a process per message from one that has imported everything.
 
-    Importing Flower and torch takes longer than a masked round. What is forked has been told nothing of any message,
-    and each message has a process of its own still.
+    Importing Flower and torch takes longer than a masked round. The parent has seen no message, and each message still
+    has its own process.
     """
 
     def __init__(self) -> None:
@@ -164,19 +164,19 @@ class Warm:
         self._process = subprocess.Popen(_process("warm"), stdin=subprocess.PIPE)  # noqa: S603
 
     def launch(self, spec: Any) -> Any:
-        """Have the message of an `ExecutionSpec` answered."""
+        """Answer the message of an `ExecutionSpec`."""
         from flwr.supercore.constant import TaskType
         from flwr.supercore.superexec.executor.types import LaunchResult
 
         if spec.task_type != TaskType.CLIENT_APP:
-            return LaunchResult.failed("A label does nothing but answer messages.")
+            return LaunchResult.failed("A label only answers messages.")
         asked = {
             "--runtime-api-address": spec.runtime_api_address,
             "--token": spec.token,
             "--parent-pid": str(os.getpid()),
         }
         line = json.dumps(["--insecure", *(word for pair in asked.items() for word in pair)])
-        if self._process.poll() is not None:  # out of memory, say
+        if self._process.poll() is not None:  # for example after running out of memory
             self._start()
         stdin = self._process.stdin
         if stdin is None:
@@ -186,31 +186,31 @@ class Warm:
         return LaunchResult.accepted()
 
     def get_eligible_capacity(self, supported_task_types: Any, **_: Any) -> tuple[Any, set[str]]:
-        """As many as come: a SuperNode hands over one message at a time."""
+        """Unlimited: a SuperNode hands over one message at a time."""
         return supported_task_types, set()
 
     def wait_for_capacity(self, *_: Any, **__: Any) -> None:
-        """There is always some."""
+        """Return at once."""
 
     def reconcile(self) -> None:
-        """Nothing is to be put in order."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Let the process end; it does at the end of what it reads."""
+        """Let the process end, which it does at the end of its input."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
 
 def _warm() -> None:
-    """Import what answers need, then fork a process for each line of arguments that comes."""
+    """Import what answers need, then fork a process for each line of arguments."""
     for name in (
         "flwr.supernode.cli.flwr_clientapp",
         "sottovoce_client.flower.deployed_label",
         "sottovoce_client.rounds.trainer",
     ):
         importlib.import_module(name)
-    gc.freeze()  # what was imported stays shared
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes
+    gc.freeze()  # keep imported modules shared after forking
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reap forked processes automatically
     for line in sys.stdin.buffer:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -220,7 +220,7 @@ def _warm() -> None:
 
 
 def _answer(*arguments: str) -> None:
-    """Answer one message, with the app that is installed here; the bundle stays packed."""
+    """Answer one message with the installed app; the bundle stays packed."""
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
     from flwr.supernode.runtime import run_clientapp as runtime
 
@@ -232,12 +232,12 @@ def _answer(*arguments: str) -> None:
 
 
 def _unpack_nothing(content: bytes, **_: Any) -> None:
-    """In place of unpacking: a second look, since nothing here trusts that the first one took place."""
+    """Replacement for unpacking: a second check, independent of the first."""
     check_bundle(content)
 
 
 def _install_nothing(*_: Any, **__: Any) -> None:
-    raise ConfigurationError("A label installs nothing that a bundle asks for.")
+    raise ConfigurationError("A label never installs dependencies of a bundle.")
 
 
 def _load_installed(**_: Any) -> Callable[..., Any]:
@@ -248,7 +248,7 @@ def _load_installed(**_: Any) -> Callable[..., Any]:
 
 @contextmanager
 def _guarded(connect: Callable[..., Any], guard: Ed25519PrivateKey, *arguments: Any, **named: Any) -> Iterator[Any]:
-    """Flower's connection to a SuperLink, with every bundle looked into on its way."""
+    """Flower's connection to a SuperLink, checking every bundle that passes through."""
     with connect(*arguments, **named) as connection:
         node, receive, send, get_run, get_fab, *rest = connection
         runs: dict[int, Any] = {}
@@ -264,12 +264,12 @@ def _guarded(connect: Callable[..., Any], guard: Ed25519PrivateKey, *arguments: 
 
 
 def attentive(receive: Callable[[], Any], *, seconds: float = ATTENTIVE, glance: float = GLANCE) -> Callable[[], Any]:
-    """Flower's `receive`, made to look again soon where the last look brought a message: a run is under way then.
+    """Flower's `receive`, which polls again sooner after a message: a run is active then.
 
     Args:
-        receive: looks for a message once; None is none.
-        seconds: to go on looking for before it is said that there is none.
-        glance: seconds between two looks.
+        receive: polls for a message once; returns None without one.
+        seconds: time to continue polling before returning None.
+        glance: interval between polls, seconds.
     """
     under_way = False
 
@@ -285,23 +285,23 @@ def attentive(receive: Callable[[], Any], *, seconds: float = ATTENTIVE, glance:
 
 
 def vouched(fab: Any, run: Any, guard: Ed25519PrivateKey) -> Any:
-    """The bundle with our word for it, in the form in which Flower takes a trusted entity's; without, if it is refused.
+    """The bundle, signed in the form of Flower's trusted entities, or unsigned if it is refused.
 
     Args:
-        fab: `flwr.supercore.fab.Fab`, as the SuperLink sent it.
-        run: `flwr.supercore.run.Run` that it is for; Flower would name paths and processes by what this says.
-        guard: the key that this process vouches with.
+        fab: `flwr.supercore.fab.Fab` from the SuperLink.
+        run: its `flwr.supercore.run.Run`, from which Flower derives paths and process names.
+        guard: this process's signing key.
     """
     try:
         bundle = check_bundle(fab.content)
         if run is None or (run.fab_id, run.fab_version, run.fab_hash) != (bundle.app, bundle.version, bundle.digest):
-            raise BundleRefused("The run is of another app than its bundle.")
+            raise BundleRefused("The run's app differs from its bundle's.")
         if fab.hash_str != bundle.digest:
-            raise BundleRefused("It is another bundle than was asked for.")
+            raise BundleRefused("It is not the requested bundle.")
         if run.primary_task_type not in ("", "flwr-serverapp"):
-            raise BundleRefused("The run wants more of a label than answers to messages.")
+            raise BundleRefused("The run demands more of a label than answers to messages.")
     except BundleRefused as error:
-        LOG.warning("Refused a bundle, of which nothing was unpacked: %s", error.message)
+        LOG.warning("Refused a bundle without unpacking it: %s", error.message)
         return replace(fab, verifications={})
     signed_at = int(time.time())
     signature = guard.sign(signed_at.to_bytes(8, "big") + bytes.fromhex(bundle.digest))
@@ -310,22 +310,22 @@ def vouched(fab: Any, run: Any, guard: Ed25519PrivateKey) -> Any:
 
 
 def _replace(module: Any, name: str, made: Callable[[Any], Any]) -> None:
-    """Put our own, made of Flower's, in the place of a name of Flower's, which must be there.
+    """Replace a function of Flower's with our own wrapper; the function must exist.
 
     Raises:
-        ConfigurationError: it is not, so that this Flower works in another way.
+        ConfigurationError: it does not exist, so this version of Flower works differently.
     """
     if not hasattr(module, name):
         raise ConfigurationError(
-            f"This version of Flower has no {module.__name__}.{name}: a label cannot be kept safe with it.",
-            hint="Install the version that Sottovoce asks for.",
+            f"This version of Flower has no {module.__name__}.{name}, so a label cannot be protected.",
+            hint="Install the version that Sottovoce requires.",
         )
     setattr(module, name, made(getattr(module, name)))
 
 
 @contextmanager
 def _in_memory(data: bytes) -> Iterator[int]:
-    """An open file of some bytes that are on no disk, for this process and those that are given it."""
+    """An open in-memory file with this content, for this process and its children."""
     handle = os.memfd_create("sottovoce")
     try:
         os.write(handle, data)
@@ -335,19 +335,19 @@ def _in_memory(data: bytes) -> Iterator[int]:
 
 
 def _path(handle: int) -> str:
-    """Where a process finds a file that it has open."""
+    """Path by which a process can open its file descriptor."""
     return f"/proc/self/fd/{handle}"
 
 
 def _free_port() -> int:
-    """A port of the loopback address that nobody uses now, for the SuperNode and its processes to talk over."""
+    """An unused port of the loopback address, for the SuperNode and its processes."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def main() -> None:
-    """`node PARENT`, `superexec …` or `warm`: the kinds of process that a joined label has. Answers are forked."""
+    """Entry point of a joined label's processes: `node PARENT`, `superexec …` or `warm`. Answers are forked."""
     what, *arguments = sys.argv[1:]
     kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "warm": _warm}
     kinds[what](*arguments)

@@ -1,1 +1,1 @@
-"""A label in a run: it answers each message by its policy, ledger and catalogue."""
+"""A label in a run: answers each message according to its policy, ledger and catalogue."""

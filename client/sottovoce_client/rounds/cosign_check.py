@@ -1,4 +1,4 @@
-"""Whether a release tells of a run what the label has in its own books; only then does the label co-sign it."""
+"""Check that a release's description of a run agrees with the label's records; otherwise the label does not co-sign."""
 
 from sottovoce.errors import ReleaseError
 from sottovoce.federation.agreement import Agreement
@@ -15,34 +15,34 @@ from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
-WHICH_TRACKS = "`sottovoce label audit RELEASE --matches` names the tracks, to you only."
+WHICH_TRACKS = "`sottovoce label audit RELEASE --matches` names the tracks."
 
 
 def cosignature(
     request: CosignRequest, home: LabelHome, agreement: Agreement, policy: Policy, identity: Identity
 ) -> Cosignature:
-    """The label's signature over a manifest that agrees with its own books.
+    """The label's signature over a manifest that agrees with its records.
 
     Raises:
         NotCosigning: the policy does not allow it.
-        NotAudited: the release makes music, so that people sign it.
+        NotAudited: the release generates music, so people co-sign it by hand.
         NotFollowed: the label did not follow the run to its end.
-        OtherAccount: the manifest, or the rounds that the label is said to be part of, do not agree.
-        LedgerError: the books cannot be read.
+        OtherAccount: the manifest, or the rounds attributed to the label, contradict the records.
+        LedgerError: the records cannot be read.
     """
     if not policy.cosign:
-        raise NotCosigning("This label's policy does not let it co-sign.")
+        raise NotCosigning("This label's policy does not allow it to co-sign.")
     try:
         manifest = read_manifest(request.manifest)
     except ReleaseError:
-        raise OtherAccount("What came is no manifest.") from None
+        raise OtherAccount("The request contains no valid manifest.") from None
     if manifest.run != request.run.hex():
-        raise OtherAccount("The manifest is of another run.")
+        raise OtherAccount("The manifest belongs to another run.")
     check_account(manifest, home, agreement, rounds=request.rounds)
     if manifest.task in TASKS:
-        # The manifest names the model and does not bring it. And an audit that a coordinator could have done at will
-        # would answer questions about the catalogue.
-        raise NotAudited("This label co-signs what makes music by hand only, after an audit.")
+        # The request contains the manifest but not the model. Besides, an audit that a coordinator could trigger at
+        # will would answer questions about the catalogue.
+        raise NotAudited("This label co-signs generators and editors only by hand, after an audit.")
     signed = Signature.make(identity, Role.LABEL, home.name, request.manifest)
     home.diary.cosigned(request.run)
     return Cosignature(request.run, home.name, signed.signature)
@@ -51,18 +51,18 @@ def cosignature(
 def check_account(
     manifest: Manifest, home: LabelHome, agreement: Agreement, *, rounds: tuple[int, ...] | None = None
 ) -> None:
-    """Compare a release's account of a run with the label's own.
+    """Compare a release's description of a run with the label's records.
 
     Args:
-        manifest: of the release.
-        home: the label's.
-        agreement: as the label holds it.
-        rounds: those that the label is said to be part of; None where nobody says.
+        manifest: the release's manifest.
+        home: the label's home.
+        agreement: the agreement, as the label holds it.
+        rounds: rounds attributed to the label; None if not stated.
 
     Raises:
         NotFollowed: the label did not follow the run to its end, and has no weights to compare with.
-        OtherAccount: they differ; the message says in what.
-        LedgerError: the books cannot be read.
+        OtherAccount: they differ; the message says how.
+        LedgerError: the records cannot be read.
     """
     about = home.diary.joining(manifest.run)
     with Ledger(home.ledger_file) as ledger:
@@ -78,20 +78,20 @@ def check_account(
         raise OtherAccount("The release names another agreement.")
     if manifest.configuration != about.get("configuration"):
         raise OtherAccount("The release names another configuration than this label has signed.")
-    # The configuration's digest binds these, but its values are not in it, and an audit goes by what a manifest says.
+    # The configuration's digest covers these, but does not reveal them, and an audit uses what the manifest says.
     said = {"task": manifest.task, "family": manifest.family, "classes": list(manifest.classes)}
     for name, told in said.items():
         if name in about and about[name] != told:
-            raise OtherAccount(f"The release's {name} is not what this label has joined the run for.")
+            raise OtherAccount(f"The release's {name} differs from the run that this label joined.")
     weights = home.diary.weights(manifest.run)
     if weights is None:
         raise NotFollowed("This label did not follow the release's run to its end.")
     if manifest.files[MODEL_FILE].sha256 != weights:
-        raise OtherAccount("The release holds other weights than the run's sums have led this label to.")
+        raise OtherAccount("The release's weights differ from those that this label computed from the run's sums.")
     if rounds is not None and not set(rounds) <= charged:
-        raise OtherAccount("The release counts this label in a round that it has not reported in.")
+        raise OtherAccount("The release includes this label in a round in which it did not report.")
     if rounds is not None and manifest.rounds < len(rounds):
-        raise OtherAccount("The release counts fewer rounds than this label is said to be part of.")
+        raise OtherAccount("The release has fewer rounds than it attributes to this label.")
     if (
         privacy.noise is not noise
         or privacy.unit.value != about.get("unit")
@@ -100,15 +100,15 @@ def check_account(
         raise OtherAccount("The release states another kind of privacy.")
     if promised is not None:
         if privacy.min_honest != agreement.min_honest:
-            raise OtherAccount("The release counts on another number of honest labels than was agreed on.")
+            raise OtherAccount("The release assumes another number of honest labels than agreed.")
         if not any((promise.epsilon, promise.delta) == (promised, delta) for promise in privacy.promises):
-            raise OtherAccount("The release does not state what this label has promised.")
+            raise OtherAccount("The release does not state this label's (ε, δ).")
         if spent is None or spent > promised:
             raise OtherAccount("This label has spent more than the release states.")
 
 
 def _is_trust(noted: str | None, trust: Trust) -> bool:
-    """Whether a diary's note means this trust, by its present or its former name."""
+    """Whether a diary's note means this kind of noise, by its present or its former name."""
     try:
         return noted is not None and Trust(noted) is trust
     except ValueError:
@@ -116,31 +116,31 @@ def _is_trust(noted: str | None, trust: Trust) -> bool:
 
 
 def expect_auditable(manifest: Manifest, digest: str, home: LabelHome) -> None:
-    """Refuse to audit a release for a co-signature where that would tell more than one bit of a run.
+    """Refuse to audit a release for co-signing if the outcome would reveal more than one bit per run.
 
     Args:
-        manifest: of the release.
-        digest: of its bytes, SHA-256 (hex).
-        home: the label's.
+        manifest: the release's manifest.
+        digest: SHA-256 (hex) of its bytes.
+        home: the label's home.
 
     Raises:
-        ReleaseError: an audit of another release of the run was begun for one before, this one failed an audit, or the
-            label does not know which styles the run had.
+        ReleaseError: an audit of another release of the run was begun before, this one failed an audit, or the label's
+            notes lack the run's styles.
     """
     if "classes" not in (home.diary.joining(manifest.run) or {}):
         raise ReleaseError(
-            "This label joined the run with a version that did not note its styles, so that an audit could be led past "
-            "some of what was trained on.",
-            hint="`sottovoce label audit RELEASE` audits by the styles that the release names, and signs nothing.",
+            "This label joined the run with a version that did not note its styles, so a release could exclude "
+            "training tracks from the audit.",
+            hint="`sottovoce label audit RELEASE` audits the styles that the release names, without signing.",
         )
     notes = [note for note in home.diary.notes() if note.run == manifest.run]
     begun = [note for note in notes if note.what is What.AUDIT_BEGUN or note.details.get("cosign")]
     if any(note.details.get("release") != digest for note in begun):
         raise ReleaseError(
-            "This label has audited another release of the same run to co-sign it, and answers for one release a run."
+            "This label has audited another release of this run for co-signing; it does so for one release per run."
         )
     failed = [note for note in notes if note.what is What.AUDITED and not note.details.get("passed")]
     if any(note.details.get("release") == digest for note in failed):
         raise ReleaseError(
-            "This release has failed the copy audit before, and chance gives it no second one.", hint=WHICH_TRACKS
+            "This release failed the copy audit before; a second attempt is not allowed.", hint=WHICH_TRACKS
         )

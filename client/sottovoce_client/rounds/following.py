@@ -1,8 +1,8 @@
-"""How a label follows a run: from its first parameters, by the sums of its rounds, to what the next round starts from.
+"""Computation of a run's model at a label: initial parameters, then the sums of the rounds.
 
-A label takes parameters from nobody but for the first ones, whose digest the signed configuration names. What it is
-told of later rounds it holds against what it knows: how many took part, how many survivors it signed, and how large a
-sum honest labels can make.
+A label accepts only the initial parameters from others, and their digest is in the signed configuration. It checks what
+it receives about later rounds against what it knows: the number of participants, the number of survivors that it
+signed, and the largest sum that honest labels can produce.
 """
 
 from collections.abc import Mapping
@@ -28,21 +28,21 @@ def follow(
     labels: int,
     witnessed: Mapping[int, Witnessed],
 ) -> GlobalModel:
-    """The model that a round starts from, as this label computes it; nothing is written.
+    """The model that a round starts from, computed by this label; nothing is written.
 
     Args:
-        saved: `GlobalModel.to_bytes` of the last round that this label was in; None if there was none.
-        request: of the round.
-        carried: what came along with it.
-        config: of the run.
-        session: of the run.
-        labels: of the federation.
-        witnessed: what the label saw of earlier rounds, by their numbers.
+        saved: `GlobalModel.to_bytes` after this label's last round; None before its first one.
+        request: the round's request.
+        carried: the data sent along with it.
+        config: the run's configuration.
+        session: the run's session.
+        labels: number of labels in the federation.
+        witnessed: what the label observed of earlier rounds, by number.
 
     Raises:
-        UnfollowedParameters: what came along does not lead to this round, or contradicts what this label knows.
-        WrongParameters: it is of another form than the run's.
-        LocalProtocolError: what was saved is damaged.
+        UnfollowedParameters: the data does not lead to this round, or contradicts what this label knows.
+        WrongParameters: the data does not have the run's form.
+        LocalProtocolError: the saved model is damaged.
     """
     run, trainable = request.run, trainable_mask(config)
     if saved is not None:
@@ -51,7 +51,7 @@ def follow(
         model = GlobalModel.start(config, run=run, labels=labels, trainable=trainable, first=carried.first)
     else:
         raise UnfollowedParameters(
-            "This label has none of the run's parameters, and the first ones did not come along."
+            "This label lacks the run's parameters, but the request does not contain the initial ones."
         )
     known = model.rounds
     sums = {
@@ -61,23 +61,23 @@ def follow(
     }
     for number in range(known + 1, request.round):
         if number not in sums:
-            raise UnfollowedParameters(f"Round {request.round} came without the sum of round {number}.")
+            raise UnfollowedParameters(f"Round {request.round} lacks the sum of round {number}.")
         _check_counts(sums[number], session, witnessed.get(number))
         try:
             model.follow(sums[number])
         except ImplausibleSum as error:
-            raise UnfollowedParameters(f"What came as the sum of round {number} is none: {error.message}") from None
+            raise UnfollowedParameters(f"The sum of round {number} is invalid: {error.message}") from None
     for number, total in sums.items():
         if number <= known and not model.has_followed(total):
-            raise UnfollowedParameters(f"Another sum of round {number} came than this label has followed.")
+            raise UnfollowedParameters(f"The sum of round {number} differs from the one that this label applied.")
     return model
 
 
 def _check_counts(total: RoundSum, session: Session, seen: Witnessed | None) -> None:
-    """Refuse counts that no round of this run can have, or that this label saw otherwise."""
+    """Refuse counts that are impossible in this run, or contradict what this label observed."""
     if total.is_aborted:
         return
     if not session.least_survivors <= total.survivors <= total.participants <= len(session.members):
-        raise UnfollowedParameters(f"No sum of this run has as many survivors as that of round {total.round}.")
+        raise UnfollowedParameters(f"The number of survivors of round {total.round} is impossible in this run.")
     if seen is not None and (total.participants != seen.participants or seen.survivors not in (0, total.survivors)):
-        raise UnfollowedParameters(f"Round {total.round} had other participants or survivors than its sum says.")
+        raise UnfollowedParameters(f"Round {total.round} had other participants or survivors than its sum states.")

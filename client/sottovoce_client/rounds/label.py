@@ -1,7 +1,7 @@
-"""A label in a run: answers each message by its own policy, ledger and catalogue.
+"""A label in a run: answers each message according to its own policy, ledger and catalogue.
 
-Every answer follows one order: check, write down, act, write down, answer. What is charged stays charged, and a round
-that was accepted is never accepted again, whatever fails afterwards.
+Every answer follows one order: check, record, act, record, answer. A charge is never returned, and an accepted round is
+never accepted again, whatever fails afterwards.
 """
 
 from pathlib import Path
@@ -34,12 +34,12 @@ Follow = Roster | Nonces | Pairing | PrepareRequest | CrossCheckRequest | Unmask
 
 
 class Label:
-    """One label, open for messages.
+    """One label, ready for messages.
 
     Args:
         home: the label's folder.
         simulation_seed: makes sampling and noise repeatable. For simulations only: anyone who knows the seed can
-            subtract the noise. Keys and masks come from the operating system's entropy all the same.
+            subtract the noise. Keys and masks always come from the operating system's randomness.
     """
 
     def __init__(self, home: LabelHome, *, simulation_seed: int | None = None) -> None:
@@ -63,15 +63,15 @@ class Label:
 
     @property
     def policy(self) -> Policy:
-        """What the label allows."""
+        """The label's policy."""
         return self._opened.policy
 
     def answer(self, frame: bytes, carried: Carried | None = None) -> bytes:
-        """The answer to one message of the coordinator, both as bytes.
+        """Answer one message of the coordinator, both as bytes.
 
         Args:
             frame: an encoded message of masked rounds.
-            carried: what came along with a report request.
+            carried: the data sent along with a report request.
 
         Raises:
             ProtocolError: the message must not be answered.
@@ -91,11 +91,11 @@ class Label:
                 raise OutOfOrder(f"A coordinator never sends a label a {type(message).__name__}.")
 
     def cosign(self, frame: bytes) -> bytes:
-        """The answer to a request to co-sign a release, both as bytes.
+        """Answer a request to co-sign a release, both as bytes.
 
         Raises:
             ProtocolError: the request must not be granted.
-            LedgerError: the label's books cannot be read.
+            LedgerError: the label's records cannot be read.
         """
         from sottovoce.release.cosigning import CosignRequest
         from sottovoce_client.rounds.cosign_check import cosignature
@@ -105,7 +105,7 @@ class Label:
         return cosignature(request, opened.home, opened.agreement, opened.policy, opened.identity).to_bytes()
 
     def _trainer(self) -> "Trainer":
-        """What answers the messages that need the catalogue.
+        """Answers the messages that need the catalogue.
 
         Imported here because it loads torch: in a deployment each message has its own process, and most messages are
         only signed or unmasked.
@@ -117,7 +117,7 @@ class Label:
         return self._loaded_trainer
 
     def _follow(self, request: Follow) -> Message:
-        """Set up, prepare, cross-check or unmask: the answer is on disk before it leaves.
+        """Set up, prepare, cross-check or unmask; the state is on disk before the answer leaves.
 
         Raises:
             TooFewConfirmed: the run's members are fixed, and too few of them are confirmed here.

@@ -1,4 +1,4 @@
-"""What a label computes for a run: its privacy plan, the layout of its vector, its update, its counters."""
+"""A label's computations for a run: privacy plan, layout of the vector, update and counters."""
 
 import hashlib
 from dataclasses import replace
@@ -61,11 +61,11 @@ def objection(config: RunConfiguration, agreement: Agreement, policy: Policy) ->
 def plan_of(config: RunConfiguration, agreement: Agreement, policy: Policy) -> PrivacyPlan | None:
     """The label's privacy plan for a run, within its policy; None in a run without privacy.
 
-    Nothing of the catalogue enters: the number of units is the one that the policy declares.
+    The catalogue itself is not used: the number of units is the one declared in the policy.
 
     Raises:
         CatalogueError: the policy declares too few units, or none.
-        PrivacyError: no noise keeps the promise.
+        PrivacyError: no amount of noise keeps the guarantee.
     """
     if not config.private:
         return None
@@ -74,7 +74,7 @@ def plan_of(config: RunConfiguration, agreement: Agreement, policy: Policy) -> P
     if config.unit is not Unit.LABEL and units < LEAST_UNITS:
         raise CatalogueError(
             f"Training needs {LEAST_UNITS} {config.unit}s or more, and this label's policy declares {units}.",
-            hint="sottovoce label catalogue --declare writes how many there are, in two digits.",
+            hint="sottovoce label catalogue --declare writes the number into the policy, in two digits.",
         )
     plan = plan_for(
         config,
@@ -102,22 +102,22 @@ def shape_of(config: RunConfiguration) -> CounterShape:
 
 
 def layout_of(request: ReportRequest, config: RunConfiguration) -> VectorLayout:
-    """The layout of a round's vector; a request that does not fit it is refused before any privacy is spent.
+    """The layout of a round's vector; a request that does not match is refused before any privacy is spent.
 
     Raises:
-        WrongVector: the request wants a vector of another length.
+        WrongVector: the request asks for a vector of another length.
     """
     counters = len(discovery.task(config.task).counters(len(config.classes)))
-    # Where the clip follows a quantile, a count rides along with the update.
+    # If the clip follows a quantile, a count is sent with the update.
     sent = int(trainable_mask(config).sum()) + clip_follows(config)
     layout = VectorLayout.for_round(config, request.kind, sent, counters, len(request.participants))
     if layout.elements != request.elements:
-        raise WrongVector(f"The round asks for {request.elements} elements, and its layout has {layout.elements}.")
+        raise WrongVector(f"The round asks for {request.elements} elements, but its layout has {layout.elements}.")
     return layout
 
 
 def weights_digest(parameters: NDArray[np.float32], config: RunConfiguration) -> str:
-    """SHA-256 (hex) of the file of weights that a release with these parameters holds."""
+    """SHA-256 (hex) of the weights file of a release with these parameters."""
     family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
     return hashlib.sha256(file_of(parameters, shapes_of(family, spec, len(config.classes)))).hexdigest()
 
@@ -145,15 +145,15 @@ def inputs_of(
 
 
 def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.float32] | NDArray[np.int64]:
-    """The label's part of a training round: an update or, with distributed noise, a noised sum on the run's grid.
+    """The label's contribution to a training round: an update or, with distributed noise, a noised sum on the grid.
 
     Args:
-        state: of the run; with banded matrix factorisation it keeps this round's sum for the next rounds.
+        state: the run's state; with banded matrix factorisation it keeps this round's sum for the next rounds.
         run: the run's id.
-        inputs: of the round.
+        inputs: inputs of the round.
 
     Raises:
-        PrivacyError, Diverged, ConfigurationError: as `train` and `clipped_sum` say.
+        PrivacyError, Diverged, ConfigurationError: as for `train` and `clipped_sum`.
     """
     plan = inputs.plan
     if inputs.config.distributed and plan and plan.mechanism:
@@ -165,14 +165,14 @@ def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.fl
 def counters_of(
     state: RunState, number: int, model: NDArray[np.float32], prepared: Prepared, randomness: Randomness
 ) -> NDArray[np.int64]:
-    """The counters of a global model on the label's held-out tracks, to be masked: noised, and offset to be positive.
+    """Counters of a global model on the label's held-out tracks, before masking: noised, and offset to be positive.
 
     Args:
-        state: of the run. Its plan must have been charged for this evaluation.
-        number: of the round whose model it is; 0 for the first. Only those of `RunConfiguration.evaluated` are counted.
+        state: the run's state. Its plan must have been charged for this evaluation.
+        number: round of the model; 0 for the initial one. Only rounds in `RunConfiguration.evaluated` are counted.
         model: the global parameters, `[P]`.
-        prepared: the label's data sets; a label that holds nothing out reports noise alone.
-        randomness: of the noise.
+        prepared: the label's data sets; without held-out tracks, the counters contain only noise.
+        randomness: source of the noise.
     """
     config = state.config
     counters = np.zeros(shape_of(config).dimension, np.int64)
@@ -187,7 +187,7 @@ def counters_of(
 
 
 def histogram_of(dataset: TrackDataset, classes: int, plan: PrivacyPlan | None, randomness: Randomness) -> list[float]:
-    """Units of each class, with the plan's noise; exact in a run without privacy."""
+    """Units per class, with the plan's noise; exact in a run without privacy."""
     counted = dataset.unit_classes()
     if plan is None or plan.histogram_noise is None:
         return [float(count) for count in np.bincount(counted, minlength=classes)]

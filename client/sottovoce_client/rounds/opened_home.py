@@ -1,4 +1,4 @@
-"""What every answer of a label draws on: its home with keys, agreement, policy and run states, opened once."""
+"""State that every answer of a label needs: its home with keys, agreement, policy and run states, opened once."""
 
 import json
 import time
@@ -17,18 +17,18 @@ from sottovoce_client.rounds.run_state import RunStates
 
 
 class TooFewConfirmed(LocalProtocolError):
-    """Too few of the other labels in a run or round are confirmed to be real."""
+    """Too few of the other labels in a run or round are confirmed."""
 
 
 @dataclass(frozen=True)
 class OpenedHome:
-    """A label's home, read and ready to answer messages from.
+    """A label's home, read and ready for answering messages.
 
     Args:
         home: the label's folder.
         identity: the label's signing key.
         agreement: the agreement that the label has accepted.
-        policy: what the label allows.
+        policy: the label's policy.
         states: the label's unfinished runs.
         confirmed: the other members that the label counts as real.
     """
@@ -42,7 +42,7 @@ class OpenedHome:
 
     @classmethod
     def of(cls, home: LabelHome) -> "OpenedHome":
-        """Read what is in a home.
+        """Read a home.
 
         Raises:
             ConfigurationError: something in it is missing or damaged.
@@ -55,7 +55,7 @@ class OpenedHome:
         return cls(home, identity, agreement, policy, states, confirmed)
 
     def knows_enough_of(self, participants: Iterable[str]) -> bool:
-        """Whether as many participants are confirmed as the policy asks for, not counting this label."""
+        """Whether enough participants are confirmed for the policy, not counting this label."""
         names = set(participants)
         return len(names & self.confirmed) >= self.policy.confirmed_of(len(names))
 

@@ -1,7 +1,7 @@
-"""What a label remembers of a run between two messages: its plan, its noisy class histogram, its side of the rounds.
+"""A label's state of a run between messages: its plan, noisy class histogram, and protocol state.
 
-In a deployment every message starts a process of its own, so all of it is on disk, readable by the owner only, and
-written before the answer that depends on it leaves: a label that crashes has at most fallen silent, never forgotten.
+In a deployment every message is answered by its own process, so everything is on disk, readable by the owner only, and
+written before the answer that depends on it leaves: a label that crashes may miss an answer, but forgets nothing.
 """
 
 import json
@@ -32,11 +32,11 @@ OWNER_ONLY = 0o600
 
 @dataclass(frozen=True)
 class Witnessed:
-    """What a label itself saw of a round.
+    """What a label observed of a round.
 
     Args:
-        participants: how many labels the round's request named.
-        survivors: how many labels were in the set that it signed or helped to unmask; 0 where there was none.
+        participants: number of labels that the round's request named.
+        survivors: number of labels in the set that it signed or helped to unmask; 0 if there was none.
     """
 
     participants: int
@@ -50,10 +50,10 @@ class RunState:
     Args:
         participant: the label's side of the masked rounds; it holds the run's secret key.
         plan: the privacy plan, fixed when the label joined; None in a run without privacy.
-        histogram: noisy class counts, drawn once a run when classes are balanced; a list of one number a class.
+        histogram: noisy class counts, drawn once per run if classes are balanced; one number per class.
         sums: with banded matrix factorisation, the sums of the last rounds before noise, by round number. Later
             reports use them; they are as private as the tracks.
-        witnessed: what the label saw of rounds whose sums it has not followed yet, by round number.
+        witnessed: what the label observed of rounds whose sums it has not applied yet, by round number.
     """
 
     participant: Participant = field(repr=False)
@@ -63,22 +63,22 @@ class RunState:
     witnessed: dict[int, Witnessed] = field(default_factory=dict)
 
     def asked(self, request: ReportRequest) -> None:
-        """Remember who was asked in a round, now that the rounds before it are followed."""
+        """Record the participants of a round, once the earlier rounds are applied."""
         self.witnessed = {request.round: Witnessed(len(request.participants))}
 
     def survived(self, request: CrossCheckRequest | UnmaskRequest) -> None:
-        """Remember how many survivors a round has, as this label has signed or unmasked them."""
+        """Record the number of survivors of a round, which this label has signed or unmasked."""
         seen = self.witnessed.get(request.round)
         if seen is not None:
             self.witnessed[request.round] = replace(seen, survivors=len(request.survivors))
 
     def remember(self, round_number: int, total: NDArray[np.int64]) -> None:
-        """Keep a round's sum for as long as reports need it."""
+        """Keep a round's sum as long as reports need it."""
         self.sums[round_number] = total
         self.sums = {number: kept for number, kept in self.sums.items() if number > round_number - self._bands}
 
     def last_sums(self, round_number: int) -> list[NDArray[np.int64]]:
-        """The sums that a round's report is made of, the oldest first; a round that was missed has added nothing."""
+        """The sums that a round's report is computed from, oldest first; missed rounds are left out."""
         nothing = np.zeros_like(self.sums[round_number])
         numbers = range(max(1, round_number - self._bands + 1), round_number + 1)
         return [self.sums.get(number, nothing) for number in numbers]
@@ -103,10 +103,10 @@ class RunStates:
     """The folder of a label's unfinished runs.
 
     Args:
-        folder: where they are.
+        folder: the folder.
         identity: the label's signing key.
         agreement: the agreement that the label has accepted.
-        least_survivors: labels that the label's policy wants in a sum.
+        least_survivors: labels that the label's policy requires in a sum.
     """
 
     folder: Path
@@ -119,7 +119,7 @@ class RunStates:
 
     @contextmanager
     def locked(self, run: bytes) -> Iterator[None]:
-        """One message of a run at a time, over all processes: two at once could answer a round twice."""
+        """Lock a run across processes: two messages at once could answer a round twice."""
         with FileLock(self._lock(run), mode=OWNER_ONLY):
             yield
 
@@ -128,10 +128,10 @@ class RunStates:
 
     @contextmanager
     def joined(self, run: bytes) -> Iterator[None]:
-        """`locked`, for a run that the label has joined; a stranger's run leaves no trace.
+        """`locked`, for a run that the label has joined; an unknown run leaves no trace.
 
         Raises:
-            LocalProtocolError: the label has not joined it.
+            LocalProtocolError: the label has not joined the run.
         """
         if not self.exists(run):
             raise LocalProtocolError("This label has not joined the run.")
@@ -148,7 +148,7 @@ class RunStates:
             "participant": state.participant.to_bytes(),
             "plan": None if state.plan is None else asdict(state.plan),
             "histogram": state.histogram,
-            # A report of one round's sum alone needs no earlier one.
+            # Without banded matrix factorisation, reports need no earlier sums.
             "sums": {number: kept.astype("<i8").tobytes() for number, kept in state.sums.items()}
             if state.keeps_sums
             else {},
@@ -160,7 +160,7 @@ class RunStates:
         """Read the state of a run.
 
         Raises:
-            LocalProtocolError: the label has not joined the run, or what it saved of it is damaged.
+            LocalProtocolError: the label has not joined the run, or its saved state is damaged.
         """
         try:
             data = self._file(run).read_bytes()
@@ -170,7 +170,7 @@ class RunStates:
             return self._read(json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise LocalProtocolError(
-                "What this label saved of the run is damaged.", hint="Give the run up: sottovoce label close RUN"
+                "This label's saved state of the run is damaged.", hint="Abandon the run: sottovoce label close RUN"
             ) from None
 
     def _read(self, values: dict[str, Any]) -> RunState:
@@ -186,18 +186,18 @@ class RunStates:
         return RunState(participant, _plan(values["plan"]), histogram, sums, witnessed)
 
     def save_model(self, run: bytes, model: bytes) -> None:
-        """Write the model that the label has followed the run to; it is on disk when this returns."""
+        """Write the model that the label has computed; it is on disk when this returns."""
         write_bytes(_model_file(self.folder, run), model, mode=OWNER_ONLY)
 
     def model(self, run: bytes) -> bytes | None:
-        """What `save_model` wrote; None before the label's first round."""
+        """The model written by `save_model`; None before the label's first round."""
         try:
             return _model_file(self.folder, run).read_bytes()
         except FileNotFoundError:
             return None
 
     def forget(self, run: bytes) -> None:
-        """Remove a finished run's state, and with it the run's secret key."""
+        """Delete a finished run's state, including the run's secret key."""
         self._file(run).unlink(missing_ok=True)
         _model_file(self.folder, run).unlink(missing_ok=True)
         self._lock(run).unlink(missing_ok=True)
@@ -205,10 +205,10 @@ class RunStates:
 
 @contextmanager
 def forget_run(folder: Path, run: bytes) -> Iterator[None]:
-    """Remove a run's state when the block ends well; no message of the run is answered meanwhile, nor ever again.
+    """Delete a run's state if the block succeeds; meanwhile and afterwards, no message of the run is answered.
 
     Args:
-        folder: of a label's unfinished runs.
+        folder: folder of a label's unfinished runs.
         run: the run's id.
     """
     lock = folder / f".{run.hex()}.lock"
@@ -224,7 +224,7 @@ def _model_file(folder: Path, run: bytes) -> Path:
 
 
 def _plan(values: dict[str, Any] | None) -> PrivacyPlan | None:
-    """What `asdict` made of a plan."""
+    """Rebuild a plan from `asdict`."""
     if values is None:
         return None
     mechanism = values["mechanism"]

@@ -1,4 +1,4 @@
-"""How a label answers the messages that need its catalogue: the announcement of a run, and the request for a report.
+"""Answers to the messages that need a label's catalogue: announcements of runs, and requests for reports.
 
 It loads torch; `sottovoce_client.rounds.label` imports it only for these messages.
 """
@@ -34,11 +34,11 @@ from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 from sottovoce_client.rounds.run_state import RunState
 
 LOG = getLogger(__name__)
-RESCAN = "To look at it: sottovoce label catalogue"
+RESCAN = "Check it with: sottovoce label catalogue"
 
 
 class OutsideHours(LocalProtocolError):
-    """The label's policy lets no training run at this hour."""
+    """The label's policy allows no training at this hour."""
 
 
 class Trainer:
@@ -46,7 +46,7 @@ class Trainer:
 
     Args:
         opened: the label's home.
-        simulation_seed: as of `Label`.
+        simulation_seed: as for `Label`.
     """
 
     def __init__(self, opened: OpenedHome, *, simulation_seed: int | None = None) -> None:
@@ -56,7 +56,7 @@ class Trainer:
         self._prepared: dict[bytes, Prepared] = {}
 
     def join(self, announcement: Announcement) -> Message:
-        """Decide whether to take part, and reserve the whole run's privacy in the ledger before saying so."""
+        """Decide whether to take part, and reserve the whole run's privacy in the ledger before answering."""
         opened, config = self._opened, announcement.config
         check_announcement(announcement, label=self._home.name, identity=opened.identity, agreement=opened.agreement)
         reason = local_round.objection(config, opened.agreement, opened.policy)
@@ -69,7 +69,9 @@ class Trainer:
                 return self._join_again(announcement)
             try:
                 plan = local_round.plan_of(config, opened.agreement, opened.policy)
-                prepared = self._data(config)  # features before the first round; their number decides nothing
+                prepared = self._data(
+                    config
+                )  # compute features before the first round; their number does not affect the answer
             except (CatalogueError, ConfigurationError) as error:
                 return self._refusal(announcement, RefusalReason.CATALOGUE, error)
             except PrivacyError as error:
@@ -100,7 +102,7 @@ class Trainer:
         return advert
 
     def _join_again(self, announcement: Announcement) -> Message:
-        """Start a set-up anew that others did not complete; the run's privacy is reserved already."""
+        """Restart a set-up that others did not complete; the run's privacy is already reserved."""
         states = self._opened.states
         state = states.load(announcement.run)
         advert = state.participant.join_again(announcement)
@@ -108,7 +110,7 @@ class Trainer:
         return advert
 
     def report(self, request: ReportRequest, carried: Carried) -> Message:
-        """Check the round, follow the run to it, charge it, train, evaluate, mask."""
+        """Check the round, compute its model, charge it, train, evaluate and mask."""
         states = self._opened.states
         state = states.load(request.run)
         config = state.config
@@ -142,11 +144,11 @@ class Trainer:
         return report
 
     def _followed(self, request: ReportRequest, carried: Carried, state: RunState) -> GlobalModel:
-        """The model that a round starts from, found out by this label itself; the round is accepted by then.
+        """The model that a round starts from, computed by this label; then accept the round.
 
         Raises:
-            UnfollowedParameters: it is not what the request names, or nothing that came along leads to it.
-            RemoteProtocolError: as `follow` and `Participant.accept` say.
+            UnfollowedParameters: the request names another model, or its data leads to none.
+            RemoteProtocolError: as for `follow` and `Participant.accept`.
         """
         participant = state.participant
         saved = self._opened.states.model(request.run)
@@ -169,9 +171,9 @@ class Trainer:
         return model
 
     def _tell_if_empty(self, run: bytes, number: int, prepared: Prepared) -> None:
-        """Tell this label's people, and nobody else, that it has nothing to train on: a refusal would tell the others.
+        """Tell only this label's people that it has nothing to train on: a refusal would tell the others.
 
-        Whether a run finds any track would be a threshold on an exact count (decision 0064).
+        Whether any track fits the run would be a threshold on an exact count (decision 0064).
         """
         if not len(prepared.train):
             LOG.warning("Nothing in this label's catalogue fits the run: it takes part with noise alone. %s", RESCAN)
@@ -180,7 +182,7 @@ class Trainer:
     def _refusal(
         self, announcement: Announcement, reason: RefusalReason, error: SottovoceError | None = None
     ) -> Refusal:
-        """A signed refusal with a reason from a closed list; the diary tells the label's people more about it."""
+        """A signed refusal with a reason from a closed list; the diary has more details for the label's people."""
         why, hint = (error.message, error.hint or "") if error else ("", "")
         self._home.diary.refused(announcement.run, announcement.config, reason.value, why=why, hint=hint)
         return Refusal.sign(
@@ -192,7 +194,7 @@ class Trainer:
         )
 
     def _expect_allowed(self, request: ReportRequest) -> None:
-        """Check a round against the present policy, which may be stricter than it was when the label joined.
+        """Check a round against the present policy, which may be stricter than when the label joined.
 
         Raises:
             TooFewParticipants, TooFewConfirmed, OutsideHours: as their names say.
@@ -206,15 +208,15 @@ class Trainer:
             raise TooFewConfirmed("Too few of this round's other labels are confirmed here.")
         if not policy.awake():
             self._home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
-            raise OutsideHours("This label's policy lets no training run at this hour.")
+            raise OutsideHours("This label's policy allows no training at this hour.")
 
     def _expect_planned(self, request: ReportRequest, config: RunConfiguration) -> None:
         """Accept training rounds up to the planned number, then one evaluation of the result.
 
-        The ledger bounds both by itself; this keeps rounds in their order.
+        The ledger enforces both limits on its own; this keeps rounds in order.
 
         Raises:
-            UnplannedRound: the run has no such round.
+            UnplannedRound: the run plans no such round.
         """
         if request.kind is Kind.TRAIN:
             planned = request.round <= config.rounds
@@ -222,7 +224,9 @@ class Trainer:
             with Ledger(self._home.ledger_file) as ledger:
                 planned = request.round == config.rounds + 1 and bool(ledger.spent_in(request.run))
         if not planned:
-            raise UnplannedRound(f"The run plans {config.rounds} rounds, then one evaluation; this is none of them.")
+            raise UnplannedRound(
+                f"The run plans {config.rounds} rounds, then one evaluation; this round is beyond them."
+            )
 
     def _charge(self, request: ReportRequest, state: RunState, prepared: Prepared, randomness: Randomness) -> None:
         """Charge this round's privacy loss to the ledger; draw the class histogram in the run's first round."""
@@ -242,14 +246,14 @@ class Trainer:
             state.histogram = local_round.histogram_of(prepared.train, len(config.classes), plan, randomness)
 
     def _charge_evaluation(self, request: ReportRequest, state: RunState) -> None:
-        """Charge the evaluation that follows the last round, unless the first round has paid for the whole run."""
+        """Charge the evaluation after the last round, unless the first round's charge covers the whole run."""
         if state.plan is None or state.plan.evaluations is None or state.config.steps == 1:
             return
         with Ledger(self._home.ledger_file) as ledger:
             ledger.charge(request.run, request.round, state.plan.evaluation())
 
     def _data(self, config: RunConfiguration) -> Prepared:
-        """This run's data, kept for the next message of the same process."""
+        """This run's data, cached for the next message of the same process."""
         if config.digest not in self._prepared:
             self._prepared = {config.digest: prepare(self._home, config)}
         return self._prepared[config.digest]

@@ -29,14 +29,14 @@ def clipped_sum(inputs: RoundInputs, signs: NDArray[np.float32]) -> NDArray[np.i
     """The sum of the units' clipped vectors on the grid, **without noise**: only `add_noise` may see it.
 
     Args:
-        inputs: of the round. With banded matrix factorisation its number selects the subset of units that takes part.
-        signs: of the round's rotation, `[P]`.
+        inputs: inputs of the round. With banded matrix factorisation, its number selects the subset of units.
+        signs: signs of the round's rotation, `[P]`.
 
     Returns:
         `[plan.mechanism.dimension]`.
 
     Raises:
-        PrivacyError: the plan is not the run's.
+        PrivacyError: the plan belongs to another run.
         ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
     """
     check_plan(inputs)
@@ -66,9 +66,9 @@ def add_noise(sums: Sequence[NDArray[np.int64]], plan: PrivacyPlan, randomness: 
     With banded matrix factorisation it is the weighted sum of the last rounds' sums, plus noise.
 
     Args:
-        sums: of `clipped_sum`, the oldest first; at least one.
-        plan: the label's.
-        randomness: of the noise.
+        sums: results of `clipped_sum`, oldest first; at least one.
+        plan: the label's plan.
+        randomness: source of the noise.
     """
     mechanism = _mechanism(plan)
     row = BandedToeplitz(mechanism.coefficients).encode(sums)

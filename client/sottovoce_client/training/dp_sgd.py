@@ -27,7 +27,7 @@ def train(inputs: RoundInputs) -> NDArray[np.float32]:
     units than a batch thus takes smaller steps. A step that draws no unit is a step of noise alone.
 
     Raises:
-        PrivacyError: the plan is not the run's, is missing, or accounts for less than would be done.
+        PrivacyError: the plan belongs to another run, is missing, or accounts for less than would be done.
         Diverged: a parameter is not finite, or, in a run without privacy, a gradient is not. With privacy this follows
             from the noised sums alone and so reveals nothing more than they do.
         ConfigurationError: the parameters do not fit the model, or the features are not those of the run.
@@ -40,7 +40,7 @@ def local_update(inputs: RoundInputs) -> NDArray[np.float32]:
     """`train` without checking the plan, for callers that have checked it; without a plan nothing is clipped or noised.
 
     Raises:
-        Diverged: as `train` says.
+        Diverged: as for `train`.
         ConfigurationError: the parameters do not fit the model.
     """
     config, plan, randomness = inputs.config, inputs.plan, inputs.randomness
@@ -84,17 +84,17 @@ def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.in
 
 
 def check_plan(inputs: RoundInputs) -> None:
-    """Refuse to train in any way that was not agreed on and accounted for.
+    """Refuse training that was not agreed on or not accounted for.
 
     Raises:
-        PrivacyError: the plan is not the run's, is missing, or accounts for less than would be done.
+        PrivacyError: the plan belongs to another run, is missing, or accounts for less than would be done.
         ConfigurationError: the features are not those of the run.
     """
     config, plan = inputs.config, inputs.plan
     if inputs.dataset.spec.digest != config.feature_spec:
-        raise ConfigurationError("The features are not those that the run has agreed on.")
+        raise ConfigurationError("The features do not match the run's feature spec.")
     if config.private != (plan is not None):
-        raise PrivacyError("A private run needs a privacy plan, and only a private run has one.")
+        raise PrivacyError("A private run needs a privacy plan, and a run without privacy must not have one.")
     if plan and (plan.unit is not config.unit or plan.max_grad_norm != config.max_grad_norm):
         raise PrivacyError("The label's privacy plan was made for another run.")
     if plan and plan.trust is not config.trust:

@@ -1,4 +1,4 @@
-"""Which tracks make a step: a Poisson sample of units, with rates that never exceed what is accounted for."""
+"""Poisson sampling of units for a training step, at rates that never exceed those accounted for."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from sottovoce_client.data.dataset import TrackDataset
 
 @dataclass(frozen=True)
 class UnitSampler:
-    """Draws each unit by itself with its own probability, and one random track of each drawn unit.
+    """Samples each unit independently with its own probability, and one random track of each sampled unit.
 
     Args:
         rates: probability of each unit, `[units]`.
         order: track indices, unit by unit, `[tracks]`.
-        starts: where each unit begins in `order`, `[units]`.
-        sizes: tracks of each unit, `[units]`.
+        starts: index in `order` at which each unit begins, `[units]`.
+        sizes: number of tracks of each unit, `[units]`.
     """
 
     rates: NDArray[np.float64]
@@ -32,13 +32,13 @@ class UnitSampler:
 
     @classmethod
     def of(cls, dataset: TrackDataset, rates: NDArray[np.float64]) -> "UnitSampler":
-        """A sampler of a data set's units by their rates, `[units]`."""
+        """A sampler for a data set's units with these rates, `[units]`."""
         sizes = np.bincount(dataset.unit_of, minlength=len(rates)).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         return cls(rates, np.argsort(dataset.unit_of, kind="stable"), starts, sizes)
 
     def draw(self, randomness: Randomness) -> NDArray[np.int64]:
-        """Track indices of one step, at most one a unit; may be empty."""
+        """Track indices of one step, at most one per unit; may be empty."""
         units = np.flatnonzero(randomness.bernoulli(self.rates))
         within = randomness.integers(self.sizes[units], len(units))
         return self.order.take(self.starts[units] + within)
@@ -51,9 +51,9 @@ def unit_rates(
 
     Args:
         dataset: the label's training tracks.
-        config: of the run.
-        plan: the label's, or None for a run without privacy.
-        histogram: units of each class, `[classes]`, noisy in a private run; for a run that balances classes.
+        config: the run's configuration.
+        plan: the label's plan, or None for a run without privacy.
+        histogram: units per class, `[classes]`, noisy in a private run; for a run that balances classes.
 
     Raises:
         PrivacyError: a rate would exceed what the plan accounts for, or the run balances without a histogram.
@@ -72,7 +72,7 @@ def unit_rates(
 def loss_weights(
     config: RunConfiguration, plan: PrivacyPlan | None, histogram: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """Weight of each class in the loss, `[classes]`; it enters before the clip, so influence stays bounded.
+    """Weight of each class in the loss, `[classes]`; applied before clipping, so influence stays bounded.
 
     Raises:
         PrivacyError: the run balances by loss, but there is no histogram.

@@ -1,4 +1,4 @@
-"""Gradients unit by unit: one for each sampled track (over all its segments), clipped, and summed."""
+"""Per-unit gradients: one for each sampled track (over all its segments), clipped, and summed."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,36 +13,36 @@ from sottovoce.models.interfaces import Batch, Family, trainable
 from sottovoce.models.parameters import limit
 
 MEMORY = 64 << 20
-"""Bytes that per-segment gradients may take at once."""
+"""Memory for per-segment gradients, bytes."""
 ROUNDING = 1e-6
-"""Added to a norm before dividing by it, so that a clipped vector does not exceed the clip by a rounding error."""
+"""Constant added to a norm before dividing by it, so that rounding cannot make a clipped vector exceed the clip."""
 MARGIN = 4e-6
-"""The same in proportion, for norms that were computed in float32."""
+"""Relative margin for the same purpose, for norms computed in float32."""
 
 
 class UnitGradients:
     """Sums of one model's per-unit gradients; a unit is one row of a batch.
 
-    Opacus' hooks take the gradient of every segment by itself. A unit's gradient is that of the mean loss over its
-    segments, so it is summed over them before it is clipped: however many segments a track gives, its influence is
-    that of one clipped vector.
+    Opacus' hooks compute the gradient of every segment separately. A unit's gradient is that of the mean loss over its
+    segments, so it is summed over them before clipping: a track's influence is that of one clipped vector, for any
+    number of segments.
 
     Args:
-        family: whose loss is taken.
-        model: whose private parameters the gradients are for; hooks stay on it.
-        clip: L2 bound on one unit's gradient, or None to leave it as it is.
-        prefixes: of the names of the parameters that are trained, as in `RunConfiguration.trainable`; the others are
-            trainable no more.
+        family: the model's family, which defines the loss.
+        model: model whose private parameters the gradients are for; hooks stay on it.
+        clip: L2 bound on one unit's gradient, or None for no clipping.
+        prefixes: prefixes of the names of trained parameters, as in `RunConfiguration.trainable`; all others become
+            untrainable.
 
     Raises:
-        ConfigurationError: no parameter's name begins so.
+        ConfigurationError: no parameter's name has one of the prefixes.
     """
 
     def __init__(self, family: Family, model: nn.Module, clip: float | None, prefixes: Sequence[str] = ()) -> None:
         self._family = family
         self._model = model.train()
         self.moved = limit(model, prefixes)
-        """Which of the model's flat vector are moved, bool, as long as that was: what is `P` here is those alone."""
+        """Mask of the trained numbers within the model's original flat vector, bool; `P` counts only trained ones."""
         private = family.private_parameters(self._model)
         self._kept = torch.cat(
             [torch.full((value.numel(),), name in private) for name, value in trainable(model).items()]
@@ -54,29 +54,29 @@ class UnitGradients:
 
     @property
     def size(self) -> int:
-        """Length P of a gradient: of all trainable parameters."""
+        """Length P of a gradient: number of trained parameters."""
         return len(self._kept)
 
     @property
     def private(self) -> Tensor:
-        """Which of the flat vector's numbers private audio moves, bool `[P]`; all others have gradients of 0."""
+        """Mask of the numbers that private audio affects, bool `[P]`; all others have gradients of 0."""
         return self._kept
 
     def units_at_once(self, segments: int) -> int:
-        """Units of so many segments whose gradients fit in `MEMORY`, at least 1."""
+        """Number of units with this many segments whose gradients fit in `MEMORY`, at least 1."""
         return max(1, MEMORY // (4 * segments * self.moved.size))
 
     def sum(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """The summed (and clipped) gradients of a batch's units, `[P]` in the order of the flat vector.
+        """The summed (and clipped) gradients of a batch's units, `[P]`, in the order of the flat vector.
 
         Args:
             batch: units as rows.
-            weights: weight of each row's loss, `[rows]`; comes before the clip.
-            generator: what augmentation is drawn by.
+            weights: weight of each row's loss, `[rows]`; applied before clipping.
+            generator: source of random augmentation.
 
         Raises:
             Diverged: a gradient is not finite, in a run without privacy. With a clip, a unit whose gradient is not
-                finite counts as one of zero: whether a round fails must not tell what is in it.
+                finite counts as zero: failures of rounds must not reveal their content.
         """
         self._backward(batch, weights, generator)
         if self._clip is not None:
@@ -89,24 +89,24 @@ class UnitGradients:
         return self._placed(total)
 
     def rows(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Each unit's clipped gradient by itself, `[rows, P]`, and its norm before clipping, `[rows]`.
+        """Each unit's clipped gradient, `[rows, P]`, and its norm before clipping, `[rows]`.
 
         Args:
             batch: units as rows.
-            weights: weight of each row's loss, `[rows]`; comes before the clip.
-            generator: what augmentation is drawn by.
+            weights: weight of each row's loss, `[rows]`; applied before clipping.
+            generator: source of random augmentation.
 
         Raises:
             ConfigurationError: there is no clip.
         """
         if self._clip is None:
-            raise ConfigurationError("Only clipped gradients are told apart.")
+            raise ConfigurationError("Per-unit gradients are available with a clip only.")
         self._backward(batch, weights, generator)
         gradients, norms = self._per_unit(batch.mask)
         return self._placed(torch.cat(gradients, dim=1) * _factors(norms, self._clip)[:, None]), norms
 
     def _placed(self, gradients: Tensor) -> Tensor:
-        """Gradients of the private parameters, `[…, private]`, within those of all trainable ones, `[…, P]`."""
+        """Gradients of the private parameters, `[…, private]`, expanded to all trained ones, `[…, P]`."""
         if gradients.shape[-1] == self.size:
             return gradients
         whole = torch.zeros(*gradients.shape[:-1], self.size)
@@ -116,12 +116,12 @@ class UnitGradients:
     def _backward(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> None:
         losses = self._losses(batch, weights, generator)
         with warnings.catch_warnings():
-            # The first layer's input is data and needs no gradient; its hook says so each time.
+            # The first layer's input is data and needs no gradient; its hook warns each time.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             torch.autograd.backward(losses.sum())
 
     def _losses(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """Each segment's part of its unit's loss, `[rows · segments]`; padding has none."""
+        """Each segment's contribution to its unit's loss, `[rows · segments]`; 0 for padding."""
         segments = batch.mask.shape[1]
         targets = batch.targets.repeat_interleave(segments)
         share = (weights / batch.mask.sum(dim=1))[:, None] * batch.mask
@@ -129,10 +129,10 @@ class UnitGradients:
         return losses * share.flatten().to(torch.float32)
 
     def _per_unit(self, mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Each unit's gradient, `[rows, size]` for each parameter, and its norm, `[rows]`."""
+        """Each unit's gradient, `[rows, size]` per parameter, and its norm, `[rows]`."""
         rows = len(mask)
-        # Padding has no loss, but where the model overflows even a gradient of 0 becomes NaN, and a row is padded only
-        # since another track has more segments: it must not count.
+        # Padding has no loss, but if the model overflows, even a gradient of 0 becomes NaN, and a row is padded only
+        # because another track has more segments: padding must not count.
         padding = ~mask.flatten()
         for value in self._parameters:
             _grad_sample(value)[padding] = 0.0
@@ -156,7 +156,7 @@ class UnitGradients:
 
 
 def _factors(norms: Tensor, clip: float) -> Tensor:
-    """What each vector is shortened by. The margin grows with the norm, as float32's rounding does."""
+    """Scaling factor of each vector. The margin is proportional to the norm, like float32's rounding."""
     return (clip / (norms * (1 + MARGIN) + ROUNDING)).clamp(max=1.0)
 
 

@@ -1,1 +1,1 @@
-"""The coordinator's edge to Flower: the only modules here that import it."""
+"""The coordinator's interface to Flower: the only modules of the server that import it."""

@@ -1,4 +1,4 @@
-"""How much a caller of the SuperLink may send, from what its request's headers prove."""
+"""Limits on what a caller of the SuperLink may send, based on the request's headers."""
 
 import base64
 import binascii
@@ -17,19 +17,19 @@ from starlette.types import Scope
 from sottovoce_server.ports.bounded_body import STRANGERS_BODY
 
 LARGEST_BODY = 2 << 30
-"""Most bytes of a body from a label's node, or from the coordinator's own processes: protocol buffers end there."""
+"""Largest body from a label's node, or from the coordinator's own processes, bytes: the limit of protocol buffers."""
 CONTROL_BODY = 1 << 20
-"""Most bytes of a body for the Control API: a run's bundle carries configuration only."""
+"""Largest body for the Control API, bytes: a run's bundle contains configuration only."""
 SIGNED_SECONDS = 3600.0
-"""Largest age of a node's signature, in seconds; Flower itself then asks for less."""
+"""Largest age of a node's signature, seconds; Flower itself then requires less."""
 
 
 class Callers:
-    """The members' nodes, by the keys that they sign each request with, and the coordinator's own processes.
+    """Recognises the members' nodes, by the keys that sign each request, and the coordinator's own processes.
 
     Args:
         node_keys: the members' node keys, as PEM (SubjectPublicKeyInfo).
-        is_task: whether a token is that of a task that the coordinator's processes work on.
+        is_task: whether a token belongs to a task of the coordinator's processes.
     """
 
     def __init__(self, node_keys: Iterable[bytes], is_task: Callable[[str], bool]) -> None:
@@ -37,7 +37,7 @@ class Callers:
         self._keys = {base64.b64encode(key): load_pem_public_key(key) for key in node_keys}
 
     def largest_body(self, scope: Scope) -> int:
-        """The most bytes of body that a request may have; nothing of the body has been read yet."""
+        """Largest body of a request, bytes; called before any of the body is read."""
         path: str = scope["path"]
         if path.startswith("/v1/fleet/"):
             return LARGEST_BODY if self._is_member(scope["headers"]) else STRANGERS_BODY
@@ -47,7 +47,7 @@ class Callers:
         return CONTROL_BODY if path.startswith("/v1/control/") else STRANGERS_BODY
 
     def _is_member(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether a request is signed by a member's node: a timestamp of the last hour, under a key that is known."""
+        """Whether a request is signed by a member's node: a timestamp of the last hour, under a known key."""
         shown = dict(headers)
         key: Any = self._keys.get(shown.get(FLEET_HTTP_PUBLIC_KEY_HEADER.encode(), b""))
         if not isinstance(key, ec.EllipticCurvePublicKey):

@@ -1,4 +1,4 @@
-"""The Flower App Bundle of every run: configuration only. The code is what each side has installed."""
+"""The Flower App Bundle of every run: configuration only. Each side runs its installed code."""
 
 import hashlib
 import io
@@ -16,9 +16,9 @@ _MODE = 0o644
 
 
 def build_bundle() -> tuple[bytes, str]:
-    """The bundle, the same bytes for one version of Sottovoce, and its SHA-256 (hexadecimal).
+    """The bundle, identical for one version of Sottovoce, and its SHA-256 (hexadecimal).
 
-    It holds `pyproject.toml` and Flower's list of hashes, as `flwr build` would write them.
+    It contains `pyproject.toml` and Flower's list of hashes, as `flwr build` would write them.
     """
     configuration = tomli_w.dumps(
         {

@@ -1,4 +1,4 @@
-"""What the coordinator's commands ask of a running SuperLink: start a run, list runs, stop one."""
+"""Requests of the coordinator's commands to a running SuperLink: start, list and stop runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ FINISHED = "finished"
 
 @dataclass(frozen=True)
 class FlowerRun:
-    """A run as the SuperLink knows it.
+    """A run in the SuperLink.
 
     Args:
-        number: Flower's number.
+        number: Flower's run number.
         name: our run's id (hexadecimal), or "" for a run that is not ours.
         status: `pending`, `starting`, `running` or `finished`.
         outcome: `completed`, `failed`, `stopped`, or "" while it is not finished.
-        details: what Flower says of it.
+        details: details from Flower.
     """
 
     number: int
@@ -40,12 +40,12 @@ class FlowerRun:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, successfully or not."""
         return self.status == FINISHED
 
 
 class SuperLinkGone(SottovoceError):
-    """The SuperLink does not answer."""
+    """The SuperLink does not respond."""
 
 
 class Control:
@@ -63,7 +63,7 @@ class Control:
             run: our run's id (hexadecimal), which the app finds in its configuration.
 
         Returns:
-            Flower's number of the run.
+            Flower's run number.
         """
         request = StartRunRequest(
             fab=fab_to_proto(Fab(digest, bundle, {})), override_config=user_config_to_proto({"run": run})
@@ -75,7 +75,7 @@ class Control:
         return int(response.run_id)
 
     def runs(self) -> list[FlowerRun]:
-        """All runs that the SuperLink remembers, the newest first."""
+        """All runs that the SuperLink knows, newest first."""
         with _explained():
             found = self._client.ListRuns(ListRunsRequest()).run_dict.values()
         return [
@@ -94,35 +94,35 @@ class Control:
         return next((run for run in self.runs() if run.number == number), None)
 
     def stop(self, number: int) -> bool:
-        """Stop a run; whether it could be stopped."""
+        """Stop a run; return whether it could be stopped."""
         with _explained():
             return bool(self._client.StopRun(StopRunRequest(run_id=number)).success)
 
     def online(self) -> int:
-        """How many nodes are connected."""
+        """Number of connected nodes."""
         with _explained():
             nodes = self._client.ListNodes(ListNodesRequest()).nodes_info
         return sum(node.status == ONLINE for node in nodes)
 
 
 class _Token:
-    """Shows the token with every request."""
+    """Adds the token to every request."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        """Add it."""
+        """Add the token."""
         context.request.headers["Authorization"] = f"Bearer {self._token}"
         return call_next(context)
 
 
 @contextmanager
 def connected(home: ServerHome) -> Iterator[Control]:
-    """A connection to the SuperLink that runs on this machine for a home.
+    """A connection to the SuperLink of a home, on this machine.
 
     Raises:
-        SuperLinkGone: it does not run, or does not answer.
+        SuperLinkGone: it is not running, or does not respond.
     """
     port = port_of(home.invitation().superlink)
     client = ControlHttpClient.from_server_address(
@@ -147,8 +147,8 @@ def _explained() -> Iterator[None]:
                 "The SuperLink does not accept this home's token.",
                 hint="It was started for another home: stop it, and start it for this one.",
             ) from None
-        raise SuperLinkGone(f"The SuperLink declined ({error.response.status_code}).") from None
+        raise SuperLinkGone(f"The SuperLink refused the request ({error.response.status_code}).") from None
     except httpx.HTTPError as error:
         raise SuperLinkGone(
-            f"The SuperLink does not answer ({type(error).__name__}).", hint="Start it with: sottovoce server start"
+            f"The SuperLink does not respond ({type(error).__name__}).", hint="Start it with: sottovoce server start"
         ) from None

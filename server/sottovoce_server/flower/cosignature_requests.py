@@ -1,4 +1,4 @@
-"""Asks the labels of a run to co-sign its release; each signs only what agrees with its own books."""
+"""Requests to a run's labels to co-sign its release; each signs only what agrees with its own records."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -23,29 +23,29 @@ PATIENCE = 60.0
 """Longest wait for answers to one request, in seconds: a release is valid without co-signatures, and a label can add
 its own by hand."""
 RETURN_SECONDS = 120.0
-"""Longest wait for labels that took part and are away when the release is written, in seconds: after a SuperLink's
-restart its nodes come back one by one."""
+"""Longest wait, when the release is written, for labels that took part and are disconnected, seconds: after a restart
+of the SuperLink, nodes reconnect one by one."""
 RETURN_PAUSE = 1.0
-"""Pause between two looks for labels that came back, in seconds."""
+"""Interval between checks for reconnected labels, seconds."""
 NO_ANSWER = "NoAnswer"
 INVALID = "Invalid"
 _REASONS = {
-    NotCosigning.__name__: "its policy does not let it",
-    NotAudited.__name__: "it signs what makes music by hand only",
-    NotFollowed.__name__: "it did not follow the run to its last sum",
-    OtherAccount.__name__: "its own books, or the weights that the run's sums led it to, say otherwise",
+    NotCosigning.__name__: "its policy does not allow it",
+    NotAudited.__name__: "it co-signs generators and editors by hand only",
+    NotFollowed.__name__: "it did not follow the run to its end",
+    OtherAccount.__name__: "its own records or weights differ",
 }
-WORDS = {**_REASONS, INVALID: "what it sent is no signature of its own", NO_ANSWER: "it did not answer"}
-"""Why a label's signature is missing, in words."""
+WORDS = {**_REASONS, INVALID: "its answer was not its signature", NO_ANSWER: "it did not answer"}
+"""Reasons why a label's signature is missing, in words."""
 
 
 @dataclass(frozen=True)
 class Cosigned:
-    """Who signed a release, and who did not.
+    """Labels that signed a release, and reasons of those that did not.
 
     Args:
-        labels: that signed, in ascending order.
-        others: why each other label's signature is missing, one of `WORDS`.
+        labels: labels that signed, in ascending order.
+        others: reason for each other label, one of `WORDS`.
     """
 
     labels: tuple[str, ...]
@@ -62,21 +62,20 @@ def cosign(
     history: RunHistory,
     timeout: float = PATIENCE,
 ) -> Cosigned:
-    """Ask every label of a run for its signature, and add those that hold to the release.
+    """Ask every label of a run for its signature, and add valid ones to the release.
 
     Args:
         grid: Flower's connection to the labels.
         release: the release's folder, signed by the coordinator.
-        agreement: the federation's.
+        agreement: the federation's agreement.
         run: the run (16 bytes).
-        nodes: Flower's node of each label that took part.
-        history: of the run.
-        timeout: seconds to wait for answers, and for labels that are away; never more than `PATIENCE` and
-            `RETURN_SECONDS`.
+        nodes: Flower's node of each participating label.
+        history: the run's history.
+        timeout: seconds to wait for answers, and for disconnected labels; at most `PATIENCE` and `RETURN_SECONDS`.
 
     Raises:
         ReleaseError: the release's signatures cannot be read.
-        OSError: nor can its manifest.
+        OSError: the release's manifest cannot be read.
     """
     manifest = (release / MANIFEST_FILE).read_bytes()
     coordinator = decode((release / SIGNATURE_FILE).read_bytes())[0]
@@ -122,7 +121,7 @@ def _replies(grid: Grid, requests: list[Message], timeout: float) -> Iterable[Me
 
 
 def _signature(reply: Message, label: str, agreement: Agreement, run: bytes, manifest: bytes) -> Signature | str:
-    """The label's signature, or in a word why there is none."""
+    """The label's signature, or the name of the reason for its absence."""
     if reply.has_error():
         return reply.error.reason if reply.error.reason in _REASONS else NO_ANSWER
     key = agreement.key_of(label)
@@ -132,10 +131,10 @@ def _signature(reply: Message, label: str, agreement: Agreement, run: bytes, man
             raise TypeError
         answer = Cosignature.from_bytes(frame)
     except (ProtocolError, KeyError, TypeError):
-        LOG.warning("%s was asked to co-sign, and sent something else.", label)
+        LOG.warning("%s did not answer a co-signing request with a signature.", label)
         return INVALID
     signature = Signature(Role.LABEL, label, key, answer.signature)
     if (answer.run, answer.label) != (run, label) or not signature.holds(manifest):
-        LOG.warning("The co-signature of %s does not hold.", label)
+        LOG.warning("The co-signature of %s is invalid.", label)
         return INVALID
     return signature

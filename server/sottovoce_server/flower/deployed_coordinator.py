@@ -36,7 +36,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Do one run."""
+    """Execute one run."""
     home = ServerHome.open(default_root())
     folder = RunFolder.of(home, str(context.run_config["run"]))
     try:
@@ -66,11 +66,11 @@ class _Run:
         order, agreement = self._order, self._agreement
         announcement = order.announcement
         if announcement.agreement != agreement.digest:
-            raise WrongAgreement("The agreement was signed anew since this run was announced.")
+            raise WrongAgreement("The agreement has been signed again since this run was announced.")
         self._await_labels(grid)
         config = announcement.config
         self._note.begin(order)
-        start = init_name(config, order.init)  # a release may be another one when the run is over
+        start = init_name(config, order.init)  # read now: the release may change during the run
         outcome = train(
             grid,
             agreement,
@@ -87,7 +87,7 @@ class _Run:
         self._publish(grid, outcome, start)
 
     def _await_labels(self, grid: Grid) -> None:
-        """Wait until all labels are connected, or until patience is at its end and enough of them are."""
+        """Wait until all labels are connected, or until patience ends and enough of them are."""
         members, least = len(self._agreement.members), self._agreement.n_min
         deadline = time.monotonic() + self._order.patience
         while True:
@@ -98,7 +98,7 @@ class _Run:
                 return
             if late:
                 raise RoundAborted(
-                    f"Only {connected} of {members} labels are connected after {self._order.patience:g} s, and a round "
+                    f"Only {connected} of {members} labels are connected after {self._order.patience:g} s, but a round "
                     f"needs {least}.",
                     hint="Ask the others to run `sottovoce label join`, then start the run again; or wait longer with "
                     "--patience.",
@@ -117,7 +117,7 @@ class _Run:
             start=start,
             seeded=False,
         )
-        # After a crash between publishing and saying so, the same run publishes again.
+        # After a crash between publishing and reporting it, the same run publishes again.
         manifest = write(
             self._folder.release,
             provenance,
@@ -151,7 +151,7 @@ class _Run:
 
 
 class _Notes:
-    """Tells the journal and whoever looks on what a run's history has brought since the last time."""
+    """Writes news from a run's history to the journal and to the run's progress."""
 
     def __init__(self, journal: Journal, folder: RunFolder) -> None:
         self._journal = journal

@@ -1,7 +1,7 @@
-"""The coordinator's rounds over Flower: it asks for masked reports, unmasks their sum, and lets the model follow it.
+"""The coordinator's rounds over Flower: request masked reports, unmask their sum, and apply it to the model.
 
-Labels are not sent the model: the first parameters once, and from then on the sums that lead on from where each of them
-stands. Figures on held-out tracks ride in the same masked vector: those of round t's model come back with round t + 1.
+Labels are never sent the model: they receive the initial parameters once, and afterwards the sums that they lack.
+Figures on held-out tracks are part of the same masked vector: those of round t's model arrive with round t + 1.
 """
 
 import time
@@ -31,16 +31,16 @@ from sottovoce_server.rounds.sum_store import SumStore
 
 LOG = getLogger(__name__)
 PREPARE_SECONDS = 60.0
-"""Time that labels that missed a round are given to prepare for the next one, in seconds."""
+"""Time for labels that missed a round to prepare for the next one, seconds."""
 WAIT_SECONDS = 1.0
-"""Time between two looks at who is connected, in seconds."""
+"""Interval between checks of which labels are connected, seconds."""
 Metrics = Callable[[NDArray[np.int64], Sequence[Promise]], Mapping[str, object]]
-"""Figures from a round's summed counters and the promises of the labels in the sum, which their noise follows from."""
+"""Computes figures from a round's summed counters and the participating labels' (ε, δ), which determine the noise."""
 
 
 @dataclass
 class _Round:
-    """The round under way."""
+    """The current round."""
 
     number: int
     kind: Kind
@@ -57,12 +57,12 @@ class MaskedRounds:
     Args:
         grid: Flower's connection to the labels.
         aggregator: the coordinator's side of this run's masked rounds.
-        model: the run's, before the first round or after those that `resume` tells of.
-        sums: where sums are kept for labels that lack them.
-        counters: how many whole-number sums ride along with the parameters.
-        metrics: turns these sums into figures.
+        model: the run's model, before the first round or at the point where `resume` continues.
+        sums: stores sums for labels that lack them.
+        counters: number of whole-number sums in addition to the parameters.
+        metrics: computes figures from these sums.
         on_change: called after joining and after each round, with the history so far.
-        on_start: called with a round's number before anything of it is sent.
+        on_start: called with a round's number before anything is sent.
         on_model: called after joining and after each training round, aborted or not.
         named: called before anything is asked; labels that the coordinator's people want left out by now, and why.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
@@ -85,7 +85,7 @@ class MaskedRounds:
     ) -> None:
         self.history = RunHistory()
         self.stands: dict[str, int] = {}
-        """Rounds that each label has followed, by its last report; a label that has none yet is not in it."""
+        """Number of rounds that each label has applied, by its last report; a label without parameters is absent."""
         self._grid = grid
         self._aggregator = aggregator
         self._config = aggregator.config
@@ -105,16 +105,16 @@ class MaskedRounds:
 
     @property
     def nodes(self) -> Mapping[str, int]:
-        """Flower's node of each label that takes part."""
+        """Flower's node of each participating label."""
         return dict(self._nodes)
 
     def resume(self, nodes: Mapping[str, int], stands: Mapping[str, int], history: RunHistory) -> None:
-        """Go on with a run that a coordinator broke off, after the rounds in its history; none is repeated.
+        """Continue an interrupted run after the rounds in its history; none is repeated.
 
         Args:
-            nodes: of the labels that have joined, whose adverts the aggregator has taken in again.
-            stands: rounds that each label has followed.
-            history: of the run so far.
+            nodes: nodes of the joined labels, whose adverts the aggregator has accepted again.
+            stands: number of rounds that each label has applied.
+            history: the run's history so far.
         """
         self._nodes, self.stands = dict(sorted(nodes.items())), dict(stands)
         self.history = history
@@ -123,10 +123,10 @@ class MaskedRounds:
             self._aggregator.leave_out(label)
 
     def play(self, *, evaluate: bool = True) -> None:
-        """Set the run up, unless it is, and play the rounds that are left.
+        """Set the run up unless it already is, and carry out the remaining rounds.
 
         Args:
-            evaluate: whether the last evaluation, which also brings labels the last sum, is left as well.
+            evaluate: whether to carry out the final evaluation too, with which labels also receive the last sum.
 
         Raises:
             RoundAborted: too few labels take part.
@@ -141,7 +141,7 @@ class MaskedRounds:
             self._play(self._config.rounds + 1, Kind.EVALUATE, tuple(self._nodes))
 
     def _connected(self) -> tuple[str, ...]:
-        """Labels that can be asked now. With fewer nodes than `n_min` there is no round, so they are waited for."""
+        """Labels that can be asked now. Waits while fewer than `n_min` nodes are connected, which a round needs."""
         while True:
             nodes = set(self._grid.get_node_ids())
             if len(nodes) >= self._aggregator.agreement.n_min:
@@ -149,14 +149,14 @@ class MaskedRounds:
             time.sleep(WAIT_SECONDS)
 
     def _play(self, number: int, kind: Kind, labels: tuple[str, ...]) -> None:
-        """One round, from its preparation to its end."""
+        """Carry out one round, including its preparation."""
         requests = self._start(number, kind, labels)
         self._finish(self._grid.send_and_receive(requests, timeout=self._timeout) if requests else ())
 
     def _join(self) -> None:
         """Announce the run to every node, and set it up among those that answer with a valid advert.
 
-        A label that does not complete the set-up is left behind, and the others begin it anew.
+        If a label does not complete the set-up, it is excluded and the others start again.
         """
         nodes = list(self._grid.get_node_ids())
         for _ in range(MOST_DRAWS):
@@ -164,18 +164,18 @@ class MaskedRounds:
             missing = self._set_up()
             if not missing:
                 break
-            LOG.warning("The run is set up anew without %s.", ", ".join(missing))
+            LOG.warning("The set-up of the run is restarted without %s.", ", ".join(missing))
             self._aggregator.start_again(without=missing)
             nodes = [node for label, node in self._nodes.items() if label not in missing]
         else:
-            raise RoundAborted(f"The run was set up {MOST_DRAWS} times, and each time some label did not complete it.")
+            raise RoundAborted(f"The run was set up {MOST_DRAWS} times, but some label never completed it.")
         self._on_change(self.history)
 
     def _announce(self, nodes: Iterable[int]) -> None:
         """Ask nodes to take part.
 
         Raises:
-            RoundAborted: too few do.
+            RoundAborted: too few accept.
         """
         announcement = self._aggregator.announcement
         self._leave_out(self._named())
@@ -187,8 +187,8 @@ class MaskedRounds:
             if isinstance(answer, Advert):
                 config = self._config
                 if config.private and (answer.epsilon > config.epsilon or answer.delta > config.delta):
-                    # The release would have to say so of the whole model.
-                    LOG.warning("%s promises less privacy than the run; it is left out.", answer.label)
+                    # The release would have to state it for the whole model.
+                    LOG.warning("%s guarantees less privacy than the run requires; it is left out.", answer.label)
                     continue
                 self._nodes[answer.label] = node
                 promises.append(Promise(answer.label, answer.epsilon, answer.delta))
@@ -201,12 +201,12 @@ class MaskedRounds:
         if len(self._nodes) < least:
             self._on_change(self.history)
             raise RoundAborted(
-                f"Only {len(self._nodes)} labels take part, and the agreement needs {least}.",
+                f"Only {len(self._nodes)} labels take part, but the agreement needs {least}.",
                 hint="; ".join(f"{label} declined: {reason.explained}" for label, reason in refused) or None,
             )
 
     def _set_up(self) -> tuple[str, ...]:
-        """The exchanges of the set-up; members that did not complete one of them."""
+        """Carry out the set-up; return members that did not complete it."""
         requests: Mapping[str, messages.Message] = self._aggregator.fix_members(self._nodes)
         for action, close in (
             (Action.ROSTER, self._aggregator.close_reveals),
@@ -220,12 +220,12 @@ class MaskedRounds:
         return ()
 
     def _start(self, number: int, kind: Kind, labels: tuple[str, ...]) -> list[Message]:
-        """Begin a round; the messages that ask for reports. There are none where too few labels are prepared."""
+        """Begin a round; return the requests for reports, or none if too few labels are prepared."""
         self._on_start(number)
         self._leave_out(self._named())
         before = self._bytes_up
         self._unfollowed.clear()
-        # A label that is asleep would not report either; it is not waited for twice as long.
+        # A label that is not responding would not report either; do not wait for it twice.
         self._ask(
             Action.PREPARE, self._aggregator.prepare_requests(number), timeout=min(self._timeout, PREPARE_SECONDS)
         )
@@ -250,7 +250,7 @@ class MaskedRounds:
         ]
 
     def _finish(self, replies: Iterable[Message]) -> None:
-        """Collect reports, cross-check, unmask, and let the model follow; an aborted round is followed as such."""
+        """Collect reports, cross-check, unmask, and update the model; an aborted round is recorded as such."""
         current = self._round
         survivors: tuple[str, ...] = ()
         decoded, aborted = None, None
@@ -290,17 +290,17 @@ class MaskedRounds:
         self._on_change(self.history)
 
     def _measure(self, current: _Round, decoded: Decoded, survivors: tuple[str, ...]) -> None:
-        """Figures of the model that the round started from, where it is one that is evaluated."""
+        """Compute figures of the round's initial model, if it is to be evaluated."""
         if current.number - 1 in self._config.evaluated:
             sums = decoded.counters - len(survivors) * COUNTER_OFFSET
             promised = [promise for promise in self.history.promises if promise.label in survivors]
             self.history.metrics[current.number - 1] = self._metrics(sums, promised)
 
     def _sum(self, current: _Round, replies: Iterable[Message]) -> Sum:
-        """A round's sum.
+        """The sum of a round.
 
         Raises:
-            RoundAborted: there is none.
+            RoundAborted: too few labels answered.
         """
         if current.failed:
             raise current.failed
@@ -321,7 +321,7 @@ class MaskedRounds:
                 self._aggregator.leave_out(label)
 
     def _ask(self, action: Action, requests: Mapping[str, messages.Message], *, timeout: float | None = None) -> None:
-        """One exchange with members; whoever does not answer well is left behind."""
+        """One exchange with members; those without a valid answer are left behind."""
         self._exchange(action, {self._nodes[label]: request for label, request in requests.items()}, timeout=timeout)
 
     def _exchange(
@@ -334,7 +334,7 @@ class MaskedRounds:
         return self._receive(self._grid.send_and_receive(sent, timeout=timeout or self._timeout))
 
     def _receive(self, replies: Iterable[Message]) -> list[tuple[int, messages.Message]]:
-        """Pass each reply to the aggregator; those it accepts, with their nodes."""
+        """Pass each reply to the aggregator; return accepted ones with their nodes."""
         accepted = []
         for reply in replies:
             node = reply.metadata.src_node_id
@@ -348,7 +348,7 @@ class MaskedRounds:
                 answer = messages.decode(frame)
                 self._aggregator.receive(answer)
             except (ProtocolError, KeyError, TypeError) as error:
-                LOG.warning("Node %d sent what it must not: %s", node, error)
+                LOG.warning("Node %d violated the protocol: %s", node, error)
                 continue
             if isinstance(answer, Report):
                 self.stands[answer.label] = answer.round - 1
@@ -357,10 +357,10 @@ class MaskedRounds:
         return accepted
 
     def _note_refusal(self, node: int, reason: str | None) -> None:
-        """Say why a node does not answer."""
+        """Log why a node does not answer."""
         LOG.info("Node %d does not answer: %s", node, reason)
         label = next((label for label, known in self._nodes.items() if known == node), None)
         if label is not None and reason == UnfollowedParameters.__name__:
-            LOG.warning("%s says that the model of the round does not follow from the sums that it has.", label)
+            LOG.warning("%s says that the round's model does not follow from the sums that it received.", label)
             self._unfollowed.add(label)
             self.stands.pop(label, None)  # it may have lost its model: next time it gets all from the beginning

@@ -1,4 +1,4 @@
-"""A grid of Flower's that looks for replies as often as it is told to: Flower's own looks every three seconds."""
+"""A Flower grid with an adjustable polling interval; Flower's own polls for replies every three seconds."""
 
 import math
 import time
@@ -9,17 +9,17 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 PAUSES = (0.25, 3.0)
-"""Shortest and longest seconds between two looks."""
+"""Shortest and longest polling interval, seconds."""
 SHARE = 0.05
-"""Share of the time waited so far that passes before the next look: replies that took long may come a little later."""
+"""Polling interval as a share of the time waited so far."""
 
 
 class PollingGrid(Grid):
-    """Passes everything on, and waits for replies by itself.
+    """Delegates everything to another grid, but waits for replies itself.
 
     Args:
-        grid: Flower's.
-        pause: waits between two looks, when it is told how many seconds the replies have taken so far.
+        grid: Flower's grid.
+        pause: waits until the next poll, given the seconds waited so far.
     """
 
     def __init__(self, grid: Grid, pause: Callable[[float], None]) -> None:
@@ -27,12 +27,12 @@ class PollingGrid(Grid):
         self._pause = pause
 
     def set_run(self, run: Run) -> None:
-        """Pass it on."""
+        """Delegate."""
         self._grid.set_run(run)
 
     @property
     def run(self) -> Run:
-        """The grid's."""
+        """Delegate."""
         return self._grid.run
 
     def create_message(
@@ -43,24 +43,24 @@ class PollingGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """Pass it on."""
+        """Delegate."""
         return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """The grid's."""
+        """Delegate."""
         return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass them on."""
+        """Delegate."""
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The grid's."""
+        """Delegate."""
         return self._grid.pull_messages(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Send all, and wait until all are answered or the time is over."""
-        waiting = set(filter(None, self._grid.push_messages(messages)))  # None: it could not be sent
+        """Send all messages, and wait until all are answered or the timeout expires."""
+        waiting = set(filter(None, self._grid.push_messages(messages)))  # None: could not be sent
         started = time.monotonic()
         replies: list[Message] = []
         while waiting and time.monotonic() - started < (math.inf if timeout is None else timeout):
@@ -73,10 +73,10 @@ class PollingGrid(Grid):
 
 
 def sleep(waited: float) -> None:
-    """The pause of a deployment: short after a short wait, and never long.
+    """The pause in a deployment: short after a short wait, and never long.
 
     Args:
-        waited: seconds so far.
+        waited: seconds waited so far.
     """
     shortest, longest = PAUSES
     time.sleep(min(longest, max(shortest, SHARE * waited)))

@@ -1,4 +1,4 @@
-"""The coordinator's edge to Flower: one run from announcement to final parameters over a grid of labels."""
+"""The coordinator's side of a run in Flower: from announcement to final parameters over a grid of labels."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -42,25 +42,24 @@ def train(
     named: Callable[[], Mapping[str, str]] = dict,
     timeout: float = 3600.0,
 ) -> Outcome:
-    """Run one training over the labels that a grid reaches.
+    """Train once over the labels that a grid reaches.
 
     Args:
         grid: Flower's connection to the labels.
-        agreement: the federation's.
-        config: of the run.
-        announcement: of the run, or None for a new one.
-        keeper: where each round's state is kept, or None.
-        resume: go on with the run of this announcement, after what `keeper` holds of it.
-        first: parameters that the run starts from, `[P]`, or None for those that its seed draws; a run that is resumed
-            has its own.
+        agreement: the federation's agreement.
+        config: the run's configuration.
+        announcement: the run's announcement, or None for a new one.
+        keeper: stores the state after each round, or None.
+        resume: continue the announcement's run from the state in `keeper`.
+        first: initial parameters, `[P]`, or None for those drawn from the seed; a resumed run uses its own.
         on_change: called after joining and after each round.
         named: labels that the coordinator's people want left out by now, and why.
         timeout: seconds that one exchange may take.
 
     Raises:
-        RoundAborted: fewer labels than the agreement's `n_min` take part, or no round brought a sum.
+        RoundAborted: fewer labels than the agreement's `n_min` take part, or every round was aborted.
         ConfigurationError: the configuration cannot be run, or there is nothing to resume.
-        UnfollowedParameters: the first parameters are not those that the configuration names.
+        UnfollowedParameters: the initial parameters do not match the configuration.
     """
     announcement = announcement or Announcement.of(agreement, config)
     with TemporaryDirectory(prefix="sottovoce-sums-") as aside:
@@ -100,7 +99,7 @@ def train(
 
 
 def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> float:
-    """Standard deviation of the noise that labels with these promises add to each summed counter together."""
+    """Standard deviation of the total noise that labels with these (ε, δ) add to each summed counter."""
     task = discovery.task(config.task)
     shape = CounterShape(task.norm_squared(len(config.classes)), len(task.counters(len(config.classes))))
     variance = 0.0
@@ -118,7 +117,7 @@ def _model(
     snapshot: Snapshot | None,
     sums: SumStore,
 ) -> GlobalModel:
-    """The run's model, where the run is; a new run's first parameters are kept for the labels."""
+    """The model at the run's current state; a new run's initial parameters are stored for the labels."""
     config = announcement.config
     known: dict[str, Any] = {
         "run": announcement.run,
@@ -139,9 +138,9 @@ def _model(
 
 
 def _with_lost_rounds(history: RunHistory, started: int, model: GlobalModel, sums: SumStore) -> RunHistory:
-    """A round that began, and of which nothing was kept, is lost: labels answer no round twice.
+    """Mark a round that began without a saved result as lost: labels never answer a round twice.
 
-    Its sum, if there was one, reached no label: that would have come with the next round.
+    Its sum, if any, reached no label: it would have been sent with the next round.
     """
     for number in range(len(history.rounds) + 1, started + 1):
         history.rounds.append(RoundRecord(number, (), (), 0, 0.0, 0.0, BROKE_OFF))

@@ -1,8 +1,8 @@
-"""Flower's SuperLink as a coordinator runs it; with `control`, the only place that knows how it is started.
+"""Flower's SuperLink as a coordinator runs it; only this module and `control` know how it is started.
 
-Three things are not as Flower has them out of the box. Its Control API, on the port that labels reach, lets anybody
-start a run, and a run brings code for the coordinator's machine: here it asks for a token. Its Runtime API hands tasks
-to whoever asks first: here it asks for a secret. And no other node is known than those of the agreement's labels.
+Three things differ from Flower's defaults. Its Control API, on the port that labels reach, lets anybody start a run,
+and a run brings code for the coordinator's machine: here it requires a token. Its Runtime API gives tasks to any
+caller: here it requires a secret. And only nodes of the agreement's labels are accepted.
 """
 
 import hmac
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 _SUPEREXEC = "from flwr.supercore.cli.flower_superexec import flower_superexec; flower_superexec()"
 _SERVERAPP = "from flwr.superlink.cli.flwr_serverapp import flwr_serverapp; flwr_serverapp()"
 POLL_SECONDS = "0.2"
-"""How often the SuperLink's own processes look for a run that was submitted."""
+"""Interval at which the SuperLink's own processes poll for submitted runs, seconds."""
 PAUSE = 1.0
-"""Seconds before the process that starts the coordinator's app is started again."""
+"""Pause before the process that starts the coordinator's app is restarted, seconds."""
 GLANCE = 0.1
-"""Seconds between two looks at that process."""
+"""Interval between checks of that process, seconds."""
 LOG = getLogger("flwr")  # the SuperLink's own log
 LOOPBACK = "127.0.0.1"
-ANYWHERE = "0.0.0.0"  # noqa: S104 - labels come from outside; what they reach asks for their keys
+ANYWHERE = "0.0.0.0"  # noqa: S104 - labels connect from outside, and are authenticated by their keys
 
 
 def environment(home: ServerHome) -> dict[str, str]:
-    """What Flower's processes find in their environment: no telemetry, a folder of their own, our programs first.
+    """Environment of Flower's processes: no telemetry, a separate home folder, our programs first on the path.
 
-    Flower starts the app by a bare name; the script of that name runs it with the Python that runs this.
+    Flower starts the app by a bare name; a script with that name runs it with this Python.
     """
     scripts = home.flower / "bin"
     scripts.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,15 +64,15 @@ def environment(home: ServerHome) -> dict[str, str]:
 
 
 def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) -> None:
-    """Run the SuperLink until it is told to stop (SIGINT, SIGTERM).
+    """Run the SuperLink until SIGINT or SIGTERM.
 
     Args:
-        home: the coordinator's, with a signed agreement.
-        host: address to listen at.
-        port: to listen at; None for the agreement's, which labels call.
+        home: the coordinator's home, with a signed agreement.
+        host: address to listen on.
+        port: port to listen on; None for the agreement's, which labels connect to.
 
     Raises:
-        ConfigurationError: the agreement is not signed, or its labels are not those enrolled.
+        ConfigurationError: the agreement is not signed, or does not match the enrolled labels.
     """
     invitation = home.invitation()
     keys = {each.name: each.node_key for each in home.enrolled()}
@@ -82,8 +82,8 @@ def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) ->
             "Labels were enrolled or removed since the agreement was signed.", hint="Run: sottovoce server sign"
         )
     port = port or port_of(invitation.superlink)
-    os.environ.update(environment(home))  # before Flower is imported: it reads some of it then
-    os.umask(0o077)  # the database holds what labels send
+    os.environ.update(environment(home))  # before Flower is imported, which reads some of it
+    os.umask(0o077)  # the database contains what labels send
 
     import uvicorn
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
@@ -134,13 +134,13 @@ def _configuration(home: ServerHome, host: str, port: int) -> "SuperLinkLifespan
         ssl_certfile=str(home.server_file),
         ssl_keyfile=str(home.server_key_file),
         database=str(home.database_file),
-        isolation="process",  # we start what starts the app, with a secret
+        isolation="process",  # we start SuperExec ourselves, with a secret
         runtime_dependency_install=False,
     )
 
 
 def _token_plugin(token: str) -> "ControlAuthnPlugin":
-    """Flower's question who may use the Control API, answered: whoever shows the token of the coordinator's home."""
+    """Flower plugin that authorises the Control API: callers must present the token of the coordinator's home."""
     from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 
     class TokenPlugin(NoOpControlAuthnPlugin):
@@ -156,12 +156,12 @@ def _token_plugin(token: str) -> "ControlAuthnPlugin":
 
 
 def _pem(key: str) -> bytes:
-    """A node's key as Flower has it (PEM), from its OpenSSH form."""
+    """A node's key in Flower's format (PEM), from its OpenSSH form."""
     return load_ssh_public_key(key.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _know_only(state: "LinkState", wanted: Set[bytes]) -> None:
-    """Let the SuperLink's database hold just the nodes of these keys (PEM); those that stay keep their number."""
+    """Register exactly the nodes with these keys (PEM) in the SuperLink's database; existing ones keep their number."""
     from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
     from flwr.supercore.constant import NodeStatus
 
@@ -178,7 +178,7 @@ def _know_only(state: "LinkState", wanted: Set[bytes]) -> None:
 
 @contextmanager
 def _superexec(home: ServerHome, port: int) -> Iterator[None]:
-    """The process that starts the coordinator's app for each run; it ends with this one, however that ends."""
+    """The process that starts the coordinator's app for each run; it ends with this one in any case."""
     command = [
         *(sys.executable, "-P", "-c", _SUPEREXEC),
         *("--runtime-api-address", f"{LOOPBACK}:{port}"),
@@ -197,10 +197,10 @@ def _superexec(home: ServerHome, port: int) -> Iterator[None]:
 
 
 def _keep_alive(command: Sequence[str], stop: Event) -> None:
-    """Run a process until it is time to stop, and start it again whenever it ends.
+    """Run a process until `stop` is set, and restart it whenever it ends.
 
-    Flower's ends at the first answer that is an error, as when the database was busy for too long: no run would ever
-    begin then, while labels go on being served.
+    Flower's exits at the first error response, for example when the database was busy for too long: runs would never
+    begin, while labels are still served.
     """
     while not stop.is_set():
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own interpreter and files
@@ -213,4 +213,4 @@ def _keep_alive(command: Sequence[str], stop: Event) -> None:
                 process.wait(5)
             process.kill()
         if not stop.wait(PAUSE):
-            LOG.warning("What starts the coordinator's app has ended; it is started again.")
+            LOG.warning("The process that starts the coordinator's app has ended; restarting it.")

@@ -1,1 +1,1 @@
-"""What stands between a port and the app behind it: limits of headers, bodies, time and connections."""
+"""Protection of ports: limits on headers, bodies, time and connections."""

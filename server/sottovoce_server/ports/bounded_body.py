@@ -1,4 +1,4 @@
-"""Bounds the body of each request before an app reads it: its bytes, and the time between them."""
+"""Limits the body of each request before an app reads it: its size, and the time between its parts."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STRANGERS_BODY = 64 << 10
-"""Most bytes of a body whose sender has shown no key."""
+"""Largest body from a caller without a key, bytes."""
 STRANGERS_SECONDS = 30.0
-"""Time for all of such a body, in seconds."""
+"""Longest time for such a body, seconds."""
 PAUSE_SECONDS = 60.0
-"""Longest wait for the next part of a body whose sender has shown a key, in seconds."""
+"""Longest wait for the next part of a body from a caller with a key, seconds."""
 TOO_SLOW = 408
 TOO_LARGE = 413
 LargestBody = Callable[[Scope], int]
-"""The most bytes of body that a request may have, from its ASGI scope; more than `STRANGERS_BODY` for known callers."""
+"""Returns the largest body of a request, bytes, from its ASGI scope; above `STRANGERS_BODY` for known callers."""
 
 
 class BoundedBody:
-    """An ASGI app in front of another one: it answers 413 and 408 to bodies that are too large or too slow.
+    """ASGI middleware that answers 413 and 408 to bodies that are too large or too slow.
 
     Args:
-        app: the other one.
-        largest_body: how many bytes a request may have.
+        app: the wrapped app.
+        largest_body: returns the size limit of a request.
     """
 
     def __init__(self, app: ASGIApp, largest_body: LargestBody) -> None:
@@ -30,7 +30,7 @@ class BoundedBody:
         self._largest_body = largest_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; other kinds of events as they are."""
+        """Pass a request on; other kinds of events pass unchanged."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -43,9 +43,9 @@ class BoundedBody:
 
 
 class _Request:
-    """One request: counts what comes of its body, and answers in the app's stead once it is too much.
+    """One request: counts the bytes of its body, and answers in place of the app when a limit is exceeded.
 
-    The app then sees a caller who has gone, so that no error handler of its own comes between.
+    The app then sees a disconnected caller, so that its own error handlers do not interfere.
     """
 
     def __init__(self, largest: int, receive: Receive, send: Send) -> None:
@@ -61,7 +61,7 @@ class _Request:
     async def receive(self) -> Message:
         if self._refused:
             return {"type": "http.disconnect"}
-        if self._complete:  # what comes now is only that the caller has gone
+        if self._complete:  # from now on, only a disconnect can arrive
             return await self._receive()
         left = self._deadline - asyncio.get_running_loop().time() if self._largest <= STRANGERS_BODY else PAUSE_SECONDS
         try:
@@ -87,7 +87,7 @@ class _Request:
 
 
 def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """The length that a request's headers state, in bytes; 0 where they state none. h11 has checked that it is one."""
+    """The length stated in a request's headers, in bytes; 0 if not stated. h11 has validated it."""
     return max((int(value) for name, value in headers if name == b"content-length"), default=0)
 
 

@@ -1,7 +1,7 @@
-"""uvicorn for strangers: bounded headers, time limits, and a bounded number of connections.
+"""uvicorn for untrusted callers: limits on headers, time and connections.
 
-uvicorn's default parser (httptools) joins a header that never ends in quadratic time on the event loop, and waits for
-the rest of a request for ever. h11 bounds what it buffers; the clock and the counts are added here.
+uvicorn's default parser (httptools) joins an endless header in quadratic time on the event loop, and waits for ever for
+the rest of a request. h11 limits what it buffers; timeouts and connection limits are added here.
 """
 
 import asyncio
@@ -15,32 +15,32 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_BYTES = 32 << 10
-"""Most bytes of a request's line and headers together."""
+"""Largest size of a request's line and headers together, bytes."""
 HEADER_SECONDS = 10.0
-"""Time to send a request's headers, from the connection's or the last response's end, in seconds."""
+"""Longest time to send a request's headers, since the connection or the last response, seconds."""
 HANDSHAKE_SECONDS = 10.0
-"""Time for the TLS handshake, in seconds."""
+"""Longest time for the TLS handshake, seconds."""
 CONNECTIONS = 8192
-"""Most open connections. Further ones are closed at once."""
+"""Largest number of open connections. Further ones are closed at once."""
 CONNECTIONS_PER_ADDRESS = 512
-"""Most open connections from one address. This machine's own address is exempt: a reverse proxy connects from there,
-and limits its callers itself."""
+"""Largest number of open connections from one address. This machine's own address is exempt: a reverse proxy connects
+from there, and limits its callers itself."""
 OPEN_FILES = CONNECTIONS + 1024
-"""Open files that the process asks the operating system for."""
+"""Number of open files that the process requests from the operating system."""
 
 
 class BoundedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose servers do not wait long for a TLS handshake."""
+    """An event loop with a short timeout for TLS handshakes."""
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
-        """Listen, as `asyncio` does."""
+        """Listen, like `asyncio`."""
         if options.get("ssl") is not None:
             options["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
         return await super().create_server(*args, **options)
 
 
 class BoundedH11(H11Protocol):
-    """One connection: closed unless a whole request's headers come within `HEADER_SECONDS`."""
+    """One connection: closed unless a request's headers arrive completely within `HEADER_SECONDS`."""
 
     _open: ClassVar[Counter[str]] = Counter()
     _exempt: ClassVar[frozenset[str]] = frozenset({"127.0.0.1", "::1"})
@@ -48,7 +48,7 @@ class BoundedH11(H11Protocol):
     _address: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it, and close it at once where there are too many."""
+        """Count the connection; close it at once if there are too many."""
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         alike = 0 if address in self._exempt else self._open[address]
@@ -60,7 +60,7 @@ class BoundedH11(H11Protocol):
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no more."""
+        """Stop counting the connection."""
         self._stop_clock()
         if self._address is not None:
             self._open[self._address] -= 1
@@ -70,7 +70,7 @@ class BoundedH11(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Handle what has come; the clock runs while a request's headers are incomplete."""
+        """Handle received data; the timeout applies while a request's headers are incomplete."""
         super().handle_events()
         if self.conn.their_state is h11.IDLE:
             self._wait_for_headers()
@@ -84,7 +84,7 @@ class BoundedH11(H11Protocol):
             self._wait_for_headers()
 
     def _wait_for_headers(self) -> None:
-        """Start the clock, unless it is running: a header that trickles in does not turn it back."""
+        """Start the timeout unless it is running: slowly arriving headers do not reset it."""
         if self._clock is None:
             self._clock = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
@@ -95,11 +95,11 @@ class BoundedH11(H11Protocol):
 
 
 def bounded(app: Callable[..., Any], **options: Any) -> uvicorn.Config:
-    """How uvicorn serves an app to strangers.
+    """uvicorn's configuration for serving an app to untrusted callers.
 
     Args:
-        app: an ASGI app, which bounds the bodies that it reads itself or through `BoundedBody`.
-        options: further settings of uvicorn's.
+        app: an ASGI app that limits bodies itself or through `BoundedBody`.
+        options: further settings of uvicorn.
     """
     return uvicorn.Config(
         app,
@@ -115,7 +115,7 @@ def bounded(app: Callable[..., Any], **options: Any) -> uvicorn.Config:
 
 
 def allow_open_files() -> None:
-    """Raise this process's limit of open files as far as it may, towards `OPEN_FILES`."""
+    """Raise this process's limit of open files towards `OPEN_FILES`, as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

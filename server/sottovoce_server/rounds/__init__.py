@@ -1,1 +1,1 @@
-"""The coordinator in a run: submission, decoded sums, history and checkpoints."""
+"""The coordinator in a run: submission, decoding of sums, history and checkpoints."""

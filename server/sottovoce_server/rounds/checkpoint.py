@@ -1,4 +1,4 @@
-"""What a coordinator needs to go on after a crash: one file, written whole after joining and after each round."""
+"""Checkpoints for resuming after a crash: one file, written atomically after joining and after each round."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
 
 VERSION = 3
-"""Version of the checkpoint's format. Since version 3 a run's sums lie beside it, and labels follow the model."""
+"""Version of the format. Since version 3, a run's sums are stored beside it, and labels compute the model."""
 DAMAGED = "The run's checkpoint is damaged."
 _STATE = "state"
 _MODEL = "model"
@@ -29,11 +29,11 @@ class Snapshot:
     """A run after one of its rounds.
 
     Args:
-        model: `GlobalModel.to_bytes`.
-        setup: what the run's set-up rests on (`Aggregator.setup_messages`), as it came.
+        model: bytes from `GlobalModel.to_bytes`.
+        setup: messages of the run's set-up (`Aggregator.setup_messages`).
         nodes: Flower's node of each of these labels.
-        stands: rounds that each label has followed, by its last report.
-        history: so far.
+        stands: number of rounds that each label has applied, by its last report.
+        history: the run's history so far.
     """
 
     model: bytes
@@ -43,7 +43,7 @@ class Snapshot:
     history: RunHistory
 
     def to_bytes(self) -> bytes:
-        """As a file's content (safetensors), which `from_bytes` reads back."""
+        """The content of the file (safetensors); `from_bytes` restores an equal value."""
         state = {
             "version": VERSION,
             "setup": self.setup,
@@ -56,7 +56,7 @@ class Snapshot:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Snapshot":
-        """Read what `to_bytes` gave.
+        """Read a snapshot written by `to_bytes`.
 
         Raises:
             ConfigurationError: the bytes are damaged.
@@ -68,7 +68,7 @@ class Snapshot:
             if version != VERSION:
                 raise ConfigurationError(
                     f"The run's checkpoint has version {version}; this release reads version {VERSION}.",
-                    hint="Go on with the release that began the run, or start a new one: sottovoce server train",
+                    hint="Continue with the version that began the run, or start a new one: sottovoce server train",
                 )
             return cls(
                 model=arrays[_MODEL].tobytes(),
@@ -83,16 +83,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Where a run's progress is kept, so that no round is ever asked for twice.
+    """Stores a run's progress, so that no round is ever requested twice.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
     """
 
     folder: Path
 
     def started(self, number: int) -> None:
-        """Note that a round begins; it is on disk when this returns."""
+        """Record that a round begins; it is on disk when this returns."""
         write_bytes(self._started_file, str(number).encode(), mode=0o600)
 
     def save(self, snapshot: Snapshot) -> None:
@@ -103,14 +103,14 @@ class Keeper:
         """The last snapshot, and the number of the newest round that began.
 
         Raises:
-            ConfigurationError: there is none, or it is damaged.
+            ConfigurationError: there is no snapshot, or it is damaged.
         """
         try:
             data = self._snapshot_file.read_bytes()
             started = int(self._started_file.read_bytes()) if self._started_file.exists() else 0
         except FileNotFoundError:
             raise ConfigurationError(
-                "The run broke off before its labels had joined, so there is nothing to go on with.",
+                "The run broke off before its labels had joined, so there is nothing to resume.",
                 hint="Start a new one with: sottovoce server train",
             ) from None
         except ValueError:
@@ -127,7 +127,7 @@ class Keeper:
 
     @property
     def sums(self) -> SumStore:
-        """Where the run's sums are kept."""
+        """Storage of the run's sums."""
         return SumStore(self.folder / "sums")
 
     @property
@@ -140,7 +140,7 @@ class Keeper:
 
 
 def described(history: RunHistory) -> dict[str, Any]:
-    """A history as JSON's plain values."""
+    """A history as plain JSON values."""
     return {
         "rounds": [asdict(record) for record in history.rounds],
         "metrics": {str(number): dict(figures) for number, figures in history.metrics.items()},
@@ -154,7 +154,7 @@ def described(history: RunHistory) -> dict[str, Any]:
 
 
 def history_of(values: Mapping[str, Any]) -> RunHistory:
-    """A history from what `described` made of it."""
+    """A history from the values of `described`."""
     return RunHistory(
         rounds=[
             RoundRecord(

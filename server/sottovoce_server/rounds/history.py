@@ -1,4 +1,4 @@
-"""What happened in a run, round by round, as the coordinator may know it."""
+"""The history of a run, round by round, with what the coordinator may know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ class RoundRecord:
     Args:
         number: counted from 1.
         participants: labels that were asked.
-        survivors: labels whose updates are in the sum; empty when the round was aborted.
-        clipped: how many survivors' updates were longer than the clip.
-        bytes_up: mean bytes a survivor sent in all exchanges of the round.
+        survivors: labels whose updates are in the sum; empty if the round was aborted.
+        clipped: number of survivors whose updates exceeded the clip.
+        bytes_up: mean number of bytes that a survivor sent in all exchanges of the round.
         seconds: wall time of the round at the coordinator.
         aborted: why the round ended without a sum, or None.
-        liars: labels that were shown to have lied by the end of this round, in the run so far.
-        disputes: pairs of labels of which one lied, and which one cannot be told.
-        unfollowed: labels that refused the round, since its model does not follow from the sums that they have.
+        liars: labels that had provably lied by the end of this round.
+        disputes: pairs of labels of which one lied; it is unknown which.
+        unfollowed: labels that refused the round, because its model does not follow from the sums that they received.
     """
 
     number: int
@@ -45,7 +45,7 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class Promise:
-    """The ceiling a label promised for its tracks in this run, as its signed advert states it."""
+    """The (ε, δ) ceiling for a label's tracks in this run, as stated in its signed advert."""
 
     label: str
     epsilon: float
@@ -54,7 +54,7 @@ class Promise:
 
 @dataclass
 class RunHistory:
-    """A run as it unfolds: rounds, figures of each round's model on held-out tracks, promises and refusals.
+    """History of a run: rounds, figures of each round's model on held-out tracks, (ε, δ) of the labels, and refusals.
 
     `left_out` names labels that are no longer asked, and what proves that they lied, or that people named them.
     """
@@ -68,7 +68,7 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run leaves: the run's id (16 bytes), the global parameters (float32 [P]) and its history."""
+    """Result of a finished run: its id (16 bytes), the global parameters (float32 [P]) and its history."""
 
     run: bytes
     parameters: NDArray[np.float32]

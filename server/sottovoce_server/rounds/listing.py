@@ -8,10 +8,10 @@ from sottovoce_server.home.runs import BROKE_OFF, SUBMITTED, UNREADABLE, RunFold
 
 
 def listed_runs(home: ServerHome) -> list[dict[str, Any]]:
-    """Every run, the newest first: `run`, `task`, `family`, `rounds`, `done`, `state` and the latest `figures`, if any.
+    """Every run, newest first: `run`, `task`, `family`, `rounds`, `done`, `state` and the latest `figures`, if any.
 
-    A run whose folder is damaged is listed as `unreadable`, with "?" for its model; one that was submitted, and that a
-    SuperLink knows nothing of, broke off.
+    A run with a damaged folder is listed as `unreadable`, with "?" for its model. A submitted run that is unknown to
+    the SuperLink has broken off.
     """
     folders = RunFolder.all(home)
     lost = _lost(home) if any(folder.state == SUBMITTED for folder in folders) else frozenset()
@@ -41,7 +41,7 @@ def _listed(folder: RunFolder, lost: frozenset[str]) -> dict[str, Any]:
 
 
 def _lost(home: ServerHome) -> frozenset[str]:
-    """Runs that the SuperLink does not have under way; none if it does not answer."""
+    """Runs that the SuperLink no longer has; empty if it does not respond."""
     from sottovoce_server.flower.control import connected
 
     try:

@@ -1,4 +1,4 @@
-"""Submits a run to the SuperLink and tells how it goes, until it has ended."""
+"""Submits a run to the SuperLink and reports its progress until it ends."""
 
 import time
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ from sottovoce_server.home.runs import Order, RunFolder
 
 POLL_SECONDS = 0.5
 ASK_SECONDS = 5.0
-"""How often the SuperLink is asked whether it still knows of the run; the run's folder says how far it is."""
+"""Interval at which the SuperLink is asked whether the run exists, seconds; progress is read from its folder."""
 GONE_SECONDS = 20.0
-"""How long the SuperLink may be silent, as a busy one is, before it counts as gone."""
+"""Time that the SuperLink may be silent (it may be busy) before it counts as stopped, seconds."""
 LAST_WORD_SECONDS = 3.0
-"""How long a run that has ended may take to say so in its folder."""
+"""Time for an ended run to record its end in its folder, seconds."""
 ENDING_SECONDS = 45.0
-"""How long a process that lost its SuperLink may take to end: it may be between two tries, 20 s apart, to reach it."""
+"""Time for a process that lost its SuperLink to end, seconds: it retries every 20 s."""
 ENDED = ("published", "failed")
 
 
 class RunFailed(SottovoceError):
-    """The run has ended without a release."""
+    """The run ended without a release."""
 
 
 def ordered(
@@ -46,23 +46,23 @@ def ordered(
     timeout: float,
     request: RunRequest,
 ) -> Order:
-    """What the app is told to do for a new run.
+    """The order of a new run for the coordinator's app.
 
     Args:
-        agreement: the federation's.
+        agreement: the federation's agreement.
         classes: styles, separated by commas.
-        name: of the release, or None for one made of the federation's, the task and the family.
+        name: name of the release, or None for one made from federation, task and family.
         patience: seconds to wait for labels.
-        timeout: seconds of one exchange.
-        request: what else the coordinator asks of the run; whether noise is distributed is the agreement's to say.
+        timeout: longest time of one exchange, seconds.
+        request: further settings; whether noise is distributed follows from the agreement.
 
     Raises:
-        ConfigurationError: a run cannot be configured so.
+        ConfigurationError: the run cannot be configured.
     """
     styles = tuple(sorted({style.strip() for style in classes.split(",") if style.strip()}))
     if len(styles) < 2:
         raise ConfigurationError(
-            "A run needs two or more styles that all labels agree on.", hint="As in: --classes blues,chorale,techno"
+            "A run needs two or more styles that all labels agree on.", hint="Example: --classes blues,chorale,techno"
         )
     distributed = agreement.noise is Trust.DISTRIBUTED and request.private
     agreed = replace(request, min_honest=agreement.min_honest if distributed else None)
@@ -72,50 +72,50 @@ def ordered(
 
 
 def resumed(home: ServerHome, control: Control, run: str, *, patience: float, timeout: float) -> RunFolder:
-    """The folder of a run that broke off, told to go on.
+    """The folder of an interrupted run, ordered to resume.
 
     Args:
-        home: the coordinator's.
-        control: its SuperLink.
-        run: the run's id, or the beginning of it.
+        home: the coordinator's home.
+        control: connection to its SuperLink.
+        run: the run's id, or a prefix of it.
         patience: seconds to wait for labels.
-        timeout: seconds of one exchange.
+        timeout: longest time of one exchange, seconds.
 
     Raises:
-        ConfigurationError: there is no such run, it is under way or published, or it has kept nothing.
+        ConfigurationError: the run does not exist, is running or published, or has no saved state.
     """
     folder = RunFolder.of(home, run)
     if folder.progress()["state"] == "published":
-        raise ConfigurationError("This run has ended well: its release is published.")
-    with notes().status("Waiting for the process that works on this run to end"):
+        raise ConfigurationError("This run is finished: its release is published.")
+    with notes().status("Waiting for this run's process to end"):
         ended = folder.given_up(ENDING_SECONDS)
     if not ended:
         raise ConfigurationError(
-            "This run is still under way.", hint=f"To end it first: sottovoce server stop {folder.run[:8]}"
+            "This run is still running.", hint=f"Stop it first: sottovoce server stop {folder.run[:8]}"
         )
     folder.keeper.load()
     for each in control.runs():
-        if each.name == folder.run and not each.over:  # Flower waits for a process that is gone
+        if each.name == folder.run and not each.over:  # Flower is waiting for a process that has ended
             control.stop(each.number)
     folder.write_order(replace(folder.order(), resume=True, patience=patience, timeout=timeout))
     return folder
 
 
 def submit(folder: RunFolder, control: Control) -> int:
-    """Hand a run to the SuperLink; Flower's number of it."""
+    """Submit a run to the SuperLink; return Flower's run number."""
     folder.forget_progress()
     return control.start(*build_bundle(), folder.run)
 
 
 def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
-    """Tell on standard error how a run goes, until it has ended.
+    """Report a run's progress on standard error until it ends.
 
     Returns:
         `run`, `release` (its folder), `rounds` and `metrics`.
 
     Raises:
-        RunFailed: it has ended without a release, or the SuperLink has.
-        KeyboardInterrupt: somebody no longer wants to look on; the run goes on.
+        RunFailed: the run ended without a release, or the SuperLink stopped.
+        KeyboardInterrupt: the user stopped watching; the run continues.
     """
     teller, watch = _Teller(notes()), _Watch(control, number)
     try:
@@ -127,16 +127,16 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
                     break
                 if watch.ended():
                     progress = {"state": "failed", "message": "The run was stopped or broke off.", "exit_code": 1}
-                    progress["hint"] = f"To go on with it: sottovoce server train --resume {folder.run[:8]}"
+                    progress["hint"] = f"To resume it: sottovoce server train --resume {folder.run[:8]}"
                     break
                 time.sleep(POLL_SECONDS)
     except SuperLinkGone as gone:
         raise RunFailed(
-            "The SuperLink has ended while the run was under way.",
-            hint=f"Start it again, then: sottovoce server train --resume {folder.run[:8]}",
+            "The SuperLink stopped during the run.",
+            hint=f"Restart it, then: sottovoce server train --resume {folder.run[:8]}",
         ) from gone
     except KeyboardInterrupt:
-        say(notes(), "The run goes on", f"to stop it: sottovoce server stop {folder.run[:8]}", "bold")
+        say(notes(), "The run continues", f"to stop it: sottovoce server stop {folder.run[:8]}", "bold")
         raise
     if progress["state"] == "failed":
         failure = RunFailed(progress["message"], hint=progress["hint"])
@@ -147,7 +147,7 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
 
 
 class _Watch:
-    """Notices that Flower's process of a run has ended without a word in the run's folder."""
+    """Detects that Flower's process of a run has ended without recording it in the run's folder."""
 
     def __init__(self, control: Control, number: int) -> None:
         self._control = control
@@ -156,10 +156,10 @@ class _Watch:
         self._over_at: float | None = None
 
     def ended(self) -> bool:
-        """Whether it has.
+        """Whether the process has ended.
 
         Raises:
-            SuperLinkGone: the SuperLink has been silent for long.
+            SuperLinkGone: the SuperLink has been silent for too long.
         """
         now = time.monotonic()
         if self._over_at is not None:
@@ -179,7 +179,7 @@ class _Watch:
 
 
 class _Teller:
-    """Turns what a run's folder says into lines, each once; at a terminal, with a word on what it waits for."""
+    """Prints the progress of a run's folder, each line once; on a terminal, with a status of what it waits for."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -198,7 +198,7 @@ class _Teller:
         self._status.stop()
 
     def tell(self, progress: Mapping[str, Any]) -> None:
-        """Say what is new."""
+        """Print what is new."""
         if progress["state"] == "waiting":
             self._once(f"{progress['connected']} of {counted(progress['labels'], 'label')} connected")
         history = progress.get("history")
@@ -232,7 +232,7 @@ def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     named = f"; lied: {', '.join(record['liars'])}" if record["liars"] else ""
     named += "".join(f"; one of {' and '.join(pair)} lied" for pair in record["disputes"])
     if record["unfollowed"]:
-        named += f"; not the model that it follows from, say {', '.join(record['unfollowed'])}"
+        named += f"; its model does not follow from the sums, according to {', '.join(record['unfollowed'])}"
     if record["aborted"]:
         return f"round {record['number']}: aborted. {record['aborted']}{named}"
     line = f"round {record['number']}: {len(record['survivors'])} of {counted(len(record['participants']), 'label')}"

@@ -1,6 +1,6 @@
-"""Where a coordinator keeps what a run's model follows from: its first parameters, and each round's sum, one file each.
+"""Storage of the data that determines a run's model: initial parameters and each round's sum, one file each.
 
-Labels that missed rounds are sent the sums that they lack, so all of them are kept to the end of the run.
+Labels that missed rounds are sent the sums that they lack, so all sums are kept until the run ends.
 """
 
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ class SumStore:
     """A folder of sums.
 
     Args:
-        folder: is made when the first file is written.
+        folder: created with the first file.
     """
 
     folder: Path
 
     def begin(self, first: NDArray[np.float32]) -> None:
-        """Keep the run's first parameters, `[P]`."""
+        """Store the run's initial parameters, `[P]`."""
         write_bytes(self._first, first.astype("<f4").tobytes(), mode=OWNER_ONLY)
 
     def first(self) -> NDArray[np.float32]:
-        """What `begin` kept.
+        """The parameters stored by `begin`.
 
         Raises:
-            ConfigurationError: it is not there.
+            ConfigurationError: they are missing.
         """
         return np.frombuffer(_read(self._first), "<f4")
 
     def add(self, number: int, data: bytes) -> None:
-        """Keep a round's `RoundSum.to_bytes`; it is on disk when this returns."""
+        """Store a round's `RoundSum.to_bytes`; it is on disk when this returns."""
         write_bytes(self._of(number), data, mode=OWNER_ONLY)
 
     def sum_of(self, number: int) -> bytes:
-        """What `add` kept of a round.
+        """A round's sum stored by `add`.
 
         Raises:
-            ConfigurationError: it is not there.
+            ConfigurationError: it is missing.
         """
         return _read(self._of(number))
 
@@ -61,4 +61,4 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise ConfigurationError("A sum of the run is missing, so that no label can follow it.") from None
+        raise ConfigurationError("A sum of the run is missing, so labels cannot follow it.") from None

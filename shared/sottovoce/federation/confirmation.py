@@ -21,9 +21,9 @@ from sottovoce.files import write_bytes
 VERSION = 1
 """Version of what is signed."""
 FILE_VERSION = 2
-"""Version of the file. The first one held no withdrawals, and is still read."""
+"""Version of the file. Version 1 has no withdrawals, and can still be read."""
 LARGEST_FILE = 64_000_000
-"""Largest file in bytes: it holds all that an agreement's file may bring (`invitation.LARGEST_FILE`, at a third)."""
+"""Largest file in bytes: enough for the confirmations in an agreement's file (a third of `invitation.LARGEST_FILE`)."""
 _FIELDS = ("by", "by_key", "name", "public_key", "signature")
 LEAST_VOUCHERS = 2
 """Smallest number of members that can confirm another on our behalf: a single one could invent any number."""
@@ -64,7 +64,7 @@ class Confirmation:
             self.by_key, self.signature, purpose=self.PURPOSE, message=message
         ):
             raise ConfigurationError(
-                f"A {self.PURPOSE} of '{self.name}' is not signed by '{self.by}', whose name it has."
+                f"A {self.PURPOSE} of '{self.name}' is not signed by '{self.by}', although it names that label."
             )
 
     @classmethod
@@ -76,7 +76,7 @@ class Confirmation:
 
     @property
     def subject(self) -> tuple[str, str, bytes, str, bytes]:
-        """Who says something of whom; a withdrawal and the confirmation that it takes back have the same."""
+        """Signer and subject; a withdrawal has the same as the confirmation that it withdraws."""
         return self.federation, self.by, self.by_key, self.name, self.public_key
 
     def about(self, agreement: Agreement) -> bool:
@@ -89,13 +89,13 @@ class Confirmation:
 
 
 class Withdrawal(Confirmation):
-    """One label takes its word for another's key back: that key is another's, was stolen, or is nobody's."""
+    """A label withdraws its confirmation of another's key: the key was wrong or stolen, or the label does not exist."""
 
     PURPOSE: ClassVar = "withdrawal"
 
 
 def standing(given: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
-    """The confirmations that the labels who gave them have not withdrawn."""
+    """The confirmations that their signers have not withdrawn."""
     everything = tuple(given)
     gone = {each.subject for each in everything if isinstance(each, Withdrawal)}
     return tuple(each for each in everything if not isinstance(each, Withdrawal) and each.subject not in gone)
@@ -200,7 +200,7 @@ def _read(value: object, kind: type[Confirmation], file: str) -> Confirmation:
     if not isinstance(value, dict) or set(value) != {"federation", *_FIELDS}:
         raise ConfigurationError(f"The confirmations {file} are damaged.")
     if not all(isinstance(part, str) for part in value.values()):
-        raise ConfigurationError(f"The confirmations {file} hold something that is not text.")
+        raise ConfigurationError(f"The confirmations {file} contain a value that is not text.")
     keys = {field: hex_bytes(value[field], file) for field in ("by_key", "public_key", "signature")}
     return kind(value["federation"], value["by"], keys["by_key"], value["name"], keys["public_key"], keys["signature"])
 

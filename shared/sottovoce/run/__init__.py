@@ -1,1 +1,1 @@
-"""One training run: its configuration, how defaults become one, its figures, and its records on the wire."""
+"""A training run: its configuration, defaults, figures, and records on the wire."""

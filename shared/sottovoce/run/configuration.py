@@ -1,4 +1,4 @@
-"""One run's whole configuration: what the coordinator announces and every label checks, signs and trains by."""
+"""The complete configuration of a run: announced by the coordinator, checked, signed and followed by every label."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from sottovoce.run.knobs import Knob, check
 
 
 class Unit(StrEnum):
-    """What one person's worth of data is: adding or removing one of these changes little."""
+    """Unit of privacy: the guarantee covers adding or removing one."""
 
     TRACK = "track"
     ARTIST = "artist"
@@ -21,7 +21,7 @@ class Unit(StrEnum):
 
 
 class Balance(StrEnum):
-    """How a label meets its own class imbalance."""
+    """How a label handles its class imbalance."""
 
     NONE = "none"
     LOSS = "loss"
@@ -29,10 +29,10 @@ class Balance(StrEnum):
 
 
 class Trust(StrEnum):
-    """What the privacy guarantee rests on.
+    """What the privacy guarantee depends on.
 
-    LOCAL: on nobody but the label itself, which adds all of the noise. DISTRIBUTED: on the masks, and on a minimum
-    number of honest labels in a round's sum, since each adds only its part (the distributed discrete Gaussian).
+    LOCAL: on the label itself only, which adds all of the noise. DISTRIBUTED: on the masks, and on a minimum number of
+    honest labels in a round's sum, since each adds only a part (the distributed discrete Gaussian).
     """
 
     LOCAL = "local"
@@ -40,21 +40,21 @@ class Trust(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Trust | None":
-        """Older ledgers, releases and policies say `shared`."""
+        """Accept the former name `shared`, used in older ledgers, releases and policies."""
         return cls.DISTRIBUTED if value == "shared" else None
 
 
 PUBLIC, NONE = "public", "none"
-"""What a run may start from beside an earlier release: parameters learned from public audio, and random ones."""
+"""Names of starts other than an earlier release: parameters learned from public audio, and random ones."""
 RING_BITS = (16, 24, 32)
 SERVER_OPTIMIZERS = ("fedavg", "fedavgm", "fedadam", "fedyogi")
 LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000
-"""Of a run: an accountant takes seconds for so many, and minutes for a hundred times as many."""
+"""Largest number of steps of a run; accounting takes seconds for this many, and minutes for a hundred times more."""
 MOST_CLASSES = 1_000
-"""Each label counts (true, predicted) pairs: the square of this."""
+"""Largest number of classes; each label counts (true, predicted) pairs, whose number is its square."""
 CLIPS = (1e-6, 1e6)
-"""Least and largest clip: float32 has its full precision for clipped vectors and noise of these sizes."""
+"""Smallest and largest clip, L2 norm: within this range, float32 represents clipped vectors and noise precisely."""
 
 
 def _expect(owner: object, name: str, holds: bool, wanted: str) -> None:
@@ -67,13 +67,13 @@ class BandedFactorisation:
     """Units take part in a fixed order, without sampling, under correlated noise (DP-FTRL).
 
     Args:
-        min_separation: least distance of two rounds that use the same unit.
+        min_separation: smallest number of rounds between two that use the same unit.
         coefficients: weights of the last rounds in a report, newest first: whole numbers, at most `min_separation` of
             them; (1,) is independent noise. See `sottovoce.privacy.banded_factorisation`.
     """
 
     min_separation: Annotated[
-        int, Knob("Least distance of two rounds that use the same unit.", unit="rounds", range="[1, ∞)")
+        int, Knob("Smallest distance between two rounds that use the same unit.", unit="rounds", range="[1, ∞)")
     ]
     coefficients: tuple[int, ...]
 
@@ -88,15 +88,15 @@ class BandedFactorisation:
 
 @dataclass(frozen=True)
 class DistributedNoise:
-    """How the labels of a run make one noise together; see `sottovoce.privacy.distributed_gaussian`.
+    """How the labels of a run add one noise together; see `sottovoce.privacy.distributed_gaussian`.
 
-    One accounted step a round. `banded` is banded matrix factorisation instead of sampling, or None.
+    One accounted step per round. `banded` replaces sampling by banded matrix factorisation; None for sampling.
     """
 
     min_honest: Annotated[
         int,
         Knob(
-            "Least number of honest labels in a round's sum, as distributed noise assumes.",
+            "Smallest number of honest labels in a round's sum, as distributed noise assumes.",
             unit="labels",
             range="[1, ∞)",
         ),
@@ -104,8 +104,8 @@ class DistributedNoise:
     noise_multiplier: Annotated[
         float,
         Knob(
-            "Standard deviation of these labels' noise together.",
-            unit="what one unit can change a sum by",
+            "Standard deviation of the total noise of these labels.",
+            unit="largest change of a sum by one unit",
             range="(0, ∞)",
         ),
     ]
@@ -132,14 +132,14 @@ class DistributedNoise:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """The knobs that decide how a run learns, for which each family has its own defaults (`TrainingRecipe`)."""
+    """Settings of the optimisation; each family has its own defaults (`TrainingRecipe`)."""
 
-    rounds: Annotated[int, Knob("Aggregations of the whole run.", unit="rounds", range="[1, ∞)")]
-    local_steps: Annotated[int, Knob("Optimiser steps of a label in a round.", unit="steps", range="[1, ∞)")]
+    rounds: Annotated[int, Knob("Number of rounds.", unit="rounds", range="[1, ∞)")]
+    local_steps: Annotated[int, Knob("Number of a label's optimiser steps per round.", unit="steps", range="[1, ∞)")]
     batch_size: Annotated[
         int,
         Knob(
-            "Expected size of a label's Poisson batch; with distributed noise, of all labels' batches together.",
+            "Expected size of a label's Poisson batch; with distributed noise, of all labels' batches in total.",
             unit="units",
             range="[1, ∞)",
         ),
@@ -150,9 +150,9 @@ class Optimisation:
         float, Knob("Clip of one unit's gradient.", unit="L2 norm", range=f"[{CLIPS[0]:g}, {CLIPS[1]:g}]")
     ]
     segments_per_track: Annotated[
-        int, Knob("Segments that a unit's gradient is taken of.", unit="segments", range="[1, ∞)")
+        int, Knob("Number of segments for a unit's gradient.", unit="segments", range="[1, ∞)")
     ]
-    update_clip: Annotated[float, Knob("Clip of a label's update of one round.", unit="L2 norm", range="(0, ∞)")]
+    update_clip: Annotated[float, Knob("Clip of a label's update in one round.", unit="L2 norm", range="(0, ∞)")]
     ring_bits: Annotated[int, Knob("Size of a masked number: 16, 24 or 32.", unit="bits", range="[16, 32]")]
     server_optimizer: Annotated[str, Knob("Server optimiser: fedavg, fedavgm, fedadam or fedyogi.")]
     server_learning_rate: Annotated[float, Knob("Learning rate of the server's optimiser.", range="(0, ∞)")]
@@ -163,9 +163,9 @@ class Optimisation:
     server_beta_2: Annotated[
         float, Knob("Decay of the second moment in the server's optimiser, likewise.", range="[0, 1)")
     ] = 0.99
-    server_tau: Annotated[float, Knob("What fedadam and fedyogi add to the second moment's root.", range="(0, ∞)")] = (
-        1e-3
-    )
+    server_tau: Annotated[
+        float, Knob("Constant that fedadam and fedyogi add to the second moment's root.", range="(0, ∞)")
+    ] = 1e-3
     trainable: Annotated[
         tuple[str, ...],
         Knob(
@@ -176,16 +176,16 @@ class Optimisation:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The knobs that say what is learned and what it may cost the labels."""
+    """Settings that state what is learned, and its privacy."""
 
-    task: Annotated[str, Knob("What is learned: style, generator or editor.")] = "style"
-    family: Annotated[str, Knob("Kind of model, one of the task's.")] = "svm"
+    task: Annotated[str, Knob("Task to learn: style, generator or editor.")] = "style"
+    family: Annotated[str, Knob("Model family within the task.")] = "svm"
     epsilon: Annotated[float, Knob("Ceiling of each label's privacy loss over the run.", unit="ε", range="(0, ∞)")] = (
         8.0
     )
     delta: Annotated[float, Knob("Failure probability δ of that ceiling.", unit="δ", range="(0, 1)")] = 1e-05
     unit: Annotated[Unit, Knob("Unit of privacy: track, artist or label.")] = Unit.TRACK
-    balance: Annotated[Balance, Knob("How labels meet their class imbalance: none, loss or sampling.")] = Balance.NONE
+    balance: Annotated[Balance, Knob("How labels handle class imbalance: none, loss or sampling.")] = Balance.NONE
     evaluations: Annotated[
         int,
         Knob("Evaluations on held-out tracks, spread over the run; 0 for none.", unit="evaluations", range="[0, 100]"),
@@ -197,13 +197,13 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfiguration(Optimisation, Terms):
-    """A run, in full. Labels train by it; its digest is signed in every advert, so it cannot change afterwards.
+    """The configuration of a run. Its digest is signed in every advert, so it cannot change afterwards.
 
     Args:
         classes: the agreed styles, in the order of the model's outputs.
-        feature_spec: digest (hex) of the `FeatureSpec` that everybody extracts by.
-        first_parameters: SHA-256 (hex) of the parameters that the run starts from, as little-endian float32.
-        distributed: how labels make one noise together; None with local noise and without privacy.
+        feature_spec: digest (hex) of the run's `FeatureSpec`.
+        first_parameters: SHA-256 (hex) of the run's initial parameters, as little-endian float32.
+        distributed: settings of distributed noise; None with local noise and without privacy.
     """
 
     classes: tuple[str, ...]
@@ -225,23 +225,23 @@ class RunConfiguration(Optimisation, Terms):
             "different names",
         )
         if len(self.classes) > MOST_CLASSES:
-            raise ConfigurationError(f"A run has {len(self.classes)} styles, and {MOST_CLASSES} at most.")
+            raise ConfigurationError(f"A run has {len(self.classes)} styles, but at most {MOST_CLASSES} are allowed.")
         if self.server_optimizer not in SERVER_OPTIMIZERS:
             raise ConfigurationError(
-                f"There is no server optimiser called '{self.server_optimizer}'.",
+                f"Unknown server optimiser '{self.server_optimizer}'.",
                 hint=f"Known: {', '.join(SERVER_OPTIMIZERS)}.",
             )
         if not re.fullmatch("[0-9a-f]{64}", self.first_parameters):
-            raise ConfigurationError("A run names its first parameters by a SHA-256 in hexadecimal.")
+            raise ConfigurationError("A run's initial parameters are named by a SHA-256 in hexadecimal.")
         if self.rounds * self.local_steps > MOST_STEPS:
             raise ConfigurationError(
-                f"{self.rounds} rounds of {self.local_steps} steps are more than the {MOST_STEPS:,} steps of a run."
+                f"{self.rounds} rounds of {self.local_steps} steps exceed the limit of {MOST_STEPS:,} steps."
             )
 
         self._check_noise()
 
     def _check_noise(self) -> None:
-        """Refuse combinations of noise, unit and balance that nobody has a proof for."""
+        """Refuse combinations of noise, unit and balance that no proof covers."""
         if self.distributed is None:
             if self.unit is Unit.LABEL:
                 raise ConfigurationError(
@@ -250,11 +250,11 @@ class RunConfiguration(Optimisation, Terms):
                 )
             return
         if not self.private:
-            raise ConfigurationError("A run without privacy has no noise to share.")
+            raise ConfigurationError("A run without privacy has no noise to distribute.")
         if self.unit is Unit.LABEL:
             _expect(self, "balance", self.balance is Balance.NONE, "to be none where the unit is a whole label")
             if self.distributed.sample_rate != 1 or self.distributed.banded is not None:
-                raise ConfigurationError("Where the unit is a whole label, every label takes part in every round.")
+                raise ConfigurationError("If the unit is a whole label, every label takes part in every round.")
         else:
             _expect(self, "local_steps", self.local_steps == 1, "to be 1 with distributed noise, which covers one step")
         if self.distributed.banded is not None:
@@ -262,26 +262,26 @@ class RunConfiguration(Optimisation, Terms):
 
     @property
     def trust(self) -> Trust:
-        """What the guarantee rests on."""
+        """Kind of noise that the guarantee depends on."""
         return Trust.LOCAL if self.distributed is None else Trust.DISTRIBUTED
 
     @property
     def steps_per_round(self) -> int:
-        """Accounted steps of a round; where the unit is a label, all that it does within one is one."""
+        """Accounted steps of a round; if the unit is a label, a whole round is one step."""
         return 1 if self.unit is Unit.LABEL else self.local_steps
 
     @property
     def steps(self) -> int:
-        """Accounted steps of the whole run. Under banded matrix factorisation, all rounds together are one."""
+        """Accounted steps of the run. With banded matrix factorisation, all rounds together are one."""
         if self.distributed is not None and self.distributed.banded is not None:
             return 1
         return self.rounds * self.steps_per_round
 
     @property
     def evaluated(self) -> frozenset[int]:
-        """Rounds whose model is evaluated on held-out tracks: evenly spread, the last one among them.
+        """Rounds whose model is evaluated on held-out tracks: evenly spaced, including the last.
 
-        Empty where the unit is a whole label, whose held-out tracks nothing bounds. Without privacy, every round.
+        Empty if the unit is a whole label, whose held-out tracks nothing bounds. Without privacy, every round.
         """
         if not self.private:
             return frozenset(range(self.rounds + 1))
@@ -294,23 +294,23 @@ class RunConfiguration(Optimisation, Terms):
         return digest(self)
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes, which `from_bytes` reads back to an equal value."""
+        """Canonical bytes; `from_bytes` restores an equal value."""
         return canonical_json(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RunConfiguration":
-        """Read a configuration from another party.
+        """Read another party's configuration.
 
         Raises:
-            ConfigurationError: it is not a configuration's canonical JSON: a field is missing, unknown, given twice,
-                of the wrong type or out of range.
+            ConfigurationError: it is not a configuration's canonical JSON: a field is missing, unknown, repeated, of
+                the wrong type or out of range.
         """
         try:
             read = msgspec.json.decode(data, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigurationError(f"The run's configuration cannot be read: {error}.") from None
         if read.to_bytes() != data:
-            raise ConfigurationError("The run's configuration is not in its canonical form.")
+            raise ConfigurationError("The run's configuration is not in canonical form.")
         return read
 
     def changed(self, **changes: Any) -> "RunConfiguration":

@@ -1,4 +1,4 @@
-"""From what a person asks for to a run's whole configuration: each family's recipe fills in what nobody named."""
+"""Complete a requested run's configuration with the defaults of its family's recipe."""
 
 import secrets
 from dataclasses import fields, replace
@@ -23,7 +23,7 @@ from sottovoce.run.records import parameters_digest
 from sottovoce.run.request import RunRequest
 
 DISTRIBUTED_RING_BITS = 32
-"""Size of a masked number with room for a sum and its noise, in bits; a smaller one makes the integer grid coarser."""
+"""Size of a masked number with distributed noise, in bits; smaller ones make the integer grid coarser."""
 _UNKNOWN = "0" * 64  # until the parameters are drawn, which needs the rest of the configuration
 COEFFICIENT_BITS = 6
 """Size of a banded factorisation's first coefficient, in bits."""
@@ -33,20 +33,20 @@ def configure_run(request: RunRequest, *, classes: tuple[str, ...], labels: int)
     """The configuration that a coordinator announces.
 
     Args:
-        request: what was asked for; noise is distributed where it names `min_honest`, and local elsewhere.
+        request: the request; noise is distributed if it sets `min_honest`, otherwise local.
         classes: the agreed styles.
-        labels: how many labels the federation has.
+        labels: number of labels in the federation.
 
     Raises:
-        ConfigurationError: the task or family is unknown, its labels cannot share noise, a value is out of range, or
-            there is no such start.
-        ReleaseError: the release to start from is not in order.
+        ConfigurationError: the task or family is unknown, the family does not support distributed noise, a value is out
+            of range, or the start does not exist.
+        ReleaseError: the release to start from is invalid.
     """
     of_labels, distributed = request.unit is Unit.LABEL, request.min_honest is not None
     family = discovery.family(request.task, request.family)
     if distributed and not family.distributed_noise:
         raise ConfigurationError(
-            f"Labels that train a '{request.family}' cannot share noise: each must add all of its own.",
+            f"The family '{request.family}' does not support distributed noise.",
             hint="Use noise 'local'.",
         )
     init = default_init(request.task, request.family) if request.init is None else request.init
@@ -81,7 +81,7 @@ def _distributed_noise(request: RunRequest, recipe: TrainingRecipe) -> Distribut
         )
     return DistributedNoise(
         min_honest=request.min_honest or 1,
-        noise_multiplier=1.0,  # found when all else is known
+        noise_multiplier=1.0,  # calibrated once everything else is known
         sample_rate=1.0 if banded or request.unit is Unit.LABEL else request.sample_rate or recipe.sample_rate,
         clip_quantile=request.clip_quantile,
         banded=banded,

@@ -1,7 +1,7 @@
-"""The model of a run, followed from its first parameters by one sum after another.
+"""The model of a run, computed from its initial parameters and one sum after another.
 
-Coordinator and labels each keep one. What a round's request names, and what a label co-signs in the end, is the digest
-of what it computed itself, so that nobody can put other parameters in their place.
+Coordinator and labels each compute their own. A round's request names its digest, and a label co-signs the digest of
+its own model, so nobody can substitute other parameters.
 
     model = GlobalModel.start(config, run=..., labels=..., trainable=..., first=...)
     model.follow(sum of round 1); model.follow(sum of round 2); ...
@@ -37,13 +37,13 @@ _CHECKSUM_BYTES = 4
 
 
 class GlobalModel:
-    """Parameters, the optimiser's moments and the clip after some rounds of a run. Made by `start` or `from_bytes`.
+    """Parameters, the optimiser's moments and the clip after some rounds of a run. Create by `start` or `from_bytes`.
 
     Args:
-        config: of the run.
-        run: its id, 16 bytes.
-        labels: of the federation.
-        trainable: which of the parameters the run moves, bool `[P]`.
+        config: the run's configuration.
+        run: the run's id, 16 bytes.
+        labels: number of labels in the federation.
+        trainable: mask of the parameters that the run trains, bool `[P]`.
         parameters: `[P]`.
     """
 
@@ -57,9 +57,9 @@ class GlobalModel:
         parameters: NDArray[np.float32],
     ) -> None:
         self.parameters = parameters
-        """After the rounds that were followed, float32 `[P]`; never changed in place."""
+        """Parameters after the applied rounds, float32 `[P]`; never changed in place."""
         self.ring = Ring(config.ring_bits)
-        """That sums are in."""
+        """Ring of the sums."""
         self._followed: list[bytes] = []
         self._config = config
         self._trainable = trainable
@@ -82,20 +82,22 @@ class GlobalModel:
         """The model before the first round.
 
         Raises:
-            WrongParameters: the first parameters are not as many as the model's, or hold a number that is not finite.
-            UnfollowedParameters: they are not those that the configuration names.
+            WrongParameters: the initial parameters have another length than the model's, or are not finite.
+            UnfollowedParameters: they do not match the configuration.
         """
         if first.shape != trainable.shape or first.dtype != np.float32:
-            raise WrongParameters(f"The run's model has {trainable.size} parameters, and {first.size} came.")
+            raise WrongParameters(
+                f"Expected {trainable.size} initial parameters for the run's model, got {first.size}."
+            )
         if parameters_digest(first).hex() != config.first_parameters:
-            raise UnfollowedParameters("The run does not start from the parameters that its configuration names.")
+            raise UnfollowedParameters("The run's initial parameters do not match its configuration.")
         if not np.isfinite(first).all():
-            raise WrongParameters("The run's first parameters hold a number that is not finite.")
+            raise WrongParameters("The run's initial parameters contain a number that is not finite.")
         return cls(config, run=run, labels=labels, trainable=trainable, parameters=first)
 
     @property
     def rounds(self) -> int:
-        """How many rounds were followed, aborted ones included."""
+        """Number of applied rounds, including aborted ones."""
         return len(self._followed)
 
     @property
@@ -105,26 +107,26 @@ class GlobalModel:
 
     @property
     def coordinates(self) -> int:
-        """Numbers of a round's sum: one for each parameter that the run moves, and the count that a clip follows."""
+        """Number of coordinates of a round's sum: one per trained parameter, and the count for an adaptive clip."""
         return self._moved + clip_follows(self._config)
 
     @property
     def digest(self) -> bytes:
-        """What the request of the next round names: SHA-256 of the parameters and, where it follows, the clip."""
+        """The digest that the next round's request names: SHA-256 of the parameters and, if adaptive, the clip."""
         return parameters_digest(self.parameters, self.clip if clip_follows(self._config) else None)
 
     def follow(self, total: RoundSum) -> None:
-        """Go on by one round. A sum that is refused changes nothing.
+        """Apply the next round. A sum that is refused changes nothing.
 
         Raises:
-            ImplausibleSum: honest labels cannot have made this sum, or it is an earlier noised one again.
-            WrongParameters: it is not of the next round, or of another length.
+            ImplausibleSum: honest labels cannot have produced this sum, or it repeats an earlier noised one.
+            WrongParameters: it belongs to another round, or has another length.
         """
         digest = total.digest(self.ring)
         if total.round != self.rounds + 1:
             raise WrongParameters(f"The sum of round {total.round} does not follow round {self.rounds}.")
         if self._config.private and not total.is_aborted and digest in self._followed:
-            raise ImplausibleSum("A round's noised sum is that of an earlier round again.")
+            raise ImplausibleSum("A round's noised sum repeats that of an earlier round.")
         if total.is_aborted:
             if self._decoder:
                 self._decoder.skip()
@@ -133,11 +135,11 @@ class GlobalModel:
         self._followed.append(digest)
 
     def has_followed(self, total: RoundSum) -> bool:
-        """Whether this very sum is one of those that were followed, at its place."""
+        """Whether exactly this sum was applied as its round."""
         return total.round <= self.rounds and self._followed[total.round - 1] == total.digest(self.ring)
 
     def to_bytes(self) -> bytes:
-        """Everything that `from_bytes` needs: safetensors, and a checksum against damage."""
+        """The state for `from_bytes`: safetensors, and a checksum against damage."""
         arrays = {
             _PARAMETERS: self.parameters,
             _STATE: np.frombuffer(canonical_json({"version": VERSION, "followed": self._followed}), np.uint8),
@@ -151,10 +153,10 @@ class GlobalModel:
     def from_bytes(
         cls, data: bytes, config: RunConfiguration, *, run: bytes, labels: int, trainable: NDArray[np.bool_]
     ) -> Self:
-        """Go on where `to_bytes` was called; the other arguments are those that the model was started with.
+        """Restore the model from `to_bytes`; the other arguments must equal those of `start`.
 
         Raises:
-            LocalProtocolError: the bytes are damaged, of another version or of another run.
+            LocalProtocolError: the bytes are damaged, or belong to another version or run.
         """
         body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         try:
@@ -172,12 +174,12 @@ class GlobalModel:
                 model._decoder.restore(_below(_DECODER, arrays))
         except (SafetensorError, ValueError, KeyError, TypeError):
             raise LocalProtocolError(
-                "A saved model of a run is damaged, or of another version.", hint="Give the run up, or begin a new one."
+                "A saved model of a run is damaged, or of another version.", hint="Abandon the run, or begin a new one."
             ) from None
         return model
 
     def _update(self, total: RoundSum) -> NDArray[np.float32]:
-        """The change that a sum asks for, `[moved]`."""
+        """The update from a sum, `[moved]`."""
         config = self._config
         layout = VectorLayout.for_round(config, Kind.TRAIN, self.coordinates, 0, total.participants)
         if total.vector.shape != (layout.parameters,):

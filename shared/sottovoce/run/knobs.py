@@ -1,7 +1,7 @@
-"""How a training knob is declared: once, as `Annotated[type, Knob(…)]`, with its meaning, unit and range.
+"""Declarations of a run's settings: once, as `Annotated[type, Knob(…)]`, with meaning, unit and range.
 
-Checks at birth (`check`), command-line options (`sottovoce.commands.run_options`) and the table in the documentation
-(`table`) are made from these declarations.
+Checks (`check`), command-line options (`sottovoce.commands.run_options`) and the table in the documentation (`table`)
+are generated from these declarations.
 """
 
 import math
@@ -16,14 +16,14 @@ _INTERVAL = re.compile(r"([\[(])([^,]+), ([^,]+)([\])])")
 
 @dataclass(frozen=True)
 class Knob:
-    """What one field of a run's configuration means.
+    """Declaration of one setting.
 
     Args:
         help: one sentence, without the unit and the range.
-        unit: what the number counts; empty for names and switches.
-        range: interval of allowed numbers, such as `(0, 1]` or `[1, ∞)`; empty for no numbers.
-        unset: what stands in for a value that nobody named.
-        names: of the option, where they are not the field's; in typer's form.
+        unit: unit of the number; empty for names and switches.
+        range: interval of allowed numbers, such as `(0, 1]` or `[1, ∞)`; empty for other types.
+        unset: description of the default if the value is omitted.
+        names: option names, if they differ from the field's; in typer's form.
     """
 
     help: str
@@ -34,7 +34,7 @@ class Knob:
 
     @property
     def bounds(self) -> tuple[float, float, bool, bool]:
-        """Lower and upper end of the range, and whether each belongs to it; all numbers for an empty range."""
+        """Lower and upper end of the range, and whether each is included; all numbers for an empty range."""
         found = _INTERVAL.fullmatch(self.range)
         if found is None:
             return -math.inf, math.inf, False, False
@@ -42,25 +42,25 @@ class Knob:
         return float(low.replace("∞", "inf")), float(high.replace("∞", "inf")), left == "[", right == "]"
 
     def allows(self, value: float) -> bool:
-        """Whether a number lies in the range; NaN never does."""
+        """Whether a number is in the range; NaN never is."""
         low, high, from_low, to_high = self.bounds
         return low < value < high or (from_low and value == low) or (to_high and value == high)
 
 
 def like(owner: type, name: str, unset: str, *, names: tuple[str, ...] = ()) -> Knob:
-    """The knob of another dataclass's field, for one that a person may leave out.
+    """The declaration of another dataclass's field, for an optional setting.
 
     Args:
         owner: the dataclass.
-        name: of its field.
-        unset: what stands in for a value that nobody named.
-        names: of the option, where they are not the field's.
+        name: name of its field.
+        unset: description of the default if the value is omitted.
+        names: option names, if they differ from the field's.
     """
     return replace(knobs(owner)[name], unset=unset, names=names)
 
 
 def knobs(owner: Any) -> dict[str, Knob]:
-    """The knobs that a dataclass, or one of its values, declares, by the names of its fields."""
+    """The settings that a dataclass, or one of its instances, declares, by field name."""
     return {
         field.name: found
         for field in fields(owner)
@@ -70,17 +70,17 @@ def knobs(owner: Any) -> dict[str, Knob]:
 
 
 def type_of(field: Field[Any]) -> Any:
-    """The type of a field, without its knob."""
+    """The type of a field, without its declaration."""
     return get_args(field.type)[0] if hasattr(field.type, "__metadata__") else field.type
 
 
 def check(value: Any) -> None:
-    """Bring whole numbers in a frozen dataclass's float fields to float, and hold each knob to its range.
+    """Convert whole numbers in a frozen dataclass's float fields to float, and check each setting's range.
 
-    One value must have one digest, so that 1 and 1.0 may not differ.
+    Equal values must have equal digests, so 1 and 1.0 must not differ.
 
     Raises:
-        ConfigurationError: a number is outside its knob's range.
+        ConfigurationError: a number is out of range.
     """
     for field in fields(value):
         kind = type_of(field)
@@ -93,7 +93,7 @@ def check(value: Any) -> None:
 
 
 def table(owner: type) -> str:
-    """The knobs of a dataclass as a Markdown table for the documentation."""
+    """The settings of a dataclass as a Markdown table for the documentation."""
     rows = ["| knob | meaning | unit | range | default |", "| --- | --- | --- | --- | --- |"]
     defaults = {field.name: field.default for field in fields(owner)}
     for name, declared in knobs(owner).items():

@@ -1,4 +1,4 @@
-"""Figures that come out of a masked sum: which of them a person sees, and those of a classifier from its confusion."""
+"""Figures from a masked sum: which of them are displayed, and a classifier's figures from its confusion matrix."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 COLLAPSED_ENTROPY = 0.25
-"""Predictions have collapsed when their entropy is below this share of the true classes' entropy, ..."""
+"""Entropy of the predictions, relative to that of the true classes, below which they count as collapsed, ..."""
 DOMINATED = 0.8
-"""... unless the largest true class holds more than this share anyway: then naming it always is hardly wrong."""
+"""... unless the largest true class has more than this share: then always predicting it is nearly right."""
 
 DRAWS = 200
-"""Number of times that noise is drawn to see how much it moves a figure."""
+"""Number of noise draws for estimating a figure's standard deviation."""
 
 SHOWN = {"loss": "loss", "accuracy": "accuracy", "macro_f1": "macro-F1"}
-"""The figures of a round that a person sees, whichever of them its task has, by what they are called."""
+"""Displayed figures of a round, if its task has them, with their display names."""
 
 
 def shown(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Those of a model's figures that a person sees, by what they are called: `{"accuracy": "0.912 ± 0.020"}`.
+    """Displayed figures of a model, by display name: `{"accuracy": "0.912 ± 0.020"}`.
 
-    What follows ± is the standard deviation of the noise that labels added for privacy, where it is known.
+    ± is followed by the standard deviation of the labels' privacy noise, if known.
     """
     noise = figures.get("noise") or {}
     return {
@@ -43,13 +43,13 @@ def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
         - `accuracy`, in [0, 1];
         - `macro_f1`: mean F1 over the classes that occur as truth or as prediction, which is what scikit-learn's
           `f1_score(average="macro", zero_division=0)` gives for the same tracks;
-        - `per_class`: `precision`, `recall`, `f1` and `support` by name, 0 where they are undefined;
+        - `per_class`: `precision`, `recall`, `f1` and `support` by name, 0 if undefined;
         - `confusion_matrix`: the matrix, as lists;
-        - `predicted_class_entropy`: of the predictions, divided by log C: 0 when all name one class, 1 when even;
-        - `collapsed`: whether the predictions have all but collapsed into one class, which accuracy hides where that
-          class is common (see `COLLAPSED_ENTROPY`).
+        - `predicted_class_entropy`: entropy of the predictions divided by log C: 0 if all are one class, 1 if even;
+        - `collapsed`: whether nearly all predictions are one class, which accuracy hides if that class is common (see
+            `COLLAPSED_ENTROPY`).
 
-        Of an empty matrix every figure is 0.
+        All figures of an empty matrix are 0.
 
     Raises:
         ValueError: the matrix is not square, does not fit the classes, or holds a negative count.
@@ -79,19 +79,20 @@ def from_confusion(matrix: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def noisy_macro_f1(cells: NDArray[np.float64], noise_std: float) -> tuple[float, float]:
-    """Macro-F1 of a confusion matrix whose cells carry noise, and how far the noise moves it.
+    """Macro-F1 of a confusion matrix with noisy cells, and its standard deviation due to the noise.
 
-    F1 is taken of the cells as they are, negative ones too: cutting them at 0 first adds false tracks to every class,
-    so that of 120 tracks of 8 classes a model of 0.75 comes out at 0.52. Classes that nobody holds out count as 0.
+    F1 is computed from the raw cells, including negative ones: clipping them at 0 would add false tracks to every
+    class, so that with 120 tracks and 8 classes a model of 0.75 would appear as 0.52. Classes without held-out tracks
+    count as 0.
 
     Args:
         cells: `[C, C]`, true class by predicted class, in tracks.
         noise_std: standard deviation of the noise on each cell, in tracks.
 
     Returns:
-        The figure in [0, 1], and its standard deviation: that of the same figure under further noise of this size.
+        The figure in [0, 1], and its standard deviation, estimated by adding further noise of this size.
     """
-    draws = np.random.default_rng(0)  # what is drawn protects nothing
+    draws = np.random.default_rng(0)  # not for privacy
     further = (_macro_f1(cells + noise_std * draws.standard_normal(cells.shape)) for _ in range(DRAWS))
     return _macro_f1(cells), float(np.std(list(further)))
 
@@ -106,7 +107,7 @@ def _per_class(
 ) -> tuple[NDArray[np.float64], ...]:
     if not weight.size:
         return tuple(np.zeros(classes) for _ in range(4))
-    from sklearn.metrics import precision_recall_fscore_support  # takes a second: not for `--help`
+    from sklearn.metrics import precision_recall_fscore_support  # importing takes a second, too long for `--help`
 
     found: tuple[NDArray[np.float64], ...] = precision_recall_fscore_support(
         true, predicted, sample_weight=weight, labels=range(classes), zero_division=0
@@ -122,6 +123,6 @@ def _collapsed(counts: NDArray[np.int64]) -> bool:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Shannon entropy in nats of the shares that `counts` are."""
+    """Shannon entropy in nats of the distribution given by counts."""
     shares = counts[counts > 0] / max(int(counts.sum()), 1)
     return float(-(shares * np.log(shares)).sum()) + 0.0  # + 0.0: never -0.0

@@ -1,4 +1,4 @@
-"""How a masked-round message rides in a Flower message: the names that both edges share.
+"""Names under which a masked-round message is stored in a Flower message, for both sides.
 
 Plain values only: this module does not import Flower.
 """
@@ -21,7 +21,7 @@ SUMS = "sums"
 
 
 class Action(StrEnum):
-    """Flower's message type of each exchange."""
+    """Flower's message type for each exchange."""
 
     ANNOUNCE = "query.announce"
     ROSTER = "query.roster"
@@ -37,11 +37,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Carried:
-    """What rides along with a report request.
+    """Data sent along with a report request.
 
     Args:
-        first: the run's first parameters, `[P]`, for a label that has none yet; else None.
-        sums: `RoundSum.to_bytes` of rounds, by their numbers.
+        first: the run's initial parameters, `[P]`, for a label without any; else None.
+        sums: `RoundSum.to_bytes` of rounds, by number.
     """
 
     first: NDArray[np.float32] | None = None
@@ -57,5 +57,5 @@ def parameters_digest(parameters: NDArray[np.float32], clip: float | None = None
 
 
 def clip_follows(config: RunConfiguration) -> bool:
-    """Whether the clip follows a quantile, so that a count rides along with each sum, as its last coordinate."""
+    """Whether the clip follows a quantile, so that each sum's last coordinate is a count."""
     return config.distributed is not None and config.distributed.clip_quantile is not None

@@ -1,4 +1,4 @@
-"""What a person asks of a run: the options of `server train` and `simulate`, and what stands in for each."""
+"""A requested run: the options of `server train` and `simulate`, with descriptions of their defaults."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,13 +11,18 @@ FAMILYS = "the family's"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest(Terms):
-    """A run as a person asks for it; `sottovoce.run.configure` makes a whole configuration of it."""
+    """A run as requested; `sottovoce.run.configure` completes its configuration."""
 
     rounds: Annotated[int | None, like(RunConfiguration, "rounds", FAMILYS)] = None
     ring_bits: Annotated[int | None, like(RunConfiguration, "ring_bits", FAMILYS)] = None
     min_honest: Annotated[
         int | None,
-        like(DistributedNoise, "min_honest", "what is left of a round at worst", names=("--min-honest", "--honest")),
+        like(
+            DistributedNoise,
+            "min_honest",
+            "the smallest possible number of survivors",
+            names=("--min-honest", "--honest"),
+        ),
     ] = None
     sample_rate: Annotated[float | None, like(DistributedNoise, "sample_rate", FAMILYS)] = None
     clip_quantile: Annotated[float | None, like(DistributedNoise, "clip_quantile", "the clip is fixed")] = None

@@ -1,4 +1,4 @@
-"""What one round adds to the model: the masked sum's coordinates, or that it was aborted. Labels get it as bytes."""
+"""One round's contribution to the model, as labels receive it: the masked sum's coordinates, or that it was aborted."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ _HEADER = 8
 
 @dataclass(frozen=True)
 class RoundSum:
-    """A round's part in the run's path.
+    """A round's contribution to the model.
 
     Args:
-        round: its number, from 1.
-        participants: how many labels were asked for a report, which the grid follows from; 0 for an aborted round.
-        survivors: how many labels' vectors are in the sum; 0 for an aborted round.
+        round: the round's number, from 1.
+        participants: number of labels asked for a report, which determines the grid; 0 for an aborted round.
+        survivors: number of labels in the sum; 0 for an aborted round.
         vector: the sum's coordinates in the ring, without its counters; empty for an aborted round.
     """
 
@@ -28,16 +28,16 @@ class RoundSum:
 
     @classmethod
     def aborted(cls, number: int, ring: Ring) -> Self:
-        """A round that brought no sum."""
+        """A round without a sum."""
         return cls(number, 0, 0, ring.zeros(0))
 
     @property
     def is_aborted(self) -> bool:
-        """Whether the round brought no sum."""
+        """Whether the round has no sum."""
         return self.survivors == 0
 
     def digest(self, ring: Ring) -> bytes:
-        """SHA-256 of its bytes (32 bytes)."""
+        """SHA-256 of `to_bytes` (32 bytes)."""
         hasher = hashlib.sha256(self.participants.to_bytes(4) + self.survivors.to_bytes(4))
         hasher.update(ring.pack(self.vector))
         return hasher.digest()
@@ -48,23 +48,23 @@ class RoundSum:
 
     @classmethod
     def from_bytes(cls, number: int, data: bytes, ring: Ring, size: int) -> Self:
-        """Read what `to_bytes` gave.
+        """Read a round from `to_bytes`.
 
         Args:
-            number: of the round.
-            data: from another party.
-            ring: of the run.
-            size: coordinates of a sum.
+            number: the round's number.
+            data: bytes from another party.
+            ring: the run's ring.
+            size: number of coordinates of a sum.
 
         Raises:
-            WrongParameters: it is no sum of the run.
+            WrongParameters: the bytes are not a sum of the run.
         """
         participants, survivors = int.from_bytes(data[:4]), int.from_bytes(data[4:_HEADER])
         expected = size if survivors else 0
         if len(data) != _HEADER + expected * ring.element_bytes or not survivors <= participants:
-            raise WrongParameters(f"What came as the sum of round {number} is none of the run's.")
+            raise WrongParameters(f"The sum of round {number} does not have the run's form.")
         if bool(survivors) != bool(participants):
-            raise WrongParameters(f"What came as the sum of round {number} is neither a sum nor an aborted round.")
+            raise WrongParameters(f"The sum of round {number} is neither a sum nor an aborted round.")
         vector = ring.zeros(expected)
         ring.add_packed(vector, memoryview(data)[_HEADER:])
         return cls(number, participants, survivors, vector)

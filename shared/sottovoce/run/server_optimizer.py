@@ -1,8 +1,8 @@
-"""The server's optimiser, which coordinator and labels apply alike: to the bit, on every machine.
+"""The server optimiser, computed by coordinator and labels alike, with identical bits on every machine.
 
 FedAvg with momentum, FedAdam and FedYogi (Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2), as
 Flower computes them. Every operation is one of + − × ÷ √ on float64, element by element; moments and parameters are
-then rounded to float32. No sum over elements, no exponential and no power of a library is among them.
+then rounded to float32. It uses no library's sums, exponentials or powers.
 """
 
 import math
@@ -19,11 +19,11 @@ _MOMENTS = {"fedavg": (), "fedavgm": (FIRST,), "fedadam": (FIRST, SECOND), "fedy
 
 
 class ServerOptimizer:
-    """One run's optimiser, and the moments that it remembers from round to round.
+    """A run's optimiser, and its moments between rounds.
 
     Args:
-        config: of the run, which names the optimiser and all that it is set to.
-        size: how many numbers the run moves.
+        config: the run's configuration, which selects the optimiser and its settings.
+        size: number of trained parameters.
     """
 
     def __init__(self, config: RunConfiguration, size: int) -> None:
@@ -36,8 +36,8 @@ class ServerOptimizer:
         """The parameters after a round, `[size]`.
 
         Args:
-            parameters: before it, `[size]`.
-            update: that the round asks for, `[size]`.
+            parameters: parameters before it, `[size]`.
+            update: the round's update, `[size]`.
             round_number: from 1; aborted rounds count.
         """
         moved = np.empty_like(parameters)
@@ -51,32 +51,32 @@ class ServerOptimizer:
         return moved
 
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """What `restore` needs to go on, by name."""
+        """The state for `restore`, by name."""
         return dict(self._moments)
 
     def restore(self, state: Mapping[str, NDArray[np.float32]]) -> None:
-        """Go on where `state` was called.
+        """Restore the state from `state`.
 
         Raises:
-            ValueError: it is another optimiser's.
+            ValueError: it belongs to another optimiser.
         """
         if {name: value.shape for name, value in state.items()} != {
             name: value.shape for name, value in self._moments.items()
         }:
-            raise ValueError("The moments are those of another optimiser.")
+            raise ValueError("The moments belong to another optimiser.")
         self._moments = {name: np.array(value, dtype=np.float32) for name, value in state.items()}
 
     def _rate(self, round_number: int) -> float:
         config = self._config
         if config.server_optimizer != "fedadam":
             return config.server_learning_rate
-        # The bias correction of Adam, as Flower has it: with the round after this one.
+        # Adam's bias correction as in Flower: with the number of the following round.
         first = 1.0 - _power(config.server_beta_1, round_number + 1)
         second = 1.0 - _power(config.server_beta_2, round_number + 1)
         return config.server_learning_rate * math.sqrt(second) / first
 
     def _change(self, update: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
-        """The direction of a part's step, before the learning rate; moments are brought up to date."""
+        """The direction of a part's step, before the learning rate; updates the moments."""
         config = self._config
         match config.server_optimizer:
             case "fedavg":
@@ -98,7 +98,7 @@ class ServerOptimizer:
 
 
 def _power(base: float, exponent: int) -> float:
-    """A power by repeated squaring: a library's differs in the last bit between machines."""
+    """A power by repeated squaring: a library's result differs in the last bit between machines."""
     result = 1.0
     while exponent:
         if exponent & 1:

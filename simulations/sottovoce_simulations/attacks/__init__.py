@@ -1,1 +1,1 @@
-"""Attacks on releases and on our own mechanisms."""
+"""Privacy attacks on releases and on our own mechanisms."""

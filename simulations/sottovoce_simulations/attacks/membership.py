@@ -1,4 +1,4 @@
-"""Attacks on a released model, as a consumer of it could run them: whose tracks was it trained on?"""
+"""Membership inference on a released model, as a consumer could run it: which tracks was it trained on?"""
 
 import math
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ LEAST_TRACKS = 10
 TRACKS_AT_ONCE = 32
 CONFIDENCE = 0.95
 LOW_FALSE_POSITIVES = 0.01
-"""An attack is worth most where it hardly ever accuses wrongly (Carlini et al., IEEE S&P 2022)."""
+"""False positive rate at which an attack is evaluated; low rates matter most (Carlini et al., IEEE S&P 2022)."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """How well members can be told from others by a score.
+    """How well a score separates members from non-members.
 
     Args:
-        auc: chance that a random member scores above a random other track; 0.5 for an attack that knows nothing.
+        auc: probability that a random member scores above a random non-member; 0.5 for an attack without information.
         auc_low: lower end of its two-sided 95 % confidence interval.
         auc_high: upper end.
-        true_positives: share of members that are found when at most 1 % of the others are accused.
-        members: how many tracks of the training set were scored.
-        others: how many tracks of the same kind outside it.
+        true_positives: fraction of members found at a false positive rate of 1 %.
+        members: number of scored tracks of the training set.
+        others: number of scored tracks of the same kind outside it.
     """
 
     auc: float
@@ -42,7 +42,7 @@ class Membership:
 
 
 def membership(member_losses: NDArray[np.float64], other_losses: NDArray[np.float64]) -> Membership:
-    """The loss-threshold attack (Yeom et al., CSF 2018): whoever has a small loss was probably trained on.
+    """The loss-threshold attack (Yeom et al., CSF 2018): tracks with a small loss were probably trained on.
 
     The interval is that of DeLong et al. (Biometrics 1988), computed by ranks (Sun & Xu 2014).
 
@@ -51,13 +51,13 @@ def membership(member_losses: NDArray[np.float64], other_losses: NDArray[np.floa
         other_losses: its loss on tracks of the same kind outside it, `[others]`.
 
     Raises:
-        ConfigurationError: there are too few tracks to say anything, or a loss is not a number.
+        ConfigurationError: there are too few tracks, or a loss is not a number.
     """
     if min(len(member_losses), len(other_losses)) < LEAST_TRACKS:
         raise ConfigurationError(f"A membership attack needs at least {LEAST_TRACKS} members and as many others.")
     scores = -np.concatenate([member_losses, other_losses])
     if np.isnan(scores).any():
-        raise ConfigurationError("A loss is not a number, so that it cannot be compared.")
+        raise ConfigurationError("A loss is not a number.")
     members, others = scores[: len(member_losses)], scores[len(member_losses) :]
     ranks = rankdata(scores)
     # For each member, the share of others below it; for each other, the share of members above it.
@@ -80,9 +80,9 @@ def membership(member_losses: NDArray[np.float64], other_losses: NDArray[np.floa
 def track_losses(
     family: Classifier, parameters: NDArray[np.float32], dataset: TrackDataset, classes: int
 ) -> NDArray[np.float64]:
-    """How little a model expects each track's style: −log of its probability, mean over segments, `[tracks]`.
+    """Negative log-probability of each track's style, mean over segments, `[tracks]`.
 
-    The training's own loss may be flat where a model is sure (a hinge is); this one tells how sure.
+    The training loss itself may be flat where a model is confident (a hinge is); this one is not.
     """
     model = flat.model_of(family, dataset.spec, classes, parameters).double()
     losses = []
@@ -103,10 +103,10 @@ def attack(
     """Run the loss-threshold attack on a released model.
 
     Args:
-        family: the model's kind.
-        parameters: the released ones, `[P]`.
+        family: the model's family.
+        parameters: the released parameters, `[P]`.
         members: tracks that it was trained on.
-        others: tracks of the same kind that it was not, held out or from elsewhere.
+        others: tracks of the same kind that it was not trained on, held out or from elsewhere.
         classes: number of styles.
     """
     return membership(

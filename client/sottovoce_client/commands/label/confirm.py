@@ -44,7 +44,7 @@ def confirm_label(
     member = _member(agreement, name, label)
     if withdrawn(label, member):
         raise ConfigurationError(
-            f"You have withdrawn the confirmation of '{name}' with this key, which is for good.",
+            f"You have withdrawn the confirmation of '{name}' with this key, which is permanent.",
             hint="That label needs a new key: `sottovoce label init` in a new home, and a new enrolment.",
         )
     value = fingerprint(member.name, member.public_key)
@@ -69,10 +69,10 @@ def confirm_label(
 
 
 def withdraw_label(name: str, file: Path | None, home: Path | None, *, yes: bool, passphrase_file: Path | None) -> None:
-    """Take the confirmation of a label back: of the key in the agreement, and of each that this label has confirmed.
+    """Withdraw the confirmation of a label: of its key in the agreement, and of each key that was confirmed.
 
     Raises:
-        ConfigurationError: there is no such label, or nothing to take back.
+        ConfigurationError: there is no such label, or no confirmation to withdraw.
     """
     label = opened(home)
     agreement = read_agreement(file) if file else label.agreement()
@@ -84,16 +84,18 @@ def withdraw_label(name: str, file: Path | None, home: Path | None, *, yes: bool
     new = [member for member in found if not withdrawn(label, member)]
     if not new:
         raise ConfigurationError(
-            f"There is no confirmation of '{name}' to take back.", hint="sottovoce label confirmations lists them."
+            f"There is no confirmation of '{name}' to withdraw.", hint="sottovoce label confirmations lists them."
         )
     if not yes:
-        typer.confirm(f"Take back that '{name}' is real? This key cannot be confirmed again.", abort=True, err=True)
+        typer.confirm(
+            f"Withdraw the confirmation of '{name}'? Its key cannot be confirmed again.", abort=True, err=True
+        )
     unlock(label, passphrase_file)
     withdraw(label, label.identity(), agreement.federation, new)
     confirmed, needed = confirmed_by(label, agreement), _needed(label, agreement)
-    results().print(f"Withdrawn: '{name}'. {len(confirmed)} of the other labels are confirmed; {needed} have to be.")
+    results().print(f"Withdrawn: '{name}'. {len(confirmed)} of the other labels are confirmed; {needed} must be.")
     if len(confirmed) < needed:
-        say(notes(), "Note", "this label takes part in no run of all members until more are.", "bold yellow")
+        say(notes(), "Note", "this label takes part in no run of all members until more are confirmed.", "bold yellow")
     say(
         notes(),
         "Next",

@@ -39,7 +39,7 @@ Examples:
 
   sottovoce label confirm verve --words "amount liar … bird"
 
-  sottovoce label confirm verve --withdraw     take it back, for good
+  sottovoce label confirm verve --withdraw     withdraw it permanently
 """
 
 
@@ -63,10 +63,10 @@ def confirm(
     take_back: Annotated[
         bool,
         typer.Option(
-            "--withdraw", help="Take the confirmation back: this key counts no more here, whoever vouches for it."
+            "--withdraw", help="Withdraw the confirmation: that key is never accepted again, even if others confirm it."
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --withdraw: do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --withdraw: skip the question.")] = False,
     home: HomeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
@@ -75,8 +75,8 @@ def confirm(
     Call them on a number that you did not get from the coordinator, and let them read the words that their own `label
     check` or `label status` shows. The exit code is 3 if the fingerprints differ.
 
-    A withdrawal holds from the next message on: this label takes part no more where too few confirmed ones are left. It
-    is for good; that label needs a new key to be confirmed again.
+    A withdrawal takes effect with the next message: this label leaves runs with too few confirmed labels. It is
+    permanent; that label needs a new key to be confirmed again.
     """
     from sottovoce_client.commands.label.confirm import confirm_label, withdraw_label
 

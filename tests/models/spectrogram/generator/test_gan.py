@@ -149,5 +149,5 @@ def test_noise_falls_on_the_discriminator_alone(spec, vector_of, dataset_of, con
 
 
 def test_labels_cannot_share_its_noise():
-    with pytest.raises(ConfigurationError, match="'gan' cannot share noise"):
+    with pytest.raises(ConfigurationError, match="'gan' does not support distributed noise"):
         configure_run(RunRequest(task="generator", family="gan", min_honest=3), classes=("a", "b"), labels=5)
