@@ -3,7 +3,7 @@
     SottovoceError
     ├── UserError                     a person's input cannot be used; exit code 2
     │   ├── ConfigurationError        an option, a policy or a configuration
-    │   │   └── OtherVersion          a file or message of a version that this one does not read
+    │   │   └── OtherVersion          a file or message of a version that cannot be read
     │   ├── CatalogueError            a catalogue as a whole
     │   ├── AudioError                one audio file; `reason` is a `sottovoce.audio.reject_reason.RejectReason`
     │   ├── SplitView                 a coordinator's log contradicts the log seen before
@@ -57,7 +57,7 @@ class ConfigurationError(UserError):
 
 
 class OtherVersion(ConfigurationError):
-    """A file or message is of a version that this one does not read; the hint says what to do."""
+    """A file or message has a version that cannot be read; the hint says what to do."""
 
 
 class CatalogueError(UserError):

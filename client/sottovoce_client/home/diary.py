@@ -22,7 +22,7 @@ from sottovoce.run.configuration import RunConfiguration
 
 OWNER_ONLY = 0o600
 VERSION = 2
-"""Version of a line. Lines of the first have no number, and are read: only kinds of notes were added since."""
+"""Version of a line. Lines of version 1 have no number and can be read: only kinds of notes were added since."""
 LARGEST = 4_000_000
 """Size of the file in bytes above which old refusals are dropped: a coordinator can announce runs without end."""
 KEPT_REFUSALS = 1_000
@@ -116,11 +116,11 @@ class Diary:
             self._add(What.NO_TRACKS, run, {"round": round_number})
 
     def followed(self, run: bytes, *, weights: str) -> None:
-        """Take down the digest (SHA-256, hex) of the file of weights that a run's sums have led this label to."""
+        """Record the digest (SHA-256, hex) of the weights file that this label computed from a run's sums."""
         self._add(What.FOLLOWED, run, {"weights": weights})
 
     def weights(self, run: str) -> str | None:
-        """What `followed` took down of a run, by its id (hex); None if the label did not follow it to its end."""
+        """The digest recorded by `followed` for a run's id (hex); None if the label did not follow it to its end."""
         found = [note.details.get("weights") for note in self._read() if (note.what, note.run) == (What.FOLLOWED, run)]
         return found[-1] if found else None
 
@@ -163,7 +163,7 @@ class Diary:
                 version = values.pop("version", 1)
                 if isinstance(version, int) and version > VERSION:
                     raise OtherVersion(
-                        f"The diary holds a line of version {version}; this release reads versions up to {VERSION}.",
+                        f"The diary contains a line of version {version}; this release reads versions up to {VERSION}.",
                         hint="Use the release that wrote it, or a newer one.",
                     )
                 time, what, run = str(values.pop("time")), What(values.pop("what")), str(values.pop("run"))

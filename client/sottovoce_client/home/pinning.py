@@ -86,7 +86,7 @@ def _objections_to_log(home: LabelHome, invitation: Invitation) -> list[str]:
 
 
 def pinned_agreement(home: LabelHome) -> Agreement | None:
-    """The pinned agreement, if any; None where it is of an earlier version, and waits for a new one.
+    """The pinned agreement; None if there is none, or if it is of an earlier version and needs a new one.
 
     Raises:
         ConfigurationError: it is damaged.
@@ -98,7 +98,7 @@ def pinned_agreement(home: LabelHome) -> Agreement | None:
 
 
 def _pinned_coordinator(home: LabelHome) -> str | None:
-    """The key (hex) of the coordinator whose agreement the label goes by, of whichever version that is.
+    """The key (hex) of the coordinator whose agreement the label has accepted, in any version.
 
     Raises:
         ConfigurationError: it is damaged.

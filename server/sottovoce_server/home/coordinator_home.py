@@ -144,7 +144,7 @@ class ServerHome:
 
     @property
     def token_file(self) -> Path:
-        """Token of the coordinator's own commands for the SuperLink: whoever has it can start runs."""
+        """Token of the coordinator's own commands for the SuperLink: anyone who has it can start runs."""
         return self.root / "control.token"
 
     @property
@@ -207,7 +207,7 @@ class ServerHome:
         """All enrolled labels, sorted by name.
 
         Args:
-            former: pass over enrolments of an earlier version.
+            former: skip enrolments of an earlier version.
 
         Raises:
             OtherVersion: a file is of an earlier version, and `former` is not set.
@@ -222,8 +222,8 @@ class ServerHome:
                     continue
                 raise OtherVersion(
                     f"{self.enrolments.name}/{path.name}: {error.message}",
-                    hint=f"The people of '{path.stem}' write a new one with `sottovoce label enrol FEDERATION`, which "
-                    "`sottovoce server enrol` puts in its place. If it is to be no member any more, remove the file.",
+                    hint=f"'{path.stem}' writes a new one with `sottovoce label enrol FEDERATION`, which "
+                    "`sottovoce server enrol` puts in its place. If it is no longer a member, remove the file.",
                 ) from None
             except ConfigurationError as error:
                 raise ConfigurationError(
@@ -235,7 +235,7 @@ class ServerHome:
     def enrol(self, enrolment: Enrolment) -> bool:
         """Enrol a label; it becomes a member when the agreement is signed again.
 
-        An enrolment of the label of an earlier version, with the same key, gives way to it.
+        It replaces the label's enrolment of an earlier version with the same key.
 
         Returns:
             False if it was already enrolled with the same keys.
@@ -367,7 +367,7 @@ class ServerHome:
 
 
 def _identity_key(path: Path) -> str | None:
-    """The identity key (hex) that an enrolment of whatever version names; None if it cannot be read."""
+    """The identity key (hex) in an enrolment of any version; None if it cannot be read."""
     try:
         key: str = json.loads(path.read_bytes())["identity_key"]
         return key

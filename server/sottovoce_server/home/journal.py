@@ -22,7 +22,7 @@ from sottovoce.files import append_line, cut_unfinished_line
 PURPOSE = "journal"
 FIRST = "0" * 64
 VERSION = 2
-"""Version of a line. Lines of the first have no number, and are read: data of `round` and kinds were added since."""
+"""Version of a line. Lines of version 1 have no number and can be read: only data of `round` and kinds were added."""
 FIELDS = {"number", "time", "kind", "data", "previous", "signature"}
 
 
@@ -38,7 +38,7 @@ class Entry:
         data: details; nothing derived from anybody's audio.
         previous: digest of the previous line (hexadecimal), or 64 zeros.
         signature: by the coordinator, over the digest (hexadecimal).
-        version: of the line; a line of the first does not hold it.
+        version: version of the line; not stored in lines of version 1.
     """
 
     number: int

@@ -162,7 +162,7 @@ class RunFolder:
             if version != VERSION:
                 raise OtherVersion(
                     f"The run's order is of version {version}; this release reads version {VERSION}.",
-                    hint="Go on with the release that began the run, or start a new one: sottovoce server train",
+                    hint="Continue with the release that began the run, or start a new one: sottovoce server train",
                 )
             announcement = decode(bytes.fromhex(values["announcement"]))
             if not isinstance(announcement, Announcement):

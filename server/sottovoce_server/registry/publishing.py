@@ -52,7 +52,7 @@ class Publishing:
 
     @property
     def logs(self) -> LogMemory:
-        """The coordinators' logs as this registry has seen them; whoever publishes another history is refused."""
+        """The coordinators' logs as this registry has seen them; it refuses a release with a different history."""
         return LogMemory(self.store.root / MEMORY_FILE)
 
     def begin(self, caller: Caller, model: str, version: str) -> str:

@@ -20,10 +20,10 @@ from sottovoce.run.configuration import RunConfiguration, Trust
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 NEW_AGREEMENT = (
-    "Each label hands over a new enrolment (sottovoce label enrol FEDERATION); then the coordinator enrols them again "
+    "Each label sends a new enrolment (sottovoce label enrol FEDERATION); then the coordinator enrols them again "
     "and signs anew, and each label joins the new agreement."
 )
-"""The way out of an agreement of an earlier version."""
+"""Hint for replacing an agreement of an earlier version."""
 LEAST_PARTICIPANTS = 3
 MOST_LABELS = 10_000
 

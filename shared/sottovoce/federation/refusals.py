@@ -20,7 +20,7 @@ class RefusalReason(StrEnum):
     CONFIGURATION = "configuration"
     CATALOGUE = "catalogue"  # no usable tracks for the run
     HOURS = "hours"
-    UNFOLLOWED = "unfollowed"  # a round does not start from what the run's sums lead to
+    UNFOLLOWED = "unfollowed"  # a round's model does not follow from the run's sums
     UNAVAILABLE = "unavailable"
 
     @property
@@ -44,6 +44,6 @@ _WORDS = {
     RefusalReason.CONFIGURATION: "it cannot compute what the run asks for",
     RefusalReason.CATALOGUE: "it has too few tracks (or artists) that the run may use",
     RefusalReason.HOURS: "its policy allows no training at this hour",
-    RefusalReason.UNFOLLOWED: "the round's model does not follow from the run's first parameters and its sums",
+    RefusalReason.UNFOLLOWED: "the round's model does not follow from the run's initial parameters and sums",
     RefusalReason.UNAVAILABLE: "it is not available",
 }

@@ -109,10 +109,10 @@ def split(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) ->
 
 
 def file_of(vector: NDArray[np.float32], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """A flat vector `[P]` as a release's file of weights (safetensors): one vector, one file.
+    """A flat vector `[P]` as a release's weights file (safetensors); equal vectors give equal bytes.
 
     Raises:
-        ConfigurationError: as `split`.
+        ConfigurationError: as for `split`.
     """
     return save(split(vector, shapes))
 

@@ -1,9 +1,9 @@
-"""The random rotation of distributed noise: signs and Walsh-Hadamard transforms, equal to the bit on every machine.
+"""The random rotation of distributed noise: signs and Walsh-Hadamard transforms, with identical bits on every machine.
 
-Labels and coordinator must compute the same model from the same sum. A library's cosine transform or a matrix product
-adds up in an order that depends on the processor; here each number is a fixed tree of float32 additions, whose order is
-that of the loops below. A transform takes a power of two of numbers, m = 2^⌊log2 n⌋. It is applied to the first m of
-n, and, where n is no power of two, to the last m, which overlap, with other signs in between: so no zeros are padded.
+Labels and coordinator must compute the same model from the same sum. The order of additions in a library's cosine
+transform or matrix product depends on the processor; here each number is a fixed tree of float32 additions, in the
+order of the loops below. A transform works on a power of two of numbers, m = 2^⌊log2 n⌋. It is applied to the first m
+of n numbers and, unless n is a power of two, to the overlapping last m, with other signs; nothing is padded with zeros.
 """
 
 import math
@@ -11,15 +11,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 15  # numbers that are transformed at once; they and their copy stay in the cache
+_BLOCK = 1 << 15  # numbers transformed at once; they and their copy fit in the cache
 
 
 def rotate(vectors: NDArray[np.float32], signs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotated rows: orthogonal, so that norms stay, and what is concentrated is spread.
+    """Rotate rows orthogonally: norms are preserved, and concentrated values are spread.
 
     Args:
         vectors: `[..., n]`.
-        signs: ±1, `[2, n]`: those before the first transform, and before the second.
+        signs: ±1, `[2, n]`: signs before the first and the second transform.
     """
     size = signs.shape[1]
     rows = np.array(vectors, dtype=np.float32).reshape(-1, size)
@@ -33,7 +33,7 @@ def rotate(vectors: NDArray[np.float32], signs: NDArray[np.float32]) -> NDArray[
 
 
 def rotate_back(vectors: NDArray[np.float32], signs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `rotate` was given, up to float32's rounding."""
+    """The inverse of `rotate`, up to float32's rounding."""
     size = signs.shape[1]
     rows = np.array(vectors, dtype=np.float32).reshape(-1, size)
     first, last = _ends(size)
@@ -46,7 +46,7 @@ def rotate_back(vectors: NDArray[np.float32], signs: NDArray[np.float32]) -> NDA
 
 
 def _ends(size: int) -> tuple[slice, slice | None]:
-    """The first and the last 2^⌊log2 n⌋ places; the last only where they are others."""
+    """The first and the last 2^⌊log2 n⌋ places; None instead of the last if they are the same."""
     power = 1 << (size.bit_length() - 1)
     return slice(0, power), slice(size - power, size) if power < size else None
 
@@ -69,10 +69,10 @@ def _transform(rows: NDArray[np.float32]) -> None:
 
 
 def _butterflies(block: NDArray[np.float32]) -> None:
-    """The transform along the middle axis of `[rows, m, others]`, without its scale, in place."""
+    """The transform along the middle axis of `[rows, m, others]`, unscaled, in place."""
     rows, size, others = block.shape
     half = 1
-    with np.errstate(invalid="ignore", over="ignore"):  # whoever takes the result looks for what is not finite
+    with np.errstate(invalid="ignore", over="ignore"):  # callers check that the result is finite
         while half < size:
             pairs = block.reshape(rows, size // (2 * half), 2, half * others)
             left, right = pairs[:, :, 0], pairs[:, :, 1]

@@ -114,7 +114,7 @@ class Aggregator(Members):
             number: newer than any before.
             kind: what the round carries.
             participants: labels that are `ready`.
-            parameters_digest: of the parameters that the round starts from (`GlobalModel.digest`).
+            parameters_digest: digest of the parameters that the round starts from (`GlobalModel.digest`).
             elements: length of the vector, `VectorLayout.elements`.
 
         Returns:

@@ -205,20 +205,20 @@ class VectorLayout:
         return Decoded(self.mean(coordinates, survivors) if self.parameters else None, None, counters, clipped)
 
     def integers(self, coordinates: RingArray) -> NDArray[np.int64]:
-        """The whole numbers, of either sign, that a sum's coordinates `[parameters]` stand for."""
+        """The signed integers that a sum's coordinates `[parameters]` encode."""
         half = 1 << (self.ring_bits - 1)
         numbers: NDArray[np.int64] = ((coordinates.astype(np.int64) + half) & (2**self.ring_bits - 1)) - half
         return numbers
 
     def mean(self, coordinates: RingArray, survivors: int) -> NDArray[np.float32]:
-        """The mean update that a sum's coordinates `[parameters]` stand for, the same to the bit on every machine.
+        """The mean update that a sum's coordinates `[parameters]` encode, with identical bits on every machine.
 
         Args:
             coordinates: `[parameters]`, reduced.
-            survivors: how many labels' updates are in the sum.
+            survivors: number of labels in the sum.
 
         Raises:
-            ImplausibleSum: it is longer than honest labels can make it.
+            ImplausibleSum: its norm exceeds what honest labels can produce.
         """
         if coordinates.size and int(coordinates.max()) > survivors * self.quantiser.top:
             raise ImplausibleSum("A round's sum is larger than its labels can produce.")

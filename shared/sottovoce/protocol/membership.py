@@ -139,10 +139,10 @@ class Membership:
 
     @property
     def session(self) -> Session:
-        """The set-up that this label's rounds belong to.
+        """The completed set-up of this label's rounds.
 
         Raises:
-            OutOfOrder: it is not complete.
+            OutOfOrder: the set-up is not complete.
         """
         return self._expected(ReportRequest, Seat).session
 
@@ -269,7 +269,7 @@ class Membership:
         except (ConfigurationError, Malformed) as error:
             raise LocalProtocolError(
                 f"A label's saved state was made by another version: {error}",
-                hint="End the run with the release that began it, or give it up: sottovoce label close RUN",
+                hint="End the run with the release that began it, or abandon it: sottovoce label close RUN",
             ) from None
         if agreement.key_of(saved.advert.label) != identity.public_key or saved.advert.agreement != agreement.digest:
             raise LocalProtocolError("A label's saved state belongs to another label or another agreement.")

@@ -91,7 +91,7 @@ class Participant(Membership):
         raise OutOfOrder(f"A {type(request).__name__} cannot be answered without training or the network.")
 
     def check_new(self, request: ReportRequest) -> None:
-        """Refuse a round of another run or set-up, and one that is over, before anything that came along is looked at.
+        """Refuse a round of another run or set-up, or one that is over, before reading the data sent along.
 
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
@@ -105,7 +105,7 @@ class Participant(Membership):
 
         Args:
             request: the coordinator's request.
-            parameters_digest: of the parameters that this label has followed the run to (`GlobalModel.digest`).
+            parameters_digest: digest of the parameters that this label computed (`GlobalModel.digest`).
 
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound, UnfollowedParameters, TooFewParticipants,
@@ -115,7 +115,7 @@ class Participant(Membership):
         seat = self._expected(ReportRequest, Seat)
         if request.parameters_digest != parameters_digest:
             raise UnfollowedParameters(
-                f"Round {request.round} is to start from other parameters than the run's sums lead to."
+                f"Round {request.round} starts from parameters that do not follow from the run's sums."
             )
         round_ = Round(seat.session, request)
         self._check_participants(round_, seat)

@@ -91,7 +91,7 @@ def reach_of(clip: float, parameters: int) -> float:
 
 
 def norm_of(update: NDArray[np.float32] | NDArray[np.int64]) -> float:
-    """The L2 norm of `[n]`, in double precision and in a fixed order of additions: the same bits on every machine.
+    """The L2 norm of `[n]`, in double precision and a fixed order of additions: identical bits on every machine.
 
     Raises:
         LocalProtocolError: a number is not finite.

@@ -10,8 +10,8 @@ RemoteProtocolError
 ├── UnplannedRound          a round beyond what the run's configuration plans
 ├── WrongAgreement          a run or an advert under another agreement
 ├── ConfigurationChanged    a configuration other than the announced and signed one
-├── WrongParameters         parameters or sums of another form than the run's
-├── UnfollowedParameters    parameters that do not follow from the run's first ones by its rounds' sums
+├── WrongParameters         parameters or sums that do not have the run's form
+├── UnfollowedParameters    parameters that do not follow from the run's initial ones and sums
 ├── UnknownLabel            a label that is not in the agreement
 ├── BadSignature            a signature that does not verify for the named label
 ├── BadKey                  a public key that is invalid or not canonical
@@ -74,11 +74,11 @@ class ConfigurationChanged(RemoteProtocolError):
 
 
 class WrongParameters(RemoteProtocolError):
-    """Parameters or sums of another form than the run's."""
+    """Parameters or sums do not have the run's form."""
 
 
 class UnfollowedParameters(RemoteProtocolError):
-    """Parameters that do not follow, to the bit, from the run's first ones by the sums of its rounds."""
+    """Parameters do not follow, bit for bit, from the run's initial ones and the sums of its rounds."""
 
 
 class UnknownLabel(RemoteProtocolError):

@@ -26,7 +26,7 @@ class OtherAccount(RemoteProtocolError):
 
 
 class NotFollowed(RemoteProtocolError):
-    """This label did not follow the run to its end, so that it cannot tell whether these are the run's weights."""
+    """This label did not follow the run to its end, so it cannot verify that these are the run's weights."""
 
 
 class NotCosigning(RemoteProtocolError):

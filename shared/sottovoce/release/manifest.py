@@ -24,7 +24,7 @@ LOG_FILE = "log.json"
 """File in a release's folder that proves it to be in the coordinator's log; a simulation's release has none."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 UNSTATED = "unstated"
-"""What a release started from that was made before manifests said so."""
+"""Start of a release from before manifests stated it."""
 STARTS = (PUBLIC, NONE, UNSTATED)
 RUN = re.compile(r"[0-9a-f]{32}")
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -123,7 +123,7 @@ class Manifest:
         shapes: shape of each named tensor; together they have `parameters` numbers.
         start: `none` (random parameters), `public` (learned from public audio), or the digest (SHA-256, hex) of the
             release whose parameters the run started from; the guarantees here do not cover that release's training
-            data. `unstated` where a release is older than this field.
+            data. `unstated` if the release is older than this field.
         rounds: number of aggregations.
         labels: number of labels that joined the run.
         privacy: their guarantees.

@@ -22,7 +22,7 @@ def read_manifest(data: bytes) -> Manifest:
     if "schema" not in values:
         raise ReleaseError(f"The field 'schema' is missing in {WHERE}.")
     _expect_schema(values.pop("schema"))
-    values.setdefault("start", UNSTATED)  # the only field that came later
+    values.setdefault("start", UNSTATED)  # the only field added later
     if type(values.get("privacy")) is dict:
         values["privacy"] = {_FIELDS.get(name, name): value for name, value in values["privacy"].items()}
     try:

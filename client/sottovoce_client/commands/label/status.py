@@ -112,7 +112,7 @@ def _fingerprint(label: LabelHome) -> bytes | None:
 
 
 def _federation(label: LabelHome) -> tuple[str | None, str | None]:
-    """The federation that the label goes by; where it is of an earlier version, what to do instead."""
+    """The federation whose agreement the label has accepted; for an earlier version of it, what to do instead."""
     try:
         agreement = label.agreement()
     except OtherVersion as error:
