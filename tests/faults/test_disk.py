@@ -152,8 +152,8 @@ def test_a_line_that_a_crash_cut_off_is_removed_and_that_is_written_down(tmp_pat
 
 def test_notes_go_on(fresh, monkeypatch):
     for folder, _fault, failed in every_fault(
-        lambda folder: Diary(folder / "diary").cosigned(bytes(15) + b"2"),
-        lambda: fresh(lambda new: Diary(new / "diary").cosigned(bytes(15) + b"1")),
+        lambda folder: Diary(folder / "diary").cosigned(bytes(15) + b"2", release="2"),
+        lambda: fresh(lambda new: Diary(new / "diary").cosigned(bytes(15) + b"1", release="1")),
         monkeypatch,
     ):
         diary = Diary(folder / "diary")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Message
@@ -9,13 +10,14 @@ from flwr.app import Message
 from sottovoce.features.extract import default_spec
 from sottovoce.release.check import check
 from sottovoce.release.cosigning import Cosignature, CosignRequest
-from sottovoce.release.manifest import MANIFEST_FILE
+from sottovoce.release.manifest import MANIFEST_FILE, MODEL_FILE
 from sottovoce.release.signatures import Role
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.records import FRAME, RECORD, Action
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower import cosignature_requests
 from sottovoce_server.flower.cosignature_requests import INVALID, NO_ANSWER, cosign
+from sottovoce_server.flower.deployed_coordinator import _Run
 from sottovoce_server.flower.run_app import train
 
 LABELS = tuple(f"label-{number}" for number in range(1, 6))
@@ -29,12 +31,15 @@ def outcome(grid, agreement, config):
 
 @pytest.fixture
 def release(tmp_path, federation, agreement, config, outcome) -> Path:
-    promises = [(promise.epsilon, promise.delta) for promise in outcome.history.promises]
     provenance = Provenance(
-        config, default_spec(), agreement, outcome.run, config.rounds, promises, start="none", seeded=False
+        config, default_spec(), agreement, outcome.run, config.rounds, _promises(outcome), start="none", seeded=False
     )
     write(tmp_path / "release", provenance, outcome.parameters, federation.coordinator, name="isles")
     return tmp_path / "release"
+
+
+def _promises(outcome):
+    return [(promise.epsilon, promise.delta) for promise in outcome.history.promises]
 
 
 @pytest.fixture
@@ -101,6 +106,33 @@ def test_a_label_that_does_not_answer_is_left_out(asked, grid):
     cosigned = asked(timeout=0)
     assert cosigned.labels == LABELS[:4]
     assert cosigned.others == {"label-5": NO_ANSWER}
+
+
+def test_a_label_signs_one_release_of_a_run(asked, release, agreement, federation, outcome, config):
+    assert asked().labels == LABELS
+    provenance = Provenance(
+        config, default_spec(), agreement, outcome.run, config.rounds, _promises(outcome), start="none", seeded=False
+    )
+    write(release, provenance, outcome.parameters, federation.coordinator, name="other", replace=True)
+    assert asked().others == dict.fromkeys(LABELS, "OtherAccount")
+
+
+def test_a_run_that_publishes_again_after_a_crash_keeps_its_release(tmp_path, federation, agreement, config, outcome):
+    run = _Run.__new__(_Run)
+    run._home = SimpleNamespace(identity=lambda: federation.coordinator)
+    run._folder = SimpleNamespace(release=tmp_path / "release")
+    run._order = SimpleNamespace(name="isles")
+    provenance = Provenance(
+        config, default_spec(), agreement, outcome.run, config.rounds, _promises(outcome), start="none", seeded=False
+    )
+    first = run._written(provenance, outcome)
+    before = (tmp_path / "release" / MANIFEST_FILE).read_bytes()
+    run._order = SimpleNamespace(name="another")  # whatever a second manifest would differ in
+    assert run._written(provenance, outcome) == first
+    assert (tmp_path / "release" / MANIFEST_FILE).read_bytes() == before
+    (tmp_path / "release" / MODEL_FILE).write_bytes(b"torn")
+    assert run._written(provenance, outcome).name == "another"
+    check(tmp_path / "release", agreement.coordinator_key)
 
 
 def test_a_label_that_is_not_connected_is_not_waited_for(asked):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from sottovoce_server.flower import polling_grid
@@ -47,6 +48,39 @@ def test_nobody_waits_for_what_could_not_be_sent():
     assert len(PollingGrid(grid, lambda _: None).send_and_receive(["asked"])) == 1
     assert grid.looks == [{"m1"}]
     assert PollingGrid(Grid([None]), lambda _: None).send_and_receive(["asked"]) == []
+
+
+def test_a_pause_of_the_network_ends_no_run(monkeypatch):
+    failing = iter([httpx.ConnectTimeout("1"), httpx.ConnectError("2"), None, httpx.ReadTimeout("3"), None])
+
+    class Away(Grid):
+        def push_messages(self, messages):
+            return self.after_failures(super().push_messages, messages)
+
+        def pull_messages(self, numbers):
+            return self.after_failures(super().pull_messages, numbers)
+
+        @staticmethod
+        def after_failures(call, *arguments):
+            if error := next(failing, None):
+                raise error
+            return call(*arguments)
+
+    monkeypatch.setattr(polling_grid.time, "sleep", lambda _: None)
+    grid = Away(["m1"])
+    assert len(PollingGrid(grid, lambda _: None).send_and_receive(["asked"])) == 1
+    assert grid.looks == [{"m1"}]
+
+
+def test_a_message_that_may_have_been_sent_is_not_sent_again(monkeypatch):
+    class Away(Grid):
+        def push_messages(self, messages):
+            super().push_messages(messages)
+            raise httpx.ReadTimeout("who knows")
+
+    monkeypatch.setattr(polling_grid.time, "sleep", lambda _: None)
+    with pytest.raises(httpx.ReadTimeout):
+        PollingGrid(Away(["m1"]), lambda _: None).send_and_receive(["asked"])
 
 
 @pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.25), (5.0, 0.25), (20.0, 1.0), (3600.0, 3.0)])

@@ -44,7 +44,7 @@ class What(StrEnum):
     AUDITED = "audited"
 
 
-_LASTING = frozenset({What.JOINED, What.FOLLOWED, What.AUDIT_BEGUN, What.AUDITED})
+_LASTING = frozenset({What.JOINED, What.FOLLOWED, What.AUDIT_BEGUN, What.AUDITED, What.COSIGNED})
 """Notes that answers depend on, and that no coordinator can cause at will."""
 
 
@@ -124,9 +124,15 @@ class Diary:
         found = [note.details.get("weights") for note in self._read() if (note.what, note.run) == (What.FOLLOWED, run)]
         return found[-1] if found else None
 
-    def cosigned(self, run: bytes) -> None:
-        """Note that the label has signed the run's release."""
-        self._add(What.COSIGNED, run, {})
+    def cosigned(self, run: bytes, *, release: str) -> None:
+        """Note that the label has signed a release of the run, by its manifest's digest (hex)."""
+        if release not in self.cosigned_releases(run.hex()):
+            self._add(What.COSIGNED, run, {"release": release})
+
+    def cosigned_releases(self, run: str) -> frozenset[str]:
+        """Releases of a run, by its id (hex), that the label has signed; earlier versions did not note which."""
+        notes = (note for note in self._read() if note.what is What.COSIGNED and note.run == run)
+        return frozenset(str(note.details["release"]) for note in notes if "release" in note.details)
 
     def audit_begun(self, run: bytes, *, release: str) -> None:
         """Note that the audit of a release of a run, by its manifest's digest (hex), starts before co-signing."""

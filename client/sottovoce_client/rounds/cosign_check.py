@@ -1,5 +1,7 @@
 """Check that a release's description of a run agrees with the label's records; otherwise the label does not co-sign."""
 
+import hashlib
+
 from sottovoce.errors import ReleaseError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
@@ -43,8 +45,10 @@ def cosignature(
         # The request contains the manifest but not the model. Besides, an audit that a coordinator could trigger at
         # will would answer questions about the catalogue.
         raise NotAudited("This label co-signs generators and editors only by hand, after an audit.")
+    release = hashlib.sha256(request.manifest).hexdigest()
+    expect_one_release(manifest, release, home)
+    home.diary.cosigned(request.run, release=release)
     signed = Signature.make(identity, Role.LABEL, home.name, request.manifest)
-    home.diary.cosigned(request.run)
     return Cosignature(request.run, home.name, signed.signature)
 
 
@@ -105,6 +109,21 @@ def check_account(
             raise OtherAccount("The release does not state this label's (ε, δ).")
         if spent is None or spent > promised:
             raise OtherAccount("This label has spent more than the release states.")
+
+
+def expect_one_release(manifest: Manifest, release: str, home: LabelHome) -> None:
+    """Refuse to sign a second release of a run, which a coordinator could make after a crash.
+
+    Args:
+        manifest: of the release.
+        release: the manifest's digest, SHA-256 (hex).
+        home: the label's.
+
+    Raises:
+        OtherAccount: the label has signed another one.
+    """
+    if home.diary.cosigned_releases(manifest.run) - {release}:
+        raise OtherAccount("This label has signed another release of the run, and signs one a run.")
 
 
 def _is_trust(noted: str | None, trust: Trust) -> bool:

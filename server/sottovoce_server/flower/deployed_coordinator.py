@@ -6,18 +6,21 @@ run, so that concurrent runs do not mix; its results are in the run's folder.
 
 import hashlib
 import time
+from contextlib import suppress
 from logging import getLogger
 from typing import Any
 
+import httpx
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from sottovoce.errors import RoundAborted, SottovoceError
+from sottovoce.errors import ReleaseError, RoundAborted, SottovoceError
 from sottovoce.federation.log import release_entry
 from sottovoce.models import discovery
 from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
-from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE
+from sottovoce.release.check import check
+from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE, Manifest
 from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import WORDS, cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
@@ -44,6 +47,14 @@ def main(grid: Grid, context: Context) -> None:
             _Run(home, folder).do(PollingGrid(grid, sleep))
     except SottovoceError as error:
         folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
+        raise
+    except httpx.TransportError as error:
+        folder.report(
+            "failed",
+            message=f"The SuperLink could not be reached ({type(error).__name__}).",
+            hint=f"To go on with the run: sottovoce server train --resume {folder.run[:8]}",
+            exit_code=SottovoceError.exit_code,
+        )
         raise
     except Exception as error:
         folder.report(
@@ -117,15 +128,7 @@ class _Run:
             start=start,
             seeded=False,
         )
-        # After a crash between publishing and reporting it, the same run publishes again.
-        manifest = write(
-            self._folder.release,
-            provenance,
-            outcome.parameters,
-            self._home.identity(),
-            name=self._order.name,
-            replace=True,
-        )
+        manifest = self._written(provenance, outcome)
         raw = (self._folder.release / MANIFEST_FILE).read_bytes()
         self._home.log().append(release_entry(hashlib.sha256(raw).digest())).write(self._folder.release / LOG_FILE)
         files = {name: entry.sha256 for name, entry in manifest.files.items()}
@@ -148,6 +151,15 @@ class _Run:
             release=str(self._folder.release),
             not_cosigned={label: WORDS[reason] for label, reason in cosigned.others.items()},
         )
+
+    def _written(self, provenance: Provenance, outcome: Outcome) -> Manifest:
+        """The run's one release: as it was written before a crash, or written now."""
+        identity, folder = self._home.identity(), self._folder.release
+        with suppress(ReleaseError):
+            written = check(folder, identity.public_key).manifest
+            if written.run == outcome.run.hex():
+                return written
+        return write(folder, provenance, outcome.parameters, identity, name=self._order.name, replace=True)
 
 
 class _Notes:

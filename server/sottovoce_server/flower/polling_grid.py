@@ -3,15 +3,25 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+import httpx
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 PAUSES = (0.25, 3.0)
 """Shortest and longest polling interval, seconds."""
 SHARE = 0.05
 """Polling interval as a share of the time waited so far."""
+AWAY_SECONDS = 600.0
+"""Time that the SuperLink may be out of reach, as in a pause of the network, before the run breaks off, in seconds."""
+LONGEST_WAIT = 10.0
+"""Longest wait between two tries to reach it, in seconds."""
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors after which nothing has reached the SuperLink, so that a message may be sent again."""
+_T = TypeVar("_T")
 
 
 class PollingGrid(Grid):
@@ -47,29 +57,47 @@ class PollingGrid(Grid):
         return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Delegate."""
-        return self._grid.get_node_ids()
+        """Delegate, with retries."""
+        return _reached(lambda: list(self._grid.get_node_ids()), httpx.TransportError)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Delegate."""
-        return self._grid.push_messages(messages)
+        """Delegate; retry only where nothing can have been sent."""
+        sent = list(messages)
+        return _reached(lambda: list(self._grid.push_messages(sent)), *NOT_SENT)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Delegate."""
-        return self._grid.pull_messages(message_ids)
+        """Delegate, with retries. Replies in a response that is lost count as not given."""
+        wanted = list(message_ids)
+        return _reached(lambda: list(self._grid.pull_messages(wanted)), httpx.TransportError)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send all messages, and wait until all are answered or the timeout expires."""
-        waiting = set(filter(None, self._grid.push_messages(messages)))  # None: could not be sent
+        waiting = set(filter(None, self.push_messages(messages)))  # None: could not be sent
         started = time.monotonic()
         replies: list[Message] = []
         while waiting and time.monotonic() - started < (math.inf if timeout is None else timeout):
-            arrived = list(self._grid.pull_messages(waiting))
+            arrived = list(self.pull_messages(waiting))
             replies.extend(arrived)
             waiting.difference_update(message.metadata.reply_to_message_id for message in arrived)
             if waiting:
                 self._pause(time.monotonic() - started)
         return replies
+
+
+def _reached(call: Callable[[], _T], *errors: type[Exception]) -> _T:
+    """Retry a call after the given errors, with growing pauses, for up to `AWAY_SECONDS`.
+
+    Raises:
+        httpx.TransportError: the last failure, or the first of another kind.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(errors),
+        stop=stop_after_delay(AWAY_SECONDS),
+        wait=wait_random_exponential(max=LONGEST_WAIT),
+        sleep=lambda seconds: time.sleep(seconds),  # looked up when it is called: tests wait for nothing
+        reraise=True,
+    )
+    return tries(call)
 
 
 def sleep(waited: float) -> None:

@@ -3,6 +3,7 @@
 Generators and editors are audited first, and are co-signed only in this way.
 """
 
+import hashlib
 from pathlib import Path
 
 from sottovoce.commands.output import results, shown
@@ -14,7 +15,7 @@ from sottovoce_client.commands.label.audit import audited
 from sottovoce_client.commands.label.common import opened, unlock
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.home.label_home import LabelHome
-from sottovoce_client.rounds.cosign_check import WHICH_TRACKS, check_account, expect_auditable
+from sottovoce_client.rounds.cosign_check import WHICH_TRACKS, check_account, expect_auditable, expect_one_release
 
 
 def cosign_release(release: Path, home: Path | None, *, passphrase_file: Path | None) -> None:
@@ -29,14 +30,16 @@ def cosign_release(release: Path, home: Path | None, *, passphrase_file: Path | 
     unlock(label, passphrase_file)
     agreement = label.agreement()
     checked = check(release, agreement.coordinator_key)
+    signed = hashlib.sha256(checked.raw).hexdigest()
     try:
         check_account(checked.manifest, label, agreement)
+        expect_one_release(checked.manifest, signed, label)
     except (NotFollowed, OtherAccount) as error:
         raise ReleaseError(f"{shown(release)} is not signed: {error.message}") from None
     makes_music = checked.manifest.task in TASKS
     digest = _audit(release, label, agreement.coordinator_key) if makes_music else None
     cosign(release, label.identity(), label=label.name, trusted_key=agreement.coordinator_key, digest=digest)
-    label.diary.cosigned(bytes.fromhex(checked.manifest.run))
+    label.diary.cosigned(bytes.fromhex(checked.manifest.run), release=signed)
     also = ", and its samples contain no copies of this label's music" if makes_music else ""
     results().print(
         f"Signed {shown(release)} as '{label.name}': it agrees with this label's own records{also}.", soft_wrap=True
