@@ -3,7 +3,6 @@
 import os
 from itertools import count
 
-import numpy as np
 import pytest
 from tests.faults.disk import Fault, Stopped, every_fault
 
@@ -193,7 +192,7 @@ def test_a_run_is_listed_with_its_order_or_not_at_all(fresh, monkeypatch, tmp_pa
 
 def test_a_checkpoint_and_the_number_of_the_round_are_the_old_or_the_new(fresh, monkeypatch):
     def snapshot(value):
-        return Snapshot(np.full(3, value, np.float32), {}, {}, (), {}, RunHistory())
+        return Snapshot(bytes([value]), (), {}, {}, RunHistory())
 
     def work(folder):
         keeper = Keeper(folder)
@@ -207,8 +206,8 @@ def test_a_checkpoint_and_the_number_of_the_round_are_the_old_or_the_new(fresh, 
     seen = set()
     for folder, _fault, failed in every_fault(work, lambda: fresh(begin), monkeypatch):
         kept, started = Keeper(folder).load()
-        seen.add((float(kept.parameters[0]), started))
-        assert failed or (kept.parameters[0], started) == (2, 2)
+        seen.add((kept.model[0], started))
+        assert failed or (kept.model[0], started) == (2, 2)
         work(folder)
     assert seen == {(1, 1), (1, 2), (2, 2)}  # a round is never forgotten that may have been asked for
 
