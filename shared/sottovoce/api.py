@@ -137,8 +137,8 @@ class Simulation:
 
     Args:
         folder: where its report, plots and release are.
-        configuration: of the run.
-        metrics: of the released model on held-out tracks, with ε by label and seconds by stage.
+        configuration: the run's configuration.
+        metrics: figures of the released model on held-out tracks, with ε by label and seconds by stage.
         rounds: one mapping a round.
     """
 

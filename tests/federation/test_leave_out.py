@@ -106,11 +106,11 @@ def test_the_command_writes_journal_and_folder(home, under_way):
     }
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2
-    assert "left out of this run already" in again.stderr
+    assert "already left out of this run" in again.stderr
 
 
 @pytest.mark.parametrize(
-    ("label", "message"), [("label-5", "takes no part in this run"), ("atlantis", "takes no part in this run")]
+    ("label", "message"), [("label-5", "is not part of this run"), ("atlantis", "is not part of this run")]
 )
 def test_only_a_label_of_the_run_can_be_left_out(home, under_way, label, message):
     with pytest.raises(ConfigurationError, match=message):
@@ -124,7 +124,7 @@ def test_in_the_last_round_and_after_it_nobody_is_left_out(home, under_way, conf
         leave_out(home, under_way.run, "label-1")
     assert "server stop" in (caught.value.hint or "")
     under_way.report("published")
-    with pytest.raises(ConfigurationError, match="not under way: it is published"):
+    with pytest.raises(ConfigurationError, match="not active: it is published"):
         leave_out(home, under_way.run, "label-1")
 
 

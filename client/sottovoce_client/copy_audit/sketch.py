@@ -32,7 +32,7 @@ PEAKS_A_SECOND = 30
 LEVELS = 6.0
 """Quantisation of the chromagram, in steps per dB."""
 
-_QUIET = 1e-3  # of the loudest band: -60 dB
+_QUIET = 1e-3  # relative to the loudest band: -60 dB
 _AROUND = 8 * FINE  # bands on each side whose mean a partial must stand out from
 _LEAST = 6.0  # least prominence in dB
 _NEAR_BANDS, _NEAR_FRAMES = 2, 4  # neighbourhood on each side in which a peak is the maximum

@@ -1,8 +1,8 @@
-"""A suggestion of what a label's people declare in the policy: about how many units it trains on.
+"""A suggested declaration for the policy: the approximate number of units that the label trains on.
 
-Sampling rates and noise follow from the declaration, so that it must tell nothing of single tracks. It is taken from a
-coarse series of numbers, and one that is there stays until the catalogue has grown or shrunk by two of its steps:
-two-digit numbers are exact below 100, and one written after each scan would follow the catalogue track by track.
+Sampling rates and noise follow from the declaration, so it must reveal nothing about single tracks. It is taken from a
+coarse series of numbers, and an existing one is kept until the catalogue has grown or shrunk by two steps: two-digit
+numbers are exact below 100, and one that is updated after each scan would follow the catalogue track by track.
 """
 
 import math
@@ -16,13 +16,13 @@ from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
 SERIES = (10, 12, 16, 20, 25, 32, 40, 50, 63, 80)
-"""Numbers that are suggested, times powers of ten: steps of about a quarter (ISO 3, series R10)."""
+"""Suggested numbers, times powers of ten: steps of about a quarter (ISO 3, series R10)."""
 LEAST_CHANGE = 1.4
-"""Least ratio of a suggestion and a declaration that replaces the declaration: more than one step of the series."""
+"""Smallest ratio of a suggestion and a declaration that replaces the latter: more than one step of the series."""
 
 
 class Suggestion(NamedTuple):
-    """About how many units the label trains on, of `SERIES`."""
+    """Approximate numbers of units that the label trains on, from `SERIES`."""
 
     tracks: int
     artists: int
@@ -45,7 +45,7 @@ def suggestion(home: LabelHome, catalogues: Sequence[Catalogue], purposes: Itera
 
 
 def coarse(number: int) -> int:
-    """The nearest number of the series; one below its first is left as it is, since no label trains with so few."""
+    """The nearest number of the series; smaller numbers are kept, since no label trains with so few units."""
     if number < SERIES[0]:
         return number
     scale = 10 ** (len(str(number)) - len(str(SERIES[0])))
@@ -53,10 +53,10 @@ def coarse(number: int) -> int:
 
 
 def declare(home: LabelHome, suggested: Suggestion) -> Suggestion:
-    """Write a declaration into the policy, in place of one that is no longer about right.
+    """Write a declaration into the policy, unless the existing one is still approximately right.
 
     Returns:
-        What the policy declares now.
+        The policy's declaration from now on.
     """
     policy = Policy.from_toml(home.policy_file)
     standing = (policy.declared_tracks, policy.declared_artists)

@@ -254,14 +254,14 @@ def stop(
 def leave_label_out(
     label: Annotated[str, typer.Argument(help="The label.", show_default=False)],
     run: Annotated[str, typer.Option("--run", metavar="RUN", help="The run's id, or its first characters.")],
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the journal and the history.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason for the journal and the history.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave a label out of a run under way, from its next round on.
+    """Leave a label out of a running run, from its next round on.
 
-    The journal and the run's history say so, and each later request tells the other labels. Labels that are proved to
-    lie are left out without this. It is refused where too few labels would be left for a sum.
+    The journal, the run's history and each later request to the other labels record it. Labels that provably lied are
+    left out automatically. Refused if too few labels would be left for a sum.
     """
     from sottovoce_server.rounds.leave_out import leave_out
 

@@ -64,7 +64,7 @@ class MaskedRounds:
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything is sent.
         on_model: called after joining and after each training round, aborted or not.
-        named: called before anything is asked; labels that the coordinator's people want left out by now, and why.
+        named: called before each request; returns labels to leave out by the coordinator's people's decision, and why.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
     """
 
@@ -313,7 +313,7 @@ class MaskedRounds:
         return self._aggregator.finish()
 
     def _leave_out(self, labels: Mapping[str, str]) -> None:
-        """Ask labels no more; the history, and every later request, names them."""
+        """Stop asking labels; the history and every later request name them."""
         for label, why in labels.items():
             if label not in self.history.left_out:
                 LOG.warning("%s is left out of the run: %s.", label, why)
@@ -363,4 +363,4 @@ class MaskedRounds:
         if label is not None and reason == UnfollowedParameters.__name__:
             LOG.warning("%s says that the round's model does not follow from the sums that it received.", label)
             self._unfollowed.add(label)
-            self.stands.pop(label, None)  # it may have lost its model: next time it gets all from the beginning
+            self.stands.pop(label, None)  # it may have lost its model: next time it gets everything again

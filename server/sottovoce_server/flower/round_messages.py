@@ -1,4 +1,4 @@
-"""Flower's messages of a round: an encoded frame and, with a report request, what a label lacks to follow the run."""
+"""Flower's messages of a round: an encoded frame and, with a report request, the data that a label lacks."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from sottovoce_server.rounds.sum_store import SumStore
 
 
 class Lacked:
-    """What rides along with a round's requests: what labels lack, by where they stand.
+    """Records sent with a round's requests: what each label lacks.
 
     Args:
-        sums: of the run.
-        number: of the round.
+        sums: the run's sums.
+        number: the round's number.
     """
 
     def __init__(self, sums: SumStore, number: int) -> None:
@@ -24,7 +24,7 @@ class Lacked:
         self._arrays: dict[int, Array] = {}
 
     def by(self, stands: int | None) -> dict[str, ArrayRecord]:
-        """The records for a label that has followed so many rounds; None for one that has no parameters yet."""
+        """Records for a label that has applied this many rounds; None for one without parameters."""
         records = {}
         if stands is None:
             self._first = self._first or Array(self._sums.first())
@@ -44,10 +44,10 @@ def message_to(node: int, action: Action, frame: bytes, records: Mapping[str, Ar
     """A message to a node.
 
     Args:
-        node: Flower's.
-        action: what it asks for.
+        node: number of Flower's node.
+        action: kind of message.
         frame: the encoded message of masked rounds.
-        records: what rides along.
+        records: records sent along.
     """
     content = RecordDict({RECORD: ConfigRecord({FRAME: frame}), **(records or {})})
     return Message(content, dst_node_id=node, message_type=action.value)

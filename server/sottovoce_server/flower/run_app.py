@@ -53,8 +53,8 @@ def train(
         resume: continue the announcement's run from the state in `keeper`.
         first: initial parameters, `[P]`, or None for those drawn from the seed; a resumed run uses its own.
         on_change: called after joining and after each round.
-        named: labels that the coordinator's people want left out by now, and why.
-        timeout: seconds that one exchange may take.
+        named: returns the labels to leave out by decision of the coordinator's people, and why.
+        timeout: longest time of one exchange, seconds.
 
     Raises:
         RoundAborted: fewer labels than the agreement's `n_min` take part, or every round was aborted.

@@ -56,7 +56,7 @@ class Promise:
 class RunHistory:
     """History of a run: rounds, figures of each round's model on held-out tracks, (ε, δ) of the labels, and refusals.
 
-    `left_out` names labels that are no longer asked, and what proves that they lied, or that people named them.
+    `left_out` names labels that are no longer asked, with the proof that they lied or the people's reason.
     """
 
     rounds: list[RoundRecord] = field(default_factory=list)

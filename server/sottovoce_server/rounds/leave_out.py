@@ -1,4 +1,4 @@
-"""Leaving a label out of a run under way, by the coordinator's people: checked, journalled, and visible to all."""
+"""Leaving a label out of a running run, by decision of the coordinator's people: checked, journalled and visible."""
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.protocol.topology import threshold
@@ -10,23 +10,23 @@ UNDER_WAY = (SUBMITTED, "waiting", "training")
 
 
 def leave_out(home: ServerHome, run: str, label: str, *, reason: str | None = None) -> RunFolder:
-    """Have a run ask a label no more, from its next round on.
+    """Exclude a label from a run, from its next round on.
 
-    It is written into the journal, and stands in the run's history and in each later request to the other labels.
+    The exclusion is recorded in the journal, the run's history, and every later request to the other labels.
 
     Args:
-        home: the coordinator's.
-        run: the run's id, or the beginning of it.
-        label: who is left out.
-        reason: for the journal and the history.
+        home: the coordinator's home.
+        run: the run's id, or a prefix of it.
+        label: the label to leave out.
+        reason: reason for the journal and the history.
 
     Raises:
-        ConfigurationError: the run is over, or in its last round; the label takes no part in it, or is left out
-            already; or too few labels would be left for a sum.
+        ConfigurationError: the run has ended or is in its last round, the label is not part of it or already left out,
+            or too few labels would be left for a sum.
     """
     folder = RunFolder.of(home, run)
     if folder.state not in UNDER_WAY:
-        raise ConfigurationError(f"This run is not under way: it is {folder.state}.")
+        raise ConfigurationError(f"This run is not active: it is {folder.state}.")
     config = folder.order().announcement.config
     newest = folder.keeper.newest_round
     if newest >= config.rounds:
@@ -39,14 +39,14 @@ def leave_out(home: ServerHome, run: str, label: str, *, reason: str | None = No
     joined = [promise["label"] for promise in history.get("promises", [])]
     members = joined or [member.name for member in agreement.members]
     if label not in members:
-        raise ConfigurationError(f"'{label}' takes no part in this run.", hint=f"{', '.join(members)} do.")
+        raise ConfigurationError(f"'{label}' is not part of this run.", hint=f"Its labels are {', '.join(members)}.")
     gone = {*history.get("left_out", {}), *folder.left_out_by_hand()}
     if label in gone:
-        raise ConfigurationError(f"'{label}' is left out of this run already.")
+        raise ConfigurationError(f"'{label}' is already left out of this run.")
     left, needed = len(set(members) - gone - {label}), max(agreement.n_min, threshold(len(members)))
     if left < needed:
         raise ConfigurationError(
-            f"Without '{label}' {left} labels are left, and a sum of this run needs {needed}.",
+            f"Without '{label}', {left} labels are left, but a sum of this run needs {needed}.",
             hint=f"To end the run instead: sottovoce server stop {folder.run[:8]}",
         )
     why = f"{BY_HAND}: {reason}" if reason else BY_HAND

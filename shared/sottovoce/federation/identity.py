@@ -59,7 +59,7 @@ class Identity:
 
         Args:
             path: the file.
-            passphrase: of an encrypted key; ignored otherwise.
+            passphrase: passphrase of an encrypted key; ignored otherwise.
 
         Raises:
             ConfigurationError: the file is missing, damaged or readable by others, or the passphrase is wrong.

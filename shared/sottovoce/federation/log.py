@@ -50,7 +50,7 @@ class Head:
     Args:
         key: the coordinator's public key (32 bytes).
         size: number of entries.
-        root: of the Merkle tree over them (32 bytes).
+        root: root of the Merkle tree over them (32 bytes).
         signature: by the key over size and root (64 bytes).
 
     Raises:

@@ -16,7 +16,7 @@ def encapsulated(
     """The label's next stage once all nonces are revealed, and the ciphertexts for its peers.
 
     Args:
-        nonces: of all members.
+        nonces: nonces of all members.
         stage: the label's present stage.
         label: the label's name.
         identities: pinned identity keys.

@@ -37,7 +37,7 @@ class Keyed:
     Args:
         key: its own key pairs.
         session: the set-up, now that all nonces are known.
-        secrets: of the pairs for which it encapsulated.
+        secrets: secrets of the pairs for which it encapsulated.
         agreed: X25519 secrets of the other pairs.
     """
 

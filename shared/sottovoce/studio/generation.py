@@ -41,7 +41,7 @@ def generate(
     """Generate music of a style: `[samples]` at the rate of the release's feature spec, full scale 1.
 
     Args:
-        release: of the task `generator`.
+        release: a release of the task `generator`.
         style: one of its classes.
         seconds: length of the music.
         seed: equal seeds give equal music, on the same machine and versions.

@@ -1,8 +1,8 @@
-"""The privacy audit: a run of the labels' own code with canaries, and everything tested that their plan declares.
+"""The privacy audit: run the labels' own code with canaries, and test everything that their plan declares.
 
-Two executions are looked at: one with canaries that a coin puts in, as a coordinator sees it and as only an audit can,
-and one at labels without a single track, whose reports are noise. Every check is a statistical test against what the
-plan declares: code that does as declared raises an alarm in one of them with probability `Audit.false_alarms` at most.
+It executes the run twice: once with canaries included by coin flips, seen as a coordinator and as only an audit can see
+it, and once at labels without tracks, whose reports are pure noise. Every check is a statistical test against the plan:
+for code that follows it, the probability of any alarm is at most `Audit.false_alarms`.
 """
 
 from collections.abc import Iterator
@@ -24,25 +24,25 @@ from sottovoce_simulations.attacks.transcript import Transcript, execute, layout
 THRESHOLD = 5e-6
 """P-value below which a check raises an alarm."""
 FLOAT32 = 2.0**-22
-"""Twice float32's relative spacing: of updates, which are rounded more than once."""
+"""Twice float32's relative spacing: for updates, which are rounded several times."""
 SOURCES = 1 << 12
-"""Sources of randomness that are opened, to see whether two begin alike."""
+"""Number of sources of randomness that are opened to check that no two begin alike."""
 COUNTS = 20_000
-"""Least number of noised counts that are looked at."""
+"""Smallest number of noised counts in a test."""
 ROUNDING_VARIANCE = 0.25
-"""Largest variance of a number that is rounded up or down at random."""
+"""Largest variance from rounding a number up or down at random."""
 EQUAL_FLOATS = 1e-3
-"""Chance, from above, that two coordinates' noise agrees within the tolerance of `white_noise.equal_coordinates`."""
+"""Upper bound on the chance that two coordinates' noise agrees within `white_noise.equal_coordinates`' tolerance."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tested.
+    """Result of one test.
 
     Args:
-        name: what is declared.
-        measured: what was found, in words.
-        p_value: probability, at most, of a finding this far from what is declared, if all is as declared.
+        name: the property that is declared.
+        measured: the finding, in words.
+        p_value: upper bound on the probability of such a finding if the declaration holds.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether what was found is no alarm."""
+        """Whether the check raised no alarm."""
         return self.p_value >= THRESHOLD
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Args:
-        epsilon: what a label's run costs at most, by its plan.
+        epsilon: largest ε of a label's run, by its plan.
         delta: δ.
-        canaries: how many there were.
-        checks: what was tested.
-        bounds: lower bounds on ε, from all rounds' sums and from the release; none where there are too few canaries.
+        canaries: number of canaries.
+        checks: the tests.
+        bounds: lower bounds on ε, from all rounds' sums and from the release; empty with too few canaries.
     """
 
     epsilon: float
@@ -80,7 +80,7 @@ class Audit:
 
     @property
     def false_alarms(self) -> float:
-        """Probability at most of an alarm if all is as declared."""
+        """Upper bound on the probability of an alarm if all declarations hold."""
         return len(self.checks) * THRESHOLD
 
 
@@ -88,12 +88,12 @@ def audit(audited: Audited, *, bounds: bool = True) -> Audit:
     """Run the labels' code with canaries, and try to refute what their plan declares.
 
     Args:
-        audited: what is audited.
+        audited: the run to audit.
         bounds: whether to compute lower bounds on ε, which takes most of the time and needs `jax-privacy`.
 
     Raises:
         ConfigurationError: `jax-privacy` is not installed.
-        SottovoceError: whatever the labels' code raises.
+        SottovoceError: any error of the labels' code.
     """
     plan = audited.plan
     included = Randomness.system().bernoulli(np.full(audited.canaries, 0.5))
@@ -104,25 +104,25 @@ def audit(audited: Audited, *, bounds: bool = True) -> Audit:
         for name, scores in (("rounds", _round_scores(crowded)), ("release", _release_scores(crowded))):
             found[name] = one_run(scores, included, plan.delta)
             sure = one_run(scores, included, plan.delta, confidence=1 - THRESHOLD).epsilon
-            told = f"{plan.epsilon:.2f} declared; at least {found[name].epsilon:.2f} (95 %), {sure:.2f} (99.9995 %)"
-            checks.append(Check(f"ε, by the {name}", told, float(sure <= plan.epsilon)))
+            finding = f"{plan.epsilon:.2f} declared; at least {found[name].epsilon:.2f} (95 %), {sure:.2f} (99.9995 %)"
+            checks.append(Check(f"ε, by the {name}", finding, float(sure <= plan.epsilon)))
     return Audit(plan.epsilon, plan.delta, audited.canaries, tuple(checks), found)
 
 
 def _noise(crowded: Transcript, empty: Transcript) -> Iterator[Check]:
-    """Noise is white, normal, fresh and of the declared scale."""
+    """Checks that noise is white, normal, fresh and of the declared scale."""
     mechanism = crowded.audited.plan.mechanism
     noise, others = (each.reports.reshape(-1, each.reports.shape[-1]) for each in (empty, crowded))
     silent, slack = crowded.sums[:, :, crowded.silent], _slack(crowded)
-    squares, heard = np.square(noise), np.square(silent)
+    squares, silent_squares = np.square(noise), np.square(silent)
     yield Check(
         "scale of the noise",
-        f"{_root(squares):.4f} times the declared one without tracks, {_root(heard):.4f} with canaries",
+        f"{_root(squares):.4f} times the declared one without tracks, {_root(silent_squares):.4f} with canaries",
         white_noise.smallest(
             [
                 white_noise.energy(squares.sum(), noise.size),
-                white_noise.energy(heard.sum(), silent.size, slack),
-                white_noise.energy(squares.sum() + heard.sum(), noise.size + silent.size, slack),
+                white_noise.energy(silent_squares.sum(), silent.size, slack),
+                white_noise.energy(squares.sum() + silent_squares.sum(), noise.size + silent.size, slack),
             ]
         ),
     )
@@ -133,20 +133,20 @@ def _noise(crowded: Transcript, empty: Transcript) -> Iterator[Check]:
         white_noise.smallest(
             [
                 white_noise.energy(squares.sum(axis=1), noise.shape[1]),
-                white_noise.energy(heard.sum(axis=(1, 2)), silent[0].size, slack),
+                white_noise.energy(silent_squares.sum(axis=(1, 2)), silent[0].size, slack),
             ]
         ),
     )
     without = int((squares.sum(axis=0) == 0).sum())
     yield Check(
         "noise in each coordinate",
-        f"{without} of {noise.shape[1]} coordinates have none",
+        f"{without} of {noise.shape[1]} coordinates have no noise",
         white_noise.energy(squares.sum(axis=0), len(noise)),
     )
     added_up = noise.sum(axis=0) / np.sqrt(len(noise))
     yield Check(
         "independence of the rounds",
-        f"their noise adds up to {_root(np.square(added_up)):.3f} times what independent noise does",
+        f"the noise of all rounds sums to {_root(np.square(added_up)):.3f} times that of independent noise",
         white_noise.smallest(
             [
                 white_noise.energy(np.square(added_up).sum(), added_up.size),
@@ -169,13 +169,13 @@ def _noise(crowded: Transcript, empty: Transcript) -> Iterator[Check]:
         std = np.sqrt(mechanism.variance)
         values = np.rint(noise.ravel() * std)
         equal = white_noise.coincidences(values, lambda value: norm.pdf(value / std) / std)
-        # A uniform number is added to whole ones, so that they fill the line.
+        # Adding uniform numbers to integers makes their distribution continuous.
         smooth = noise + (Randomness.system().uniform(noise.size).reshape(noise.shape) - 0.5) / std
         smooth /= np.sqrt(1 + 1 / (12 * mechanism.variance))
         chance = max(chance, 1 / std)
-    yield Check("normal distribution", "by Kolmogorov and Smirnov's test", white_noise.shape(smooth))
-    told = f"{values.size - len(np.unique(values))} of {values.size} numbers are repeated"
-    yield Check("fineness of the noise", told, equal)
+    yield Check("normal distribution", "Kolmogorov-Smirnov test", white_noise.shape(smooth))
+    finding = f"{values.size - len(np.unique(values))} of {values.size} numbers are repeated"
+    yield Check("fineness of the noise", finding, equal)
     repeated = white_noise.repeats(noise, others)
     yield Check(
         "repeated noise", f"{len(noise) + len(others)} reports of two executions compared, at every shift", repeated
@@ -185,26 +185,26 @@ def _noise(crowded: Transcript, empty: Transcript) -> Iterator[Check]:
 
 
 def _units(crowded: Transcript) -> Iterator[Check]:
-    """Units are drawn as declared, and none counts for more than one clip."""
+    """Checks that units are sampled as declared, and that each counts for at most one clip."""
     audited, drawn = crowded.audited, crowded.drawn[:, crowded.included]
     config, plan, steps = audited.config, audited.plan, audited.config.local_steps
     rate, trials = plan.base_rate, drawn.size * steps
-    told = f"{drawn.sum() / trials:.4f} instead of {rate:.4f}"
+    finding = f"{drawn.sum() / trials:.4f} instead of {rate:.4f}"
     if config.distributed and config.distributed.banded:
         expected = _schedule(audited)[:, crowded.included]
         wrong = int((drawn != expected).sum())
-        yield Check("turns of the units", f"{wrong} wrong ones", float(not wrong))
+        yield Check("turns of the units", f"{wrong} wrong", float(not wrong))
     elif config.balance is Balance.SAMPLING:
         most = plan.sample_rate
-        told = f"{drawn.sum() / trials:.4f}, of {most:.4f} at most"
-        yield Check("sampling rate", told, float(binom.sf(drawn.sum() - 1, trials, most)))
+        finding = f"{drawn.sum() / trials:.4f}, at most {most:.4f}"
+        yield Check("sampling rate", finding, float(binom.sf(drawn.sum() - 1, trials, most)))
     else:
-        yield Check("sampling rate", told, white_noise.binomial(drawn.sum(), trials, rate))
+        yield Check("sampling rate", finding, white_noise.binomial(drawn.sum(), trials, rate))
         uniform = Randomness.system().uniform(drawn.shape[0] + drawn.shape[1])
         by_round, by_unit = uniform[: len(drawn)], uniform[len(drawn) :]
         yield Check(
             "independence of sampling",
-            f"{drawn.sum(axis=1).min()} to {drawn.sum(axis=1).max()} of {drawn.shape[1]} units a round",
+            f"{drawn.sum(axis=1).min()} to {drawn.sum(axis=1).max()} of {drawn.shape[1]} units per round",
             white_noise.smallest(
                 [
                     white_noise.spread(drawn.sum(axis=1), drawn.shape[1] * steps, rate, by_round),
@@ -216,19 +216,19 @@ def _units(crowded: Transcript) -> Iterator[Check]:
     exact = _exact(audited)
     yield Check(
         "influence of a unit",
-        f"{', '.join(f'{size:.3f}' for size in sizes)} times what it is{'' if exact else ' at most'}",
+        f"{', '.join(f'{size:.3f}' for size in sizes)} times the declared one{'' if exact else ', or less'}",
         white_noise.two_sided(np.array(scores)) if exact else white_noise.smallest(norm.sf(scores)),
     )
 
 
 def _exact(audited: Audited) -> bool:
-    """Whether a drawn unit's part in a sum is known, and not only the most that it may be."""
+    """Whether a sampled unit's contribution to a sum is known exactly, not only bounded."""
     config = audited.config
     return config.local_steps == 1 and config.balance is not Balance.LOSS and config.unit is not Unit.LABEL
 
 
 def _influence(crowded: Transcript, lag: int) -> tuple[float, float]:
-    """What drawn units move the sum of `lag` rounds later by: its normal score, and as a share of what is declared."""
+    """Influence of sampled units on the sum `lag` rounds later: normal score, and ratio to the declared influence."""
     audited, rounds = crowded.audited, len(crowded.sums) - lag
     gradients = crowded.gradients[:rounds]
     lengths = np.linalg.norm(gradients, axis=2)
@@ -243,27 +243,27 @@ def _influence(crowded: Transcript, lag: int) -> tuple[float, float]:
 
 
 def _elsewhere(audited: Audited) -> Iterator[Check]:
-    """What is looked at apart from the two executions."""
+    """Checks apart from the two executions."""
     differ = neighbours_differ(audited)
-    told = f"one unit less changes {'it' if differ else 'nothing'}"
-    yield Check("noise of neighbouring catalogues", told, float(not differ))
+    finding = f"one unit less changes {'it' if differ else 'nothing'}"
+    yield Check("noise of neighbouring catalogues", finding, float(not differ))
     for what, noise in (
         ("held-out counts", evaluation_noise(audited, COUNTS)),
         ("class counts", histogram_noise(audited, COUNTS)),
     ):
         if noise.size:
             squares = np.square(noise)
-            told = f"{_root(squares):.3f} times the declared one"
-            yield Check(f"noise of {what}", told, white_noise.energy(squares.sum(), squares.size))
+            finding = f"{_root(squares):.3f} times the declared one"
+            yield Check(f"noise of {what}", finding, white_noise.energy(squares.sum(), squares.size))
     begun = np.concatenate([Randomness.system().words(1) for _ in range(SOURCES)])
     twice = SOURCES - len(np.unique(begun))
-    yield Check("sources of randomness", f"{twice} of {SOURCES} begin like another one", float(not twice))
+    yield Check("sources of randomness", f"{twice} of {SOURCES} begin like another", float(not twice))
 
 
 def _round_scores(crowded: Transcript) -> NDArray[np.float64]:
-    """Log-likelihood ratio of being in, by all rounds' sums and the noise that was measured in them: `[m]`.
+    """Log-likelihood ratio of inclusion, from all rounds' sums and the measured noise: `[m]`.
 
-    No test of a Poisson-subsampled Gaussian sum is stronger (Neyman and Pearson) where canaries' gradients are known.
+    With known gradients, no test of a Poisson-subsampled Gaussian sum is stronger (Neyman and Pearson).
     """
     audited = crowded.audited
     noise = max(_root(np.square(crowded.sums[:, :, crowded.silent])), 1e-3)
@@ -284,7 +284,7 @@ def _round_scores(crowded: Transcript) -> NDArray[np.float64]:
 
 
 def _release_scores(crowded: Transcript) -> NDArray[np.float64]:
-    """How much more the release holds along each canary's first gradient than half of what is expected of it: `[m]`."""
+    """The release's component along each canary's first gradient, minus half of its expectation: `[m]`."""
     audited = crowded.audited
     banded = audited.config.distributed.banded if audited.config.distributed else None
     turns = audited.config.rounds * (1 / banded.min_separation if banded else audited.plan.base_rate)
@@ -299,7 +299,7 @@ def _steps(audited: Audited) -> int:
 
 
 def _schedule(audited: Audited) -> NDArray[np.int64]:
-    """In which rounds each canary has its turn, by banded matrix factorisation: `[rounds, m]`."""
+    """How often each canary takes part in each round, by banded matrix factorisation: `[rounds, m]`."""
     banded = audited.config.distributed.banded if audited.config.distributed else None
     separation = banded.min_separation if banded else 1
     numbers = np.arange(1, audited.config.rounds + 1)[:, None] % separation
@@ -307,7 +307,7 @@ def _schedule(audited: Audited) -> NDArray[np.int64]:
 
 
 def _slack(crowded: Transcript) -> float:
-    """Variance that rounding an update, or units' vectors, to whole numbers may add to a sum, over the noise's."""
+    """Largest variance that rounding an update, or units' vectors, adds to a sum, relative to the noise's."""
     audited, mechanism = crowded.audited, crowded.audited.plan.mechanism
     if mechanism is None:
         return ROUNDING_VARIANCE * (layout_of(audited).quantiser.step / audited.step) ** 2

@@ -1,10 +1,10 @@
-"""Canaries in the labels' own code: what a run of it gives away, and what only an audit may know of it.
+"""Canaries for the labels' own code: a run that can be both attacked and inspected.
 
-A canary is a track of which one feature is 1 and the others 0, so that in the linear model (`svm`) its gradient lies
-in coordinates that no other track moves, apart from the constant's. The run is real: `plan_of` plans it with a policy
-as a label has, `update_of` trains, and `GlobalModel` follows the sums to the release. The view is that of a coordinator
-that colludes with all labels but the honest ones: with local noise it sees one label's updates, with distributed noise
-the sum over as many labels as the guarantee counts on.
+A canary is a track with one feature of 1 and all others 0: in the linear model (`svm`), its gradient lies in
+coordinates that no other track affects, apart from the constant's. The run is real: `plan_of` plans it with a label's
+kind of policy, `update_of` trains, and `GlobalModel` applies the sums up to the release. The view is that of a
+coordinator that colludes with all but the honest labels: with local noise it sees one label's updates, with distributed
+noise the sum over as many labels as the guarantee assumes.
 """
 
 from collections.abc import Sequence
@@ -37,26 +37,26 @@ from sottovoce_client.rounds.run_state import RunState
 SPEC = discovery.spec_of(FAMILY.task, FAMILY.name)
 FEATURES = len(summary_names(SPEC))
 STYLES = tuple(f"style {number:02}" for number in range(20))
-"""Invented styles. The more there are, the more coordinates a canary has, and the finer noise is measured."""
+"""Invented styles; more styles give a canary more coordinates, and so measure noise more precisely."""
 ROOM = 4.0, 64.0
-"""Room that an update has before it is clipped, over the norm of its noise, and in gradients: it never is."""
+"""Distance of an update from its clip, relative to the norm of its noise, and in gradients: it is never clipped."""
 SEGMENTS = 2
-"""Segments of each canary's track, all equal: together they must count as one."""
+"""Number of segments of each canary's track, all equal; together they must count as one."""
 
 
 @dataclass(frozen=True)
 class Watched(TrackDataset):
-    """Tracks that take down which units are drawn: training cannot use a track without asking for it here."""
+    """Tracks that record which units are sampled: training can only read tracks through this class."""
 
     drawn: list[NDArray[np.int64]] = field(default_factory=list, compare=False)
 
     def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
-        """As of `TrackDataset`."""
+        """As for `TrackDataset`."""
         self.drawn.append(self.unit_of[tracks])
         return super().batch(tracks, segments_per_track, randomness)
 
     def counts(self) -> NDArray[np.int64]:
-        """How often each unit was drawn since the last call: `[units]`."""
+        """How often each unit was sampled since the last call: `[units]`."""
         drawn = np.bincount(np.concatenate([np.empty(0, np.int64), *self.drawn]), minlength=self.units)
         self.drawn.clear()
         return drawn
@@ -64,12 +64,12 @@ class Watched(TrackDataset):
 
 @dataclass(frozen=True)
 class Audited:
-    """What is audited: the labels of one run.
+    """The labels of an audited run.
 
     Args:
-        asked: the run's configuration, which is one of the linear model.
-        declared: units that each label's policy declares.
-        members: labels of the agreement, of which the honest ones are looked at.
+        asked: the run's configuration, with the linear model.
+        declared: number of units that each label's policy declares.
+        members: number of labels in the agreement; the honest ones are audited.
 
     Raises:
         ConfigurationError: canaries cannot be planted in such a run.
@@ -94,7 +94,7 @@ class Audited:
 
     @cached_property
     def config(self) -> RunConfiguration:
-        """The run's configuration. Its model is the sum of the updates, which are neither clipped nor adapted."""
+        """The run's configuration. Its model is the sum of the updates, without clipping or adaptive server steps."""
         noise, gradients = ROOM
         reach = noise * np.sqrt(self.first.size) + gradients * self.asked.local_steps * self.signal
         return self.asked.changed(
@@ -106,40 +106,40 @@ class Audited:
 
     @property
     def labels(self) -> int:
-        """Honest labels in the sum."""
+        """Number of honest labels in the sum."""
         return self.asked.distributed.min_honest if self.asked.distributed else 1
 
     @property
     def canaries(self) -> int:
-        """m, one for each feature, or for each label where the unit is the label."""
+        """Number m of canaries: one per feature, or one per label if the unit is the label."""
         return min(FEATURES, self.labels) if self.asked.unit is Unit.LABEL else FEATURES
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
-        """Of all members."""
+        """Identities of all members."""
         return tuple(Identity.generate() for _ in range(max(self.members, self.labels, LEAST_PARTICIPANTS)))
 
     @cached_property
     def agreement(self) -> Agreement:
-        """The labels'."""
+        """The labels' agreement."""
         members = (Member(_name(i), identity.public_key) for i, identity in enumerate(self.identities))
         return Agreement("audit", Identity.generate().public_key, tuple(members))
 
     @cached_property
     def announcement(self) -> Announcement:
-        """The coordinator's."""
+        """The coordinator's announcement."""
         return Announcement.of(self.agreement, self.config)
 
     @cached_property
     def plan(self) -> PrivacyPlan:
-        """What labels declare to do, whatever they own; `planned` before any of them has a catalogue."""
+        """The labels' declared plan, independent of their catalogues; `planned` before any of them has a catalogue."""
         return self.planned()
 
     def planned(self) -> PrivacyPlan:
-        """A label's plan, by `plan_of` and with a policy as a label has.
+        """A label's plan, from `plan_of` with a label's kind of policy.
 
         Raises:
-            PrivacyError, CatalogueError: as of `plan_of`.
+            PrivacyError, CatalogueError: as for `plan_of`.
         """
         config = self.asked
         policy = Policy(
@@ -156,7 +156,7 @@ class Audited:
         return plan
 
     def state(self, label: int) -> RunState:
-        """What a label keeps of the run once it has joined."""
+        """A label's state of the run after joining."""
         plan = self.planned()
         participant, _ = Participant.join(
             self.announcement,
@@ -169,7 +169,7 @@ class Audited:
         return RunState(participant, plan)
 
     def catalogue(self, canaries: Sequence[int] | NDArray[np.intp]) -> Watched:
-        """Some canaries' tracks: one a unit, or two where the unit is the artist."""
+        """Some canaries' tracks: one per unit, or two if the unit is the artist."""
         if not len(canaries):
             return Watched.empty(SPEC)
         tracks, rows = (2 if self.config.unit is Unit.ARTIST else 1), np.eye(FEATURES, dtype=np.float32)
@@ -187,18 +187,18 @@ class Audited:
 
     @cached_property
     def step_weights(self) -> NDArray[np.float64]:
-        """How a round's update adds up the local steps' sums, by momentum: `[local_steps]`."""
+        """Weights of the local steps' sums in a round's update, from momentum: `[local_steps]`."""
         return np.cumsum(self.asked.momentum ** np.arange(self.asked.local_steps))[::-1]
 
     @cached_property
     def row(self) -> NDArray[np.float64]:
-        """How a round's report adds up the last rounds' sums, the newest first, over its noise: `[bands]`."""
+        """Weights of the last rounds' sums in a round's report, newest first, relative to its noise: `[bands]`."""
         mechanism = self.plan.mechanism
         return np.array(mechanism.coefficients if mechanism else (1,), np.float64)
 
     @cached_property
     def column(self) -> NDArray[np.float64]:
-        """How the release adds up the rounds' reports, by the inverse of the declared matrix: `[rounds]`."""
+        """Weights of the rounds' reports in the release, from the inverse of the declared matrix: `[rounds]`."""
         first = np.zeros(self.asked.rounds)
         first[: len(self.row)] = self.row[: len(first)]
         matrix = scipy.linalg.toeplitz(first, np.zeros(len(first)))
@@ -206,7 +206,7 @@ class Audited:
 
     @cached_property
     def signal(self) -> float:
-        """Length of one clipped gradient in a round's sum, over the noise's declared standard deviation."""
+        """Length of one clipped gradient in a round's sum, relative to the noise's declared standard deviation."""
         mechanism = self.plan.mechanism
         if mechanism is None:
             return 1 / (self.plan.noise_multiplier * float(np.linalg.norm(self.step_weights)))
@@ -214,7 +214,7 @@ class Audited:
 
     @cached_property
     def step(self) -> float:
-        """What a sum's length 1 moves the model by, as long as the clip is the first one."""
+        """Length of the model's step for a sum of length 1, with the initial clip."""
         config = self.asked
         gradients = -config.learning_rate / config.batch_size
         return config.max_grad_norm / self.signal * (-1 / self.labels if config.unit is Unit.LABEL else gradients)

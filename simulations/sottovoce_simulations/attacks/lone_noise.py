@@ -1,4 +1,4 @@
-"""Noise that is looked at apart from a whole run: of neighbouring catalogues, of held-out counts, of class counts."""
+"""Noise examined without a whole run: for neighbouring catalogues, held-out counts and class counts."""
 
 from dataclasses import dataclass, field
 
@@ -18,29 +18,29 @@ from sottovoce_simulations.attacks.canaries import FEATURES, SPEC, Audited, Watc
 
 
 def neighbours_differ(audited: Audited) -> bool:
-    """Whether one unit less changes any noise: a round of n and of n − 1 units, with equal words for the noise.
+    """Whether removing one unit changes any noise: rounds with n and n − 1 units, and equal noise words.
 
-    Half of the canaries make the larger catalogue; columns of the others hold noise alone.
+    Half of the canaries form the larger catalogue; the other columns contain only noise.
     """
     units = np.arange(max(1, audited.canaries // 2))
     return not np.array_equal(_noise_of(audited, units, len(units)), _noise_of(audited, units[:-1], len(units)))
 
 
 def _noise_of(audited: Audited, owned: NDArray[np.intp], most: int) -> NDArray[np.generic]:
-    """A round's noise at a label that owns some canaries, by a fixed seed, where the first `most` do not reach."""
+    """A round's noise with a fixed seed at a label with some canaries, outside the columns of the first `most`."""
     config, dataset, joined, noise = audited.config, audited.catalogue(owned), audited.state(0), _FixedNoise()
     state = _NoiseBegins(joined.participant, joined.plan, noise=noise)
     inputs = RoundInputs(
         FAMILY, audited.first, dataset, config, joined.plan, noise, histogram=np.ones(len(config.classes))
     )
-    told = local_round.update_of(state, audited.announcement.run, inputs)
+    report = local_round.update_of(state, audited.announcement.run, inputs)
     if joined.plan is None or joined.plan.mechanism is None:
-        return told.reshape(-1, FEATURES + 1)[:, most:-1]
-    return told - BandedToeplitz(joined.plan.mechanism.coefficients).encode(state.last_sums(1))
+        return report.reshape(-1, FEATURES + 1)[:, most:-1]
+    return report - BandedToeplitz(joined.plan.mechanism.coefficients).encode(state.last_sums(1))
 
 
 class _FixedNoise(Randomness):
-    """Words of one seed for noise, and of another for all else, so that what is sampled does not move the noise."""
+    """Random words of one seed for noise, and of another for everything else: sampling does not change the noise."""
 
     simulated = True
 
@@ -48,32 +48,32 @@ class _FixedNoise(Randomness):
         self._words, self._noise = Randomness.for_simulation(0), Randomness.for_simulation(1)
 
     def begin(self) -> None:
-        """From here on all words are for noise."""
+        """Use the noise's seed from here on."""
         self._words = self._noise
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """Of either seed."""
+        """Words of the current seed."""
         return self._words.words(count)
 
     def gaussian(self, shape: tuple[int, ...], std: float) -> Tensor:
-        """Of the noise's."""
+        """Gaussian numbers from the noise's seed."""
         return self._noise.gaussian(shape, std)
 
 
 @dataclass
 class _NoiseBegins(RunState):
-    """A label's state that is told of a round's sum right before noise is added to it."""
+    """A label's state that starts the noise's words when a round's sum is recorded, right before noise is added."""
 
     noise: _FixedNoise = field(default_factory=_FixedNoise)
 
     def remember(self, round_number: int, total: NDArray[np.int64]) -> None:
-        """Keep it, and begin the noise."""
+        """Record the sum, and start the noise's words."""
         super().remember(round_number, total)
         self.noise.begin()
 
 
 def evaluation_noise(audited: Audited, least: int) -> NDArray[np.float64]:
-    """Noise of the counters of a label that holds nothing out, so many or a few more; empty where there is none."""
+    """Noise of the counters at a label without held-out tracks: `least` numbers or slightly more; may be empty."""
     noise, state = audited.plan.evaluations, audited.state(0)
     if noise is None:
         return np.empty(0)
@@ -87,7 +87,7 @@ def evaluation_noise(audited: Audited, least: int) -> NDArray[np.float64]:
 
 
 def histogram_noise(audited: Audited, least: int) -> NDArray[np.float64]:
-    """Noise of the class histogram of a label without tracks, likewise."""
+    """Noise of the class histogram at a label without tracks, likewise."""
     plan, styles = audited.planned(), len(audited.config.classes)
     if audited.plan.histogram_noise is None:
         return np.empty(0)

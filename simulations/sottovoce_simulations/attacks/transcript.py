@@ -1,4 +1,4 @@
-"""One run of the labels' code with canaries: what it gives away, and what only an audit may know of it."""
+"""Transcript of one run of the labels' code with canaries: the coordinator's view, and data that only an audit has."""
 
 from dataclasses import dataclass
 
@@ -28,16 +28,16 @@ _NO_COUNTERS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class Transcript:
-    """One run of the labels' code, in units of the noise's declared standard deviation in each number.
+    """One run of the labels' code, in units of the noise's declared standard deviation per number.
 
     Args:
-        audited: what was run.
-        included: which canaries were in, `[m]`.
-        reports: each label's, in the coordinates in which it adds noise: `[rounds, labels, d]`.
+        audited: the run's labels.
+        included: which canaries were included, `[m]`.
+        reports: each label's report, in the coordinates in which it adds noise: `[rounds, labels, d]`.
         sums: over the labels, in the model's coordinates, positive along gradients: `[rounds, styles, features + 1]`.
-        gradients: each canary's clipped gradient over the clip, in its own coordinates: `[rounds, m, styles]`.
-        drawn: how often each canary was drawn, `[rounds, m]`.
-        release: the last weights less the first, `[styles, features + 1]`.
+        gradients: each canary's clipped gradient divided by the clip, in its own coordinates: `[rounds, m, styles]`.
+        drawn: how often each canary was sampled, `[rounds, m]`.
+        release: the final weights minus the initial ones, `[styles, features + 1]`.
     """
 
     audited: Audited
@@ -50,14 +50,14 @@ class Transcript:
 
     @property
     def silent(self) -> NDArray[np.bool_]:
-        """Which of the model's columns no track moves, `[features + 1]`: those of canaries that are out."""
+        """Columns of the model that no track affects, `[features + 1]`: those of excluded canaries."""
         columns = np.ones(FEATURES + 1, np.bool_)
         columns[: len(self.included)] = ~self.included
         columns[-1] = not self.included.any()
         return columns
 
     def along(self, sums: NDArray[np.float64], gradients: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What sums `[…, styles, features + 1]` hold along the directions of gradients `[…, m, styles]`: `[…, m]`."""
+        """Components of sums `[…, styles, features + 1]` along gradients `[…, m, styles]`: `[…, m]`."""
         own = np.swapaxes(sums[..., : len(self.included)], -1, -2)
         return np.asarray((own * gradients).sum(-1) / np.maximum(np.linalg.norm(gradients, axis=-1), 1e-12))
 
@@ -66,11 +66,11 @@ def execute(audited: Audited, included: NDArray[np.bool_]) -> Transcript:
     """Run the labels' code for a whole run, with noise from the operating system.
 
     Args:
-        audited: what is run.
-        included: which canaries are in, `[m]`.
+        audited: the run's labels.
+        included: which canaries are included, `[m]`.
 
     Raises:
-        SottovoceError: whatever the labels' code raises.
+        SottovoceError: any error of the labels' code.
     """
     config, mechanism = audited.config, audited.plan.mechanism
     owned = [np.flatnonzero(included)[label :: audited.labels] for label in range(audited.labels)]
@@ -92,7 +92,7 @@ def execute(audited: Audited, included: NDArray[np.bool_]) -> Transcript:
     for number in range(1, config.rounds + 1):
         gradients.append(_gradients(audited, model, len(included)))
         clips.append(model.clip)
-        told = [
+        updates = [
             local_round.update_of(
                 state,
                 run,
@@ -113,12 +113,12 @@ def execute(audited: Audited, included: NDArray[np.bool_]) -> Transcript:
         for canaries, (dataset, _) in zip(owned, labels, strict=True):
             drawn[number - 1, canaries] = dataset.counts()
         total = layout.ring.zeros(layout.elements)
-        for update in told:
+        for update in updates:
             total += layout.encode(update, _NO_COUNTERS)
         layout.ring.reduce(total)
-        _follow(model, RoundSum(number, len(told), len(told), total[: layout.parameters]))
+        _follow(model, RoundSum(number, len(updates), len(updates), total[: layout.parameters]))
         std = audited.step if mechanism is None else np.sqrt(mechanism.variance)
-        reports.append(np.array(told, np.float64) / std)
+        reports.append(np.array(updates, np.float64) / std)
         sums.append(_in_model(audited, layout, total[: layout.parameters], number))
     noise = np.linalg.norm(audited.column * clips / clips[0])
     release = (model.parameters.astype(np.float64) - audited.first) / audited.step / noise
@@ -134,14 +134,14 @@ def execute(audited: Audited, included: NDArray[np.bool_]) -> Transcript:
 
 
 def layout_of(audited: Audited) -> VectorLayout:
-    """Of a round of the honest labels alone, without counters."""
+    """Layout of a round of the honest labels only, without counters."""
     config = audited.config
     parameters = audited.first.size + clip_follows(config)
     return VectorLayout.for_round(config, Kind.TRAIN, parameters, 0, audited.labels)
 
 
 def _follow(model: GlobalModel, total: RoundSum) -> None:
-    """Move the model by a round's sum, or leave it where the sum is none of honest labels: the checks will say so."""
+    """Apply a round's sum to the model, or abort the round if honest labels cannot have sent it: checks will fail."""
     try:
         model.follow(total)
     except ImplausibleSum:
@@ -149,7 +149,7 @@ def _follow(model: GlobalModel, total: RoundSum) -> None:
 
 
 def _in_model(audited: Audited, layout: VectorLayout, total: RingArray, number: int) -> NDArray[np.float64]:
-    """What a coordinator makes of a sum, before it undoes the matrix: `[styles, features + 1]`."""
+    """A coordinator's decoding of a sum, before inverting the matrix: `[styles, features + 1]`."""
     mechanism = audited.plan.mechanism
     if mechanism is None:
         return layout.mean(total, audited.labels).reshape(-1, FEATURES + 1).astype(np.float64) / audited.step
@@ -160,7 +160,7 @@ def _in_model(audited: Audited, layout: VectorLayout, total: RingArray, number: 
 
 
 def _gradients(audited: Audited, global_model: GlobalModel, canaries: int) -> NDArray[np.float64]:
-    """Each canary's gradient, clipped as it must be, over the clip, by formulas of its own: `[m, styles]`."""
+    """Each canary's correctly clipped gradient divided by the clip, by separate formulas: `[m, styles]`."""
     config, chosen = audited.config, np.arange(canaries)
     model = flat.model_of(FAMILY, SPEC, len(config.classes), global_model.parameters)
     with torch.no_grad():
@@ -169,7 +169,7 @@ def _gradients(audited: Audited, global_model: GlobalModel, canaries: int) -> ND
     losses = FAMILY.loss(outputs, torch.from_numpy(chosen % len(config.classes)))
     own = torch.autograd.grad(losses.sum(), outputs)[0].double().numpy()  # times the feature, which is 1
     whole = np.linalg.norm(own, axis=1, keepdims=True) * np.hypot(1.0, CONSTANT)
-    if config.unit is Unit.LABEL:  # the whole update is clipped, in which all local steps are
+    if config.unit is Unit.LABEL:  # the whole update of all local steps is clipped
         moved = config.learning_rate / config.batch_size * audited.step_weights.sum()
         own, whole = own * moved, whole * moved
     return np.asarray(own / np.maximum(whole, global_model.clip))

@@ -17,13 +17,13 @@ COLUMN_TOLERANCE = 1e-4
 
 
 def smallest(p_values: Noise | list[float]) -> float:
-    """The p-value of several tests together."""
+    """The p-value of several tests combined."""
     values = np.asarray(p_values, np.float64)
     return float(min(1.0, values.min() * values.size)) if values.size else 1.0
 
 
 def two_sided(scores: Noise) -> float:
-    """The p-value of standard normal scores, of any shape."""
+    """The p-value of standard normal scores, in an array of any shape."""
     return smallest(2 * norm.sf(np.abs(scores)).ravel())
 
 
@@ -32,28 +32,28 @@ def energy(squares: Noise, count: int | Noise, slack: float = 0.0) -> float:
 
     Args:
         squares: the sums, of any shape.
-        count: numbers in each.
-        slack: variance that may come on top of 1.
+        count: number of squares in each sum.
+        slack: additional variance allowed on top of 1.
     """
     small, large = chi2.cdf(squares, count), chi2.sf(np.asarray(squares) / (1 + slack), count)
     return smallest(2 * np.minimum(small, large).ravel())
 
 
 def shape(noise: Noise) -> float:
-    """Kolmogorov and Smirnov's test against N(0, 1)."""
+    """The Kolmogorov-Smirnov test against N(0, 1)."""
     ranked = np.sort(norm.cdf(noise.ravel()))
     ends = np.arange(len(ranked) + 1) / len(ranked)
     return float(kstwo.sf(max((ends[1:] - ranked).max(), (ranked - ends[:-1]).max()), len(ranked)))
 
 
 def coincidences(numbers: Noise, mass: Callable[[Noise], Noise]) -> float:
-    """Whether equal numbers are more frequent than declared, as they are on a grid that is too coarse.
+    """Whether equal numbers are more frequent than declared, as on a grid that is too coarse.
 
-    Given the numbers of the first half, those of the second half meet one of them by independent trials.
+    Given the first half of the numbers, each of the second half equals one of them in independent trials.
 
     Args:
-        numbers: independent, `[n]`.
-        mass: chance of each number, or a bound on it.
+        numbers: independent numbers, `[n]`.
+        mass: probability of each number, or an upper bound.
     """
     half = len(numbers) // 2
     known = np.unique(numbers[:half])
@@ -62,13 +62,13 @@ def coincidences(numbers: Noise, mass: Callable[[Noise], Noise]) -> float:
 
 
 def repeats(noise: Noise, others: Noise) -> float:
-    """Whether a row holds another's noise, wholly or in part, with either sign, and moved by any number of places.
+    """Whether a row contains another's noise, wholly or partly, with either sign and any shift.
 
-    Given one row, its product with another row of noise, over its length, is N(0, 1), and so is each shifted product.
+    Given one row, its normalised product with another row of noise is N(0, 1), and so is each shifted product.
 
     Args:
-        noise: rows of noise alone, `[rows, d]`.
-        others: rows of anything that is independent of these, `[others, d]`.
+        noise: rows of pure noise, `[rows, d]`.
+        others: rows independent of these, `[others, d]`.
     """
     rows = np.concatenate([others, noise])
     spectra = scipy.fft.rfft(noise)
@@ -83,7 +83,7 @@ def repeats(noise: Noise, others: Noise) -> float:
 
 
 def correlated_coordinates(noise: Noise) -> float:
-    """Whether coordinates of one row are correlated with those any number of places further, `[rows, d]`.
+    """Whether coordinates of a row are correlated at any distance, `[rows, d]`.
 
     The sum over all rows of a lag's products has the variance rows · d. It is nearly normal: at the threshold of an
     audit of 10,000 numbers its tail is within 15 % of the normal one's.
@@ -95,11 +95,11 @@ def correlated_coordinates(noise: Noise) -> float:
 
 
 def equal_coordinates(noise: Noise, chance: float) -> float:
-    """Whether one coordinate has another's noise in all rows, up to a factor: the chance of that if so, else 1.
+    """Whether one coordinate has another's noise in all rows, up to a factor: the probability by chance if so, else 1.
 
     Args:
         noise: `[rows, d]`.
-        chance: that two numbers are equal.
+        chance: probability that two numbers are equal.
     """
     lengths = np.linalg.norm(noise, axis=0)
     columns = noise[:, lengths > 0] / lengths[lengths > 0]
@@ -116,15 +116,15 @@ def binomial(count: int, trials: int, rate: float) -> float:
 
 
 def spread(counts: NDArray[np.int64], trials: int, rate: float, uniform: Noise) -> float:
-    """Whether independent counts are spread as binomial ones, neither closer together nor farther apart.
+    """Whether independent counts have the spread of binomial ones, neither smaller nor larger.
 
-    A count with a uniform number between its chance and that of one less is exactly uniform, and its normal score
-    exactly normal, so that the sum of squares is χ².
+    A count with a uniform number between its cumulative probability and that of one less is exactly uniform, and its
+    normal score exactly normal, so the sum of squares is χ².
 
     Args:
         counts: `[n]`.
-        trials: of each.
-        rate: of each trial.
+        trials: trials of each count.
+        rate: probability of each trial.
         uniform: independent uniform numbers, `[n]`.
     """
     chances = binom.cdf(counts - 1, trials, rate) + uniform * binom.pmf(counts, trials, rate)

@@ -1,4 +1,4 @@
-"""`sottovoce simulate --audit`: prints what was tested and found, and fails where a check raised an alarm."""
+"""`sottovoce simulate --audit`: prints the checks and their findings, and fails if one raised an alarm."""
 
 from dataclasses import asdict
 
@@ -15,14 +15,14 @@ from sottovoce_simulations.commands.simulation_display import LABELS, Console
 from sottovoce_simulations.engine.experiment import Experiment
 
 DECLARED = 1_000
-"""Units that each audited label declares. It has about 200, so that noise that follows from the true number shows."""
+"""Number of units that each audited label declares; it has about 200, so noise from the true number is detected."""
 
 
 def audit_and_show(experiment: Experiment, console: Console, *, as_json: bool) -> None:
-    """Audit the labels' code under an experiment's settings, and print what was found.
+    """Audit the labels' code under an experiment's settings, and print the findings.
 
     Raises:
-        SottovoceError: such a run cannot be audited.
+        SottovoceError: the run cannot be audited.
         typer.Exit: a check raised an alarm.
     """
     labels = experiment.clients or LABELS
@@ -61,15 +61,15 @@ def _show(found: Audit) -> None:
         table.add_row(Text(check.name), Text(check.measured), f"{check.p_value:.1g}", verdict)
     console.print(table)
     if found.passed:
-        told = (
+        finding = (
             f"{len(found.checks)} checks with {found.canaries} canaries found nothing that contradicts "
             f"ε = {found.epsilon:.2f} at δ = {found.delta:g}. An audit can refute ε, not prove it."
         )
-        say(console, "Passed", told, "bold green")
+        say(console, "Passed", finding, "bold green")
     else:
         alarms = sum(not check.passed for check in found.checks)
-        told = (
-            f"{counted(alarms, 'check')} of {len(found.checks)} contradict what the labels declare. If all were as "
-            f"declared, this would happen in one of {1 / found.false_alarms:,.0f} audits."
+        finding = (
+            f"{counted(alarms, 'check')} of {len(found.checks)} contradict what the labels declare. If all "
+            f"declarations held, this would happen in one of {1 / found.false_alarms:,.0f} audits."
         )
-        say(console, "Failed", told, "bold red")
+        say(console, "Failed", finding, "bold red")

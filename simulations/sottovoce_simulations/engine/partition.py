@@ -61,7 +61,7 @@ class Scheme:
         """Parse `dirichlet:0.5`, `iid` or `as-is`.
 
         Raises:
-            ConfigurationError: the text is none of these.
+            ConfigurationError: the text has another form.
         """
         name, colon, alpha = text.strip().casefold().partition(":")
         try:

@@ -100,7 +100,7 @@ def find_matches(levels: Tensor, missing: Tensor, analysis: Analysis) -> Matches
     Args:
         levels: as `subframe_levels` gives them.
         missing: which frames are missing, `[frames]`.
-        analysis: of the audio's sample rate.
+        analysis: analysis for the audio's sample rate.
     """
     first, last = first_and_last(missing)
     total, wide = len(missing), context_frames(analysis)
@@ -132,8 +132,8 @@ def subframe_levels(audio: Tensor, magnitudes: Tensor, analysis: Analysis) -> Te
 
     Args:
         audio: `[channels, samples]`.
-        magnitudes: of its spectrum, `[channels, bins, frames]`.
-        analysis: of its sample rate.
+        magnitudes: magnitudes of its spectrum, `[channels, bins, frames]`.
+        analysis: analysis for its sample rate.
     """
     later = [analysis.spectrum(audio[:, part * analysis.hop // SUBFRAMES :]).abs() for part in range(1, SUBFRAMES)]
     steps = [analysis.bands(some) for some in (magnitudes, *later)]
@@ -148,8 +148,8 @@ def candidates_for(magnitudes: Tensor, missing: Tensor, matches: Matches, analys
     Args:
         magnitudes: `[channels, bins, frames]`, with linear prediction's in the gap.
         missing: which frames are missing, `[frames]`.
-        matches: of this gap.
-        analysis: of the audio's sample rate.
+        matches: matches for this gap.
+        analysis: analysis for the audio's sample rate.
     """
     first, last = first_and_last(missing)
     wide, count = context_frames(analysis), last - first + 1

@@ -37,7 +37,7 @@ class Continuations:
     Args:
         audio: `[frames, channels]`, full scale 1, not silent.
         sample_rate: Hz.
-        release: of the task `editor`.
+        release: a release of the task `editor`.
     """
 
     def __init__(self, audio: NDArray[np.float64], sample_rate: int, release: Release) -> None:

@@ -38,7 +38,7 @@ class Extend:
     and an editor chooses among the most similar passages. A track too short for that (3 s) is sustained and dies away.
 
     Args:
-        release: of the task `editor`.
+        release: a release of the task `editor`.
         seconds: length of the extension.
 
     Raises:

@@ -29,7 +29,7 @@ class LearnedRepairer(SpectralRepairer):
     """Takes the levels of bands from an editor and interpolates bins outside its bands.
 
     Args:
-        release: of the task `editor`.
+        release: a release of the task `editor`.
 
     Raises:
         ReleaseError: the release is of another task.

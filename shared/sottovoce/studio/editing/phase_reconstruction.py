@@ -37,7 +37,7 @@ class SpectralRepairer(Repairer):
         Args:
             audio: `[channels, samples]`, at the spec's loudness, with linear prediction in the gap.
             gap: the missing samples.
-            analysis: of the audio's sample rate.
+            analysis: analysis for the audio's sample rate.
         """
 
     def fill(

@@ -116,7 +116,7 @@ def carry_out(
         request: the requested edit.
         source: the file; it is only read.
         output: file to write; its extension chooses the container.
-        release: of the task that the request's effects need.
+        release: a release of the task that the request's effects need.
         key: signs the content credentials; None for the user's own key.
         progress: called with the number of source frames read, and their total.
 

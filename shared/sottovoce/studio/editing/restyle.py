@@ -25,7 +25,7 @@ class Restyle(SpectralEffect):
     its number of deviations from the prior's mean. Details that the autoencoder cannot represent are unchanged.
 
     Args:
-        release: of the task `generator` and the family `vae`.
+        release: a release of the task `generator` and the family `vae`.
         style: one of its classes.
         amount: share of the difference, 0 to 1.
 

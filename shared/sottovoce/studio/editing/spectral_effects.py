@@ -80,7 +80,7 @@ class Denoise(SpectralEffect):
     """Removes steady noise; frequencies above the model's bands get the gain of its highest.
 
     Args:
-        release: of the task `editor`.
+        release: a release of the task `editor`.
         amount: 1 removes everything that the model considers noise, 0 nothing.
 
     Raises:

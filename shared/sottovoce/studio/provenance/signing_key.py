@@ -80,7 +80,7 @@ class SigningKey:
         Args:
             key: PKCS #8 or SEC 1, readable by its owner only.
             chain: the key's certificate, followed by its chain.
-            passphrase: of an encrypted key.
+            passphrase: passphrase of an encrypted key.
 
         Raises:
             ConfigurationError: a file cannot be read or has other content, or the certificate belongs to another key.
