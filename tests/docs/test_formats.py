@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`?(\d+|[A-Z_]+ \+ \d+)`? \(`([\w/]+\.py:[A-Z_]+)`\)")
 """A number, with the constant that it is."""
-CONSTANT = re.compile(r"(?:[A-Z]+_)?(?:VERSION|SCHEMA|FORMAT)")
+CONSTANT = re.compile(r"(?:[A-Z]+_)*(?:VERSION|SCHEMA|FORMAT)")
 NUMBER = re.compile(r"\d+|[A-Z_]+ \+ \d+")
 
 

@@ -59,7 +59,7 @@ def test_a_label_without_a_fitting_track_says_so_to_its_own_people_only(
     monkeypatch.setattr(trainer, "prepare", lambda *_: Prepared(TrackDataset.empty(default_spec()), None))
     assert isinstance(answer(federation, agreement, config), Advert)
     assert "takes part with noise alone" in caplog.text
-    assert "found no track that fits it since this label joined it" in screen("status")
+    assert "has had no fitting track since this label joined it" in screen("status")
     assert [run["no_tracks"] for run in screen("status", "--json")["open_runs"]] == [0]
 
 
@@ -123,7 +123,7 @@ def test_status_names_labels_that_went_wrong(grid, agreement, config, monkeypatc
     shown = screen("status")
     assert "Labels that went wrong" in shown
     assert "label-2 left out of the run by the coordinator" in shown
-    assert "label-3 its share in round 1 was wrong: it lied, or the coordinator did" in shown
+    assert "label-3 its share in round 1 was wrong: the label or the coordinator lied" in shown
     (wrong,) = screen("status", "--json")["gone_wrong"]
     assert wrong["complained"] == [[1, ["label-3"]]]
     assert wrong["left_out"] == ["label-2"]
