@@ -41,6 +41,10 @@ class OutsideHours(LocalProtocolError):
     """The label's policy allows no training at this hour."""
 
 
+class NotAllowedAnyMore(LocalProtocolError):
+    """The label's policy became stricter after it joined the run, and no longer allows it."""
+
+
 class Trainer:
     """Joins runs and reports in their rounds.
 
@@ -115,7 +119,7 @@ class Trainer:
         state = states.load(request.run)
         config = state.config
         self._expect_planned(request, config)
-        self._expect_allowed(request)
+        self._expect_allowed(request, state)
         layout = local_round.layout_of(request, config)
         model = self._followed(request, carried, state)
         states.save_model(request.run, model.to_bytes())
@@ -193,13 +197,13 @@ class Trainer:
             reason=reason,
         )
 
-    def _expect_allowed(self, request: ReportRequest) -> None:
+    def _expect_allowed(self, request: ReportRequest, state: RunState) -> None:
         """Check a round against the present policy, which may be stricter than when the label joined.
 
         Raises:
-            TooFewParticipants, TooFewConfirmed, OutsideHours: as their names say.
+            TooFewParticipants, TooFewConfirmed, OutsideHours, NotAllowedAnyMore: as their names say.
         """
-        policy = self._opened.policy
+        policy, plan = self._opened.policy, state.plan
         if len(request.participants) < policy.least_participants:
             self._home.diary.round_declined(request.run, request.round, RefusalReason.PARTICIPANTS.value)
             raise TooFewParticipants("This label's policy requires more participants in a round.")
@@ -209,6 +213,12 @@ class Trainer:
         if not policy.awake():
             self._home.diary.round_declined(request.run, request.round, RefusalReason.HOURS.value)
             raise OutsideHours("This label's policy allows no training at this hour.")
+        reason = local_round.objection(state.config, self._opened.agreement, policy)
+        if plan is not None and (plan.epsilon_ceiling > policy.epsilon_per_run or plan.delta > policy.delta_max):
+            reason = reason or RefusalReason.PRIVACY
+        if reason is not None:
+            self._home.diary.round_declined(request.run, request.round, reason.value)
+            raise NotAllowedAnyMore("This label's policy does not allow the run any more.")
 
     def _expect_planned(self, request: ReportRequest, config: RunConfiguration) -> None:
         """Accept training rounds up to the planned number, then one evaluation of the result.
