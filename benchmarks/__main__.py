@@ -18,6 +18,7 @@ BENCHMARKS = (
     "rounds",
     "watermark",
     "copying",
+    "near_duplicates",
     "deployment",
     "quality",
     "repertoire",

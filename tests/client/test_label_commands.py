@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,38 @@ def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, l
     declared = {name: getattr(policy, name) for name in ("declared_tracks", "declared_artists")}
     assert declared == found["suggested"]
     assert policy.declared_tracks in (1, 2, 3)
+
+
+def test_catalogue_and_status_say_how_many_are_held_out(run, as_json, label_home, audio):
+    _, before = as_json("status")
+    assert before["tracks"] == {"train": 0, "held_out": 0}
+    code, out, _ = run("catalogue", *audio)
+    assert code == 0
+    assert "Held out from 'style' models, for ever:" in out
+    _, found = as_json("catalogue")
+    _, status = as_json("status")
+    assert status["tracks"] == {"train": 3 - found["held_out"]["style"], "held_out": found["held_out"]["style"]}
+    assert "of 3 tracks that were ever looked at" in run("status")[1]
+    for file in audio[0].rglob("*.wav"):
+        file.unlink()
+    assert "of 3 tracks that were ever looked at" in run("status")[1]
+
+
+def test_a_home_of_an_earlier_version_is_told_once_that_sides_are_written_down(run, as_json, label_home, audio):
+    label_home.sides_file.unlink()
+    replace(label_home, keeps_sides=False)._describe()
+    assert as_json("status")[1]["tracks"] is None
+    assert "not written down yet" in run("status")[1]
+    assert "written down from now on" in run("catalogue", *audio)[2]
+    assert "written down from now on" not in run("catalogue")[2]
+    assert sum(as_json("status")[1]["tracks"].values()) == 3
+
+
+def test_without_its_table_a_label_says_what_is_missing(run, label_home):
+    label_home.sides_file.unlink()
+    code, _, err = run("status")
+    assert code == 3
+    assert "table of held-out tracks is missing" in err
 
 
 def test_check_says_what_would_be_allowed(run, as_json, audio, invite, confirmed):

@@ -20,9 +20,10 @@ from sottovoce.release.load import load
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
-from sottovoce_client.catalogue import holdout, scan
+from sottovoce_client.catalogue import scan
 from sottovoce_client.copy_audit import samples
 from sottovoce_client.data.preparation import usable_tracks
+from sottovoce_client.data.split import split_of
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.home.policy_template import policy_text
@@ -107,7 +108,7 @@ def home(home_of, catalogue):
 @pytest.fixture
 def split(home):
     """What the label trains on, and what it holds out."""
-    return holdout(usable_tracks(home, "generator"), 0.2, key=home.split_key_file.read_bytes())
+    return split_of(home, usable_tracks(home, "generator"))
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from sottovoce.protocol.messages import Message
 from sottovoce.run.global_model import GlobalModel
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue.sheet import read_sheet
+from sottovoce_client.catalogue.sides import Sides
 from sottovoce_client.flower.bundle_check import APP, CONFIGURATION, HASHES, check_bundle
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.node_key import NodeKey, passphrase_of_file
@@ -72,6 +73,11 @@ def rows(home: LabelHome) -> object:
         return ledger.rows()
 
 
+def sides(home: LabelHome) -> object:
+    with Sides(home.sides_file) as table:
+        return table.counts()
+
+
 def states(home: LabelHome) -> tuple[RunStates, bytes]:
     run = bytes.fromhex(next(file.stem for file in home.runs.glob("*.json")))
     return RunStates(home.runs, Identity.load(home.identity_file), home.agreement(), 3), run
@@ -108,6 +114,7 @@ FILES = {
         "locked/node.key", lambda home: NodeKey.load(home.root / "locked/node.key", passphrase=PASSPHRASE).public
     ),
     "passphrase": File("passphrase", lambda home: passphrase_of_file(home.root / "passphrase")),
+    "sides": File("sides.sqlite", sides),
     "ledger": File("ledger.sqlite", rows, sealed=True),
     "state": File("runs/*.json", state, "json"),
     "model": File("runs/*.model", model, sealed=True),

@@ -21,6 +21,7 @@ class Facts:
 
     Args:
         digest: SHA-256 of the content, 64 hexadecimal digits; empty where the content could not be read.
+        samples_digest: SHA-256 of the decoded samples, likewise; see `AudioFacts`.
         seconds: length of the audio; 0 if it has none.
         reason: why its audio cannot be used, or None if it can.
         detail: the same in a sentence.
@@ -28,6 +29,7 @@ class Facts:
     """
 
     digest: str
+    samples_digest: str = ""
     seconds: float = 0.0
     reason: RejectReason | None = None
     detail: str = ""
@@ -40,20 +42,20 @@ class Facts:
 
     def plain(self) -> tuple[Any, ...]:
         """The facts as plain values in a fixed order, which `of` reads back."""
-        return (self.digest, self.seconds, self.reason, self.detail, *astuple(self.tags))
+        return (self.digest, self.samples_digest, self.seconds, self.reason, self.detail, *astuple(self.tags))
 
     @classmethod
     def of(cls, plain: Sequence[Any]) -> "Facts":
         """Facts from plain values."""
-        digest, seconds, reason, detail, *tags = plain
-        return cls(digest, seconds, RejectReason(reason) if reason else None, detail, Tags(*tags))
+        digest, samples_digest, seconds, reason, detail, *tags = plain
+        return cls(digest, samples_digest, seconds, RejectReason(reason) if reason else None, detail, Tags(*tags))
 
 
 def examine(path: Path) -> Facts:
     """Read a whole file."""
     try:
         digest = sha256_file(path)
-        seconds = inspect(path).seconds
+        audio = inspect(path)
     except PermissionError:
         return Facts("", reason=RejectReason.NO_PERMISSION, detail="No permission to read the file.")
     except FileNotFoundError:
@@ -62,4 +64,4 @@ def examine(path: Path) -> Facts:
         return Facts("", reason=RejectReason.UNREADABLE, detail=f"The file cannot be read: {error.strerror}.")
     except AudioError as error:
         return Facts("" if error.reason in _PASSING else digest, reason=error.reason, detail=error.message)
-    return Facts(digest, seconds, tags=read_tags(path))
+    return Facts(digest, audio.samples_digest, audio.seconds, tags=read_tags(path))

@@ -17,22 +17,22 @@ from sottovoce_client.catalogue.file_facts import Facts
 from sottovoce_client.catalogue.walk import Found
 
 APPLICATION = 0x53_6F_74_74  # "Sott": marks the database as ours, so that another program's is never overwritten
-VERSION = 1  # raise it whenever `examine` returns different facts for the same file
+VERSION = 2  # raise it whenever `examine` returns different facts for the same file
 BATCH = 64  # files per transaction: the most that a killed process loses
 BUSY_SECONDS = 60.0
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, inode INTEGER NOT NULL,
-    digest TEXT NOT NULL, seconds REAL NOT NULL, reason TEXT, detail TEXT NOT NULL,
+    digest TEXT NOT NULL, samples TEXT NOT NULL, seconds REAL NOT NULL, reason TEXT, detail TEXT NOT NULL,
     title TEXT NOT NULL, artist TEXT NOT NULL, album TEXT NOT NULL, genre TEXT NOT NULL, isrc TEXT NOT NULL
 ) WITHOUT ROWID, STRICT
 """
 _KNOWN = """
-SELECT digest, seconds, reason, detail, title, artist, album, genre, isrc FROM files
+SELECT digest, samples, seconds, reason, detail, title, artist, album, genre, isrc FROM files
 WHERE path = ? AND size = ? AND modified = ? AND inode = ?
 """
-_LEARN = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LEARN = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def default_index(root: Path) -> Path:

@@ -13,7 +13,7 @@ from sottovoce_client.catalogue.tracks import Rejected, Remark, Track
 def resolve(
     root: Path, examined: Iterable[tuple[Candidate, Facts]], segment_seconds: float
 ) -> tuple[list[Track], list[Rejected], list[Remark]]:
-    """Tracks, unusable files and remarks from the candidates. Of files with equal content, the first one wins.
+    """Tracks, unusable files and remarks from the candidates. Of files with equal samples, the first one wins.
 
     The sheet has precedence, then the folder (for the style), then the embedded tags.
     """
@@ -28,10 +28,10 @@ def resolve(
             rejected.append(refusal)
             continue
         track = _track(root, candidate, facts)
-        if track.digest in tracks:
-            rejected.append(_duplicate(path, track, tracks[track.digest], root))
+        if track.samples_digest in tracks:
+            rejected.append(_duplicate(path, track, tracks[track.samples_digest], root))
             continue
-        tracks[track.digest] = track
+        tracks[track.samples_digest] = track
         code = _said(candidate, facts, "isrc")
         if code and track.isrc is None:
             remarks.append(
@@ -58,6 +58,7 @@ def _refusal(candidate: Candidate, facts: Facts, segment_seconds: float) -> Reje
 def _track(root: Path, candidate: Candidate, facts: Facts) -> Track:
     return Track(
         digest=facts.digest,
+        samples_digest=facts.samples_digest,
         path=root / candidate.file.path,
         style=candidate.style or facts.tags.genre,
         title=_said(candidate, facts, "title"),
@@ -76,7 +77,8 @@ def _said(candidate: Candidate, facts: Facts, name: str) -> str:
 
 
 def _duplicate(path: str, track: Track, first: Track, root: Path) -> Rejected:
-    detail = f"Its content is the same as that of {_name(first, root)}"
+    same = "content" if track.digest == first.digest else "audio"
+    detail = f"Its {same} is the same as that of {_name(first, root)}"
     conflicts = []
     if track.style != first.style:
         conflicts.append(f"style '{first.style}' there, '{track.style}' here")

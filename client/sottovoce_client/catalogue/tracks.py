@@ -20,6 +20,7 @@ class Track:
 
     Args:
         digest: SHA-256 of the file's content, 64 hexadecimal digits; no two tracks of a catalogue share one.
+        samples_digest: SHA-256 of its decoded samples, likewise; unlike the file's, it survives an edit of its tags.
         path: the file, ready to be opened.
         style: from the sheet, the folder or the embedded genre.
         title: empty if unknown.
@@ -31,6 +32,7 @@ class Track:
     """
 
     digest: str
+    samples_digest: str
     path: Path
     style: str
     title: str

@@ -11,7 +11,7 @@ import numpy as np
 from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.release.load import Release
 from sottovoce_client.catalogue import Progress, Track, holdout
-from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE, Split, group_of
+from sottovoce_client.catalogue.holdout import Split, group_of
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.copy_audit.comparison import NOWHERE, SHORT, Closest
 from sottovoce_client.copy_audit.excerpt import Excerpt, excerpts
@@ -19,7 +19,8 @@ from sottovoce_client.copy_audit.samples import SECONDS, Sample, samples
 from sottovoce_client.copy_audit.sketch import COLUMN_RATE, Sketch
 from sottovoce_client.copy_audit.sketch_cache import SketchStore
 from sottovoce_client.copy_audit.thresholds import Bounds, bounds, expect_enough
-from sottovoce_client.data.preparation import usable_tracks
+from sottovoce_client.data.preparation import usable_tracks, with_sides
+from sottovoce_client.data.split import split_of
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
@@ -146,16 +147,20 @@ def tracks_of(
     tracks = [track for track in usable if track.style in styles]
     if not tracks:
         raise CatalogueError("No track of this label in the release's styles has consent for the release's purpose.")
-    split = holdout(tracks, _share_held_out(about), key=home.split_key_file.read_bytes())
+    share = _former_share(about)
+    if share is None:
+        split = split_of(with_sides(home, workers=workers)[0], tracks, workers=workers)
+    else:
+        split = holdout(tracks, share, key=home.split_key_file.read_bytes())
     if not split.train:
         raise CatalogueError("This label trained on no track in the release's styles.")
     return split
 
 
-def _share_held_out(about: Mapping[str, object]) -> float:
-    """The label's held-out share. In earlier versions each run chose its own, which the diary recorded."""
+def _former_share(about: Mapping[str, object]) -> float | None:
+    """The held-out share of a run of an earlier version, which chose its own; the diary recorded it."""
     share = about.get("holdout")
-    return share if isinstance(share, float) and 0 < share < 1 else HELD_OUT_SHARE
+    return share if isinstance(share, float) and 0 < share < 1 else None
 
 
 def _to_calibrate_by(store: SketchStore, split: Split) -> tuple[list[Excerpt], list[int], list[str]]:

@@ -6,12 +6,10 @@ numbers are exact below 100, and one that is updated after each scan would follo
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from sottovoce_client.catalogue import Catalogue, Purpose, holdout
-from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
-from sottovoce_client.data.preparation import tracks_for
+from sottovoce_client.catalogue import Split
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
@@ -28,19 +26,11 @@ class Suggestion(NamedTuple):
     artists: int
 
 
-def suggestion(home: LabelHome, catalogues: Sequence[Catalogue], purposes: Iterable[Purpose]) -> Suggestion:
-    """The numbers for the purpose with the most tracks.
-
-    Args:
-        home: the label's home.
-        catalogues: its catalogues, from `catalogues_of`.
-        purposes: purposes that the policy allows.
-    """
-    key = home.split_key_file.read_bytes()
-    sides = [holdout(tracks_for(catalogues, purpose), HELD_OUT_SHARE, key=key).train for purpose in purposes]
-    largest = max(sides, key=len, default=())
+def suggestion(splits: Iterable[Split]) -> Suggestion:
+    """The numbers for the purpose with the most tracks to train on, given the sides of each purpose's tracks."""
+    largest = max((split.train for split in splits), key=len, default=())
     # Counted like units in training: a track of an unknown artist is on its own.
-    artists = {track.artist_key or track.digest for track in largest}
+    artists = {track.artist_key or track.samples_digest for track in largest}
     return Suggestion(coarse(len(largest)), coarse(len(artists)))
 
 

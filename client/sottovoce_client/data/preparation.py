@@ -13,10 +13,11 @@ from sottovoce.errors import CatalogueError
 from sottovoce.features.extract import default_spec
 from sottovoce.models import discovery
 from sottovoce.run.configuration import RunConfiguration, Unit
-from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, holdout, scan
-from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Progress, Purpose, Track, scan
+from sottovoce_client.catalogue.sides import Sides
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.feature_cache import FeatureCache
+from sottovoce_client.data.split import split_of, write_down_former
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 
@@ -74,12 +75,12 @@ def index_of(home: LabelHome, folder: Path) -> Path:
 
 
 def tracks_for(catalogues: Iterable[Catalogue], purpose: Purpose) -> tuple[Track, ...]:
-    """The tracks that may be used for a purpose today; of duplicate files, the first."""
+    """The tracks that may be used for a purpose today; of tracks with the same audio, the first."""
     today = datetime.now(UTC).astimezone().date()
     tracks: dict[str, Track] = {}
     for catalogue in catalogues:
         for track in catalogue.for_purpose(purpose, today):
-            tracks.setdefault(track.digest, track)
+            tracks.setdefault(track.samples_digest, track)
     return tuple(tracks.values())
 
 
@@ -93,6 +94,31 @@ def usable_tracks(
     """
     purpose = Purpose(task)
     return tracks_for(catalogues_of(home, [purpose], workers=workers, progress=progress), purpose)
+
+
+def with_sides(
+    home: LabelHome, *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[LabelHome, bool]:
+    """The home with a table of held-out tracks, and whether the table was created now.
+
+    The home of an earlier version gets a table with the sides that its tracks have had until now, so that no held-out
+    track is ever trained on.
+
+    Raises:
+        CatalogueError: a catalogue of such a home cannot be read.
+        PrivacyError: the table cannot be written.
+    """
+    if home.keeps_sides:
+        return home, False
+    purposes = [Purpose(name) for name in sorted(Policy.from_toml(home.policy_file).purposes & set(Purpose))]
+    try:
+        found = catalogues_of(home, purposes, workers=workers, progress=progress) if home.catalogues else ()
+    except NothingUsable:
+        found = ()
+    if not home.sides_file.exists():
+        Sides.create(home.sides_file)
+    write_down_former(home, [track for catalogue in found for track in catalogue.tracks])
+    return home.with_sides(), True
 
 
 def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
@@ -111,7 +137,8 @@ def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
             raise
         usable = ()
     tracks = [track for track in usable if track.style in config.classes]
-    split = holdout(tracks, HELD_OUT_SHARE, key=home.split_key_file.read_bytes())
+    home, _ = with_sides(home, workers=1)
+    split = split_of(home, tracks, unit=config.unit)
     train, held_out = (_dataset(home, side, config) for side in (split.train, split.held_out))
     if train is None and not config.private:
         raise CatalogueError("There are no tracks to train on.")
@@ -136,7 +163,7 @@ def _samples(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration)
     for track, segments in zip(tracks, found, strict=True):
         if segments is not None:
             unit = track.artist_key if config.unit is Unit.ARTIST else None
-            subset_key = subset_key_of(f"artist:{unit}" if unit else f"track:{track.digest}", key=key)
+            subset_key = subset_key_of(f"artist:{unit}" if unit else f"track:{track.samples_digest}", key=key)
             yield Sample(segments, config.classes.index(track.style), unit, subset_key)
 
 

@@ -38,12 +38,14 @@ class LabelHome:
         name: the label's name in the federation.
         catalogues: folders of the label's audio.
         cache: folder of computed features and of the catalogues' indexes.
+        keeps_sides: whether the home has a table of held-out tracks; one of an earlier version gets it later.
     """
 
     root: Path
     name: str
     catalogues: tuple[Path, ...]
     cache: Path
+    keeps_sides: bool = True
 
     @classmethod
     def create(
@@ -73,6 +75,7 @@ class LabelHome:
             ConfigurationError: the folder has content, which is left untouched; or the name is invalid.
         """
         from sottovoce_client.budget.ledger import Ledger
+        from sottovoce_client.catalogue.sides import Sides
         from sottovoce_client.home.policy_template import policy_text
 
         if not NAME.fullmatch(name):
@@ -95,6 +98,7 @@ class LabelHome:
             write_bytes(made.split_key_file, split_key or os.urandom(32), mode=0o600)
             write_bytes(made.policy_file, (policy_text() if policy is None else policy).encode(), mode=0o600)
             Ledger.create(made.ledger_file).close()
+            Sides.create(made.sides_file)
             made._describe()
         return home
 
@@ -110,7 +114,8 @@ class LabelHome:
             name, catalogues, cache = described["name"], described["catalogues"], described["cache"]
             if not NAME.fullmatch(name) or not all(isinstance(folder, str) and folder for folder in catalogues):
                 raise ValueError
-            return cls(root, name, tuple(Path(folder) for folder in catalogues), Path(cache))
+            folders = tuple(Path(folder) for folder in catalogues)
+            return cls(root, name, folders, Path(cache), described.get("sides") is True)
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigurationError(
                 "There is no label's home in this folder.",
@@ -137,8 +142,19 @@ class LabelHome:
         home._describe()
         return home
 
+    def with_sides(self) -> "LabelHome":
+        """The home, marked as one whose table of held-out tracks must exist."""
+        home = replace(self, keeps_sides=True)
+        home._describe()
+        return home
+
     def _describe(self) -> None:
-        described = {"name": self.name, "catalogues": list(map(str, self.catalogues)), "cache": str(self.cache)}
+        described = {
+            "name": self.name,
+            "catalogues": list(map(str, self.catalogues)),
+            "cache": str(self.cache),
+            "sides": self.keeps_sides,
+        }
         write_bytes(self.root / _FILE, canonical_json(described), mode=0o600)
 
     def write_policy(self, text: str) -> None:
@@ -178,8 +194,13 @@ class LabelHome:
 
     @property
     def split_key_file(self) -> Path:
-        """Key that determines which tracks are held out; created once, so that they stay held out."""
+        """Key that decides on which side a new track is; created once, so that copies of a track get the same side."""
         return self.root / "split.key"
+
+    @property
+    def sides_file(self) -> Path:
+        """Table of which tracks are held out."""
+        return self.root / "sides.sqlite"
 
     @property
     def policy_file(self) -> Path:

@@ -3,6 +3,7 @@
 Decoding is libsndfile's: WAV, FLAC, OGG, Opus and MP3.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,12 +52,15 @@ class AudioFacts:
         sample_rate: Hz.
         channels: number of channels.
         format: libsndfile's name of the container, such as `FLAC`.
+        samples_digest: SHA-256 of the decoded mono samples and their rate, 64 hexadecimal digits, which tags and
+            containers do not change; empty where nothing was decoded.
     """
 
     frames: int
     sample_rate: int
     channels: int
     format: str
+    samples_digest: str = ""
 
     @property
     def seconds(self) -> float:
@@ -82,10 +86,12 @@ def inspect(path: Path) -> AudioFacts:
     """
     energy, frames = 0.0, 0
     with _opened(path) as file:
+        hashed = hashlib.sha256(f"{file.samplerate}/".encode())
         for block in _blocks(path, file):
             energy += float(np.dot(block, block))
             frames += len(block)
-        facts = AudioFacts(frames, file.samplerate, file.channels, file.format)
+            hashed.update(block.astype("<f4", copy=False).data)
+        facts = AudioFacts(frames, file.samplerate, file.channels, file.format, hashed.hexdigest())
     _check_level(energy, frames)
     return facts
 

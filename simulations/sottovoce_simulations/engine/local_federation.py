@@ -14,7 +14,8 @@ from sottovoce.federation.identity import Identity
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue import Purpose
 from sottovoce_client.data.declaration import declare, suggestion
-from sottovoce_client.data.preparation import catalogues_of
+from sottovoce_client.data.preparation import catalogues_of, tracks_for
+from sottovoce_client.data.split import split_of
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_simulations.engine.experiment import Experiment
@@ -108,7 +109,7 @@ def _declare(home: LabelHome, experiment: Experiment) -> None:
         catalogues = catalogues_of(home, [purpose])
     except CatalogueError:
         catalogues = ()
-    declare(home, suggestion(home, catalogues, [purpose]))
+    declare(home, suggestion([split_of(home, tracks_for(catalogues, purpose))]))
 
 
 def _named(catalogues: Sequence[Path]) -> dict[str, Path]:

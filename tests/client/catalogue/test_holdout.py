@@ -12,7 +12,9 @@ KEY = b"a label's own"
 
 
 def track(number: int, style: str = "jazz", artist: str = "", album: str = "") -> Track:
-    return Track(f"{number:064x}", Path(f"{number}.wav"), style, "", artist, album, None, Consent(), 10.0)
+    return Track(
+        f"{number:064x}", f"{number:064x}", Path(f"{number}.wav"), style, "", artist, album, None, Consent(), 10.0
+    )
 
 
 def share(tracks: list[Track], fraction: float = 0.2) -> float:
@@ -80,10 +82,10 @@ def test_another_key_is_another_split() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
 def test_a_fraction_is_between_0_and_1(fraction: float) -> None:
-    with pytest.raises(ConfigurationError, match="fraction="):
-        holdout([], fraction, key=KEY)
+    with pytest.raises(ConfigurationError, match="share="):
+        holdout([track(1)], fraction, key=KEY)
 
 
 def test_a_key_is_needed() -> None:
     with pytest.raises(ConfigurationError, match="needs a key"):
-        holdout([], 0.2, key=b"")
+        holdout([track(1)], 0.2, key=b"")

@@ -23,7 +23,7 @@ def many(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def read(path: Path) -> Facts:
         digest = sha256(bytes(path)).hexdigest()
-        return Facts(digest, 200.0, tags=Tags(path.stem, path.parent.name, "an album", "a genre"))
+        return Facts(digest, digest, 200.0, tags=Tags(path.stem, path.parent.name, "an album", "a genre"))
 
     monkeypatch.setattr(scanning, "examine", read)
     return root

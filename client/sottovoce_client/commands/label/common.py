@@ -13,6 +13,9 @@ from sottovoce.errors import ConfigurationError
 from sottovoce_client.home.label_home import LabelHome, default_root
 from sottovoce_client.home.node_key import PASSPHRASE, passphrase_of_environment, passphrase_of_file
 
+SIDES_WRITTEN = "every track's side is written down from now on, as it was until now."
+"""Note for the people of a home of an earlier version when it gets its table of held-out tracks."""
+
 
 def opened(home: Path | None) -> LabelHome:
     """The label's home, from the option, the environment or the default.

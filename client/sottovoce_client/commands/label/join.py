@@ -16,7 +16,8 @@ from sottovoce.commands.output import counted, notes, say
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.invitation import Invitation
 from sottovoce_client.budget.ledger import Ledger
-from sottovoce_client.commands.label.common import opened, unlock
+from sottovoce_client.catalogue.sides import Sides
+from sottovoce_client.commands.label.common import SIDES_WRITTEN, bar, opened, unlock
 from sottovoce_client.flower import supernode
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.pinning import pin
@@ -44,6 +45,7 @@ def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Pa
     policy = Policy.from_toml(label.policy_file)
     with Ledger(label.ledger_file) as ledger:
         ledger.verify()  # before anything else: without it, nothing could be trained
+    _check_sides(label)
     if file is None and not label.invitation_file.exists():
         raise ConfigurationError(
             "This label has not joined a federation yet.", hint="Pass the coordinator's federation.toml."
@@ -54,6 +56,18 @@ def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Pa
             _stay(label, invitation)
     except Timeout:
         raise ConfigurationError("This label has already joined, in another process.") from None
+
+
+def _check_sides(label: LabelHome) -> None:
+    """Check the table of held-out tracks, which runs need; create it in the home of an earlier version."""
+    if label.keeps_sides:
+        with Sides(label.sides_file):
+            return
+    from sottovoce_client.data.preparation import with_sides
+
+    with bar("reading") as progress:
+        with_sides(label, progress=progress)
+    say(notes(), "Note", SIDES_WRITTEN, "bold")
 
 
 def _stay(label: LabelHome, invitation: Invitation) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.errors import CatalogueError
-from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose, Track
+from sottovoce_client.catalogue import Catalogue, NothingUsable, Purpose, Split, Track
 from sottovoce_client.catalogue.tables import as_json as plain
 from sottovoce_client.catalogue.tables import show
-from sottovoce_client.commands.label.common import bar, opened
+from sottovoce_client.commands.label.common import SIDES_WRITTEN, bar, opened
 from sottovoce_client.home.policy import Policy
 
 if TYPE_CHECKING:
@@ -46,17 +46,24 @@ def register_and_scan(
     purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
     started = perf_counter()
     from sottovoce_client.data.declaration import declare, suggestion
-    from sottovoce_client.data.preparation import catalogues_of, tracks_for
+    from sottovoce_client.data.preparation import catalogues_of, tracks_for, with_sides
+    from sottovoce_client.data.split import split_of
 
     try:
         with bar("reading") as progress:
+            label, former = with_sides(label, workers=workers, progress=progress)
             found: tuple[Catalogue, ...] = catalogues_of(label, purposes, workers=workers, progress=progress)
     except NothingUsable as error:
         if not as_json:
             show(error.catalogue, results(), seconds=perf_counter() - started, show_all=show_all)
         raise
     seconds = perf_counter() - started
-    suggested = suggestion(label, found, purposes)
+    with bar("splitting") as progress:
+        splits = {
+            purpose: split_of(label, tracks_for(found, purpose), workers=workers, progress=progress)
+            for purpose in purposes
+        }
+    suggested = suggestion(splits.values())
     stated = declare(label, suggested) if declared else suggested
     computed = None
     if features:
@@ -69,6 +76,7 @@ def register_and_scan(
                 "catalogues": [plain(catalogue, seconds=seconds) for catalogue in found],
                 "suggested": {"declared_tracks": suggested.tracks, "declared_artists": suggested.artists},
                 "usable": {purpose.value: len(tracks_for(found, purpose)) for purpose in purposes},
+                "held_out": {purpose.value: len(split.held_out) for purpose, split in splits.items()},
                 "features": None
                 if computed is None
                 else {"known": computed.known, "computed": computed.computed, "unusable": len(computed.unusable)},
@@ -78,6 +86,10 @@ def register_and_scan(
     for catalogue in found:
         results().print(shown(catalogue.root), style="bold", soft_wrap=True)
         show(catalogue, results(), seconds=seconds, show_all=show_all)
+    if former:
+        say(notes(), "Note", SIDES_WRITTEN, "bold")
+    for purpose, split in splits.items():
+        results().print(_in_words(purpose, split))
     if computed is not None:
         line = f"Features: {counted(computed.computed, 'track')} computed, {computed.known:,} known before"
         if computed.unusable:
@@ -88,6 +100,19 @@ def register_and_scan(
         results().print(f"Declared in policy.toml: {about}.")
     elif not policy.declared_tracks:
         say(notes(), "Next", f"declare {about} in policy.toml, or repeat with --declare.", "bold cyan")
+
+
+def _in_words(purpose: Purpose, split: Split) -> str:
+    """The number of held-out tracks, and what follows if one side is empty."""
+    held_out, train = len(split.held_out), len(split.train)
+    if not train and not held_out:
+        return f"No track may serve '{purpose}'."
+    said = f"Held out from '{purpose}' models, for ever: {held_out:,} of {counted(train + held_out, 'track')}"
+    if not train:
+        return f"{said}, so that none is left to train on: artists or albums are held out as a whole."
+    if not held_out:
+        return f"{said}, so that nothing can be measured here: artists or albums are trained on as a whole."
+    return f"{said}. The other {train:,} are trained on."
 
 
 def _computed(

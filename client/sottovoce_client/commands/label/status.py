@@ -15,6 +15,7 @@ from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce_client.budget.account import Account, RunAccount, account_of
+from sottovoce_client.catalogue.sides import Counts, Sides
 from sottovoce_client.commands.label.common import opened
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
@@ -34,6 +35,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     account = account_of(label)
     policy, own = Policy.from_toml(label.policy_file), _fingerprint(label)
     federation, outdated = _federation(label)
+    sides = _sides(label)
     if as_json:
         print_json(
             {
@@ -44,6 +46,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
                 "words": own and as_words(own),
                 "fingerprint": own and own.hex(),
                 "catalogues": [str(folder) for folder in label.catalogues],
+                "tracks": sides and sides._asdict(),
                 "training_now": policy.awake(),
                 "open_runs": [_plain(run) for run in account.runs if run.state == "open"],
                 "gone_wrong": [
@@ -66,6 +69,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
         card.add_row("fingerprint", f"{as_words(own)}\n{as_hex(own)}")
     folders = [shown(folder) for folder in label.catalogues]
     card.add_row("catalogues", Text("\n".join(folders) or "none yet: sottovoce label catalogue DIR"))
+    card.add_row("held out", _held_out(sides))
     card.add_row("hours", f"{str(policy.hours) or 'any time'}{'' if policy.awake() else ' (not now)'}")
     card.add_row("lifetime ε", _sentence(account))
     console.print(card)
@@ -109,6 +113,22 @@ def _fingerprint(label: LabelHome) -> bytes | None:
         return fingerprint(label.name, label.identity().public_key)
     except ConfigurationError:
         return None
+
+
+def _sides(label: LabelHome) -> Counts | None:
+    """Number of tracks on each side; None if the home has no table of them yet."""
+    if not label.keeps_sides:
+        return None
+    with Sides(label.sides_file) as table:
+        return table.counts()
+
+
+def _held_out(sides: Counts | None) -> str:
+    if sides is None:
+        return "not written down yet: sottovoce label catalogue"
+    if not sum(sides):
+        return "no track has been looked at yet"
+    return f"{sides.held_out:,} of {counted(sum(sides), 'track')} that were ever looked at; the others are trained on"
 
 
 def _federation(label: LabelHome) -> tuple[str | None, str | None]:
