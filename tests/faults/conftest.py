@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,7 +162,7 @@ class Table:
 
 
 @pytest.fixture(scope="session")
-def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Federation, RunConfiguration]]:
+def _federations(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple[Federation, RunConfiguration]]:
     """A federation for each kind of noise and number of labels, made once and copied by every test."""
 
     @cache
@@ -194,23 +196,52 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
     return make
 
 
-@pytest.fixture
-def a_table(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    _templates: Callable[[str, int], tuple[Federation, RunConfiguration]],
-) -> Callable[..., Table]:
-    """Makes a table of labels whose data are made up, and listens to what they report."""
+@pytest.fixture(autouse=True, scope="package")
+def _no_audio() -> Iterator[None]:
+    """No label has a catalogue: its data are drawn from its number."""
     torch.set_num_threads(1)  # a forked process has no use for the pool of its parent
-    monkeypatch.setattr(trainer, "prepare", lambda home, config: _prepared(int(home.name[-1])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "prepare", lambda home, config: _prepared(int(home.name[-1])))
+        yield
 
-    def make(noise: str = "local", labels: int = 5) -> Table:
-        federation, config = _templates(noise, labels)
-        homes = {}
-        for home in federation.homes:
-            shutil.copytree(home.root, tmp_path / home.name)
-            homes[home.name] = LabelHome.open(tmp_path / home.name)
-        table = Table(homes, federation.agreement, config)
+
+@pytest.fixture(scope="package")
+def table_in(
+    tmp_path_factory: pytest.TempPathFactory, _federations: Callable[[str, int], tuple[Federation, RunConfiguration]]
+) -> Callable[..., Table]:
+    """Makes a table of labels whose homes are in a folder.
+
+    All have joined, and are what their disks hold then, the coordinator as well; or, with `new`, none has.
+    """
+
+    def copies(homes: Iterable[LabelHome], folder: Path) -> dict[str, LabelHome]:
+        return {home.name: LabelHome.open(shutil.copytree(home.root, folder / home.name)) for home in homes}
+
+    @cache
+    def joined(noise: str, labels: int) -> Table:
+        table = make(tmp_path_factory.mktemp("joined"), noise, labels, new=True)
+        table.exchange(dict.fromkeys(table.homes, table.aggregator.announcement))
+        table.set_up()
+        return table
+
+    def make(folder: Path, noise: str = "local", labels: int = 5, *, new: bool = False) -> Table:
+        federation, config = _federations(noise, labels)
+        if new:
+            return Table(copies(federation.homes, folder), federation.agreement, config)
+        template = joined(noise, labels)
+        table = Table(copies(template.homes.values(), folder), federation.agreement, config, sent=[*template.sent])
+        table.aggregator = deepcopy(template.aggregator)
+        return table
+
+    return make
+
+
+@pytest.fixture
+def a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table_in: Callable[..., Table]) -> Callable[..., Table]:
+    """`table_in` for one test, and listens to what its labels report."""
+
+    def make(*arguments: Any, **options: Any) -> Table:
+        table = table_in(tmp_path, *arguments, **options)
         report = Participant.report
 
         def listened(participant: Participant, vector: np.ndarray) -> Message:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -27,7 +28,6 @@ from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce.models.trainable import trainable_mask
-from sottovoce.protocol.messages import Message
 from sottovoce.run.global_model import GlobalModel
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.catalogue.sheet import read_sheet
@@ -144,15 +144,10 @@ def bundle() -> bytes:
     return packed.getvalue()
 
 
-@pytest.fixture
-def home(a_table: Any) -> LabelHome:
+@pytest.fixture(scope="module")
+def _filled(table_in: Any, tmp_path_factory: pytest.TempPathFactory) -> LabelHome:
     """A label that has joined a run and accepted its first round, with every kind of file that it may be given."""
-    table = a_table()
-    labels = list(table.homes)
-    for label in labels:
-        answer: Message = table.ask(label, table.aggregator.announcement)
-        table.aggregator.receive(answer)
-    table.set_up()
+    table = table_in(tmp_path_factory.mktemp("filled"))
     assert table.ask(NAME, table.request(1)) is not None
     made: LabelHome = table.homes[NAME]
     coordinator = Identity.generate()
@@ -182,6 +177,12 @@ def home(a_table: Any) -> LabelHome:
         (made.root / name).write_bytes(data)
         (made.root / name).chmod(0o600)
     return made
+
+
+@pytest.fixture
+def home(_filled: LabelHome, tmp_path: Path) -> LabelHome:
+    """A copy of it for one test."""
+    return LabelHome.open(shutil.copytree(_filled.root, tmp_path / NAME))
 
 
 def located(home: LabelHome, file: File) -> Path:
