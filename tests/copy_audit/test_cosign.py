@@ -24,6 +24,12 @@ RATE = 22_050
 LENGTH = 10 * RATE
 
 
+@pytest.fixture(scope="session")
+def catalogue(few_tracks):
+    """What is tested here happens around audits."""
+    return few_tracks
+
+
 @pytest.fixture
 def agreement(home, coordinator):
     others = (Member(f"label-{number}", Identity.generate().public_key) for number in range(3))
