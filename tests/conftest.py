@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from typer.testing import CliRunner
 
 from sottovoce.run.configuration import RunConfiguration
 
@@ -136,3 +138,25 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def catalogues(made_once: Callable[..., Path]) -> Path:
+    """Of four labels: as many as may lose one, none with too few tracks. Simulations leave features beside them."""
+    from sottovoce_simulations.synthesis import synthesise
+
+    folder = made_once(
+        "catalogues", lambda folder: synthesise(folder / "music", labels=4, tracks=30, seconds=(5, 5), workers=1)
+    )
+    return folder / "music"
+
+
+@pytest.fixture(scope="session")
+def here() -> Callable[..., Result]:
+    """Runs a command in this process, which has loaded already what takes each new one seconds."""
+    from sottovoce.cli import app
+
+    runner = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"})
+    return lambda *arguments, **options: runner.invoke(
+        app, [str(argument) for argument in arguments], prog_name="sottovoce", **options
+    )

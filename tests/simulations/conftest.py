@@ -2,16 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from flwr.server.superlink.fleet.vce.backend import Backend
-from typer.testing import CliRunner
-
-from sottovoce.cli import app
-from sottovoce_simulations.synthesis import synthesise
-
-LABELS, TRACKS = 4, 30
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +16,6 @@ def sottovoce():
         return subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def here():
-    """Runs a command in this process, which has loaded already what takes each new one seconds."""
-    runner = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"})
-    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments], prog_name="sottovoce")
 
 
 class OneProcess(Backend):
@@ -64,12 +50,3 @@ def simulate(here):
             return here("simulate", *arguments)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def catalogues(made_once) -> Path:
-    """Three labels plus one that may drop out, each with enough tracks; reuses features computed by other tests."""
-    return made_once(
-        "simulated catalogues",
-        lambda folder: synthesise(folder / "music", labels=LABELS, tracks=TRACKS, seconds=(5, 5), workers=1),
-    ) / "music"  # fmt: skip
