@@ -1,4 +1,4 @@
-"""A generator that was overfitted on eight tracks is caught; trained as long with privacy, it knows none of them."""
+"""A generator that was overfitted on four tracks is caught; trained as long with privacy, it knows none of them."""
 
 import csv
 import sys
@@ -27,7 +27,7 @@ from sottovoce_simulations.synthesis.styles import STYLES
 
 pytestmark = pytest.mark.slow
 
-EIGHT = tuple(sorted(STYLES))[:8]
+FOUR = tuple(sorted(STYLES))[:4]
 STEPS = 40
 
 
@@ -44,7 +44,7 @@ class Memory(nn.Module):
 
 
 class Rote(Generator):
-    """Wider than any shipped family: within a minute, those memorise eight tracks only roughly."""
+    """Wider than any shipped family: within a minute, those memorise a few tracks only roughly."""
 
     task, name, view = "generator", "rote", View.SPECTROGRAM
 
@@ -78,7 +78,7 @@ def family(monkeypatch):
 def small(tmp_path_factory):
     """Tracks so short that each is one segment."""
     music = tmp_path_factory.mktemp("short") / "music"
-    made = synthesise(music, labels=1, tracks=56, seconds=(5, 6), seed=9, styles=EIGHT, skew=1000.0, workers=1)
+    made = synthesise(music, labels=1, tracks=56, seconds=(5, 6), seed=9, styles=FOUR, skew=1000.0, workers=1)
     sheet = music / made.labels[0] / "catalogue.csv"
     rows = list(csv.DictReader(sheet.open(newline="", encoding="utf-8")))
     with sheet.open("w", newline="", encoding="utf-8") as file:
@@ -96,7 +96,7 @@ def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
     home = home_of(small)
     config = config.changed(
         family="rote",
-        classes=EIGHT,
+        classes=FOUR,
         private=private,
         rounds=1,
         local_steps=STEPS,
@@ -106,16 +106,16 @@ def test_what_was_learnt_by_heart_is_caught_and_what_is_private_is_not(
     )
     tracks = tracks_of(home, load(publish(config=config, name="untrained"))).train
     of_style = {track.style: track for track in tracks}
-    assert len(of_style) == 8
+    assert len(of_style) == 4
     spec = discovery.spec_of("generator", "rote")
-    found = [(extract_file(track.path, spec).spectrogram, EIGHT.index(style)) for style, track in of_style.items()]
+    found = [(extract_file(track.path, spec).spectrogram, FOUR.index(style)) for style, track in of_style.items()]
     dataset = TrackDataset.build((Sample(segments, target) for segments, target in found), spec)
-    start = initial(family, spec, 8, 0)
-    plan = plan_for(config, 8) if private else None
+    start = initial(family, spec, 4, 0)
+    plan = plan_for(config, 4) if private else None
     update = train(RoundInputs(family, start, dataset, config, plan, Randomness.for_simulation(3)))
     findings = audit(home, load(publish(config=config, vector=start + update, name="trained")), policy)
     assert findings.passed is private
     if not private:
-        assert findings.copied >= 12  # of 16
+        assert findings.copied >= 6  # of 8
         assert {match.track for match in findings.matches} <= {track.path for track in of_style.values()}
-        assert len({match.track for match in findings.matches}) >= 6
+        assert len({match.track for match in findings.matches}) >= 3

@@ -287,7 +287,7 @@ def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, fe
     entries = ServerHome.open(server).journal().verify()
     assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS], entries[-1].data
     song = next(catalogues.glob("label-01/*/*/*.flac"))
-    assert json.loads(sottovoce_here("classify", song, "--release", release, "--key", key, "--json"))
+    assert json.loads(processes.run("classify", song, "--release", release, "--key", key, "--json"))
 
     kinds = [entry.kind for entry in entries]
     assert kinds[:5] == ["enrolment"] * 4 + ["agreement"]
