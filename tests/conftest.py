@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -35,6 +36,13 @@ def no_plug_is_pulled():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard():
+    """A script that starts the tests in the background ignores it, and each process of theirs would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -104,7 +112,7 @@ def calls() -> Callable[[], Any]:
     return counting
 
 
-PATIENCE = 600
+PATIENCE = 1400
 """Longest wait for another process in seconds: a guard against hanging, not a measure of speed."""
 
 

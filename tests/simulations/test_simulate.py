@@ -173,7 +173,7 @@ def test_ctrl_c_ends_it_cleanly(catalogues, tmp_path, eventually):
         alive=lambda: process.poll() is None,
     )
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
