@@ -1,6 +1,6 @@
 """Promise: noise does not reveal how many units a label has. One track more or less changes no plan, rate or refusal.
 
-The attack: the coordinator invents 200 styles, so that an update has 80,000 coordinates, and measures the variance of
+The attack: the coordinator invents 100 styles, so that an update has 40,000 coordinates, and measures the variance of
 four rounds' noise. When q and z followed from the exact number of tracks, this distinguished 100 tracks from 99 every
 time, at a claimed ε of 0.497, which limits any attacker to an AUC of 0.622.
 """
@@ -27,7 +27,7 @@ from sottovoce_client.rounds import local_round
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.round_inputs import RoundInputs
 
-STYLES = tuple(f"style {number}" for number in range(200))
+STYLES = tuple(f"style {number}" for number in range(100))
 ROUNDS, TRIALS = 4, 20
 ALLOWED = 0.622
 SPREAD = 1 / np.sqrt(6 * TRIALS)
