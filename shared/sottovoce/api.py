@@ -43,7 +43,7 @@ class Classification:
 
     Args:
         style: the most probable one.
-        probabilities: of every style, most probable first.
+        probabilities: probability of every style, most probable first.
     """
 
     style: str

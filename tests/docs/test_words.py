@@ -71,6 +71,7 @@ def test_code_is_in_plain_english(package):
         for line, text in texts(path.read_text(encoding="utf-8")):
             plain = re.sub(r"[\s*`>]+", " ", text).strip()
             hits = [hit.group().strip() for hit in WORDS.finditer(plain)]
+            hits += re.findall(r"(?m)^ +(\w+: of) ", text)
             hits += [riddle for riddle in RIDDLES if riddle in plain.lower()]
             found += [f"{path.relative_to(ROOT)}:{line}: {hit}" for hit in hits]
     assert found == []

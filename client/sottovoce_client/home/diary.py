@@ -125,12 +125,12 @@ class Diary:
         return found[-1] if found else None
 
     def cosigned(self, run: bytes, *, release: str) -> None:
-        """Note that the label has signed a release of the run, by its manifest's digest (hex)."""
+        """Record that the label has signed a release of the run, by its manifest's digest (hex)."""
         if release not in self.cosigned_releases(run.hex()):
             self._add(What.COSIGNED, run, {"release": release})
 
     def cosigned_releases(self, run: str) -> frozenset[str]:
-        """Releases of a run, by its id (hex), that the label has signed; earlier versions did not note which."""
+        """Releases of a run, by its id (hex), that the label has signed; earlier versions did not record which."""
         notes = (note for note in self._read() if note.what is What.COSIGNED and note.run == run)
         return frozenset(str(note.details["release"]) for note in notes if "release" in note.details)
 

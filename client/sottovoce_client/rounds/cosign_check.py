@@ -115,15 +115,15 @@ def expect_one_release(manifest: Manifest, release: str, home: LabelHome) -> Non
     """Refuse to sign a second release of a run, which a coordinator could make after a crash.
 
     Args:
-        manifest: of the release.
+        manifest: the release's manifest.
         release: the manifest's digest, SHA-256 (hex).
-        home: the label's.
+        home: the label's home.
 
     Raises:
-        OtherAccount: the label has signed another one.
+        OtherAccount: the label has signed another release of this run.
     """
     if home.diary.cosigned_releases(manifest.run) - {release}:
-        raise OtherAccount("This label has signed another release of the run, and signs one a run.")
+        raise OtherAccount("This label has signed another release of the run, and signs one per run.")
 
 
 def _is_trust(noted: str | None, trust: Trust) -> bool:

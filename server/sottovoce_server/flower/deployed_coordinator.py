@@ -52,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
         folder.report(
             "failed",
             message=f"The SuperLink could not be reached ({type(error).__name__}).",
-            hint=f"To go on with the run: sottovoce server train --resume {folder.run[:8]}",
+            hint=f"To resume the run: sottovoce server train --resume {folder.run[:8]}",
             exit_code=SottovoceError.exit_code,
         )
         raise
@@ -153,7 +153,7 @@ class _Run:
         )
 
     def _written(self, provenance: Provenance, outcome: Outcome) -> Manifest:
-        """The run's one release: as it was written before a crash, or written now."""
+        """The run's only release: the one written before a crash, or a new one."""
         identity, folder = self._home.identity(), self._folder.release
         with suppress(ReleaseError):
             written = check(folder, identity.public_key).manifest

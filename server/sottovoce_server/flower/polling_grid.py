@@ -16,11 +16,11 @@ PAUSES = (0.25, 3.0)
 SHARE = 0.05
 """Polling interval as a share of the time waited so far."""
 AWAY_SECONDS = 600.0
-"""Time that the SuperLink may be out of reach, as in a pause of the network, before the run breaks off, in seconds."""
+"""Longest time without a connection to the SuperLink, as in a network outage, before the run breaks off, seconds."""
 LONGEST_WAIT = 10.0
-"""Longest wait between two tries to reach it, in seconds."""
+"""Longest wait between two attempts, seconds."""
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""Errors after which nothing has reached the SuperLink, so that a message may be sent again."""
+"""Errors that mean that nothing reached the SuperLink, so a message may be sent again."""
 _T = TypeVar("_T")
 
 
@@ -61,12 +61,12 @@ class PollingGrid(Grid):
         return _reached(lambda: list(self._grid.get_node_ids()), httpx.TransportError)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Delegate; retry only where nothing can have been sent."""
+        """Delegate; retry only if nothing can have been sent."""
         sent = list(messages)
         return _reached(lambda: list(self._grid.push_messages(sent)), *NOT_SENT)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Delegate, with retries. Replies in a response that is lost count as not given."""
+        """Delegate, with retries. Replies in a lost response count as missing."""
         wanted = list(message_ids)
         return _reached(lambda: list(self._grid.pull_messages(wanted)), httpx.TransportError)
 
@@ -88,13 +88,13 @@ def _reached(call: Callable[[], _T], *errors: type[Exception]) -> _T:
     """Retry a call after the given errors, with growing pauses, for up to `AWAY_SECONDS`.
 
     Raises:
-        httpx.TransportError: the last failure, or the first of another kind.
+        httpx.TransportError: the last of these errors, or any other one.
     """
     tries = Retrying(
         retry=retry_if_exception_type(errors),
         stop=stop_after_delay(AWAY_SECONDS),
         wait=wait_random_exponential(max=LONGEST_WAIT),
-        sleep=lambda seconds: time.sleep(seconds),  # looked up when it is called: tests wait for nothing
+        sleep=lambda seconds: time.sleep(seconds),  # looked up at call time, so that tests need not wait
         reraise=True,
     )
     return tries(call)

@@ -43,7 +43,7 @@ class Invitation:
         enrolments: signed enrolments of all members, in the agreement's order.
         confirmations: members' counter-signatures of other members.
         superlink: address at which SuperNodes reach the SuperLink, `host:port`.
-        certificate: of the authority that issued the SuperLink's certificate, PEM.
+        certificate: certificate of the authority that issued the SuperLink's certificate, PEM.
         signature: by the agreement's coordinator key over all other fields (64 bytes).
         evidence: proof that the invitation is in the coordinator's log.
 
@@ -107,9 +107,9 @@ class Invitation:
         Args:
             coordinator: the coordinator's identity.
             agreement: the federation's agreement.
-            enrolments: of its members, in the agreement's order.
+            enrolments: enrolments of its members, in the agreement's order.
             superlink: address of the SuperLink, `host:port`.
-            certificate: of the authority that issued its certificate, PEM.
+            certificate: certificate of the authority that issued its certificate, PEM.
             confirmations: members' counter-signatures of other members.
             log: adds an entry to the coordinator's log; None starts a new one.
 

@@ -107,8 +107,8 @@ class BandedToeplitz:
         """The newest row of C·G, before noise: `[d]`.
 
         Args:
-            gradients: of the rounds so far, oldest first, each `[d]`; the last b are used. The result fits int64 if
-                `growth` times the largest coordinate does.
+            gradients: gradients of the rounds so far, oldest first, each `[d]`; the last b are used. The result fits
+                int64 if `growth` times the largest coordinate does.
 
         Raises:
             PrivacyError: there is no gradient.

@@ -53,7 +53,7 @@ class DistributedDiscreteGaussian:
         coefficients: weights of the rounds in a report, newest first; (1,) unless the run is banded.
         energy: squared factor by which coefficients and participations scale a unit's norm over all rounds, or 1.
         rows: rounds that are accounted for as one sum: all of them if the run is banded, otherwise 1.
-        variance: of one label's noise on each coordinate.
+        variance: variance of one label's noise on each coordinate.
         sum_bound: largest magnitude of a coordinate of a label's own sum, which is cut there before noise is added.
         quantile: quantile of norms that the clip follows, counted in an additional coordinate; or None.
     """

@@ -103,7 +103,7 @@ class Preparation(Signed):
         label: the sender.
         commitment: to the secret d that opens the vault (`keys.secret_commitment`).
         vault: the round's key with each partner, in ascending order of the partners, sealed under d.
-        tags: of these keys, in the same order; the partner's tag must be the same.
+        tags: tags of these keys, in the same order; the partner's tag must be the same.
         boxes: a share of d for each other share holder, in ascending order of the holders.
         signature: Ed25519, by the label's pinned identity key.
     """

@@ -117,7 +117,7 @@ class Roster(Message):
 
     Args:
         run: the run.
-        adverts: of all members, in ascending order of their labels.
+        adverts: adverts of all members, in ascending order of their labels.
     """
 
     TYPE: ClassVar[int] = 4

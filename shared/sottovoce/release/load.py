@@ -61,7 +61,7 @@ class Release:
 
         Args:
             audio: mono, `[samples]`, float32, full scale 1.
-            sample_rate: of the audio, Hz.
+            sample_rate: the audio's sample rate, Hz.
         """
         self.expect_task("style")
         audio = resampled(audio, sample_rate, self.manifest.features.sample_rate)

@@ -69,7 +69,7 @@ class BestOf:
         """Index of the first candidate whose probability of the style is close to the highest.
 
         Args:
-            levels: of each candidate in dB, `[n_mels, frames]`, at least `seconds` long.
+            levels: levels of each candidate in dB, `[n_mels, frames]`, at least `seconds` long.
             spec: feature spec of the levels.
             style: the requested style.
 

@@ -82,7 +82,7 @@ def fit(features: Tensor, *, steps: int = STEPS, seed: int = 0) -> Codec:
     """Fit components and outline, then train the corrector on short windows.
 
     Args:
-        features: of public audio, `[n, BANDS, frames]`; half precision suffices.
+        features: features of public audio, `[n, BANDS, frames]`; half precision suffices.
         steps: number of Adam steps.
         seed: seed of initial parameters and windows.
     """

@@ -28,7 +28,7 @@ class Observed:
             bands, frames]`.
         right: likewise with the first known frame after it (or else the last before it).
         weight: relative position of a missing frame between its left and its right, 0 to 1, `[batch, frames]`.
-        distance: of each frame to the nearest known one, in frames, `[batch, frames]`.
+        distance: distance of each frame to the nearest known one, in frames, `[batch, frames]`.
         missing: True for missing frames, bool, `[batch, frames]`.
         noisy: whether there is noise to remove, bool, `[batch]`.
         conditions: inputs of a network besides the frames, `[batch, CONDITIONS, frames]`: missing, noisy, weight, and

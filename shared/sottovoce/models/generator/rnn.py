@@ -237,8 +237,8 @@ def _recalled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention over earlier groups' values, `[batch, HEADS, steps, NUMBERS]`; near 0 if no key matches.
 
     Args:
-        queries: of the latest steps, `[batch, HEADS, steps, KEY]`.
-        keys: of all steps but the last one, `[batch, HEADS, groups, KEY]`; a step attends to earlier ones.
+        queries: queries of the latest steps, `[batch, HEADS, steps, KEY]`.
+        keys: keys of all steps but the last one, `[batch, HEADS, groups, KEY]`; a step attends to earlier ones.
         values: `[batch, groups, NUMBERS]`.
     """
     steps, groups = queries.shape[2], keys.shape[2]

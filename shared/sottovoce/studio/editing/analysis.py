@@ -23,7 +23,7 @@ class Analysis:
     Args:
         spec: the model's feature spec.
         constants: the model's normalisation constants.
-        sample_rate: of the file, Hz.
+        sample_rate: the file's sample rate, Hz.
     """
 
     def __init__(self, spec: FeatureSpec, constants: SpectrogramNormalisation, sample_rate: int) -> None:

@@ -78,8 +78,8 @@ class Candidates:
     """The gating network's input for one gap.
 
     Args:
-        magnitudes: of bands, divided by `scale`, `[channels, CANDIDATES, bands, missing + 2]`: with the known frame on
-            each side, where a candidate's error shows.
+        magnitudes: magnitudes of bands, divided by `scale`, `[channels, CANDIDATES, bands, missing + 2]`: with the
+            known frame on each side, where a candidate's error shows.
         features: `[channels, FEATURES, bands, missing]`.
         scale: RMS magnitude around the gap, `[channels, 1, 1]`.
     """

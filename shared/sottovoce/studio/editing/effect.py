@@ -47,7 +47,7 @@ class Applied:
         frames: number of frames written.
         sample_rate: Hz.
         limited: number of samples beyond full scale, which were clipped.
-        subtype: of the output, in libsndfile's terms.
+        subtype: subtype of the output, in libsndfile's terms.
     """
 
     frames: int

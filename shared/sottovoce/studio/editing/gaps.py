@@ -54,7 +54,7 @@ def in_frames(stretches: Iterable[tuple[float, float]], sample_rate: int, frames
 
     Args:
         stretches: start and end of each gap, seconds.
-        sample_rate: of the file, Hz.
+        sample_rate: the file's sample rate, Hz.
         frames: length of the file. A gap that reaches beyond it ends there.
 
     Raises:

@@ -37,7 +37,7 @@ class GatingNetwork(nn.Module):
         """Magnitudes over the scale, `[batch, bands - 2, missing]`.
 
         Args:
-            magnitudes: of the candidates, `[batch, CANDIDATES, bands, missing + 2]`.
+            magnitudes: magnitudes of the candidates, `[batch, CANDIDATES, bands, missing + 2]`.
             features: `[batch, FEATURES, bands - 2, missing]`.
         """
         hidden = functional.gelu(self.near(log_magnitudes(magnitudes)) + self.aside(features))

@@ -43,7 +43,7 @@ class Repairer(Chooser, Protocol):
             before: samples before the gap, `[n, channels]`; empty if the gap starts the file.
             after: samples after it, `[m, channels]`; empty if the gap ends the file. At least one is not empty.
             frames: length of the gap.
-            sample_rate: of the file, Hz.
+            sample_rate: the file's sample rate, Hz.
         """
 
 

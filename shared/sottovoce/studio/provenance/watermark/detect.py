@@ -57,7 +57,7 @@ class Mark:
 
     Args:
         payload: its 6 bytes.
-        score: of the pilot, or of the payload's cells if only these show it: standard deviations above chance.
+        score: score of the pilot, or of the payload's cells if only these show it: standard deviations above chance.
         start: start of the clearest window, seconds.
         stop: end of the clearest window, seconds.
     """

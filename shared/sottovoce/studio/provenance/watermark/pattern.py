@@ -40,7 +40,7 @@ class Pattern:
     """The grid as seen with a key.
 
     Args:
-        signs: of each cell, +1 or -1, `[CHIPS * BANDS]` int8.
+        signs: sign of each cell, +1 or -1, `[CHIPS * BANDS]` int8.
         pilots: indices of the cells with a fixed sign.
         data: indices of the cells of each coded bit, one in each half of the bands, `[2, CODED_BITS]`.
     """
