@@ -128,6 +128,22 @@ _PARTIAL = ".partial"
 
 
 @contextmanager
+def new_home(root: Path) -> Iterator[Path]:
+    """`folder_aside` for a new home, which its owner alone may enter.
+
+    Raises:
+        ConfigurationError: the folder has content, which is left untouched.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ConfigurationError(
+            "A home already exists there, or the folder is not empty.", hint="Choose another folder."
+        )
+    with folder_aside(root) as aside:
+        aside.chmod(0o700)
+        yield aside
+
+
+@contextmanager
 def folder_aside(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; rename it onto `path` if the block succeeds, else remove it.
 

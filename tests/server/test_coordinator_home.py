@@ -144,3 +144,10 @@ def test_settings_by_their_former_names_are_read(home):
     home.settings_file.write_text(text.replace("min_honest = 1", "honest = 2").replace('"local"', '"shared"'))
     agreement = home.sign().agreement
     assert (agreement.noise, agreement.min_honest) == (Trust.DISTRIBUTED, 2)
+
+
+def test_an_empty_folder_stays_where_no_home_is_made(tmp_path):
+    (tmp_path / "server").mkdir()
+    with pytest.raises(ConfigurationError):
+        ServerHome.create(tmp_path / "server", federation="isles", address="nowhere")
+    assert (tmp_path / "server").is_dir()

@@ -11,7 +11,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.log import LogMemory
-from sottovoce.files import folder_aside, write_bytes
+from sottovoce.files import new_home, write_bytes
 from sottovoce_client.home.diary import Diary
 from sottovoce_client.home.node_key import NodeKey, passphrase_of_environment
 
@@ -84,13 +84,8 @@ class LabelHome:
                 hint="Use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or a digit.",
             )
         root = root.absolute()
-        if (root / _FILE).exists():
-            raise ConfigurationError("This label's home already exists.", hint="Choose another folder for a new label.")
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ConfigurationError("The folder is not empty.", hint="Choose another folder for a label's home.")
         home = cls(root, name, tuple(_resolved(catalogues)), (cache or root / "cache").resolve())
-        with folder_aside(root) as aside:
-            aside.chmod(OWNER_ONLY)
+        with new_home(root) as aside:
             made = replace(home, root=aside)
             made.runs.mkdir(mode=OWNER_ONLY)
             Identity.generate().save(made.identity_file, passphrase=passphrase)

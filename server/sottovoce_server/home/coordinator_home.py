@@ -14,7 +14,7 @@ from sottovoce.federation.confirmation import Confirmation, merged, read_confirm
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity, private_file
 from sottovoce.federation.invitation import Invitation
-from sottovoce.files import clear_asides, folder_aside, write_bytes, write_text
+from sottovoce.files import clear_asides, new_home, write_bytes, write_text
 from sottovoce.run.configuration import Trust
 from sottovoce_server.home.certificates import covers, make_authority, make_server_certificate
 from sottovoce_server.home.journal import Journal
@@ -78,20 +78,12 @@ class ServerHome:
         Raises:
             ConfigurationError: the folder has content, which is left untouched; or the address is invalid.
         """
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ConfigurationError(
-                "The coordinator's home already exists, or its folder is not empty.",
-                hint="Choose another folder with --home.",
-            )
-        if root.is_dir():
-            root.rmdir()
         _check_address(address)
         if not federation.isprintable() or not federation or set(federation) & {'"', "\\"}:
             raise ConfigurationError(
                 "The federation's name contains unprintable characters, a quotation mark or a backslash."
             )
-        with folder_aside(root) as aside:
-            aside.chmod(OWNER_ONLY)
+        with new_home(root) as aside:
             home = cls(aside)
             home.enrolments.mkdir(mode=OWNER_ONLY)
             home.runs.mkdir(mode=OWNER_ONLY)
