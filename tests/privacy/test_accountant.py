@@ -154,6 +154,11 @@ def test_a_delta_that_could_publish_a_unit_is_refused(delta, units):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(("delta", "units"), [(0.99, 0), (0.99, 1), (0.49, 2), (9.9e-3, 100)])
+def test_a_delta_below_one_in_the_number_of_units_is_accepted(delta, units):
+    check_delta(delta, units)
+
+
 def test_an_unknown_event_is_never_guessed():
     for interpret in (lambda: to_dp_event("a laplace"), lambda: epsilon_rdp([object()], 1e-5)):
         with pytest.raises(UnknownPrivacyEvent, match="cannot interpret"):
@@ -199,3 +204,18 @@ def test_an_epsilon_that_an_attacker_refutes_stops_everything(monkeypatch):
     monkeypatch.setattr(accountant, "epsilon_rdp", lambda events, delta: 0.5)
     with pytest.raises(PrivacyError, match=r"reports ε = 0\.5, an attack ε = 4\.72"):
         epsilon([Gaussian(0.9371)], 1e-5)
+
+
+@pytest.mark.parametrize(("above", "refuted"), [(0.5, False), (2.0, True)])
+def test_floating_point_is_no_refutation(monkeypatch, above, refuted):
+    event = Gaussian(2.1)
+    found = epsilon([event], 1e-5)
+    accountant._epsilon.cache_clear()
+    reached = found * (1 + above * accountant.ROUNDING)
+    monkeypatch.setattr(accountant, "epsilon_lower", lambda events, _: reached if events else 0)
+    if refuted:
+        with pytest.raises(PrivacyError, match="nothing is trained"):
+            epsilon([event], 1e-5)
+    else:
+        assert epsilon([event], 1e-5) == found
+    accountant._epsilon.cache_clear()

@@ -6,10 +6,11 @@ import pytest
 from sottovoce.errors import ConfigurationError, PrivacyError
 from sottovoce.privacy import calibration
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for
+from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for, with_least_noise
+from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Gaussian, PoissonGaussian
 from sottovoce.privacy.plan import PrivacyPlan
-from sottovoce.run.configuration import Balance, Trust, Unit
+from sottovoce.run.configuration import Balance, DistributedNoise, Trust, Unit
 
 
 @pytest.mark.parametrize("balance", Balance)
@@ -37,6 +38,22 @@ def test_a_plan_says_how_to_train(config):
 def test_a_label_smaller_than_the_batch_takes_all(config):
     plan = plan_for(config, 50)
     assert plan.base_rate == plan.sample_rate == 1
+    assert plan_for(config, 1) == plan
+
+
+def test_a_delta_near_one_half_is_planned_for(config):
+    """Much noise then costs nothing at all, of which there is no logarithm."""
+    plan = plan_for(config.changed(delta=0.4, epsilon=0.5), 2)
+    assert 0 < plan.epsilon <= 0.5
+
+
+def test_where_the_search_ends_above_the_ceiling_noise_is_added_until_it_is_kept(config, distributed, monkeypatch):
+    monkeypatch.setattr(calibration, "AIM", 1.01)
+    calibration._least_noise.cache_clear()
+    assert 0.99 * 8.0 < plan_for(config, 480).epsilon <= 8.0
+    shared = with_least_noise(distributed, 10, 5)
+    assert 0.99 * 8.0 < epsilon([event_of(shared)], 1e-5) <= 8.0
+    calibration._least_noise.cache_clear()
 
 
 def test_the_class_histogram_is_part_of_the_plan(config):
@@ -96,6 +113,50 @@ def test_whether_there_is_a_plan_says_nothing_of_the_number_of_units(config, mon
     for units in (16, 160, 1600):
         with pytest.raises(PrivacyError, match="No amount of noise keeps"):
             plan_for(config, units)
+
+
+def event_of(config):
+    """What a run with distributed noise costs a unit, of ten parameters and among five labels."""
+    mechanism = DistributedDiscreteGaussian.of(config, 10, 5)
+    return mechanism.event(config.distributed.min_honest, config.distributed.sample_rate, config.steps)
+
+
+@pytest.fixture
+def distributed(config):
+    noise = DistributedNoise(min_honest=3, noise_multiplier=1.0, sample_rate=0.2)
+    return config.changed(local_steps=1, distributed=noise)
+
+
+def test_distributed_noise_is_the_least_that_keeps_the_runs_promise(config, distributed):
+    found = with_least_noise(distributed, 10, 5)
+    assert found == distributed.changed(distributed=found.distributed)
+    assert replace(found.distributed, noise_multiplier=1.0) == distributed.distributed
+    assert 0.98 * 8.0 < epsilon([event_of(found)], 1e-5) <= 8.0
+    with pytest.raises(ConfigurationError, match="distributed noise"):
+        with_least_noise(config, 10, 5)
+
+
+def test_a_plan_of_distributed_noise_says_what_the_runs_noise_costs(distributed):
+    config = with_least_noise(distributed, 10, 5)
+    mechanism = DistributedDiscreteGaussian.of(config, 10, 5)
+    plan = plan_for(config, 200, mechanism=mechanism)
+    assert plan.events() == (event_of(config),)
+    assert plan.epsilon == epsilon(plan.events(), 1e-5)
+    assert (plan.trust, plan.min_honest, plan.mechanism) == (Trust.DISTRIBUTED, 3, mechanism)
+    assert (plan.base_rate, plan.sample_rate) == (0.2, 0.2)
+    assert plan.noise_multiplier == config.distributed.noise_multiplier
+    assert plan_for(config, 200, mechanism=mechanism, epsilon=plan.epsilon).epsilon_ceiling == plan.epsilon
+    with pytest.raises(PrivacyError, match="above the ceiling of 7"):
+        plan_for(config, 200, mechanism=mechanism, epsilon=7.0)
+    with pytest.raises(PrivacyError, match="Expected min_honest="):
+        replace(plan, min_honest=0)
+
+
+def test_a_mechanism_comes_with_distributed_noise_and_only_then(config, distributed):
+    mechanism = DistributedDiscreteGaussian.of(distributed, 10, 5)
+    for run, given in ((distributed, None), (config, mechanism)):
+        with pytest.raises(ConfigurationError, match="mechanism"):
+            plan_for(run, 200, mechanism=given)
 
 
 def test_the_closed_form_of_the_gaussian_is_the_published_one():

@@ -137,7 +137,7 @@ def _beside(
 def gaussian_delta(epsilon: float, noise_multiplier: float) -> float:
     """δ of one Gaussian mechanism at ε, exactly (Balle & Wang, ICML 2018, theorem 8)."""
     half, ratio = 0.5 / noise_multiplier, epsilon * noise_multiplier
-    return float(ndtr(half - ratio) - math.exp(min(epsilon + log_ndtr(-half - ratio), 0.0)))
+    return float(ndtr(half - ratio) - math.exp(epsilon + log_ndtr(-half - ratio)))
 
 
 @lru_cache(maxsize=256)
