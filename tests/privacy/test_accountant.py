@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sottovoce.errors import PrivacyError, UnknownPrivacyEvent
 from sottovoce.privacy import accountant
 from sottovoce.privacy.accountant import check_delta, epsilon, epsilon_rdp, to_dp_event
-from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, NonPrivate, PoissonGaussian, merged
+from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, HeldOutCounts, NonPrivate, PoissonGaussian, merged
 from sottovoce.privacy.lower_bound import epsilon_lower
 
 
@@ -108,6 +108,23 @@ def test_different_mechanisms_compose():
     # Two halves of a run are the run, in any order.
     half = PoissonGaussian(0.2, 2.0, 30)
     assert epsilon([half, histogram, half], 1e-5) == together
+
+
+@pytest.mark.parametrize("held_out", [HeldOutCounts(400.0, 100, 1, 10, 5), HeldOutCounts(400.0, 9, 3, 10, 5)])
+def test_a_unit_is_trained_on_or_held_out_so_that_the_larger_epsilon_holds(held_out):
+    trained = Gaussian(2.0)
+    sides = epsilon([trained], 1e-5), epsilon([held_out], 1e-5)
+    assert epsilon([trained, held_out], 1e-5) == max(sides)
+    assert sides[1] == epsilon([DiscreteGaussianSum(1.0, *vars(held_out).values())], 1e-5)
+
+
+def test_what_is_within_a_factor_of_a_gaussian_costs_twice_its_logarithm_more_at_a_delta_that_is_smaller(monkeypatch):
+    events, delta, distance = [Gaussian(1.5), Gaussian(2.5)], 1e-5, 0.05
+    expected = epsilon(events, delta * math.exp(-2 * distance)) + 2 * 2 * distance
+    accountant._epsilon.cache_clear()
+    monkeypatch.setattr(accountant, "closeness", lambda event: distance)
+    assert epsilon(events, delta) == pytest.approx(expected, rel=1e-6)
+    accountant._epsilon.cache_clear()
 
 
 def test_a_long_life_of_rounds_is_composed_run_by_run():

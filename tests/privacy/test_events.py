@@ -6,13 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import UnknownPrivacyEvent
-from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, from_json, merged, to_json, within
+from sottovoce.privacy.events import (
+    DiscreteGaussianSum,
+    Gaussian,
+    HeldOutCounts,
+    NonPrivate,
+    PoissonGaussian,
+    from_json,
+    merged,
+    to_json,
+    within,
+)
 
 RATES = st.floats(0, 1, exclude_min=True)
 NOISES = st.floats(1e-3, 1e3)
 TIMES = st.integers(1, 10**6)
 EVENTS = st.one_of(
-    st.builds(PoissonGaussian, RATES, NOISES, TIMES), st.builds(Gaussian, NOISES, TIMES), st.just(NonPrivate())
+    st.builds(PoissonGaussian, RATES, NOISES, TIMES),
+    st.builds(Gaussian, NOISES, TIMES),
+    st.builds(DiscreteGaussianSum, RATES, NOISES, TIMES, TIMES, TIMES, TIMES),
+    st.builds(HeldOutCounts, NOISES, TIMES, TIMES, TIMES, TIMES),
+    st.just(NonPrivate()),
 )
 
 
@@ -24,6 +38,7 @@ def test_json_reads_back_to_the_same_event(event):
 def test_whole_numbers_are_the_same_event_as_floats():
     assert from_json(to_json(Gaussian(3, 1))) == Gaussian(3.0, 1)
     assert from_json(to_json(PoissonGaussian(1, 2, 5))) == PoissonGaussian(1.0, 2.0, 5)
+    assert from_json(to_json(HeldOutCounts(400, 9, 3, 10, 5))) == HeldOutCounts(400.0, 9, 3, 10, 5)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +62,8 @@ def test_whole_numbers_are_the_same_event_as_floats():
         {"kind": "poisson-gaussian", "sample_rate": 0.0, "noise_multiplier": 1.0, "steps": 1},
         {"kind": "poisson-gaussian", "sample_rate": 1.5, "noise_multiplier": 1.0, "steps": 1},
         {"kind": "non-private", "epsilon": 1.0},
+        *({**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), name: 0} for name in ("norm_squared", "honest", "count")),
+        {**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), "variance": 0.0},
     ],
 )
 def test_anything_else_is_unknown(value):
