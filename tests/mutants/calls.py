@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import groupby
@@ -53,6 +54,7 @@ def in_fork(act: Callable[[Callable[[Any], None]], None]) -> tuple[bool, list[An
             act(lambda value: os.write(file, json.dumps(value).encode() + b"\n") and None)
             os._exit(0)
         except BaseException:
+            os.write(file, json.dumps({"error": traceback.format_exc()}).encode() + b"\n")
             os._exit(1)
     _, status = os.waitpid(child, 0)
     os.lseek(file, 0, os.SEEK_SET)

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
@@ -72,7 +73,6 @@ class Mutants:
     ) -> None:
         self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
-        self.error: Exception | None = None
         self.rows: list[Row] = []
         self.unexplained: list[str] = []
 
@@ -111,8 +111,8 @@ class Mutants:
                     self.leave_out_unsound(items)
                     sound |= {item.nodeid for item in items}
                 self.try_module(module, sources[module], items)
-        except Exception as error:
-            self.error = error
+        except Exception:
+            self.say(traceback.format_exc())
             raise
         return True
 
@@ -168,6 +168,8 @@ class Mutants:
 
     def finder(self, items: list[pytest.Item], mutant: Mutant | None = None, path: str = "") -> pytest.Item | None:
         """The first test that notices: it fails, needs ten times as long, or dies."""
+        if not items:
+            return None
         functions = self.live[path, mutant.function] if mutant else []
         if mutant and not functions:
             raise RuntimeError(f"{mutant.function[0]} of {path} is not imported, or the file has changed since.")
@@ -193,7 +195,12 @@ class Mutants:
 
         passed, reports = in_fork(act)
         shutil.rmtree(folder, ignore_errors=True)
-        return None if passed else items[reports[-1]]
+        if passed:
+            return None
+        started = [report for report in reports if isinstance(report, int)]
+        if not started:
+            raise RuntimeError(f"A forked process ended before its first test: {reports}")
+        return items[started[-1]]
 
 
 def main() -> int:
@@ -219,7 +226,7 @@ def main() -> int:
         code = pytest.main([*QUIET, f"--rootdir={ROOT}", f"--basetemp={folder}/t", *files], plugins=[plugin])
     os.dup2(plugin.out.fileno(), 1)
     if code:
-        print(f"The run broke off: {plugin.error!r}, or pytest could not collect the tests.")
+        print("The run broke off. If nothing is printed above, pytest could not collect the tests.")
         return int(code)
     write_table(PAGE, plugin.rows, all_targets)
     total = Row.total(plugin.rows)

@@ -13,6 +13,8 @@ from sottovoce.protocol.topology import (
     FAILURE_BITS,
     MOST_DRAWS,
     Topology,
+    least_honest,
+    majority,
     most_corrupt,
     partner_count,
     share_threshold,
@@ -65,6 +67,25 @@ def test_two_survivor_sets_can_never_both_be_signed() -> None:
     for count in range(3, 10_001):
         assert 2 * threshold(count) - count > most_corrupt(count)
         assert most_corrupt(count) < threshold(count) <= count
+
+
+def test_no_run_and_no_sum_of_it_holds_fewer_honest_labels_than_is_relied_on() -> None:
+    """Tried out: every size of a run, every number of survivors and of colluding labels; one is curious anyway."""
+    for labels in range(3, 16):
+        for n_min in range(1, labels + 1):
+            sums = [
+                survivors - max(corrupt, 1)
+                for members in range(n_min, labels + 1)
+                for survivors in range(max(2 * members // 3 + 1, n_min), members + 1)
+                for corrupt in range(members)
+                if 3 * corrupt < members
+            ]
+            assert least_honest(labels, n_min) == min(sums)
+
+
+def test_a_majority_is_the_least_that_is_more_than_half() -> None:
+    for labels in range(1, 20):
+        assert 2 * majority(labels) > labels >= 2 * (majority(labels) - 1)
 
 
 @pytest.mark.parametrize("count", SIZES)

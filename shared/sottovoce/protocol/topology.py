@@ -43,9 +43,7 @@ def least_honest(labels: int, n_min: int) -> int:
     A run has n members, `n_min` to `labels` of them, and at least max(t, n_min) survivors. Of these up to c may
     collude, and a single curious label knows its own noise, so max(c, 1) are not counted.
     """
-    return min(
-        max(threshold(members), n_min) - max(most_corrupt(members), 1) for members in range(max(n_min, 1), labels + 1)
-    )
+    return min(max(threshold(members), n_min) - max(most_corrupt(members), 1) for members in range(n_min, labels + 1))
 
 
 def partner_count(members: int) -> int:
