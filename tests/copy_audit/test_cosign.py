@@ -114,7 +114,7 @@ def test_one_release_a_run_is_audited_to_be_signed(run, home, books, publish, ag
     assert run("label", "cosign", first, "--home", home.root)[0] == 0
     code, _, err = run("label", "cosign", second, "--home", home.root)
     assert code == 2
-    assert "signs one a run" in err
+    assert "signs one per run" in err
     assert not signers(second)
 
 
