@@ -128,9 +128,9 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
                 run=run.hex(),
                 state="closed" if mine[-1].kind is Kind.CLOSE else "open",
                 began=mine[0].time,
-                task=str(known.get("task", "")),
-                family=str(known.get("family", "")),
-                federation=str(known.get("federation", "")),
+                task=_printable(known.get("task", "")),
+                family=_printable(known.get("family", "")),
+                federation=_printable(known.get("federation", "")),
                 planned=_int(known.get("rounds")),
                 charged=tuple(row.round for row in mine if row.kind is Kind.CHARGE),
                 epsilon=epsilon,
@@ -150,16 +150,21 @@ def _refused(home: LabelHome, joined: set[str]) -> list[RunAccount]:
             run=note.run,
             state="refused",
             began=note.time,
-            task=str(note.details.get("task", "")),
-            family=str(note.details.get("family", "")),
+            task=_printable(note.details.get("task", "")),
+            family=_printable(note.details.get("family", "")),
             planned=_int(note.details.get("rounds")),
-            reason=str(note.details.get("reason", "")),
-            why=str(note.details.get("why", "")),
-            hint=str(note.details.get("hint", "")),
+            reason=_printable(note.details.get("reason", "")),
+            why=_printable(note.details.get("why", "")),
+            hint=_printable(note.details.get("hint", "")),
         )
         for note in home.diary.notes()
         if note.what is What.REFUSED and note.run not in joined
     ]
+
+
+def _printable(value: object) -> str:
+    """Text for a terminal: diaries of earlier versions hold whatever a coordinator announced."""
+    return "".join(character if character.isprintable() else "?" for character in str(value))
 
 
 def _names(details: dict[str, Any]) -> tuple[str, ...]:

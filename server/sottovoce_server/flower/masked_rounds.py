@@ -358,7 +358,7 @@ class MaskedRounds:
 
     def _note_refusal(self, node: int, reason: str | None) -> None:
         """Log why a node does not answer."""
-        LOG.info("Node %d does not answer: %s", node, reason)
+        LOG.info("Node %d does not answer: %.80a", node, reason)  # the node's own text
         label = next((label for label, known in self._nodes.items() if known == node), None)
         if label is not None and reason == UnfollowedParameters.__name__:
             LOG.warning("%s says that the round's model does not follow from the sums that it received.", label)

@@ -51,6 +51,9 @@ SERVER_OPTIMIZERS = ("fedavg", "fedavgm", "fedadam", "fedyogi")
 LARGEST_COEFFICIENT = 1 << 16
 MOST_STEPS = 1_000_000
 """Largest number of steps of a run; accounting takes seconds for this many, and minutes for a hundred times more."""
+LONGEST_STYLE = 200
+"""Longest name of a style, in characters."""
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST_CLASSES = 1_000
 """Largest number of classes; each label counts (true, predicted) pairs, whose number is its square."""
 CLIPS = (1e-6, 1e6)
@@ -217,7 +220,13 @@ class RunConfiguration(Optimisation, Terms):
     def __post_init__(self) -> None:
         check(self)
         _expect(self, "ring_bits", self.ring_bits in RING_BITS, f"one of {RING_BITS}")
+        for name in ("task", "family"):  # labels' people see them in a terminal and in spreadsheets
+            _expect(
+                self, name, bool(_WORD.fullmatch(getattr(self, name))), "to be a word of a-z, 0-9, '.', '_' and '-'"
+            )
         _expect(self, "classes", len(set(self.classes)) == len(self.classes) >= 2, "two or more different styles")
+        if not all(style.isprintable() and 0 < len(style) <= LONGEST_STYLE for style in self.classes):
+            raise ConfigurationError(f"A run's styles need printable names of 1 to {LONGEST_STYLE} characters.")
         _expect(
             self,
             "trainable",
