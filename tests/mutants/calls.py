@@ -1,6 +1,7 @@
 """Which functions of the project each test calls, and how many seconds it takes; kept between runs."""
 
 import contextlib
+import gc
 import hashlib
 import importlib
 import json
@@ -21,6 +22,7 @@ from _pytest.runner import runtestprotocol
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shared/sottovoce", "client/sottovoce_client", "server/sottovoce_server")
+_FOLDERS = tuple(f"{ROOT / package}/" for package in PACKAGES)
 KEPT = ROOT / ".mutants"
 """Folder of everything that is kept between runs; ignored by git."""
 
@@ -69,6 +71,12 @@ def run_test(item: pytest.Item, following: pytest.Item | None = None) -> bool:
 
 SLOW = 5.0
 """Time after which a test is stopped and left out, in seconds."""
+
+
+def own_caches() -> list[Any]:
+    """The project's cached functions: what one test has computed, another one would not compute again."""
+    caches = (each for each in gc.get_objects() if isinstance(each, type(_of_file)))
+    return [each for each in caches if each.__wrapped__.__code__.co_filename.startswith(_FOLDERS)]
 
 
 class Calls:
@@ -128,8 +136,7 @@ class Calls:
 
 
 def _observe(items: Iterable[pytest.Item], report: Callable[[Any], None]) -> None:
-    folders = tuple(f"{ROOT / package}/" for package in PACKAGES)
-    items = list(items)
+    items, caches = list(items), own_caches()
 
     def stop(*_: object) -> None:
         raise TimeoutError
@@ -137,11 +144,13 @@ def _observe(items: Iterable[pytest.Item], report: Callable[[Any], None]) -> Non
     signal.signal(signal.SIGPROF, stop)
     for item, following in zip(items, [*items[1:], None], strict=True):
         called: set[tuple[str, str]] = set()
+        for kept in caches:
+            kept.cache_clear()
         started = time.process_time()
 
         def note(frame: FrameType, *_: object, called: set[tuple[str, str]] = called) -> None:
             """Called once a function call; it costs less than a profile function, which also sees those in C."""
-            if frame.f_code.co_filename.startswith(folders):
+            if frame.f_code.co_filename.startswith(_FOLDERS):
                 called.add((frame.f_code.co_filename, frame.f_code.co_qualname.partition(".<locals>")[0]))
 
         signal.setitimer(signal.ITIMER_PROF, SLOW)

@@ -27,14 +27,13 @@ import tomllib
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from functools import lru_cache
 from itertools import accumulate, chain
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import pytest
-from calls import KEPT, ROOT, Calls, digest, in_fork, run_test
+from calls import KEPT, ROOT, Calls, digest, in_fork, own_caches, run_test
 from hypothesis import HealthCheck, Phase, settings
 from operators import Mutant, mutants_of
 from results import KILLED, SURVIVED, Results, Row, write_table
@@ -100,7 +99,7 @@ class Mutants:
             if isinstance(each, FunctionType):
                 code = each.__code__
                 self.live[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(each)
-        self.caches = [each for each in gc.get_objects() if isinstance(each, type(lru_cache(len)))]
+        self.caches = own_caches()
         gc.freeze()  # so that a fork's collector does not copy every page
         sound: set[str] = set()
         try:

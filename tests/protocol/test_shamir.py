@@ -20,9 +20,10 @@ def test_the_field_is_that_of_aes() -> None:
     assert all(multiply(value, 0) == multiply(0, value) == divide(0, value or 1) == 0 for value in range(256))
 
 
-def test_as_many_holders_as_the_field_has_numbers_share_a_secret() -> None:
-    shares = split(b"secret", threshold=255, holders=255)
-    assert combine(range(255), shares, threshold=255) == b"secret"
+@pytest.mark.parametrize("holders", [1, 255])
+def test_one_holder_and_as_many_as_the_field_has_numbers_share_a_secret(holders: int) -> None:
+    shares = split(b"secret", threshold=holders, holders=holders)
+    assert combine(range(holders), shares, threshold=holders) == b"secret"
 
 
 @given(data=st.data(), secret=st.binary(min_size=1, max_size=70), holders=st.integers(1, 64))

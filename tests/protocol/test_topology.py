@@ -88,6 +88,15 @@ def test_a_majority_is_the_least_that_is_more_than_half() -> None:
         assert 2 * majority(labels) > labels >= 2 * (majority(labels) - 1)
 
 
+@pytest.mark.usefixtures("small_committee")
+def test_a_label_has_keys_with_its_partners_its_holders_and_those_whose_shares_it_holds() -> None:
+    graph = topology(12)
+    for label in graph.members:
+        peers = {*graph.partners(label), *graph.holders} - {label}
+        assert set(graph.peers(label)) == (peers if label not in graph.holders else set(graph.members) - {label})
+        assert all(label in graph.peers(peer) for peer in peers)
+
+
 @pytest.mark.parametrize("count", SIZES)
 def test_partners_are_mutual_and_as_many_as_said(count: int) -> None:
     graph = topology(count)

@@ -144,7 +144,7 @@ class Topology:
     def encapsulates(self, label: str, other: str) -> bool:
         """Whether `label`, of these two, has to make the ciphertext; each member makes about half of its pairs'."""
         distance = self.places[other] - self.places[label]
-        return (distance > 0) == (abs(distance) % 2 == 1)
+        return (distance > 0) == (distance % 2 == 1)
 
     def _nearest(self, label: str) -> tuple[str, ...]:
         count, others = len(self.members), partner_count(len(self.members))
