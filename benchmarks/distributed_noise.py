@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.cached_figures import cached
@@ -30,6 +29,7 @@ from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.training.dp_sgd import batches
 from sottovoce_client.training.evaluation import measure
+from sottovoce_client.training.round_inputs import RoundInputs
 from sottovoce_client.training.unit_gradients import UnitGradients
 from sottovoce_simulations.engine import pooled_baseline
 from sottovoce_simulations.engine.experiment import Experiment
@@ -164,8 +164,9 @@ def _clipped_sum(
     model = model_of(family, data.spec, len(config.classes), parameters)
     gradients = UnitGradients(family, model, config.max_grad_norm)
     total, generator = np.zeros(parameters.size, np.float32), randomness.torch_generator()
-    for batch in batches(gradients, data, np.arange(len(data)), config.segments_per_track, randomness):
-        total += gradients.sum(batch, torch.ones(len(batch.targets)), generator).numpy()
+    inputs = RoundInputs(family, parameters, data, config, None, randomness)
+    for batch, sampled in batches(inputs, gradients, np.arange(len(data))):
+        total += gradients.sum(batch, sampled, generator).numpy()
     return total
 
 

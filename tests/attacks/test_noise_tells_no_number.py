@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from sottovoce.errors import CatalogueError, ConfigurationError
 from sottovoce.features.extract import default_spec, summary_names
+from sottovoce.features.spec import View
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
@@ -19,7 +20,6 @@ from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
-from sottovoce_client.data.declaration import Suggestion, coarse, declare
 from sottovoce_client.data.preparation import prepare
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
@@ -113,7 +113,7 @@ def test_no_style_list_tells_how_many_tracks_there_are(agreement):
     """Whether a label joins was a threshold on the exact count under a style list of the coordinator's choice."""
     config, policy = a_run(Balance.SAMPLING), Policy(declared_tracks=100)
     plan = local_round.plan_of(config, agreement, policy)
-    nothing = TrackDataset.empty(default_spec())
+    nothing = TrackDataset.empty(default_spec(), View.SUMMARY)
     assert measured_variance(config, plan, nothing, 1) > 0
     with pytest.raises(CatalogueError, match="declares 9"):
         local_round.plan_of(config, agreement, Policy(declared_tracks=9))
@@ -132,36 +132,3 @@ def test_an_empty_catalogue_is_prepared_for_a_private_run_and_for_no_other(tmp_p
 def test_an_exact_number_cannot_be_declared(number):
     with pytest.raises(ConfigurationError, match="two significant digits"):
         Policy(declared_tracks=number)
-
-
-@pytest.fixture
-def declared(tmp_path, monkeypatch):
-    """What `label catalogue --declare` leaves in the policy of a label that trains on so many tracks."""
-    home = LabelHome.create(tmp_path / "home", name="north")
-
-    def after(number):
-        declare(home, Suggestion(coarse(number), coarse(number)))
-        return Policy.from_toml(home.policy_file).declared_tracks
-
-    return after
-
-
-def test_the_command_that_declares_does_not_tell_99_tracks_from_100(declared, agreement):
-    """It wrote the exact number of up to 99 tracks, so that the attack was there again for whoever used it."""
-    numbers = (declared(100), declared(99))
-    assert auc(a_run(Balance.NONE), agreement, numbers) < ALLOWED + 2 * SPREAD
-
-
-def test_a_declaration_that_is_renewed_with_each_scan_follows_no_single_track(declared):
-    """Whichever catalogue a label begins with: one track more, or less, or a few, and the declaration stays."""
-    for number in range(10, 400):
-        first = declared(number)
-        assert 0.85 * first <= number <= 1.15 * first
-        assert {declared(number + more) for more in (1, -1, number // 20, 0)} == {first}
-        declared(10 * number)  # the next label
-
-
-def test_what_is_suggested_can_be_declared():
-    for number in (0, 1, 9, 10, 11, 57, 99, 100, 101, 487, 3_000, 99_999):
-        assert Policy(declared_tracks=coarse(number)).declared_tracks == coarse(number)
-    assert [coarse(number) for number in (57, 99, 487)] == [63, 100, 500]

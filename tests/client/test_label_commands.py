@@ -109,6 +109,14 @@ def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, l
     assert policy.declared_tracks in (1, 2, 3)
 
 
+def test_catalogue_warns_if_many_more_tracks_are_trained_on_than_declared(run, label_home, audio, monkeypatch):
+    monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
+    label_home.write_policy("declared_tracks = 2")
+    assert "3 tracks are trained on and 2 declared" in " ".join(run("catalogue", *audio)[2].split())
+    label_home.write_policy("declared_tracks = 3")
+    assert "are trained on and" not in run("catalogue")[2]
+
+
 def test_catalogue_and_status_say_how_many_are_held_out(run, as_json, label_home, audio):
     _, before = as_json("status")
     assert before["tracks"] == {"train": 0, "held_out": 0}

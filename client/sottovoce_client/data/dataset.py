@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from sottovoce.errors import CatalogueError
-from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.extract import segment_shape
+from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.models.interfaces import Batch
 from sottovoce.privacy.class_balance import main_class
 from sottovoce.randomness import Randomness
@@ -105,10 +106,10 @@ class TrackDataset:
         return cls(segments, offsets, target, unit, key, spec)
 
     @classmethod
-    def empty(cls, spec: FeatureSpec) -> Self:
+    def empty(cls, spec: FeatureSpec, view: View) -> Self:
         """No track at all: a label that trains on it adds its noise and nothing else."""
         none = np.empty(0, np.int64)
-        return cls(np.empty((0, 1), np.float32), np.zeros(1, np.int64), none, none, none, spec)
+        return cls(np.empty((0, *segment_shape(spec, view)), np.float32), np.zeros(1, np.int64), none, none, none, spec)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -133,28 +134,36 @@ class TrackDataset:
     def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
         """Random segments of some tracks, without repetition within a track.
 
+        The shape of the batch follows from the arguments, so that the time spent on it does not depend on the tracks.
+
         Args:
-            tracks: indices, `[n]`.
+            tracks: indices, `[n]`; if the data set is empty, any numbers, which give silence.
             segments_per_track: largest number of segments per track; the mask marks missing ones.
             randomness: source of the random choice.
         """
+        if not len(self):
+            return self._silence(len(tracks), segments_per_track)
         lengths = self.offsets[tracks + 1] - self.offsets[tracks]
         keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
         chosen = [
             first + np.argsort(order)[:segments_per_track]
             for first, order in zip(self.offsets[tracks], keys, strict=True)
         ]
-        return self._batch(tracks, chosen)
+        return self._batch(tracks, chosen, segments_per_track)
 
     def all_batches(self, tracks_per_batch: int, tracks: NDArray[np.intp] | None = None) -> Iterator[Batch]:
         """Batches of some tracks (default: all) with all their segments, in order."""
         chosen = np.arange(len(self)) if tracks is None else np.sort(tracks)
         for start in range(0, len(chosen), tracks_per_batch):
             tracks = chosen[start : start + tracks_per_batch]
-            yield self._batch(tracks, [np.arange(self.offsets[track], self.offsets[track + 1]) for track in tracks])
+            segments = [np.arange(self.offsets[track], self.offsets[track + 1]) for track in tracks]
+            yield self._batch(tracks, segments, max(len(some) for some in segments))
 
-    def _batch(self, tracks: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]) -> Batch:
-        width = max((len(segments) for segments in chosen), default=0)
+    def _silence(self, rows: int, width: int) -> Batch:
+        features = torch.zeros(rows, width, *self.segments.shape[1:])
+        return Batch(features, torch.zeros(rows, dtype=torch.int64), torch.ones(rows, width, dtype=torch.bool))
+
+    def _batch(self, tracks: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]], width: int) -> Batch:
         features = np.zeros((len(tracks), width, *self.segments.shape[1:]), dtype=np.float32)
         mask = np.zeros((len(tracks), width), dtype=np.bool_)
         for row, segments in enumerate(chosen):

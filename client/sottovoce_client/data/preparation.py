@@ -144,7 +144,7 @@ def prepare(home: LabelHome, config: RunConfiguration) -> Prepared:
         raise CatalogueError("There are no tracks to train on.")
     spec = discovery.spec_of(config.task, config.family)
     # A small catalogue may hold out nothing (whole artists are held out): the label then trains but does not evaluate.
-    return Prepared(train or TrackDataset.empty(spec), held_out)
+    return Prepared(train or TrackDataset.empty(spec, discovery.family(config.task, config.family).view), held_out)
 
 
 def _dataset(home: LabelHome, tracks: Sequence[Track], config: RunConfiguration) -> TrackDataset | None:

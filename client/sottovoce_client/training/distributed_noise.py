@@ -53,10 +53,10 @@ def clipped_sum(inputs: RoundInputs, signs: NDArray[np.float32]) -> NDArray[np.i
     weights = torch.from_numpy(loss_weights(config, plan, inputs.histogram))
     generator = randomness.torch_generator()
     total, norms = np.zeros(mechanism.parameters, np.int64), [np.empty(0, np.float32)]
-    for batch in batches(inputs, gradients, sampler.draw(randomness)):
-        rows, lengths = gradients.rows(batch, weights[batch.targets], generator)
+    for batch, sampled in batches(inputs, gradients, sampler.draw(randomness)):
+        rows, lengths = gradients.rows(batch, weights[batch.targets] * sampled, generator)
         total += mechanism.integers((rows / clip).numpy(), signs, randomness)
-        norms.append(lengths.numpy())
+        norms.append(lengths[sampled > 0].numpy())
     return mechanism.cut(_with_count(total, mechanism, np.concatenate(norms), clip))
 
 

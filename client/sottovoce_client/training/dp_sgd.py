@@ -69,18 +69,36 @@ def _gradient_sum(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray
     """The sum of the sampled units' (clipped) gradients, `[P]`, computed in parts to bound memory."""
     total = torch.zeros(gradients.size)
     generator = inputs.randomness.torch_generator()
-    for batch in batches(inputs, gradients, tracks):
-        total += gradients.sum(batch, weights[batch.targets], generator)
+    for batch, sampled in batches(inputs, gradients, tracks):
+        total += gradients.sum(batch, weights[batch.targets] * sampled, generator)
     return total
 
 
-def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.int64]) -> Iterator[Batch]:
-    """The sampled tracks in batches whose gradients fit in memory."""
+def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.int64]) -> Iterator[tuple[Batch, Tensor]]:
+    """The sampled tracks and random ones as padding, in batches whose gradients fit in memory.
+
+    Yields:
+        A batch, and which of its rows were sampled: 1 or 0 for padding, `[rows]`.
+    """
+    padded = _padded(inputs, tracks)
+    sampled = torch.from_numpy((np.arange(len(padded)) < len(tracks)).astype(np.float32))
     segments_per_track = inputs.config.segments_per_track
     at_once = gradients.units_at_once(segments_per_track)
-    for part in np.split(tracks, range(at_once, len(tracks), at_once)):
-        if len(part):
-            yield inputs.dataset.batch(part, segments_per_track, inputs.randomness)
+    for start in range(0, len(padded), at_once):
+        part = slice(start, start + at_once)
+        yield inputs.dataset.batch(padded[part], segments_per_track, inputs.randomness), sampled[part]
+
+
+def _padded(inputs: RoundInputs, tracks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sampled tracks, followed by random ones up to the next multiple of `PrivacyPlan.padded_batch`.
+
+    A step then takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
+    """
+    size = inputs.plan.padded_batch if inputs.plan else 0
+    if not size:
+        return tracks
+    missing = size * max(1, -(-len(tracks) // size)) - len(tracks)
+    return np.concatenate([tracks, inputs.randomness.integers(np.full(missing, max(1, len(inputs.dataset))), missing)])
 
 
 def check_plan(inputs: RoundInputs) -> None:

@@ -161,6 +161,11 @@ def _columns(descriptors: Descriptors) -> list[Tensor]:
     return [values[:, None] if values.ndim == 1 else values for values in descriptors.values()]
 
 
+def segment_shape(spec: FeatureSpec, view: View) -> tuple[int, ...]:
+    """The shape of one segment in a view."""
+    return (len(summary_names(spec)),) if view is View.SUMMARY else (spec.n_mels, spec.frames)
+
+
 def summary_names(spec: FeatureSpec) -> tuple[str, ...]:
     """Name of each dimension of the summary view, in order."""
     return _names(spec)

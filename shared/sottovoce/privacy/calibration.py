@@ -13,6 +13,7 @@ from sottovoce.privacy.accountant import check_delta, epsilon_rdp
 from sottovoce.privacy.accountant import epsilon as epsilon_of
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Event, Gaussian, PoissonGaussian
+from sottovoce.privacy.padding import padded_batch
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.run.configuration import Balance, RunConfiguration
 
@@ -87,6 +88,7 @@ def plan_for(
         epsilon_ceiling=ceiling,
         min_honest=distributed.min_honest if distributed else 1,
         mechanism=mechanism,
+        padded_batch=padded_batch(config, units, delta),
     )
 
 

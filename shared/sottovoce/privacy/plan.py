@@ -29,6 +29,7 @@ class PrivacyPlan:
         min_honest: number of honest labels that distributed noise assumes; 1 if the label adds all of it.
         mechanism: the distributed discrete Gaussian; None if the label adds all noise itself.
         evaluations: noise of all evaluations on held-out units; None if the run has none.
+        padded_batch: number of units that each step computes, however many it sampled; 0 if steps are not padded.
     """
 
     unit: Unit
@@ -45,6 +46,7 @@ class PrivacyPlan:
     min_honest: int = 1
     mechanism: DistributedDiscreteGaussian | None = None
     evaluations: HeldOutCounts | None = None
+    padded_batch: int = 0
 
     def __post_init__(self) -> None:
         self._expect("base_rate", 0 < self.base_rate <= self.sample_rate, "in (0, sample_rate]")
@@ -64,6 +66,7 @@ class PrivacyPlan:
             self.min_honest >= 1 and (self.mechanism is not None or self.min_honest == 1),
             ">= 1, and 1 alone",
         )
+        self._expect("padded_batch", self.padded_batch >= 0, ">= 0")
         self._expect("delta", 0 < self.delta < 1, "in (0, 1)")
         self._expect("epsilon", 0 <= self.epsilon <= self.epsilon_ceiling, "within its ceiling")
 

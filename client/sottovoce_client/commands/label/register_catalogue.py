@@ -45,6 +45,7 @@ def register_and_scan(
             say(notes(), "Left out", f"{shown(folder)} is not in the policy's folders.", "bold yellow")
     purposes = sorted(Purpose(name) for name in policy.purposes & set(Purpose))
     started = perf_counter()
+    from sottovoce.privacy.padding import GROWTH
     from sottovoce_client.data.declaration import declare, suggestion
     from sottovoce_client.data.preparation import catalogues_of, tracks_for, with_sides
     from sottovoce_client.data.split import split_of
@@ -100,6 +101,16 @@ def register_and_scan(
         results().print(f"Declared in policy.toml: {about}.")
     elif not policy.declared_tracks:
         say(notes(), "Next", f"declare {about} in policy.toml, or repeat with --declare.", "bold cyan")
+    standing, trained = Policy.from_toml(label.policy_file).declared_tracks, max(map(_trained, splits.values()))
+    if standing and trained > GROWTH * standing:
+        text = (
+            f"{trained:,} tracks are trained on and {standing:,} declared: the time of rounds may tell about samples."
+        )
+        say(notes(), "Warning", f"{text} Declare {suggested.tracks:,} in policy.toml.", "bold yellow")
+
+
+def _trained(split: Split) -> int:
+    return len(split.train)
 
 
 def _in_words(purpose: Purpose, split: Split) -> str:
