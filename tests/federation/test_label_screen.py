@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce.features.extract import default_spec
+from sottovoce.features.spec import View
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.messages import Advert, Announcement, Complaint, Refusal, Shares, decode
 from sottovoce.protocol.participant import Participant
@@ -56,7 +57,7 @@ def test_a_label_that_declares_nothing_is_told_the_command_and_the_coordinator_o
 def test_a_label_without_a_fitting_track_says_so_to_its_own_people_only(
     federation, agreement, config, monkeypatch, screen, caplog
 ):
-    monkeypatch.setattr(trainer, "prepare", lambda *_: Prepared(TrackDataset.empty(default_spec()), None))
+    monkeypatch.setattr(trainer, "prepare", lambda *_: Prepared(TrackDataset.empty(default_spec(), View.SUMMARY), None))
     assert isinstance(answer(federation, agreement, config), Advert)
     assert "takes part with noise alone" in caplog.text
     assert "has had no fitting track since this label joined it" in screen("status")
@@ -72,7 +73,7 @@ def test_a_catalogue_that_is_emptied_under_way_is_noticed_at_the_label(
 
     def prepare(home, config):
         if home.name == "label-1" and len(rounds) > 1:
-            return Prepared(TrackDataset.empty(default_spec()), None)
+            return Prepared(TrackDataset.empty(default_spec(), View.SUMMARY), None)
         return full(home, config)
 
     def begin(name, message):
