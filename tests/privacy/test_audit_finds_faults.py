@@ -160,7 +160,7 @@ def plan_from_the_exact_number(monkeypatch):
         return dataset
 
     monkeypatch.setattr(TrackDataset, "build", classmethod(lambda cls, samples, spec: seen(build(cls, samples, spec))))
-    monkeypatch.setattr(TrackDataset, "empty", classmethod(lambda cls, spec: seen(empty(cls, spec))))
+    monkeypatch.setattr(TrackDataset, "empty", classmethod(lambda cls, *of: seen(empty(cls, *of))))
     monkeypatch.setattr(Policy, "declared", lambda self, unit: DECLARED + 10 * (counted[-1] % 2))
 
 

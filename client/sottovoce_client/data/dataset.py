@@ -131,18 +131,23 @@ class TrackDataset:
         """`Sample.subset_key` of each unit, `[units]`; all tracks of a unit have the same."""
         return self.subset_keys.take(np.unique(self.unit_of, return_index=True)[1])
 
-    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
+    def batch(
+        self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness, *, padding: int = 0
+    ) -> Batch:
         """Random segments of some tracks, without repetition within a track.
 
         The shape of the batch follows from the arguments, so that the time spent on it does not depend on the tracks.
 
         Args:
-            tracks: indices, `[n]`; if the data set is empty, any numbers, which give silence.
+            tracks: indices, `[n]`.
             segments_per_track: largest number of segments per track; the mask marks missing ones.
             randomness: source of the random choice.
+            padding: number of further rows: random tracks, or silence if the data set is empty.
         """
         if not len(self):
-            return self._silence(len(tracks), segments_per_track)
+            return self._silence(padding, segments_per_track)
+        if padding:
+            tracks = np.concatenate([tracks, randomness.integers(np.full(padding, len(self)), padding)])
         lengths = self.offsets[tracks + 1] - self.offsets[tracks]
         keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
         chosen = [

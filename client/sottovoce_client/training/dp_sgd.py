@@ -80,25 +80,16 @@ def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.in
     Yields:
         A batch, and which of its rows were sampled: 1 or 0 for padding, `[rows]`.
     """
-    padded = _padded(inputs, tracks)
-    sampled = torch.from_numpy((np.arange(len(padded)) < len(tracks)).astype(np.float32))
+    size = inputs.plan.padded_batch if inputs.plan else 0
+    # A step then takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
+    rows = size * max(1, -(-len(tracks) // size)) if size else len(tracks)
     segments_per_track = inputs.config.segments_per_track
     at_once = gradients.units_at_once(segments_per_track)
-    for start in range(0, len(padded), at_once):
-        part = slice(start, start + at_once)
-        yield inputs.dataset.batch(padded[part], segments_per_track, inputs.randomness), sampled[part]
-
-
-def _padded(inputs: RoundInputs, tracks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sampled tracks, followed by random ones up to the next multiple of `PrivacyPlan.padded_batch`.
-
-    A step then takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
-    """
-    size = inputs.plan.padded_batch if inputs.plan else 0
-    if not size:
-        return tracks
-    missing = size * max(1, -(-len(tracks) // size)) - len(tracks)
-    return np.concatenate([tracks, inputs.randomness.integers(np.full(missing, max(1, len(inputs.dataset))), missing)])
+    for start in range(0, rows, at_once):
+        part, length = tracks[start : start + at_once], min(at_once, rows - start)
+        missing = length - len(part)
+        batch = inputs.dataset.batch(part, segments_per_track, inputs.randomness, padding=missing)
+        yield batch, torch.cat([torch.ones(len(part)), torch.zeros(missing)])
 
 
 def check_plan(inputs: RoundInputs) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.extract import summary_names
+from sottovoce.features.spec import View
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
@@ -50,10 +51,12 @@ class Watched(TrackDataset):
 
     drawn: list[NDArray[np.int64]] = field(default_factory=list, compare=False)
 
-    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
-        """As for `TrackDataset`."""
+    def batch(
+        self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness, *, padding: int = 0
+    ) -> Batch:
+        """As for `TrackDataset`. Padding has weight zero, and counts as not sampled."""
         self.drawn.append(self.unit_of[tracks])
-        return super().batch(tracks, segments_per_track, randomness)
+        return super().batch(tracks, segments_per_track, randomness, padding=padding)
 
     def counts(self) -> NDArray[np.int64]:
         """How often each unit was sampled since the last call: `[units]`."""
@@ -171,7 +174,7 @@ class Audited:
     def catalogue(self, canaries: Sequence[int] | NDArray[np.intp]) -> Watched:
         """Some canaries' tracks: one per unit, or two if the unit is the artist."""
         if not len(canaries):
-            return Watched.empty(SPEC)
+            return Watched.empty(SPEC, View.SUMMARY)
         tracks, rows = (2 if self.config.unit is Unit.ARTIST else 1), np.eye(FEATURES, dtype=np.float32)
         samples = (
             Sample(

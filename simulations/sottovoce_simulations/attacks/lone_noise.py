@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sottovoce.features.spec import View
 from sottovoce.models.style.svm import FAMILY
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.held_out import COUNTER_OFFSET
@@ -78,7 +79,7 @@ def evaluation_noise(audited: Audited, least: int) -> NDArray[np.float64]:
     if noise is None:
         return np.empty(0)
     number, model = max(audited.config.evaluated), np.empty(0, np.float32)
-    nothing = Prepared(Watched.empty(SPEC), None)
+    nothing = Prepared(Watched.empty(SPEC, View.SUMMARY), None)
     counters = [
         local_round.counters_of(state, number, model, nothing, Randomness.system())
         for _ in range(-(-least // noise.dimension))
@@ -91,6 +92,6 @@ def histogram_noise(audited: Audited, least: int) -> NDArray[np.float64]:
     plan, styles = audited.planned(), len(audited.config.classes)
     if audited.plan.histogram_noise is None:
         return np.empty(0)
-    nothing = Watched.empty(SPEC)
+    nothing = Watched.empty(SPEC, View.SUMMARY)
     drawn = [local_round.histogram_of(nothing, styles, plan, Randomness.system()) for _ in range(-(-least // styles))]
     return np.concatenate(drawn) / audited.plan.histogram_noise
