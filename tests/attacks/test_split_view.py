@@ -7,18 +7,34 @@ publishes a release to one consumer only. Each signature was valid, and nobody n
 import hashlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from unittest.mock import Mock
 
+import httpx
+import numpy as np
 import pytest
 
 from sottovoce.errors import ConfigurationError, ReleaseError, SplitView
+from sottovoce.features.extract import default_spec
 from sottovoce.federation import merkle
-from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce.federation.log import Evidence, Head, Log, LogMemory, agreement_entry, release_entry
+from sottovoce.models import discovery
+from sottovoce.models.parameters import initial
+from sottovoce.release import write as writing
 from sottovoce.release.logged import check_logged, remember_agreement
+from sottovoce.release.manifest import LOG_FILE
+from sottovoce.release.pull import pull
+from sottovoce.release.registry_client import RegistryClient
+from sottovoce.release.seen_versions import Seen
 from sottovoce.release.trusted_key import trusted_key, trusted_log
+from sottovoce.release.versions import Reference
+from sottovoce.release.write import Provenance
+from sottovoce.run.configure import configure_run
+from sottovoce.run.request import RunRequest
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.node_key import NodeKey
@@ -28,6 +44,7 @@ from sottovoce_server.home.certificates import make_authority
 from sottovoce_server.home.log_file import LogFile
 
 LABELS = ("east", "north", "south", "west")
+NAME = "isles-style"
 MANIFEST = b'{"name": "isles-style"}'
 
 
@@ -235,3 +252,71 @@ def test_a_registry_cannot_strip_the_evidence_from_whoever_holds_the_agreement(t
     elsewhere = Log().append(release_entry(hashlib.sha256(MANIFEST).digest()), table.coordinator)
     with pytest.raises(SplitView, match="signed two histories"):
         check_logged(MANIFEST, trusted_key(key), elsewhere, memory)
+
+
+@pytest.fixture
+def published(tmp_path, coordinator):
+    """Makes a release of an hour of 2026 that lies in a log; its files by name."""
+    members = tuple(Member(name, Identity.generate().public_key) for name in LABELS)
+    config = configure_run(RunRequest(family="svm", rounds=2), classes=("blues", "waltz"), labels=len(LABELS))
+    promises = [(config.epsilon, config.delta)] * len(LABELS)
+    agreement = Agreement("isles", coordinator.public_key, members)
+    provenance = Provenance(config, default_spec(), agreement, bytes(16), 2, promises, start="none", seeded=False)
+    parameters = initial(discovery.family("style", "svm"), default_spec(), 2, 0).astype(np.float32)
+
+    def make(hour, log):
+        folder = tmp_path / f"release-{hour}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(writing, "datetime", Mock(now=lambda _: datetime(2026, 1, 1, hour, tzinfo=UTC)))
+            writing.write(folder, provenance, parameters, coordinator, name=NAME, replace=True)
+        raw = (folder / "manifest.json").read_bytes()
+        evidence = log.append(release_entry(hashlib.sha256(raw).digest()), coordinator)
+        return {path.name: path.read_bytes() for path in folder.iterdir()} | {LOG_FILE: evidence.to_bytes()}
+
+    return make
+
+
+def test_a_registry_shows_one_consumer_another_history_than_the_next(tmp_path, coordinator, published):
+    """Coordinator and registry act together: each consumer pulls what is signed, and only one of the two logs is whole.
+
+    Both have pulled the first release. The second one is in the log that one of them sees from then on, but not in the
+    one that everybody else is shown.
+    """
+    common, aside = Log(), Log()
+    first = published(1, common)
+    aside.entries = [*common.entries, release_entry(bytes(32))]
+    newer = published(2, common)
+    hidden = newer | {LOG_FILE: published(2, aside)[LOG_FILE]}
+    served = {"20260101T010000Z": first}
+
+    def answer(request):
+        *_, version, _, file = request.url.path.split("/") if "/files/" in request.url.path else ("", NAME, "", "")
+        if version in served:
+            return httpx.Response(200, stream=httpx.ByteStream(served[version][file]))
+        releases = [{"version": each} for each in sorted(served, reverse=True)]
+        shown = {"name": NAME, "visibility": "public", "newest": releases[0]["version"], "releases": releases}
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(shown).encode()))
+
+    consumers = [tmp_path / "one", tmp_path / "two"]
+
+    def fetch(consumer):
+        with RegistryClient("http://registry.example", transport=httpx.MockTransport(answer)) as client:
+            return pull(
+                client,
+                Reference.parse(NAME),
+                coordinator.public_key,
+                consumer / "model",
+                seen=Seen(consumer / "seen.json"),
+                memory=LogMemory(consumer / "logs-seen.json"),
+            )
+
+    for consumer in consumers:
+        assert "size 1" in fetch(consumer).logged
+    served["20260101T020000Z"] = hidden
+    assert "size 3" in fetch(consumers[0]).logged
+    served["20260101T020000Z"] = newer
+    assert "size 2" in fetch(consumers[1]).logged
+    served["20260101T030000Z"] = published(3, common)
+    assert "size 3" in fetch(consumers[1]).logged
+    with pytest.raises(SplitView, match="two histories"):
+        fetch(consumers[0])
