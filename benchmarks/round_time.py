@@ -1,7 +1,7 @@
 """What the time of a round tells about its batches: CPU seconds of training against the number of sampled units.
 
-One label, for each family, with local and with distributed noise. `correlation` is Pearson's; `told` is how well the
-rounds with the larger half of batches are told from the others by their time (AUC, 0.5 is chance).
+One label, for each family, with local and with distributed noise. `correlation` is Pearson's; `auc` is how well the
+rounds with the larger half of batches can be separated from the others by their time (AUC, 0.5 is chance).
 """
 
 import json
@@ -97,7 +97,7 @@ def measured(name: str, *, distributed: bool) -> dict[str, float]:
     sizes, times = np.array(units[3:]), np.array(seconds[3:])  # the first rounds load libraries
     return {
         "correlation": float(np.corrcoef(sizes, times)[0, 1]),
-        "told": float(roc_auc_score(sizes > np.median(sizes), times)),
+        "auc": float(roc_auc_score(sizes > np.median(sizes), times)),
         "median_seconds": float(np.median(times)),
         "deviation_of_seconds": float(np.subtract(*np.quantile(times, [0.75, 0.25])) / 1.35),
         "units_a_step": float(sizes.mean() / config.local_steps),
