@@ -102,7 +102,7 @@ def test_a_round_below_the_threshold_is_aborted_and_the_next_one_goes_on(grid, a
 
 def test_a_run_with_too_few_labels_ends_with_a_clear_word(grid, agreement, config):
     grid.lose = lambda label, action: label != "label-1" and action == Action.ANNOUNCE
-    with pytest.raises(RoundAborted, match="Only 1 labels take part, and the agreement needs 3"):
+    with pytest.raises(RoundAborted, match="Only 1 labels take part, but the agreement needs 3"):
         train(grid, agreement, config)
 
 

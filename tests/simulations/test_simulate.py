@@ -136,7 +136,7 @@ def test_labels_with_too_little_say_so(simulate, catalogues, tmp_path):
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.exit_code == 5
-    assert "Only 0 labels take part, and the agreement needs 3" in done.stderr
+    assert "Only 0 labels take part, but the agreement needs 3" in done.stderr
     assert "too few tracks (or artists)" in " ".join(done.stderr.split())
     assert not (tmp_path / "run").exists()
 

@@ -145,7 +145,7 @@ def test_a_wrong_isrc_is_remarked_on_and_the_track_stays(root: Path, index: Path
     (root / "catalogue.csv").write_text("path,style,isrc\na.wav,jazz,USSM1590011\n")
     catalogue = scan(root, index=index)
     assert catalogue.tracks[0].isrc is None
-    assert [(remark.path, remark.detail[:29]) for remark in catalogue.remarks] == [
+    assert [(remark.path, remark.detail[:33]) for remark in catalogue.remarks] == [
         ("a.wav", "'USSM1590011' is not an ISRC (two")
     ]
 

@@ -167,7 +167,7 @@ def test_what_an_operator_gets_wrong(sottovoce, arguments, message):
     [
         (["--key", "x"], "neither a key"),
         (["--key", "ab" * 32, "--host", "0.0.0.0"], "Without TLS"),
-        (["--key", "ab" * 32, "--tls-cert", "x"], "go together"),
+        (["--key", "ab" * 32, "--tls-cert", "x"], "used together"),
         (["--key", "ab" * 32, "--tls-cert", "x", "--tls-key", "y"], "There is no file 'x'"),
         (["--key", "ab" * 32, "--tls-cert", __file__, "--tls-key", __file__], "cannot be used"),
         (["--key", "ab" * 32, "--host", "no.such.host.example", "--plain-http"], "Cannot listen"),
@@ -215,7 +215,7 @@ def test_from_publication_to_use(sottovoce, start, publish_token, release, coord
     actions = {each["action"] for each in json.loads(sottovoce("registry", "audit", "--json").stdout)}
     assert actions == {"token-create", "publish", "visibility", "download", "cosign", "withdraw"}
     code, said = service.end()
-    assert (code, said) == (0, "Stopped: nothing is half-done.\n")
+    assert (code, said) == (0, "Stopped: no transfer was interrupted.\n")
     unreachable = sottovoce("release", "list", *source, code=6)
     assert "cannot be reached" in unreachable.stderr
 

@@ -229,7 +229,7 @@ def test_the_own_key_is_the_owners_only_and_stays(tmp_path):
 def test_a_certificate_of_another_key_is_refused(tmp_path):
     for name in ("one", "two"):
         SigningKey.own(tmp_path / name)
-    with pytest.raises(ConfigurationError, match="another key"):
+    with pytest.raises(ConfigurationError, match="does not belong to the key"):
         SigningKey.load(tmp_path / "one" / "signing.key", tmp_path / "two" / "signing.pem")
 
 
