@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.repertoire import rendered
 from sottovoce_client.catalogue.holdout import HELD_OUT_SHARE
-from sottovoce_client.copy_audit.sketch import heard
+from sottovoce_client.copy_audit.sketch import as_mono
 from sottovoce_client.data.spectral_split import held_out_by_spectrum, spectrum
 from sottovoce_simulations.scores.repertoire import audio_below
 from sottovoce_simulations.synthesis.catalogues import synthesise
@@ -92,7 +92,7 @@ def measured(files: Sequence[Path]) -> dict[str, object]:
 
 def sides_of(tracks: Sequence[tuple[Audio, int]]) -> NDArray[np.bool_]:
     """Whether each track is held out, by each key, `[keys, tracks]`."""
-    spectra = [spectrum(heard(audio.mean(axis=1), rate)) for audio, rate in tracks]
+    spectra = [spectrum(as_mono(audio.mean(axis=1), rate)) for audio, rate in tracks]
     return np.array([[held_out_by_spectrum(each, HELD_OUT_SHARE, key=key) for each in spectra] for key in KEYS])
 
 
