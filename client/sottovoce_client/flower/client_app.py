@@ -64,10 +64,10 @@ def _carried(content: RecordDict) -> Carried:
     """
     try:
         first = [array.numpy() for array in content.array_records.get(PARAMETERS, ArrayRecord()).values()]
-        sums = {
-            int(number): array.numpy().astype(np.uint8, casting="equiv").tobytes()
-            for number, array in content.array_records.get(SUMS, ArrayRecord()).items()
-        }
+        found = {int(name): array.numpy() for name, array in content.array_records.get(SUMS, ArrayRecord()).items()}
+        if any(array.ndim != 1 or array.dtype != np.uint8 for array in found.values()):
+            raise TypeError
+        sums = {number: np.ascontiguousarray(array).data for number, array in found.items()}
     except (ValueError, TypeError):
         raise WrongParameters("The round's request contains something other than parameters or sums.") from None
     return Carried(first[0] if first else None, sums)

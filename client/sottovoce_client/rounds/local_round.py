@@ -10,8 +10,8 @@ from sottovoce.errors import CatalogueError, ConfigurationError, PrivacyError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
-from sottovoce.models.parameters import file_of, shapes_of
-from sottovoce.models.trainable import trainable_mask
+from sottovoce.models.parameters import file_of
+from sottovoce.models.trainable import model_shapes, trainable_mask
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for, with_more_noise
 from sottovoce.privacy.class_balance import noisy_histogram
@@ -118,8 +118,7 @@ def layout_of(request: ReportRequest, config: RunConfiguration) -> VectorLayout:
 
 def weights_digest(parameters: NDArray[np.float32], config: RunConfiguration) -> str:
     """SHA-256 (hex) of the weights file of a release with these parameters."""
-    family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
-    return hashlib.sha256(file_of(parameters, shapes_of(family, spec, len(config.classes)))).hexdigest()
+    return hashlib.sha256(file_of(parameters, model_shapes(config))).hexdigest()
 
 
 def inputs_of(

@@ -10,7 +10,6 @@ from sottovoce.models import discovery, interfaces, parameters
 from sottovoce.run.configuration import RunConfiguration
 
 
-@lru_cache(maxsize=4)  # used in every round
 def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
     """Mask of the flat vector's trainable numbers, bool `[P]`, read-only; the others keep their initial values.
 
@@ -18,6 +17,20 @@ def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
         ConfigurationError: the task or family is unknown, no parameter has one of the run's prefixes, or those that do
             include none trained on audio, or none trained afterwards in families that have such.
     """
+    return _layout(config)[1]
+
+
+def model_shapes(config: RunConfiguration) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter of a run's model, in the order of the flat vector.
+
+    Raises:
+        ConfigurationError: as `trainable_mask`.
+    """
+    return _layout(config)[0]
+
+
+@lru_cache(maxsize=4)  # used in every round; a model is built for it
+def _layout(config: RunConfiguration) -> tuple[dict[str, tuple[int, ...]], NDArray[np.bool_]]:
     family, spec = discovery.family(config.task, config.family), discovery.spec_of(config.task, config.family)
     model = parameters.fresh(family, spec, len(config.classes), seed=0)
     shapes, private = parameters.shapes(model), family.private_parameters(model).keys()
@@ -28,4 +41,4 @@ def trainable_mask(config: RunConfiguration) -> NDArray[np.bool_]:
         if part and not part & moved:
             raise ConfigurationError(f"The run trains none of the parameters of '{config.family}' that {what}.")
     found.setflags(write=False)
-    return found
+    return shapes, found

@@ -53,6 +53,16 @@ class Ring:
             packed[start : start + CHUNK] = narrow[start : start + CHUNK, :3]
         return packed.data.cast("B").toreadonly()
 
+    def unpack(self, packed: Bytes) -> RingArray:
+        """The vector of a wire form, `[elements]`: a view of the same memory if every byte was sent."""
+        if self.bits == 16 and len(packed):
+            return np.frombuffer(packed, np.dtype("<u2"))
+        if self.bits == 32 and len(packed):
+            return np.frombuffer(packed, np.dtype("<u4"))
+        vector = self.zeros(len(packed) // self.element_bytes)
+        self.add_packed(vector, packed)
+        return vector
+
     def add_packed(self, total: RingArray, packed: Bytes) -> None:
         """Add a packed vector to `total` (`[elements]`) in place; call `reduce` after the last one."""
         if self.bits != 24:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.protocol.encoding import Bytes
 from sottovoce.run.configuration import RunConfiguration
 
 RECORD = "sottovoce"
@@ -45,7 +46,7 @@ class Carried:
     """
 
     first: NDArray[np.float32] | None = None
-    sums: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    sums: Mapping[int, Bytes] = field(default_factory=dict, repr=False)
 
 
 def parameters_digest(parameters: NDArray[np.float32], clip: float | None = None) -> bytes:

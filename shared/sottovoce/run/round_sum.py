@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Self
 
+from sottovoce.protocol.encoding import Bytes
 from sottovoce.protocol.ring import Ring, RingArray
 from sottovoce.protocol.violations import WrongParameters
 
@@ -47,7 +48,7 @@ class RoundSum:
         return b"".join((self.participants.to_bytes(4), self.survivors.to_bytes(4), ring.pack(self.vector)))
 
     @classmethod
-    def from_bytes(cls, number: int, data: bytes, ring: Ring, size: int) -> Self:
+    def from_bytes(cls, number: int, data: Bytes, ring: Ring, size: int) -> Self:
         """Read a round from `to_bytes`.
 
         Args:
@@ -65,6 +66,4 @@ class RoundSum:
             raise WrongParameters(f"The sum of round {number} does not have the run's form.")
         if bool(survivors) != bool(participants):
             raise WrongParameters(f"The sum of round {number} is neither a sum nor an aborted round.")
-        vector = ring.zeros(expected)
-        ring.add_packed(vector, memoryview(data)[_HEADER:])
-        return cls(number, participants, survivors, vector)
+        return cls(number, participants, survivors, ring.unpack(memoryview(data)[_HEADER:]))

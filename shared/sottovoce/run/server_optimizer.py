@@ -41,13 +41,15 @@ class ServerOptimizer:
             round_number: from 1; aborted rounds count.
         """
         moved = np.empty_like(parameters)
+        moments = {name: np.empty_like(value) for name, value in self._moments.items()}
         rate = self._rate(round_number)
         for start in range(0, parameters.size, _CHUNK):
             part = slice(start, start + _CHUNK)
-            change = self._change(update[part].astype(np.float64), part)
+            change = self._change(update[part].astype(np.float64), part, moments)
             change *= rate
             change += parameters[part]
             moved[part] = change
+        self._moments = moments
         return moved
 
     def state(self) -> dict[str, NDArray[np.float32]]:
@@ -64,7 +66,7 @@ class ServerOptimizer:
             name: value.shape for name, value in self._moments.items()
         }:
             raise ValueError("The moments belong to another optimiser.")
-        self._moments = {name: np.array(value, dtype=np.float32) for name, value in state.items()}
+        self._moments = dict(state)
 
     def _rate(self, round_number: int) -> float:
         config = self._config
@@ -75,26 +77,27 @@ class ServerOptimizer:
         second = 1.0 - _power(config.server_beta_2, round_number + 1)
         return config.server_learning_rate * math.sqrt(second) / first
 
-    def _change(self, update: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
-        """The direction of a part's step, before the learning rate; updates the moments."""
+    def _change(
+        self, update: NDArray[np.float64], part: slice, moments: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        """The direction of a part's step, before the learning rate; the part's new moments go into `moments`."""
         config = self._config
+        old = {name: value[part].astype(np.float64) for name, value in self._moments.items()}
         match config.server_optimizer:
             case "fedavg":
                 return update
             case "fedavgm":
-                self._moments[FIRST][part] = config.server_momentum * self._wide(FIRST, part) + update
-                return self._wide(FIRST, part)
+                moments[FIRST][part] = config.server_momentum * old[FIRST] + update
+                return moments[FIRST][part].astype(np.float64)
         beta_1, beta_2 = config.server_beta_1, config.server_beta_2
-        self._moments[FIRST][part] = beta_1 * self._wide(FIRST, part) + (1.0 - beta_1) * update
-        square, second = update * update, self._wide(SECOND, part)
+        moments[FIRST][part] = beta_1 * old[FIRST] + (1.0 - beta_1) * update
+        square = update * update
         if config.server_optimizer == "fedadam":
-            self._moments[SECOND][part] = beta_2 * second + (1.0 - beta_2) * square
+            moments[SECOND][part] = beta_2 * old[SECOND] + (1.0 - beta_2) * square
         else:
-            self._moments[SECOND][part] = second - (1.0 - beta_2) * square * np.sign(second - square)
-        return self._wide(FIRST, part) / (np.sqrt(self._wide(SECOND, part)) + config.server_tau)
-
-    def _wide(self, name: str, part: slice) -> NDArray[np.float64]:
-        return self._moments[name][part].astype(np.float64)
+            moments[SECOND][part] = old[SECOND] - (1.0 - beta_2) * square * np.sign(old[SECOND] - square)
+        first, second = (moments[name][part].astype(np.float64) for name in (FIRST, SECOND))
+        return first / (np.sqrt(second) + config.server_tau)
 
 
 def _power(base: float, exponent: int) -> float:
