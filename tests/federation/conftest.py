@@ -1,7 +1,7 @@
 """A whole federation in one process: real labels, the real coordinator, and a grid that only passes messages on."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,11 +81,20 @@ def a_dataset(tracks: int, seed: int, *, artists: bool = False) -> TrackDataset:
     return TrackDataset.build(samples, default_spec())
 
 
-@pytest.fixture(autouse=True)
-def _task_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Flower's engine sets before an app may make messages."""
-    for name in ("_task_id", "_run_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
+@pytest.fixture(autouse=True, scope="package")
+def _no_engine_and_no_audio() -> Iterator[None]:
+    """What Flower's engine sets before an app may make messages; and labels' data are made up, not extracted."""
+
+    def prepared(home: object, config: object) -> Prepared:
+        number = int(home.name[-1])  # type: ignore[attr-defined]
+        artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
+        return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_task_id", "_run_id", "_node_id"):
+            patch.setattr(TaskIdentity, name, 1)
+        patch.setattr(trainer, "prepare", prepared)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -93,29 +102,36 @@ def _quick_ledgers(ledgers_wait_for_no_disk: None) -> None:
     """For all tests here."""
 
 
+@pytest.fixture(scope="session")
+def federation_in() -> Callable[[Path], Federation]:
+    """Makes five labels with homes, policies and ledgers in a folder."""
+
+    def make(folder: Path) -> Federation:
+        catalogues = [folder / "catalogues" / f"label-{number}" for number in range(1, 6)]
+        for catalogue in catalogues:
+            catalogue.mkdir(parents=True)
+        experiment = Experiment(folder / "catalogues", Scheme.parse("as-is"))
+        made = Federation.create(folder / "homes", catalogues, folder / "cache", experiment)
+        for home in made.homes:
+            declare(home, Suggestion(tracks=60, artists=30))
+        return made
+
+    return make
+
+
 @pytest.fixture
-def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
-    """Five labels with homes, policies and ledgers; their data are made up instead of extracted."""
-    catalogues = [tmp_path / "catalogues" / f"label-{number}" for number in range(1, 6)]
-    for catalogue in catalogues:
-        catalogue.mkdir(parents=True)
-    experiment = Experiment(tmp_path / "catalogues", Scheme.parse("as-is"))
-
-    def prepared(home: object, config: object) -> Prepared:
-        number = int(home.name[-1])  # type: ignore[attr-defined]
-        artists = config.unit is Unit.ARTIST  # type: ignore[attr-defined]
-        return Prepared(a_dataset(60, seed=number, artists=artists), a_dataset(15, seed=100 + number))
-
-    monkeypatch.setattr(trainer, "prepare", prepared)
-    made = Federation.create(tmp_path / "homes", catalogues, tmp_path / "cache", experiment)
-    for home in made.homes:
-        declare(home, Suggestion(tracks=60, artists=30))
-    return made
+def federation(federation_in: Callable[[Path], Federation], tmp_path: Path) -> Federation:
+    return federation_in(tmp_path)
 
 
 @pytest.fixture
 def labels(federation: Federation) -> list[Label]:
     return [Label(home) for home in federation.homes]
+
+
+@pytest.fixture(scope="session")
+def grid_of() -> type[LocalGrid]:
+    return LocalGrid
 
 
 @pytest.fixture
@@ -128,12 +144,12 @@ def agreement(federation: Federation) -> Agreement:
     return federation.agreement
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(configured: Callable[..., RunConfiguration]) -> RunConfiguration:
     return configured()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configured(run_configuration: Callable[..., RunConfiguration]) -> Callable[..., RunConfiguration]:
     """Makes a run of the linear model with its family's recipe; keywords override its configuration."""
     family = discovery.family("style", "svm")

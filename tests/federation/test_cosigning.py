@@ -1,6 +1,9 @@
 """Labels co-sign a release that agrees with their own books, and no other."""
 
 import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +17,7 @@ from sottovoce.release.manifest import MANIFEST_FILE, MODEL_FILE
 from sottovoce.release.signatures import Role
 from sottovoce.release.write import Provenance, write
 from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower import cosignature_requests
 from sottovoce_server.flower.cosignature_requests import INVALID, NO_ANSWER, cosign
@@ -24,9 +28,25 @@ LABELS = tuple(f"label-{number}" for number in range(1, 6))
 NODES = {label: node for node, label in enumerate(LABELS, start=1)}
 
 
+@pytest.fixture(scope="module")
+def trained(federation_in, grid_of, config, tmp_path_factory):
+    """A federation after its run, and what came of it."""
+    federation = federation_in(tmp_path_factory.mktemp("trained"))
+    labels = [Label(home) for home in federation.homes]
+    return federation, train(grid_of(labels), federation.agreement, config)
+
+
 @pytest.fixture
-def outcome(grid, agreement, config):
-    return train(grid, agreement, config)
+def federation(trained, tmp_path):
+    """A copy for one test."""
+    federation, _ = trained
+    homes = (shutil.copytree(home.root, tmp_path / "homes" / home.name) for home in federation.homes)
+    return replace(federation, homes=tuple(map(LabelHome.open, homes)))
+
+
+@pytest.fixture
+def outcome(trained):
+    return deepcopy(trained[1])
 
 
 @pytest.fixture
