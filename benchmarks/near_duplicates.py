@@ -26,6 +26,8 @@ from sottovoce_simulations.synthesis.catalogues import synthesise
 TRACKS, LONG_TRACKS, LONG_SECONDS = 60, 10, (85.0, 95.0)
 KEYS = [number.to_bytes(8) for number in range(500)]
 SEED = 2028
+BLOCK = 1 << 16
+"""Frames that are encoded at once."""
 Audio = NDArray[np.float32]
 Kind = Callable[[Audio, int], tuple[Audio, int]]
 
@@ -35,7 +37,10 @@ def coded(container: str, subtype: str, compression: float) -> Kind:
         if subtype == "OPUS":
             audio, rate = librosa.resample(audio, orig_sr=rate, target_sr=48_000, axis=0), 48_000
         file = io.BytesIO()
-        soundfile.write(file, audio, rate, format=container, subtype=subtype, compression_level=compression)
+        options = {"format": container, "subtype": subtype, "compression_level": compression}
+        with soundfile.SoundFile(file, "w", rate, audio.shape[1], **options) as encoder:
+            for start in range(0, len(audio), BLOCK):  # a whole minute at once overflows the Vorbis encoder's stack
+                encoder.write(audio[start : start + BLOCK])
         file.seek(0)
         decoded, rate = soundfile.read(file, dtype="float32", always_2d=True)
         return decoded, rate
