@@ -1,3 +1,4 @@
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -88,6 +89,7 @@ class Registry:
         self.database = Database(DataLocation(data, url))
         self.store = Store(data, settings.largest_file)
         self.app = make_app(self.database, self.store, settings)
+        self.publisher = None
 
     def token(self, *scopes, models=None, lifetime=DAY):
         with self.database.session() as session:
@@ -124,6 +126,10 @@ class Registry:
         self.send(token, upload, folder)
         return self("POST", f"/v1/uploads/{upload}/publish", token)
 
+    def publish_openly(self, token, folder):
+        assert self.publish(token, folder).status_code == 201
+        self.show(token, "public")
+
     def show(self, token, level, name=NAME):
         assert self("PUT", f"/v1/models/{name}/visibility", token, json={"visibility": level}).status_code == 200
 
@@ -151,21 +157,38 @@ def make_registry(tmp_path):
         each.database.close()
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory, start_registry, settings, release):
+    """The folder of a registry with one public release, filled once, and the token that published it."""
+    data = tmp_path_factory.mktemp("filled") / "registry"
+    service = start_registry(data, settings)
+    token = service.token("publish")
+    service.publish_openly(token, release)
+    service.database.close()
+    return data, token
+
+
 @pytest.fixture
-def service(make_registry, settings):
-    return make_registry(settings)
+def service(request, make_registry, settings, tmp_path):
+    if "published" not in request.fixturenames:
+        return make_registry(settings)
+    data, publisher = request.getfixturevalue("filled")
+    shutil.copytree(data, tmp_path / "registry0")
+    service = make_registry(settings)
+    service.publisher = publisher
+    return service
 
 
 @pytest.fixture
 def publisher(service):
-    return service.token("publish")
+    return service.publisher or service.token("publish")
 
 
 @pytest.fixture
 def published(service, publisher, release):
     """A registry with one public release."""
-    assert service.publish(publisher, release).status_code == 201
-    service.show(publisher, "public")
+    if not service.publisher:
+        service.publish_openly(publisher, release)
     return service
 
 

@@ -47,13 +47,14 @@ OPERATIONS = [
 ]
 
 
-def operations(app):
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+@pytest.fixture(scope="module")
+def operations(open_service):
+    schema = schemathesis.openapi.from_asgi("/openapi.json", open_service.app)
     return {each.ok().label: each.ok() for each in schema.get_all_operations()}
 
 
-def test_every_operation_is_tried(open_service):
-    assert sorted(operations(open_service.app)) == sorted(OPERATIONS)
+def test_every_operation_is_tried(operations):
+    assert sorted(operations) == sorted(OPERATIONS)
 
 
 def try_out(service, token, operation, mode, there):
@@ -71,22 +72,22 @@ def try_out(service, token, operation, mode, there):
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_it_answers_what_it_describes(open_service, label):
+def test_it_answers_what_it_describes(open_service, operations, label):
     service, token = open_service, open_service.token(*Scope)
-    try_out(service, token, operations(service.app)[label], GenerationMode.POSITIVE, {})
+    try_out(service, token, operations[label], GenerationMode.POSITIVE, {})
 
 
 @pytest.mark.parametrize("label", sorted(set(OPERATIONS) - NOTHING_TO_VARY))
-def test_it_answers_what_it_does_not_describe(open_service, label):
+def test_it_answers_what_it_does_not_describe(open_service, operations, label):
     service, token = open_service, open_service.token(*Scope)
-    try_out(service, token, operations(service.app)[label], GenerationMode.NEGATIVE, {})
+    try_out(service, token, operations[label], GenerationMode.NEGATIVE, {})
 
 
 @pytest.mark.parametrize("label", [label for label in OPERATIONS if "{" in label])
-def test_it_answers_about_what_there_is(open_service, label):
+def test_it_answers_about_what_there_is(open_service, operations, label):
     service, token = open_service, open_service.token(*Scope)
     upload = service.begin(token, of="20260102T000000Z")
-    try_out(service, token, operations(service.app)[label], GenerationMode.POSITIVE, PARAMETERS | {"upload": upload})
+    try_out(service, token, operations[label], GenerationMode.POSITIVE, PARAMETERS | {"upload": upload})
     service("DELETE", f"/v1/uploads/{upload}", token)
     service.show(token, "private")
     raw = service("GET", f"/v1/models/{PARAMETERS['name']}/{PARAMETERS['version']}", token)

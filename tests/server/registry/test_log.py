@@ -39,6 +39,11 @@ def logged(coordinator, tmp_path):
 
 
 @pytest.fixture
+def service(make_registry, settings):
+    return make_registry(settings)
+
+
+@pytest.fixture
 def published(service, publisher):
     """Nothing yet: the tests publish for themselves."""
     return service
