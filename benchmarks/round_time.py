@@ -1,7 +1,7 @@
-"""What the time of a round tells about its batches: CPU seconds of training against the number of sampled units.
+"""What a round's time reveals about its batches: CPU seconds of training against the number of sampled units.
 
-One label, for each family, with local and with distributed noise. `correlation` is Pearson's; `auc` is how well the
-rounds with the larger half of batches can be separated from the others by their time (AUC, 0.5 is chance).
+One label, for each family, with local and with distributed noise. `correlation` is Pearson's; `auc` is the AUC of
+distinguishing the rounds with the larger half of batches by their time (0.5 is chance).
 """
 
 import json

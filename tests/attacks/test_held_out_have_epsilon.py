@@ -82,7 +82,7 @@ def test_a_private_run_whose_plan_has_no_evaluations_measures_nothing(agreement)
     assert not counted(a_run(), replace(plan, evaluations=None), tracks(24), 0).any()
 
 
-def test_whether_a_track_is_held_out_is_not_told_by_its_counts(agreement):
+def test_whether_a_track_is_held_out_is_not_revealed_by_its_counts(agreement):
     """24 tracks against 23, by the most informative projection: exact counts distinguished them every time."""
     config = a_run(epsilon=0.5, evaluations=1)
     plan = local_round.plan_of(config, agreement, Policy(declared_tracks=100))

@@ -237,7 +237,7 @@ def test_the_coordinators_log_lies_in_a_file_that_only_grows(tmp_path, coordinat
     assert not file.append(b'{"b":2}').extends(first.head)
 
 
-def test_a_registry_cannot_strip_the_evidence_from_whoever_holds_the_agreement(table, tmp_path):
+def test_a_registry_cannot_strip_the_evidence_from_holders_of_the_agreement(table, tmp_path):
     """The signed agreement shows that its coordinator keeps a log, so that a release without evidence is none of it.
 
     The key alone says nothing of a log: whoever had only that took a release that was made for them alone.

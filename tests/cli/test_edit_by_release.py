@@ -115,7 +115,7 @@ def test_noise_is_taken_off_and_the_file_says_by_what(edited, song, editor, tmp_
     assert "denoise" in said
 
 
-def test_a_track_goes_on_where_it_ended(edited, song, editor, tmp_path):
+def test_a_track_continues_where_it_ended(edited, song, editor, tmp_path):
     done = edited("--extend", "5", "--release", editor, "--json")
     assert done.exit_code == 0, done.output
     before, after = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "out.wav"))

@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_audio_and_another_does_not(made, tmp_path)
     assert not np.array_equal(one, other)
 
 
-def test_what_is_too_short_for_a_watermark_is_told(made):
+def test_audio_too_short_for_a_watermark_is_reported(made):
     done = made("--seconds", "1", "--json", out="short.ogg")
     assert json.loads(done.stdout)[0]["watermark_score"] is None
     assert "too short" in done.stderr
@@ -93,7 +93,7 @@ def test_credentials_of_another_file_are_not_replaced_unasked(made, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["rnn", "vae", "gan"])
-def test_a_release_that_makes_no_sound_is_told_and_nothing_written(made, provenance, coordinator, tmp_path, family):
+def test_a_release_that_makes_no_sound_is_reported_and_nothing_written(made, provenance, coordinator, tmp_path, family):
     """Its numbers are finite, as those of every release, and what follows from them is not."""
     spec = discovery.spec_of("generator", family)
     config = provenance.config.changed(task="generator", family=family, feature_spec=spec.digest)
@@ -114,7 +114,7 @@ def test_several_differ_and_the_first_is_the_one_made_alone(made, tmp_path):
     assert np.array_equal(one, alone)
 
 
-def test_without_a_seed_it_is_told(made):
+def test_without_a_seed_the_drawn_one_is_shown(made):
     done = made("--seconds", "0.5", "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)[0]["seed"] >= 0

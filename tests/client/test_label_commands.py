@@ -99,7 +99,7 @@ def test_the_policys_folders_bound_what_is_looked_at(as_json, run, label_home, a
     assert [catalogue["root"] for catalogue in found["catalogues"]] == [str(music)]
 
 
-def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, label_home, audio):
+def test_catalogue_suggests_what_to_declare_and_declares_it_on_request(as_json, label_home, audio):
     _, found = as_json("catalogue", *audio)
     assert Policy.from_toml(label_home.policy_file).declared_tracks == 0
     as_json("catalogue", "--declare")
@@ -112,9 +112,9 @@ def test_catalogue_suggests_what_to_declare_and_declares_it_when_told(as_json, l
 def test_catalogue_warns_if_many_more_tracks_are_trained_on_than_declared(run, label_home, audio, monkeypatch):
     monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
     label_home.write_policy("declared_tracks = 2")
-    assert "3 tracks are trained on and 2 declared" in " ".join(run("catalogue", *audio)[2].split())
+    assert "3 training tracks, but only 2 declared" in " ".join(run("catalogue", *audio)[2].split())
     label_home.write_policy("declared_tracks = 3")
-    assert "are trained on and" not in run("catalogue")[2]
+    assert "training tracks, but only" not in run("catalogue")[2]
 
 
 def test_catalogue_and_status_say_how_many_are_held_out(run, as_json, label_home, audio):
@@ -132,7 +132,7 @@ def test_catalogue_and_status_say_how_many_are_held_out(run, as_json, label_home
     assert "of 3 tracks that were ever looked at" in run("status")[1]
 
 
-def test_a_home_of_an_earlier_version_is_told_once_that_sides_are_written_down(run, as_json, label_home, audio):
+def test_a_home_of_an_earlier_version_is_informed_once_that_sides_are_recorded(run, as_json, label_home, audio):
     label_home.sides_file.unlink()
     replace(label_home, keeps_sides=False)._describe()
     assert as_json("status")[1]["tracks"] is None

@@ -211,7 +211,7 @@ def test_a_damaged_sketch_is_made_anew(home, split, empty_cache):
         assert place.read_bytes() == good
 
 
-def test_a_sketch_is_small_and_progress_is_told(home, split, empty_cache):
+def test_a_sketch_is_small_and_progress_is_reported(home, split, empty_cache):
     told = []
     SketchStore(empty_cache).fill(split.held_out, progress=lambda done, total: told.append((done, total)))
     assert told[0] == (0, len(split.held_out))

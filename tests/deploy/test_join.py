@@ -34,7 +34,7 @@ def processes_of(home) -> list[int]:
     return found
 
 
-def test_a_label_stays_until_it_is_told_to_leave(joined, tmp_path, request, superlink, a_bundle, eventually):
+def test_a_label_stays_until_it_is_asked_to_leave(joined, tmp_path, request, superlink, a_bundle, eventually):
     secret = tmp_path / "passphrase"
     secret.write_text(SECRET + "\n")
     secret.chmod(0o600)

@@ -31,14 +31,6 @@ RIDDLES = (
     "or none that you may see",
     "parameters is none",
 )
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_holds_none_of_the_riddles(page):
-    text = re.sub(r"[\s*`>]+", " ", page.read_text(encoding="utf-8")).lower()
-    assert [riddle for riddle in RIDDLES if riddle in text] == []
-
-
 PACKAGES = ("shared", "client", "server", "simulations", "benchmarks")
 WORDS = re.compile(
     r"(?i:\b(?:told|heard|so many|as far as|(?:go|goes|gone) on|whoever|by heart|is no number)\b)"
@@ -48,8 +40,18 @@ WORDS = re.compile(
 """Words for which the field or plain English has better ones, and sentences without a verb ("Of the run.")."""
 
 
-def texts(source: str) -> Iterator[tuple[int, str]]:
-    """Docstrings, strings of several words, and comments of a module: (line, text)."""
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_holds_none_of_the_riddles(page):
+    text = re.sub(r"[\s*`>]+", " ", page.read_text(encoding="utf-8")).lower()
+    assert [riddle for riddle in RIDDLES if riddle in text] == []
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Docstrings, strings of several words, and comments of a module, or a whole template: (line, text)."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield 1, source
+        return
     tree = ast.parse(source)
     parts: set[ast.expr] = set()
     for node in ast.walk(tree):  # a formatted string comes before its parts
@@ -67,8 +69,8 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_code_is_in_plain_english(package):
     found = []
-    for path in sorted((ROOT / package).rglob("*.py")):
-        for line, text in texts(path.read_text(encoding="utf-8")):
+    for path in sorted(path for kind in ("*.py", "*.jinja") for path in (ROOT / package).rglob(kind)):
+        for line, text in texts(path):
             plain = re.sub(r"[\s*`>]+", " ", text).strip()
             hits = [hit.group().strip() for hit in WORDS.finditer(plain)]
             hits += re.findall(r"(?m)^ +(\w+: of) ", text)

@@ -112,7 +112,7 @@ def test_a_folder_is_the_old_or_the_new(fresh, monkeypatch):
         assert [path.name for path in folder.iterdir()] == ["release"]
 
 
-def test_the_journal_goes_on(fresh, monkeypatch):
+def test_the_journal_continues(fresh, monkeypatch):
     identity = Identity.generate()
     repairs = 0
 
@@ -149,7 +149,7 @@ def test_a_line_that_a_crash_cut_off_is_removed_and_that_is_written_down(tmp_pat
     assert kinds == [("round", 1), ("repair", left), ("round", 3)]
 
 
-def test_notes_go_on(fresh, monkeypatch):
+def test_notes_continue(fresh, monkeypatch):
     for folder, _fault, failed in every_fault(
         lambda folder: Diary(folder / "diary").cosigned(bytes(15) + b"2", release="2"),
         lambda: fresh(lambda new: Diary(new / "diary").cosigned(bytes(15) + b"1", release="1")),

@@ -139,7 +139,7 @@ def test_a_file_that_changed_since_the_scan_is_not_kept_under_the_old_name(cache
     assert entries(root) == []
 
 
-def test_filling_reports_what_cannot_be_used_and_goes_on(cache, spec, track, write, source, tmp_path):
+def test_filling_reports_what_cannot_be_used_and_continues(cache, spec, track, write, source, tmp_path):
     silent = source(write(np.zeros(400_000), "silent.flac"))
     (tmp_path / "junk.mp3").write_bytes(b"junk")
     junk = source(tmp_path / "junk.mp3")

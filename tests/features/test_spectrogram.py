@@ -26,7 +26,7 @@ def audio(music, as_audio):
     return as_audio(music(rate=RATE))
 
 
-def test_it_is_fine_enough_to_be_heard_again():
+def test_it_is_fine_enough_to_reconstruct_audio():
     assert SPECTROGRAM.n_mels >= 229
     assert (SPECTROGRAM.n_fft, SPECTROGRAM.hop_length) == (2048, 512)
     assert SPECTROGRAM.views == (View.SPECTROGRAM,)

@@ -97,7 +97,7 @@ def test_labels_learn_together(grid, agreement, distributed):
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["nobody drops out", "as many as may"])
-def test_the_sum_carries_the_noise_that_was_told_and_no_more(
+def test_the_sum_carries_exactly_the_declared_noise(
     grid, agreement, distributed, parameters, sums, monkeypatch, lost
 ):
     """With the tracks' part taken out, what is left in the sum is noise alone."""

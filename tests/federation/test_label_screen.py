@@ -39,7 +39,7 @@ def answer(federation, agreement, config):
     return decode(Label(federation.homes[0]).answer(Announcement.of(agreement, config).encode(), None))
 
 
-def test_a_label_that_declares_nothing_is_told_the_command_and_the_coordinator_one_word(
+def test_a_label_that_declares_nothing_sees_the_command_and_the_coordinator_one_word(
     agreement, config, federation, screen
 ):
     declare(federation.homes[0], Suggestion(0, 0))

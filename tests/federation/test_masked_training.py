@@ -82,7 +82,7 @@ def test_a_label_that_vanishes_at_any_point_is_recovered_around(grid, agreement,
         assert ("label-2" in record.survivors) == (action is not Action.TRAIN)
 
 
-def test_a_round_below_the_threshold_is_aborted_and_the_next_one_goes_on(grid, agreement, config, labels):
+def test_a_round_below_the_threshold_is_aborted_and_the_next_one_works(grid, agreement, config, labels):
     rounds = []
 
     def lose(label: str, action: str) -> bool:
@@ -106,7 +106,7 @@ def test_a_run_with_too_few_labels_ends_with_a_clear_word(grid, agreement, confi
         train(grid, agreement, config)
 
 
-def test_a_label_declines_by_its_policy_and_the_others_go_on(grid, agreement, config, labels):
+def test_a_label_declines_by_its_policy_and_the_others_continue(grid, agreement, config, labels):
     text = labels[0].home.policy_file.read_text().replace("allow_non_private = false", "most_rounds = 2")
     labels[0].home.policy_file.write_text(text)
     grid.labels[0] = Label(labels[0].home)

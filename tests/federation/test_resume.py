@@ -120,7 +120,7 @@ def test_a_crash_after_the_last_round_loses_only_its_evaluation(grid, agreement,
     assert sorted(outcome.history.metrics) == [1, 2]
 
 
-def test_a_run_that_broke_off_before_joining_has_nothing_to_go_on_with(grid, agreement, config, keeper):
+def test_a_run_that_broke_off_before_joining_has_nothing_to_resume(grid, agreement, config, keeper):
     _, go = start(grid, agreement, config, keeper)
     with pytest.raises(ConfigurationError, match="before its labels had joined"):
         go(resume=True)

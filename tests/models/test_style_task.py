@@ -90,7 +90,7 @@ def test_figures_of_noisy_counts_stay_within_their_range(seed):
     assert np.min(metrics["confusion_matrix"]) >= 0
 
 
-def test_the_deviation_that_is_told_is_that_of_the_noise():
+def test_the_reported_deviation_is_that_of_the_noise():
     classes, random, std = tuple("abcdefgh"), np.random.default_rng(0), 3000.0
     exact = np.zeros(len(STYLE.counters(8)), np.int64)
     exact[0], exact[1] = CORRECT * (84 - 36), TRACKS * 120

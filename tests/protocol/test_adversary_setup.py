@@ -447,7 +447,7 @@ def test_who_is_not_in_a_new_set_up_stays_out_of_it_and_a_refusal_stays_known(ta
     assert list(aggregator.adverts) == [ME]
 
 
-def test_a_label_takes_part_in_so_many_draws_of_a_run_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_takes_part_in_a_limited_number_of_draws_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each draw is one more chance of a bad committee; a coordinator cannot draw until it has one."""
     monkeypatch.setattr(membership, "MOST_DRAWS", 3)
     table = joined(3)

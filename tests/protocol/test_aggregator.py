@@ -388,7 +388,7 @@ def test_an_aborted_round_leaves_nothing_behind_and_the_next_one_works(table: In
     assert table.unmask().vector.tolist() == [4] * ELEMENTS
 
 
-def test_a_restarted_coordinator_goes_on_with_the_same_set_up(table: InMemoryRounds) -> None:
+def test_a_restarted_coordinator_continues_with_the_same_set_up(table: InMemoryRounds) -> None:
     restarted = Aggregator(table.agreement, table.aggregator.announcement)
     restarted.restore([decode(message) for message in table.aggregator.setup_messages()], 4)
     assert restarted.session == table.aggregator.session

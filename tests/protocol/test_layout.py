@@ -144,7 +144,7 @@ def test_a_norm_is_over_all_numbers_whatever_the_chunks() -> None:
     assert norm_of(ones) == pytest.approx(np.sqrt(CHUNK + 2))
 
 
-def test_whether_a_sum_with_noise_in_it_was_cut_is_not_told() -> None:
+def test_whether_a_sum_with_noise_was_clipped_is_not_revealed() -> None:
     """The noise covers the coordinates, and nothing would cover this one bit."""
     layout = VectorLayout(3, 0, 32, 3, 1.0, True)
     for size in (0, 1, 2**30):

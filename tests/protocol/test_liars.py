@@ -141,7 +141,7 @@ def test_a_complaint_with_a_made_up_key_accuses_nobody(make_table: MakeTable) ->
 
 
 @pytest.mark.parametrize("change", ["sealed", "share_tag"])
-def test_whoever_seals_a_bad_share_is_named_by_the_key_that_does_not_open_it(
+def test_a_label_that_seals_a_bad_share_is_named_by_the_key_that_does_not_open_it(
     make_table: MakeTable, change: str
 ) -> None:
     table = make_table(7)
@@ -155,7 +155,7 @@ def test_whoever_seals_a_bad_share_is_named_by_the_key_that_does_not_open_it(
     assert table.aggregator.liars == {LIAR: "sealed a share that does not open"}
 
 
-def test_whoever_seals_under_keys_of_its_own_is_named_once_more_contradict_it_than_can_lie(
+def test_a_label_that_seals_under_its_own_keys_is_named_once_more_contradict_it_than_can_lie(
     make_table: MakeTable,
 ) -> None:
     table = make_table(7)  # of which two may lie
@@ -177,7 +177,7 @@ def test_whoever_seals_under_keys_of_its_own_is_named_once_more_contradict_it_th
 
 
 @pytest.mark.parametrize("labels", [4, 7])
-def test_whoever_shares_another_secret_than_it_committed_to_is_named(make_table: MakeTable, labels: int) -> None:
+def test_a_label_that_shares_another_secret_than_committed_is_named(make_table: MakeTable, labels: int) -> None:
     table = make_table(labels)
 
     def spoil(table: InMemoryRounds, report: Report) -> Message:
@@ -210,7 +210,7 @@ def test_whoever_shares_another_secret_than_it_committed_to_is_named(make_table:
     assert caught.value.liars == (LIAR,)
 
 
-def test_whoever_prepares_a_vault_that_does_not_hold_its_keys_is_named_when_it_is_opened(make_table: MakeTable) -> None:
+def test_a_label_whose_vault_lacks_its_keys_is_named_when_it_is_opened(make_table: MakeTable) -> None:
     table = make_table(7)
 
     def spoil(table: InMemoryRounds, preparation: Preparation) -> Message:

@@ -68,7 +68,7 @@ def test_entropy_is_one_when_even_and_zero_for_one_class():
         ([[30, 0, 0], [0, 0, 0], [0, 0, 0]], False),  # there was nothing else to name
     ],
 )
-def test_a_collapse_is_told_from_a_hard_task(matrix, collapsed):
+def test_a_collapse_is_distinguished_from_a_hard_task(matrix, collapsed):
     assert from_confusion(matrix, STYLES)["collapsed"] is collapsed
 
 

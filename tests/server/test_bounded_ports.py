@@ -151,7 +151,7 @@ def test_two_thousand_idle_sockets_keep_nobody_out(port):
             each.close()
 
 
-def test_one_address_has_so_many_connections_and_no_more(port, monkeypatch):
+def test_one_address_has_a_limited_number_of_connections(port, monkeypatch):
     monkeypatch.setattr(BoundedH11, "_exempt", frozenset())
     monkeypatch.setattr(bounded_http, "CONNECTIONS_PER_ADDRESS", 3)
     with connected(port) as first, connected(port) as second, connected(port) as third:

@@ -83,7 +83,7 @@ def in_the_hands_of_another(run: RunFolder, seconds: float | None = None):
         worker.join()
 
 
-def test_a_run_is_not_gone_on_with_while_a_process_works_on_it(home, announcement, monkeypatch):
+def test_a_run_is_not_resumed_while_a_process_works_on_it(home, announcement, monkeypatch):
     monkeypatch.setattr(submission, "ENDING_SECONDS", 0.1)
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with (
@@ -101,7 +101,7 @@ def test_a_process_that_is_ending_is_waited_for(home, announcement, monkeypatch)
         submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)  # what is kept is looked for after it
 
 
-def test_whoever_works_on_a_run_waits_for_one_that_only_looks(home, announcement):
+def test_a_process_that_works_on_a_run_waits_for_one_that_only_looks(home, announcement):
     run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
     with in_the_hands_of_another(run, 0.5), run.worked_on():
         assert run.under_way

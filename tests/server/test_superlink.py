@@ -96,7 +96,7 @@ def test_a_task_is_given_to_our_own_process_only(post):
     assert post("runtime/acquire-task", AcquireTaskRequest(supported_task_types=["flwr-serverapp"])).status_code == 401
 
 
-def test_a_home_with_another_token_is_told_so(served, tmp_path, monkeypatch):
+def test_a_home_with_another_token_gets_an_explanation(served, tmp_path, monkeypatch):
     monkeypatch.setattr(ServerHome, "token", lambda _: "another")
     with connected(served) as control, pytest.raises(ConfigurationError, match="does not accept this home's token"):
         control.runs()

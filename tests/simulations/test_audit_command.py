@@ -23,7 +23,7 @@ def test_an_audit_of_the_labels_code_passes(here):
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_fault_is_told_and_fails(here, monkeypatch, form):
+def test_a_fault_is_reported_and_fails(here, monkeypatch, form):
     gaussian = SystemRandomness.gaussian
     monkeypatch.setattr(SystemRandomness, "gaussian", lambda self, shape, std: gaussian(self, shape, 0.9 * std))
     ran = here(*AUDIT, *form)

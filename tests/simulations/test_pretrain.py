@@ -48,7 +48,7 @@ def test_what_is_not_there_is_made_of_what_may_be_learned_from(tmp_path, monkeyp
     assert "palestrina" not in asked["scores"]["styles"]
 
 
-def test_a_start_is_learned_and_gone_on_from(folders, tmp_path, monkeypatch):
+def test_a_start_is_learned_and_a_run_starts_from_it(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "BATCH", 2)
     monkeypatch.setattr(pretrain, "EXCERPT", 32)
 

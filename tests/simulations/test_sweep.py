@@ -60,7 +60,7 @@ def test_each_cell_is_run_once_and_the_table_has_a_row_for_each_value(base, ran,
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_sweep_goes_on_where_it_was(base, ran, tmp_path):
+def test_a_sweep_resumes_where_it_stopped(base, ran, tmp_path):
     out = tmp_path / "out"
     sweep(base, Sweep.parse("epsilon=1,8", (Trust.DISTRIBUTED,), 2, 1), out)
     assert len(ran) == 4

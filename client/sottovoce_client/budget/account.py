@@ -163,7 +163,7 @@ def _refused(home: LabelHome, joined: set[str]) -> list[RunAccount]:
 
 
 def _printable(value: object) -> str:
-    """Text for a terminal: diaries of earlier versions hold whatever a coordinator announced."""
+    """Text for a terminal: diaries of earlier versions contain unchecked text from coordinators."""
     return "".join(character if character.isprintable() else "?" for character in str(value))
 
 

@@ -19,7 +19,7 @@ OVERFLOW_SHARE = 0.01
 
 
 def padded_batch(config: RunConfiguration, units: int, delta: float) -> int:
-    """The number M of units that each step computes: the least one with steps · P(sample ≥ M) ≤ `OVERFLOW_SHARE` · δ.
+    """The number M of units that each step computes: the smallest with steps · P(sample ≥ M) ≤ `OVERFLOW_SHARE` · δ.
 
     Args:
         config: the run's configuration.

@@ -29,7 +29,7 @@ class PrivacyPlan:
         min_honest: number of honest labels that distributed noise assumes; 1 if the label adds all of it.
         mechanism: the distributed discrete Gaussian; None if the label adds all noise itself.
         evaluations: noise of all evaluations on held-out units; None if the run has none.
-        padded_batch: number of units that each step computes, however many it sampled; 0 if steps are not padded.
+        padded_batch: number of units that each step computes, whatever the sample's size; 0 if steps are not padded.
     """
 
     unit: Unit

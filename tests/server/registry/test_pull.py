@@ -96,7 +96,7 @@ def test_listing_many_pages(client, monkeypatch, published, coordinator):
 
 
 @pytest.mark.parametrize("at", [0, 1, 100])
-def test_a_broken_download_goes_on(fetch, wire, release, at, tmp_path):
+def test_a_broken_download_resumes(fetch, wire, release, at, tmp_path):
     broken = []
 
     def spoil(request, answer):
@@ -112,7 +112,7 @@ def test_a_broken_download_goes_on(fetch, wire, release, at, tmp_path):
     assert last == (f"bytes={3 * at}-" if at else None)
 
 
-def test_an_abandoned_download_goes_on_the_next_time(fetch, wire, release, tmp_path):
+def test_an_abandoned_download_resumes_the_next_time(fetch, wire, release, tmp_path):
     def spoil(request, answer):
         if of_model(request):
             if request.headers.get("range"):

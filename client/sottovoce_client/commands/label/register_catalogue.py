@@ -103,9 +103,7 @@ def register_and_scan(
         say(notes(), "Next", f"declare {about} in policy.toml, or repeat with --declare.", "bold cyan")
     standing, trained = Policy.from_toml(label.policy_file).declared_tracks, max(map(_trained, splits.values()))
     if standing and trained > GROWTH * standing:
-        text = (
-            f"{trained:,} tracks are trained on and {standing:,} declared: the time of rounds may tell about samples."
-        )
+        text = f"{trained:,} training tracks, but only {standing:,} declared: round times may reveal samples."
         say(notes(), "Warning", f"{text} Declare {suggested.tracks:,} in policy.toml.", "bold yellow")
 
 
