@@ -90,9 +90,7 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["without privacy", "at epsilon 8"])
-def test_memorised_music_is_caught_and_private_music_is_not(
-    family, small, home_of, publish, config, policy, private
-):
+def test_memorised_music_is_caught_and_private_music_is_not(family, small, home_of, publish, config, policy, private):
     home = home_of(small)
     config = config.changed(
         family="rote",

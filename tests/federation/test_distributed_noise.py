@@ -97,9 +97,7 @@ def test_labels_learn_together(grid, agreement, distributed):
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["nobody drops out", "as many as may"])
-def test_the_sum_carries_exactly_the_declared_noise(
-    grid, agreement, distributed, parameters, sums, monkeypatch, lost
-):
+def test_the_sum_carries_exactly_the_declared_noise(grid, agreement, distributed, parameters, sums, monkeypatch, lost):
     """With the tracks' part taken out, what is left in the sum is noise alone."""
     config = distributed(rounds=3)
     monkeypatch.setattr(local_round, "clipped_sum", lambda inputs, signs: np.zeros(parameters, np.int64))

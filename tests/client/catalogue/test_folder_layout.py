@@ -106,9 +106,7 @@ def test_a_catalogue_may_itself_be_a_link(root: Path, tmp_path: Path) -> None:
     assert found(tmp_path / "link") == {"jazz/a.wav": "jazz"}
 
 
-def test_an_unreadable_folder_is_reported_and_the_rest_is_scanned(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_is_reported_and_the_rest_is_scanned(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, "folk/b.wav", "jazz/a.wav")
     scandir = os.scandir
 
