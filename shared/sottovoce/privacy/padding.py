@@ -1,7 +1,7 @@
 """Fixed number of units that each step computes, so that its time does not reveal how many were sampled.
 
-The size of a Poisson sample is random and private; anyone who times a label's answers would learn it. Each step therefore
-computes a fixed number of units, of which those not sampled have weight zero. Nothing is truncated: a larger sample
+The size of a Poisson sample is random and private; anyone who times a label's answers would learn it. Each step
+therefore computes a fixed number of units; those not sampled have weight zero. Nothing is truncated: a larger sample
 takes a multiple of the time, and the number is so large that this hardly ever happens.
 """
 
