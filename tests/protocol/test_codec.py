@@ -21,6 +21,7 @@ from sottovoce.protocol.messages import (
     Pairing,
     Refusal,
     Report,
+    RunOver,
     Signature,
     UnmaskRequest,
     decode,
@@ -57,6 +58,7 @@ def spoken() -> list[Message]:
         table.unmask()
     identity = Identity.generate()
     heard.append(Refusal.sign(identity, run=RUN, agreement=bytes(32), label="a", reason=RefusalReason.UNAVAILABLE))
+    heard.append(RunOver.sign(identity, run=RUN, agreement=bytes(32), round=0, parameters_digest=bytes(32)))
     return heard
 
 
@@ -64,7 +66,7 @@ SPOKEN = {type(message).__name__: message for message in spoken()}
 
 
 def test_every_type_is_spoken() -> None:
-    assert sorted(message.TYPE for message in SPOKEN.values()) == list(range(1, 17))
+    assert sorted(message.TYPE for message in SPOKEN.values()) == list(range(1, 18))
 
 
 @pytest.mark.parametrize("name", SPOKEN)
@@ -100,7 +102,7 @@ def test_changed_bytes_are_malformed_or_another_canonical_message(name: str, cha
 @given(data=st.binary(max_size=200))
 @settings(max_examples=200)
 def test_hostile_bytes_raise_only_malformed(data: bytes) -> None:
-    for start in (b"", b"SoVo", *(b"SoVo\x02" + bytes([code]) for code in range(1, 17))):
+    for start in (b"", b"SoVo", *(b"SoVo\x02" + bytes([code]) for code in range(1, 18))):
         try:
             assert decode(start + data).encode() == start + data
         except Malformed:

@@ -16,6 +16,7 @@ from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 from sottovoce_server.home.runs import Order, RunFolder
 from sottovoce_server.rounds import submission
+from sottovoce_server.rounds.end_for_good import end_for_good
 from sottovoce_server.rounds.listing import listed_runs
 
 
@@ -152,3 +153,33 @@ def test_the_list_of_runs_shows_the_latest_figures_and_what_noise_leaves_of_them
     assert [each["figures"] for each in found] == [None, figures["10"]]
     words = " ".join(CliRunner().invoke(app, arguments, env={"COLUMNS": "120"}).stdout.split())
     assert "accuracy 0.900 ± 0.020, macro-F1 0.800 ± 0.100" in words
+
+
+def test_a_run_that_is_ended_for_good_is_not_resumed(home, announcement, monkeypatch):
+    monkeypatch.setattr(type(home), "invitation", Mock(side_effect=ConfigurationError("no SuperLink")))
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    run.report("training", history={"rounds": [1]})
+    run.keeper.started(4)
+    done = CliRunner().invoke(app, ["server", "end", run.run[:6], "--yes", "--json", "--home", str(home.root)])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"run": run.run, "telling": False})
+    over = run.keeper.ending.read().over
+    assert (over.run.hex(), over.round, over.has_model) == (run.run, 4, False)
+    assert over.is_signed_by(home.identity().public_key)
+    assert run.state == "ended"
+    assert home.journal().verify()[-1].kind == "run-over"
+    with pytest.raises(ConfigurationError, match="ended for good"):
+        submission.resumed(home, Mock(), run.run, patience=1.0, timeout=1.0)
+    again = CliRunner().invoke(app, ["server", "end", run.run[:6], "--yes", "--home", str(home.root)])
+    assert "notified during the next run" in again.stdout
+    assert run.keeper.ending.read().over == over
+
+
+def test_a_run_under_way_is_not_ended(home, announcement):
+    run = RunFolder.create(home, Order(announcement(), "a", 1.0, 1.0))
+    with in_the_hands_of_another(run), pytest.raises(ConfigurationError, match="Another process") as caught:
+        end_for_good(home, run.run)
+    assert "server stop" in caught.value.hint
+    run.report("published")
+    with pytest.raises(ConfigurationError, match="published"):
+        end_for_good(home, run.run)
+    assert run.keeper.ending.read() is None

@@ -21,6 +21,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
 from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, to_json, within
 from sottovoce.privacy.plan import PrivacyPlan
+from sottovoce_client.budget.ledger_errors import named_errors
 from sottovoce_client.budget.rows import FIRST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
 
 _SCHEMA = (
@@ -77,14 +78,14 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, patience: float = _PATIENCE) -> None:
-        with _named_errors():
+        with named_errors():
             if path.stat().st_mode & 0o077:
                 raise LedgerError("The ledger can be read by others.", hint=f"chmod 600 {path.name}")
             self._database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None
             )
         try:
-            with _named_errors():
+            with named_errors():
                 # EXTRA also flushes the folder when the journal is removed, so that a power cut cannot undo a commit.
                 self._database.execute("PRAGMA synchronous = EXTRA")
                 (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -111,7 +112,7 @@ class Ledger:
         Raises:
             LedgerError: the file exists (and is left untouched), or it cannot be written.
         """
-        with _named_errors():
+        with named_errors():
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
             os.close(handle)
             aside = Path(name)
@@ -215,6 +216,23 @@ class Ledger:
                 raise LedgerError("Only an open run can be closed.")
             self._append(Kind.CLOSE, run, 0, ())
 
+    def __contains__(self, run: object) -> bool:
+        return isinstance(run, bytes) and bool(self._read("WHERE row.run = ?", run.hex()))
+
+    def is_open(self, run: bytes) -> bool:
+        """Whether a run was opened, and is not closed."""
+        kinds = [row.kind for row in self._read("WHERE row.run = ?", run.hex())]
+        return bool(kinds) and kinds[-1] is not Kind.CLOSE
+
+    def open_runs(self) -> tuple[bytes, ...]:
+        """All runs that are open, oldest first."""
+        closed = "SELECT run FROM ledger WHERE kind = 'close'"
+        return tuple(row.run for row in self._read(f"WHERE row.kind = 'open' AND row.run NOT IN ({closed})"))
+
+    def charged_rounds(self, run: bytes) -> frozenset[int]:
+        """Numbers of the rounds that a run has charged."""
+        return frozenset(row.round for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE)
+
     def spent_in(self, run: bytes) -> tuple[Event, ...]:
         """Everything that one run has charged."""
         return merged(events_of(row for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.CHARGE))
@@ -238,7 +256,7 @@ class Ledger:
     @property
     def head(self) -> Head:
         """The newest row."""
-        with _named_errors():
+        with named_errors():
             found = self._database.execute("SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1").fetchone()
         number, value = found or (0, FIRST)
         return Head(number, as_bytes(value))
@@ -254,7 +272,7 @@ class Ledger:
         """
         if known.number == 0:
             return
-        with _named_errors():
+        with named_errors():
             found = self._database.execute("SELECT hash FROM ledger WHERE number = ?", (known.number,)).fetchone()
         if not found or as_bytes(found[0]) != known.hash:
             raise LedgerError(
@@ -292,7 +310,7 @@ class Ledger:
         """The selected rows in order, each checked against its predecessor in the file."""
         columns = "row.number, row.time, row.kind, row.run, row.round, row.events, row.hash, before.hash"
         joined = f"{columns} FROM ledger AS row LEFT JOIN ledger AS before ON before.number = row.number - 1"
-        with _named_errors():
+        with named_errors():
             found = self._database.execute(f"SELECT {joined} {where} ORDER BY row.number", values).fetchall()
         rows = []
         for number, time, kind, run, round_number, events, expected, previous in found:
@@ -320,7 +338,7 @@ class Ledger:
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """One writer at a time: what is read inside cannot change before the write is on disk."""
-        with _named_errors():
+        with named_errors():
             self._database.execute(begin)
             try:
                 yield
@@ -363,25 +381,3 @@ def _check_together(events: tuple[Event, ...], ceilings: Ceilings) -> None:
         f"δ = {ceilings.delta:g}, above its ceiling of {ceilings.epsilon_lifetime:g}.",
         hint="Close abandoned runs, or decline this one. Spent privacy cannot be recovered.",
     )
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Convert errors of reading or writing the ledger to LedgerError, without the file's path."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise LedgerError(
-            "The ledger is missing, so training does not start.",
-            hint="Restore it from a copy. Only a new label's home starts with an empty one.",
-        ) from None
-    except FileExistsError:
-        raise LedgerError("A ledger already exists; a new one would lose the record of what was spent.") from None
-    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-        raise LedgerError(f"The ledger cannot be used, so training does not start ({_cause(error)}).") from None
-
-
-def _cause(error: OSError | sqlite3.Error | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):  # SQLite's own message quotes the damaged bytes
-        return "it is damaged"
-    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

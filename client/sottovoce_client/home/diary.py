@@ -38,6 +38,7 @@ class What(StrEnum):
     LEFT_OUT = "left-out"
     NO_TRACKS = "no-tracks"
     FOLLOWED = "followed"
+    OVER = "over"
     CLOSED = "closed"
     COSIGNED = "cosigned"
     AUDIT_BEGUN = "audit-begun"
@@ -117,7 +118,8 @@ class Diary:
 
     def followed(self, run: bytes, *, weights: str) -> None:
         """Record the digest (SHA-256, hex) of the weights file that this label computed from a run's sums."""
-        self._add(What.FOLLOWED, run, {"weights": weights})
+        if self.weights(run.hex()) != weights:
+            self._add(What.FOLLOWED, run, {"weights": weights})
 
     def weights(self, run: str) -> str | None:
         """The digest recorded by `followed` for a run's id (hex); None if the label did not follow it to its end."""
@@ -142,9 +144,13 @@ class Diary:
         """Note whether a release of a run, by its manifest's digest (hex), passed the copy audit, and its purpose."""
         self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
 
-    def closed(self, run: bytes) -> None:
-        """Note that the label's people closed a run."""
-        self._add(What.CLOSED, run, {})
+    def over(self, run: bytes, *, after: int) -> None:
+        """Note that the coordinator ended a run, and its last round."""
+        self._add(What.OVER, run, {"after": after})
+
+    def closed(self, run: bytes, *, why: str = "") -> None:
+        """Note that the label's people closed a run, or why it was closed without them."""
+        self._add(What.CLOSED, run, {"why": why} if why else {})
 
     def joining(self, run: str) -> dict[str, Any] | None:
         """The note on joining a run, by the run's id (hex); None if the label did not join it.

@@ -8,7 +8,6 @@ signed, and the largest sum that honest labels can produce.
 from collections.abc import Mapping
 
 from sottovoce.models.trainable import trainable_mask
-from sottovoce.protocol.messages import ReportRequest
 from sottovoce.protocol.session import Session
 from sottovoce.protocol.violations import ImplausibleSum, UnfollowedParameters
 from sottovoce.run.configuration import RunConfiguration
@@ -20,9 +19,9 @@ from sottovoce_client.rounds.run_state import Witnessed
 
 def follow(
     saved: bytes | None,
-    request: ReportRequest,
     carried: Carried,
     *,
+    number: int,
     config: RunConfiguration,
     session: Session,
     labels: int,
@@ -32,8 +31,8 @@ def follow(
 
     Args:
         saved: `GlobalModel.to_bytes` after this label's last round; None before its first one.
-        request: the round's request.
-        carried: the data sent along with it.
+        carried: the data sent along with the round's request, or with the end of the run.
+        number: the round; at the end of the run, the one after the last.
         config: the run's configuration.
         session: the run's session.
         labels: number of labels in the federation.
@@ -44,7 +43,7 @@ def follow(
         WrongParameters: the data does not have the run's form.
         LocalProtocolError: the saved model is damaged.
     """
-    run, trainable = request.run, trainable_mask(config)
+    run, trainable = session.run, trainable_mask(config)
     if saved is not None:
         model = GlobalModel.from_bytes(saved, config, run=run, labels=labels, trainable=trainable)
     elif carried.first is not None:
@@ -55,21 +54,21 @@ def follow(
         )
     known = model.rounds
     sums = {
-        number: RoundSum.from_bytes(number, data, model.ring, model.coordinates)
-        for number, data in carried.sums.items()
-        if number < request.round
+        each: RoundSum.from_bytes(each, data, model.ring, model.coordinates)
+        for each, data in carried.sums.items()
+        if each < number
     }
-    for number in range(known + 1, request.round):
-        if number not in sums:
-            raise UnfollowedParameters(f"Round {request.round} lacks the sum of round {number}.")
-        _check_counts(sums[number], session, witnessed.get(number))
+    for each in range(known + 1, number):
+        if each not in sums:
+            raise UnfollowedParameters(f"Round {number} lacks the sum of round {each}.")
+        _check_counts(sums[each], session, witnessed.get(each))
         try:
-            model.follow(sums[number])
+            model.follow(sums[each])
         except ImplausibleSum as error:
-            raise UnfollowedParameters(f"The sum of round {number} is invalid: {error.message}") from None
-    for number, total in sums.items():
-        if number <= known and not model.has_followed(total):
-            raise UnfollowedParameters(f"The sum of round {number} differs from the one that this label applied.")
+            raise UnfollowedParameters(f"The sum of round {each} is invalid: {error.message}") from None
+    for each, total in sums.items():
+        if each <= known and not model.has_followed(total):
+            raise UnfollowedParameters(f"The sum of round {each} differs from the one that this label applied.")
     return model
 
 

@@ -16,6 +16,7 @@ from sottovoce.protocol.messages import (
     PrepareRequest,
     ReportRequest,
     Roster,
+    RunOver,
     Shares,
     UnmaskRequest,
     decode,
@@ -71,7 +72,7 @@ class Label:
 
         Args:
             frame: an encoded message of masked rounds.
-            carried: the data sent along with a report request.
+            carried: the data sent along with a report request, or with the end of a run.
 
         Raises:
             ProtocolError: the message must not be answered.
@@ -84,6 +85,9 @@ class Label:
             case ReportRequest():
                 with self._opened.states.joined(message.run):
                     return self._trainer().report(message, carried or Carried()).encode()
+            case RunOver():
+                self._trainer().end(message, carried or Carried())
+                return frame
             case Roster() | Nonces() | Pairing() | PrepareRequest() | CrossCheckRequest() | UnmaskRequest():
                 with self._opened.states.joined(message.run):
                     return self._follow(message).encode()

@@ -124,7 +124,7 @@ class RunStates:
             yield
 
     def _lock(self, run: bytes) -> Path:
-        return self.folder / f".{run.hex()}.lock"
+        return lock_of(self.folder, run)
 
     @contextmanager
     def joined(self, run: bytes) -> Iterator[None]:
@@ -211,12 +211,30 @@ def forget_run(folder: Path, run: bytes) -> Iterator[None]:
         folder: folder of a label's unfinished runs.
         run: the run's id.
     """
-    lock = folder / f".{run.hex()}.lock"
+    lock = lock_of(folder, run)
     with FileLock(lock, mode=OWNER_ONLY):
         yield
-        (folder / f"{run.hex()}.json").unlink(missing_ok=True)
-        _model_file(folder, run).unlink(missing_ok=True)
+        delete_state(folder, run)
     lock.unlink(missing_ok=True)
+
+
+def lock_of(folder: Path, run: bytes) -> Path:
+    """The file that processes lock while they work on a run."""
+    return folder / f".{run.hex()}.lock"
+
+
+def delete_state(folder: Path, run: bytes) -> None:
+    """Delete what a label keeps of a run, including the run's secret key; the caller holds its lock."""
+    (folder / f"{run.hex()}.json").unlink(missing_ok=True)
+    _model_file(folder, run).unlink(missing_ok=True)
+
+
+def last_answer(folder: Path, run: bytes) -> float | None:
+    """Time of a run's last answer, in seconds since 1970; None if the label has no state of it."""
+    try:
+        return (folder / f"{run.hex()}.json").stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _model_file(folder: Path, run: bytes) -> Path:

@@ -1,9 +1,10 @@
-"""Answers to the messages that need a label's catalogue: announcements of runs, and requests for reports.
+"""Answers to the messages that need a label's catalogue or model: announcements, requests for reports, ends of runs.
 
 It loads torch; `sottovoce_client.rounds.label` imports it only for these messages.
 """
 
 import hashlib
+import time
 from logging import getLogger
 
 import numpy as np
@@ -19,7 +20,7 @@ from sottovoce.errors import (
 )
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.events import Event, NonPrivate
-from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest
+from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest, RunOver
 from sottovoce.protocol.participant import Participant, check_announcement
 from sottovoce.protocol.violations import TooFewParticipants, UnfollowedParameters, UnplannedRound
 from sottovoce.randomness import Randomness
@@ -31,6 +32,8 @@ from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
+from sottovoce_client.rounds.promises import release_stale
+from sottovoce_client.rounds.run_end import end_run
 from sottovoce_client.rounds.run_state import RunState
 
 LOG = getLogger(__name__)
@@ -80,6 +83,7 @@ class Trainer:
                 return self._refusal(announcement, RefusalReason.CATALOGUE, error)
             except PrivacyError as error:
                 return self._refusal(announcement, RefusalReason.PRIVACY, error)
+            release_stale(self._home, now=time.time(), but=announcement.run)
             with Ledger(self._home.ledger_file) as ledger:
                 try:
                     ledger.open_run(announcement.run, plan, opened.policy.ceilings)
@@ -147,6 +151,10 @@ class Trainer:
             states.save(request.run, state)
         return report
 
+    def end(self, over: RunOver, carried: Carried) -> None:
+        """Follow a run to its end and leave it, as `run_end.end_run` says."""
+        end_run(over, carried, self._opened)
+
     def _followed(self, request: ReportRequest, carried: Carried, state: RunState) -> GlobalModel:
         """The model that a round starts from, computed by this label; then accept the round.
 
@@ -160,8 +168,8 @@ class Trainer:
             participant.check_new(request)
             model = follow(
                 saved,
-                request,
                 carried,
+                number=request.round,
                 config=state.config,
                 session=participant.session,
                 labels=len(self._opened.agreement.members),

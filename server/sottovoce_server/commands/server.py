@@ -228,7 +228,7 @@ def stop(
     run: Annotated[str, typer.Argument(help="The run's id, or its first characters.", show_default=False)],
     home: HomeOption = None,
 ) -> None:
-    """Stop a run. Its checkpoint is kept, so `train --resume` can continue it."""
+    """Stop a run. Its checkpoint is kept, so `train --resume` can continue it; `server end` ends it for good."""
     from sottovoce.errors import ConfigurationError
     from sottovoce_server.flower.control import connected
     from sottovoce_server.home.runs import RunFolder
@@ -244,6 +244,41 @@ def stop(
         raise ConfigurationError("The SuperLink could not stop the run; it may have ended already.")
     folder.report("stopped")
     results().print(f"Stopped {folder.run[:8]}.")
+
+
+@server.command(epilog="Examples:\n\n  sottovoce server end 3fa1\n\n  sottovoce server end 3fa1 --yes --json")
+def end(
+    run: Annotated[str, typer.Argument(help="The run's id, or its first characters.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run for good, without a release. It cannot be resumed.
+
+    Its labels release what they reserved for it, and delete its keys: connected ones now, the others when they return.
+    """
+    from sottovoce.errors import SottovoceError
+    from sottovoce_server.flower.control import connected
+    from sottovoce_server.home.runs import RunFolder
+    from sottovoce_server.rounds.end_for_good import end_for_good
+    from sottovoce_server.rounds.submission import say_over
+
+    opened = _home(home)
+    folder = RunFolder.of(opened, run)
+    if not yes:
+        typer.confirm(f"End run {folder.run} for good, without a release?", abort=True, err=True)
+    end_for_good(opened, folder.run)
+    try:
+        with connected(opened) as control:
+            say_over(folder, control)
+        told = True
+    except SottovoceError:
+        told = False
+    if as_json:
+        print_json({"run": folder.run, "telling": told})
+    else:
+        later = "" if told else " Its labels are notified during the next run: the SuperLink is not running."
+        results().print(f"Ended {folder.run[:8]}.{later}", soft_wrap=True)
 
 
 @server.command(

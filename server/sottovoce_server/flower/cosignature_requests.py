@@ -1,7 +1,7 @@
 """Requests to a run's labels to co-sign its release; each signs only what agrees with its own records."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -60,6 +60,7 @@ def cosign(
     run: bytes,
     nodes: Mapping[str, int],
     history: RunHistory,
+    first: Callable[[], object] = lambda: None,
     timeout: float = PATIENCE,
 ) -> Cosigned:
     """Ask every label of a run for its signature, and add valid ones to the release.
@@ -71,6 +72,7 @@ def cosign(
         run: the run (16 bytes).
         nodes: Flower's node of each participating label.
         history: the run's history.
+        first: called before each attempt, to tell labels that were away that the run is over.
         timeout: seconds to wait for answers, and for disconnected labels; at most `PATIENCE` and `RETURN_SECONDS`.
 
     Raises:
@@ -84,6 +86,7 @@ def cosign(
     others = dict.fromkeys(nodes, NO_ANSWER)
     deadline = time.monotonic() + min(timeout, RETURN_SECONDS)
     while True:
+        first()
         unanswered = {nodes[label] for label, reason in others.items() if reason == NO_ANSWER}
         requests = [
             _request(CosignRequest(run, manifest, _rounds_of(by_node[node], history)), node)

@@ -25,9 +25,10 @@ from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import WORDS, cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
 from sottovoce_server.flower.run_app import train
+from sottovoce_server.flower.run_endings import tell
 from sottovoce_server.home.coordinator_home import ServerHome, default_root
 from sottovoce_server.home.journal import Journal
-from sottovoce_server.home.runs import Order, RunFolder
+from sottovoce_server.home.runs import ENDED, Order, RunFolder
 from sottovoce_server.rounds.checkpoint import described
 from sottovoce_server.rounds.history import Outcome, RunHistory
 
@@ -44,7 +45,10 @@ def main(grid: Grid, context: Context) -> None:
     folder = RunFolder.of(home, str(context.run_config["run"]))
     try:
         with folder.worked_on():
-            _Run(home, folder).do(PollingGrid(grid, sleep))
+            if folder.progress()["state"] == ENDED:
+                tell_of(PollingGrid(grid, sleep), folder)
+            else:
+                _Run(home, folder).do(PollingGrid(grid, sleep))
     except SottovoceError as error:
         folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
         raise
@@ -63,6 +67,24 @@ def main(grid: Grid, context: Context) -> None:
         raise
 
 
+def tell_of(grid: Grid, folder: RunFolder) -> None:
+    """Tell labels that a run is over, if it is and they do not know yet."""
+    ending = folder.keeper.ending.read()
+    if ending and ending.untold:
+        folder.keeper.ending.write(tell(grid, ending, folder.keeper.sums))
+
+
+def tell_untold(grid: Grid, home: ServerHome, *, but: RunFolder | None = None) -> None:
+    """Tell connected labels which earlier runs are over, if they were away when these ended."""
+    for folder in RunFolder.all(home):
+        if folder == but:
+            continue
+        try:
+            tell_of(grid, folder)
+        except SottovoceError as error:  # another run's damaged folder does not stop this one
+            LOG.warning("Cannot tell labels that run %s is over: %s", folder.run[:8], error.message)
+
+
 class _Run:
     """One run, from waiting for its labels to its release."""
 
@@ -79,6 +101,7 @@ class _Run:
         if announcement.agreement != agreement.digest:
             raise WrongAgreement("The agreement has been signed again since this run was announced.")
         self._await_labels(grid)
+        tell_untold(grid, self._home, but=self._folder)
         config = announcement.config
         self._note.begin(order)
         start = init_name(config, order.init)  # read now: the release may change during the run
@@ -91,7 +114,9 @@ class _Run:
             resume=order.resume,
             first=initial_parameters(config, order.init),
             on_change=self._note.change,
+            on_over=lambda over: self._note.write("run-over", after=over.round, model=over.has_model),
             named=self._folder.left_out_by_hand,
+            coordinator=self._home.identity(),
             timeout=order.timeout,
         )
         self._folder.report("publishing", history=described(outcome.history))
@@ -140,6 +165,7 @@ class _Run:
             run=outcome.run,
             nodes=snapshot.nodes,
             history=outcome.history,
+            first=lambda: tell_of(grid, self._folder),
             timeout=self._order.timeout,
         )
         self._note.write(

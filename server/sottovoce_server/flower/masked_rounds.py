@@ -63,7 +63,7 @@ class MaskedRounds:
         metrics: computes figures from these sums.
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything is sent.
-        on_model: called after joining and after each training round, aborted or not.
+        on_model: called after joining and after each round, aborted or not.
         named: called before each request; returns labels to leave out by the coordinator's people's decision, and why.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
     """
@@ -99,6 +99,7 @@ class MaskedRounds:
         self._named = named
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
+        self._met: dict[str, int] = {}
         self._joined = False
         self._bytes_up = 0
         self._unfollowed: set[str] = set()
@@ -107,6 +108,11 @@ class MaskedRounds:
     def nodes(self) -> Mapping[str, int]:
         """Flower's node of each participating label."""
         return dict(self._nodes)
+
+    @property
+    def met(self) -> Mapping[str, int]:
+        """Flower's node of each label that ever joined the run, including those that do not take part."""
+        return dict(self._met)
 
     def resume(self, nodes: Mapping[str, int], stands: Mapping[str, int], history: RunHistory) -> None:
         """Continue an interrupted run after the rounds in its history; none is repeated.
@@ -117,6 +123,7 @@ class MaskedRounds:
             history: the run's history so far.
         """
         self._nodes, self.stands = dict(sorted(nodes.items())), dict(stands)
+        self._met = dict(self._nodes)
         self.history = history
         self._joined = True
         for label in history.left_out:
@@ -126,7 +133,7 @@ class MaskedRounds:
         """Set the run up unless it already is, and carry out the remaining rounds.
 
         Args:
-            evaluate: whether to carry out the final evaluation too, with which labels also receive the last sum.
+            evaluate: whether to carry out the final evaluation too.
 
         Raises:
             RoundAborted: too few labels take part.
@@ -139,6 +146,7 @@ class MaskedRounds:
             self._on_model()
         if evaluate:
             self._play(self._config.rounds + 1, Kind.EVALUATE, tuple(self._nodes))
+            self._on_model()
 
     def _connected(self) -> tuple[str, ...]:
         """Labels that can be asked now. Waits while fewer than `n_min` nodes are connected, which a round needs."""
@@ -182,6 +190,8 @@ class MaskedRounds:
         promises = []
         self._nodes = {}
         for node, answer in self._exchange(Action.ANNOUNCE, dict.fromkeys(nodes, announcement)):
+            if isinstance(answer, Advert):
+                self._met[answer.label] = node
             if isinstance(answer, Advert) and answer.label in self.history.left_out:
                 continue
             if isinstance(answer, Advert):

@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ConfigurationError, LocalProtocolError, RoundAborted
 from sottovoce.federation.agreement import Agreement
+from sottovoce.federation.identity import Identity
 from sottovoce.models import discovery
 from sottovoce.models.parameters import initial
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.held_out import CounterShape, held_out_counts
 from sottovoce.protocol.aggregator import Aggregator
-from sottovoce.protocol.messages import Announcement, decode
+from sottovoce.protocol.messages import Announcement, RunOver, decode
+from sottovoce.protocol.run_over import NO_MODEL
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.global_model import GlobalModel
 from sottovoce.run.round_sum import RoundSum
 from sottovoce_server.flower.masked_rounds import MaskedRounds
+from sottovoce_server.flower.run_endings import tell
 from sottovoce_server.rounds.checkpoint import DAMAGED, Keeper, Snapshot
+from sottovoce_server.rounds.ending import Ending
 from sottovoce_server.rounds.history import Outcome, Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
 
@@ -39,7 +43,9 @@ def train(
     resume: bool = False,
     first: NDArray[np.float32] | None = None,
     on_change: Callable[[RunHistory], None] = lambda _: None,
+    on_over: Callable[[RunOver], None] = lambda _: None,
     named: Callable[[], Mapping[str, str]] = dict,
+    coordinator: Identity | None = None,
     timeout: float = 3600.0,
 ) -> Outcome:
     """Train once over the labels that a grid reaches.
@@ -53,7 +59,9 @@ def train(
         resume: continue the announcement's run from the state in `keeper`.
         first: initial parameters, `[P]`, or None for those drawn from the seed; a resumed run uses its own.
         on_change: called after joining and after each round.
+        on_over: called with the end of the run, before any label is notified.
         named: returns the labels to leave out by decision of the coordinator's people, and why.
+        coordinator: signs the end of the run; None to tell no label that the run is over.
         timeout: longest time of one exchange, seconds.
 
     Raises:
@@ -74,6 +82,12 @@ def train(
                 setup = aggregator.setup_messages()
                 keeper.save(Snapshot(model.to_bytes(), setup, rounds.nodes, rounds.stands, rounds.history))
 
+        def over(digest: bytes) -> None:
+            if coordinator:
+                known = {"run": announcement.run, "agreement": announcement.agreement, "round": model.rounds}
+                last = RunOver.sign(coordinator, **known, parameters_digest=digest)
+                _end(Ending(last, rounds.met, rounds.stands), grid, sums, keeper, on_over, timeout)
+
         rounds = MaskedRounds(
             grid,
             aggregator=aggregator,
@@ -87,15 +101,41 @@ def train(
             named=named,
             timeout=timeout,
         )
+        ended = keeper.ending.read() if resume and keeper else None
         if snapshot:
-            aggregator.restore([decode(message) for message in snapshot.setup], started)
+            # A final evaluation that began may be repeated: labels that it reached decline, others still answer.
+            aggregator.restore([decode(message) for message in snapshot.setup], min(started, config.rounds))
             history = _with_lost_rounds(snapshot.history, min(started, config.rounds), model, sums)
             rounds.resume(snapshot.nodes, snapshot.stands, history)
             on_change(history)
-        rounds.play(evaluate=started <= config.rounds)
-    if all(record.aborted for record in rounds.history.rounds):
-        raise RoundAborted("Every round of the run was aborted, so there is no model.")
+        try:
+            rounds.play(evaluate=not ended and config.rounds not in rounds.history.metrics)
+            if all(record.aborted for record in rounds.history.rounds):
+                raise RoundAborted("Every round of the run was aborted, so there is no model.")
+        except RoundAborted:
+            over(NO_MODEL)
+            raise
+        over(model.digest)
     return Outcome(announcement.run, model.parameters, rounds.history)
+
+
+def _end(
+    ending: Ending,
+    grid: Grid,
+    sums: SumStore,
+    keeper: Keeper | None,
+    on_over: Callable[[RunOver], None],
+    timeout: float,
+) -> None:
+    """Tell the labels that the run is over; an end that is on disk already stays as it is."""
+    kept = keeper.ending.read() if keeper else None
+    if not kept:
+        on_over(ending.over)
+        if keeper:
+            keeper.ending.write(ending)
+    told = tell(grid, kept or ending, sums, timeout=timeout)
+    if keeper:
+        keeper.ending.write(told)
 
 
 def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> float:

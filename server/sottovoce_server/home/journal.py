@@ -34,7 +34,7 @@ class Entry:
         number: from 1.
         time: UTC, ISO 8601.
         kind: `enrolment`, `agreement`, `announcement`, `advert`, `refusal`, `round`, `resumption`, `leave-out`,
-            `release`, or `repair` after an unfinished line was cut off.
+            `run-over`, `release`, or `repair` after an unfinished line was cut off.
         data: details; nothing derived from anybody's audio.
         previous: digest of the previous line (hexadecimal), or 64 zeros.
         signature: by the coordinator, over the digest (hexadecimal).

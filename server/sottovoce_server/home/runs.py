@@ -23,6 +23,8 @@ LEAVE_OUT_VERSION = 1
 """Version of `leave-out.json`."""
 _RUN = re.compile(r"[0-9a-f]{32}")
 BROKE_OFF = "broke off"
+ENDED = "ended"
+"""State of a run that the coordinator's people ended for good."""
 SUBMITTED = "submitted"
 UNREADABLE = "unreadable"
 _AT_WORK = ("waiting", "training", "publishing")
@@ -175,7 +177,7 @@ class RunFolder:
         """Record the run's progress for `server runs`; rounds already reported are kept.
 
         Args:
-            state: `waiting`, `training`, `publishing`, `published`, `stopped` or `failed`.
+            state: `waiting`, `training`, `publishing`, `published`, `stopped`, `ended` or `failed`.
             details: further values.
         """
         kept = {name: value for name, value in self.progress().items() if name == "history"}

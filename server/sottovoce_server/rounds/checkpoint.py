@@ -14,6 +14,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.files import write_bytes
+from sottovoce_server.rounds.ending import EndingFile
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
 
@@ -124,6 +125,11 @@ class Keeper:
             return int(self._started_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return 0
+
+    @property
+    def ending(self) -> EndingFile:
+        """Storage of the run's end."""
+        return EndingFile(self.folder / "over.json")
 
     @property
     def sums(self) -> SumStore:

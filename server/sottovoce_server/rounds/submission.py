@@ -19,6 +19,7 @@ from sottovoce.run.request import RunRequest
 from sottovoce_server.flower.configuration_bundle import build_bundle
 from sottovoce_server.flower.control import Control, SuperLinkGone
 from sottovoce_server.home.coordinator_home import ServerHome
+from sottovoce_server.home.runs import ENDED as ENDED_FOR_GOOD
 from sottovoce_server.home.runs import Order, RunFolder
 
 POLL_SECONDS = 0.5
@@ -82,11 +83,16 @@ def resumed(home: ServerHome, control: Control, run: str, *, patience: float, ti
         timeout: longest time of one exchange, seconds.
 
     Raises:
-        ConfigurationError: the run does not exist, is running or published, or has no saved state.
+        ConfigurationError: the run does not exist, is running, published or ended for good, or has no saved state.
     """
     folder = RunFolder.of(home, run)
     if folder.progress()["state"] == "published":
         raise ConfigurationError("This run is finished: its release is published.")
+    ending = folder.keeper.ending.read()
+    if folder.progress()["state"] == ENDED_FOR_GOOD or (ending and not ending.over.has_model):
+        raise ConfigurationError(
+            "This run has ended for good: its labels have left it.", hint="Start a new one: sottovoce server train"
+        )
     with notes().status("Waiting for this run's process to end"):
         ended = folder.given_up(ENDING_SECONDS)
     if not ended:
@@ -99,6 +105,11 @@ def resumed(home: ServerHome, control: Control, run: str, *, patience: float, ti
             control.stop(each.number)
     folder.write_order(replace(folder.order(), resume=True, patience=patience, timeout=timeout))
     return folder
+
+
+def say_over(folder: RunFolder, control: Control) -> None:
+    """Have the coordinator's app tell the connected labels that a run has ended for good."""
+    control.start(*build_bundle(), folder.run)
 
 
 def submit(folder: RunFolder, control: Control) -> int:

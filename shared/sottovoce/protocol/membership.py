@@ -138,6 +138,16 @@ class Membership:
         return self._config
 
     @property
+    def newest_round(self) -> int:
+        """Newest round that this label accepted; 0 before the first, and before the set-up is complete."""
+        return self._stage.newest_round if isinstance(self._stage, Seat) else 0
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the set-up is complete, so that the run has a `session`."""
+        return isinstance(self._stage, Seat)
+
+    @property
     def session(self) -> Session:
         """The completed set-up of this label's rounds.
 

@@ -24,6 +24,7 @@ from sottovoce.protocol.message import (
     Message,
     Signed,
 )
+from sottovoce.protocol.run_over import RunOver
 from sottovoce.protocol.setup_messages import (
     Advert,
     Announcement,
@@ -60,6 +61,7 @@ __all__ = [
     "ReportRequest",
     "Reveal",
     "Roster",
+    "RunOver",
     "Shares",
     "Signature",
     "Signed",
@@ -303,6 +305,7 @@ _KINDS: dict[int, type[Message]] = {
         CrossCheckSignature,
         UnmaskRequest,
         Shares,
+        RunOver,
     )
 }
 

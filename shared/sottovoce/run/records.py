@@ -33,6 +33,7 @@ class Action(StrEnum):
     EVALUATE = "evaluate.report"
     CROSS_CHECK = "query.cross_check"
     UNMASK = "query.unmask"
+    OVER = "query.over"
     COSIGN = "query.cosign"
 
 

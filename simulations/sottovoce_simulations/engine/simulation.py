@@ -158,7 +158,16 @@ def _train(
     first = initial_parameters(config, experiment.init)
 
     def serve(grid: "Grid") -> None:
-        outcomes.append(train(grid, federation.agreement, config, on_change=watcher.history, first=first))
+        outcomes.append(
+            train(
+                grid,
+                federation.agreement,
+                config,
+                on_change=watcher.history,
+                first=first,
+                coordinator=federation.coordinator,
+            )
+        )
 
     faults = None
     if experiment.drop_out:

@@ -1,0 +1,71 @@
+"""Promises that nothing can use any more are released, and no other."""
+
+import os
+
+import pytest
+from filelock import FileLock
+
+from sottovoce.privacy.calibration import plan_for
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.home.diary import What
+from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds.promises import KILLED_WHILE_JOINING, LONGEST_SILENCE_DAYS, SILENT, release_stale
+from sottovoce_client.rounds.run_state import lock_of
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+JOINING, SILENT_RUN, HEARD = (bytes([number]) * 16 for number in (1, 2, 3))
+
+
+@pytest.fixture
+def home(label_home, config):
+    plan = plan_for(config, 100)
+    ceilings = Policy(epsilon_lifetime=100.0).ceilings
+    with Ledger(label_home.ledger_file) as ledger:
+        for run in (JOINING, SILENT_RUN, HEARD):
+            ledger.open_run(run, plan, ceilings)
+    for run, days in ((SILENT_RUN, LONGEST_SILENCE_DAYS + 1), (HEARD, LONGEST_SILENCE_DAYS - 1)):
+        for suffix in ("json", "model"):
+            file = label_home.runs / f"{run.hex()}.{suffix}"
+            file.write_bytes(b"secret")
+            os.utime(file, (NOW - days * DAY,) * 2)
+    return label_home
+
+
+def still_open(home):
+    with Ledger(home.ledger_file) as ledger:
+        return ledger.open_runs()
+
+
+def test_killed_while_joining_and_long_silent_ones_are_released(home):
+    """A label killed between its promise and its answer kept the promise for ever."""
+    assert release_stale(home, now=NOW) == {JOINING: KILLED_WHILE_JOINING, SILENT_RUN: SILENT}
+    assert still_open(home) == (HEARD,)
+    assert {file.name for file in home.runs.iterdir()} == {f"{HEARD.hex()}.json", f"{HEARD.hex()}.model"}
+    notes = {note.run: note.details["why"] for note in home.diary.notes() if note.what is What.CLOSED}
+    assert notes == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT}
+    assert release_stale(home, now=NOW) == {}
+
+
+def test_a_run_that_is_joined_at_this_moment_is_left_alone(home):
+    with FileLock(lock_of(home.runs, JOINING)):
+        assert release_stale(home, now=NOW).keys() == {SILENT_RUN}
+    assert release_stale(home, now=NOW, but=JOINING) == {}
+    assert JOINING in still_open(home)
+
+
+def test_a_run_whose_state_comes_to_be_while_it_is_looked_at_is_left_alone(home, monkeypatch):
+    from sottovoce_client.rounds import promises
+
+    looked = promises.stale_promises
+
+    def then_joins(home, *, now):
+        found = looked(home, now=now)
+        (home.runs / f"{JOINING.hex()}.json").write_bytes(b"joined")
+        os.utime(home.runs / f"{JOINING.hex()}.json", (NOW, NOW))
+        return found
+
+    monkeypatch.setattr(promises, "stale_promises", then_joins)
+    assert release_stale(home, now=NOW).keys() == {SILENT_RUN}
+    assert JOINING in still_open(home)
+    assert (home.runs / f"{JOINING.hex()}.json").exists()
