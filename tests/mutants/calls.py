@@ -1,5 +1,7 @@
-"""Which functions of the project each test calls, and how many seconds it takes; kept between runs."""
+"""Which functions of the mutated modules each test calls, and how many seconds it takes; kept between runs."""
 
+import ast
+import builtins
 import contextlib
 import gc
 import hashlib
@@ -10,15 +12,17 @@ import signal
 import sys
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
+from types import FunctionType
 from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
+from operators import noting
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shared/sottovoce", "client/sottovoce_client", "server/sottovoce_server")
@@ -64,19 +68,64 @@ def in_fork(act: Callable[[Callable[[Any], None]], None]) -> tuple[bool, list[An
         return not status, [json.loads(line) for line in reports]
 
 
-def run_test(item: pytest.Item, following: pytest.Item | None = None) -> bool:
-    """Whether a test passes."""
-    return not any(report.failed for report in runtestprotocol(item, nextitem=following, log=False))
+def run_test(item: pytest.Item, following: pytest.Item | pytest.Session | None) -> bool:
+    """Whether a test passes.
+
+    Args:
+        item: the test.
+        following: the next one, whose fixtures stay; the session, whose fixtures alone stay; or nothing.
+    """
+    return not any(report.failed for report in runtestprotocol(item, nextitem=following, log=False))  # type: ignore[arg-type]
 
 
 SLOW = 5.0
 """Time after which a test is stopped and left out, in seconds."""
 
 
-def own_caches() -> list[Any]:
-    """The project's cached functions: what one test has computed, another one would not compute again."""
+def own_caches() -> dict[Any, frozenset[Path]]:
+    """The project's cached functions, with the files on which their results depend.
+
+    What one test has computed, another one would not compute again.
+    """
     caches = (each for each in gc.get_objects() if isinstance(each, type(_of_file)))
-    return [each for each in caches if each.__wrapped__.__code__.co_filename.startswith(_FOLDERS)]
+    files = ((each, getattr(getattr(each.__wrapped__, "__code__", None), "co_filename", "")) for each in caches)
+    return {each: _imported(Path(file)) for each, file in files if file.startswith(_FOLDERS)}
+
+
+@cache
+def _imported(file: Path) -> frozenset[Path]:
+    """A file of the project and those that it imports, directly or not."""
+    found, new = {file}, [file]
+    while new:
+        for name in _imports(new.pop()):
+            for folder in map(Path, _FOLDERS):
+                path = folder.parent.joinpath(*name.split("."))
+                for each in (path.with_suffix(".py"), path / "__init__.py"):
+                    if each not in found and each.exists():
+                        found.add(each)
+                        new.append(each)
+    return frozenset(found)
+
+
+@cache
+def _imports(file: Path) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return frozenset(names)
+
+
+def live_functions() -> dict[tuple[str, tuple[str, int]], list[FunctionType]]:
+    """Functions of this process by file, qualified name and first line."""
+    live: dict[tuple[str, tuple[str, int]], list[FunctionType]] = defaultdict(list)
+    for each in gc.get_objects():
+        if isinstance(each, FunctionType):
+            code = each.__code__
+            live[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(each)
+    return live
 
 
 class Calls:
@@ -84,12 +133,18 @@ class Calls:
 
     Tests that fail without a mutant, or are slow, call nothing. Afterwards this process has imported what the tests
     import.
+
+    Args:
+        modules: files whose functions are noted, all of them imported.
+        say: prints a line.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, modules: Iterable[str], say: Callable[[str], None]) -> None:
         self._say = say
+        self._noted = sorted(modules)
         self._file = KEPT / "calls.json"
-        self._kept: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        kept: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._kept = kept if kept.get("noted") == self._noted else {"noted": self._noted}
         for module in self._kept.get("modules", []):
             self._import(module)
 
@@ -99,6 +154,10 @@ class Calls:
     def seconds(self, item: pytest.Item) -> float:
         """Processor time."""
         return float(self._kept[item.nodeid]["seconds"])
+
+    def took(self, item: pytest.Item, seconds: float) -> None:
+        """Note a test's time, if it is shorter than the one known: what is cached by then took no time."""
+        self._kept[item.nodeid]["seconds"] = min(self.seconds(item), seconds)
 
     def leave_out(self, item: pytest.Item) -> None:
         """A test that fails without a mutant shows nothing."""
@@ -111,11 +170,13 @@ class Calls:
         new = [item for item in items if self._kept.get(item.nodeid, {}).get("test") != of_test(item)]
         for _, chosen in groupby(new, key=lambda item: item.path):
             tests = list(chosen)
-            reports = in_fork(lambda report, tests=tests: _observe(tests, report))[1]  # type: ignore[misc]
+            reports = in_fork(lambda report, tests=tests: _observe(tests, self._noted, report))[1]  # type: ignore[misc]
             modules = [name for report in reports if "modules" in report for name in report["modules"]]
             for name in modules:
                 self._import(name)
             for report in reports:
+                if "error" in report:
+                    raise RuntimeError(report["error"])
                 if not report.pop("passed", True):
                     self._say(f"Left out, since it is slow or fails in a process of its own: {report['id']}")
             self._kept["modules"] = sorted({*self._kept.get("modules", []), *modules})
@@ -135,31 +196,32 @@ class Calls:
             importlib.import_module(module)
 
 
-def _observe(items: Iterable[pytest.Item], report: Callable[[Any], None]) -> None:
-    items, caches = list(items), own_caches()
+def _observe(items: Iterable[pytest.Item], modules: Iterable[str], report: Callable[[Any], None]) -> None:
+    items, live, seen = list(items), live_functions(), set[str]()
+    for kept in (caches := own_caches()):
+        kept.cache_clear()
+    cached = {module for module in modules if any(ROOT / module in files for files in caches.values())}
+    for index, module in enumerate(modules):
+        for where, code in noting((ROOT / module).read_text(), str(ROOT / module), f"_called_{index}").items():
+            for function in live[str(ROOT / module), where]:
+                function.__code__ = code
 
     def stop(*_: object) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGPROF, stop)
     for item, following in zip(items, [*items[1:], None], strict=True):
-        called: set[tuple[str, str]] = set()
-        for kept in caches:
-            kept.cache_clear()
+        called: dict[str, set[str]] = {module: set() for module in modules}
+        for index, module in enumerate(modules):
+            setattr(builtins, f"_called_{index}", called[module].add)
         started = time.process_time()
-
-        def note(frame: FrameType, *_: object, called: set[tuple[str, str]] = called) -> None:
-            """Called once a function call; it costs less than a profile function, which also sees those in C."""
-            if frame.f_code.co_filename.startswith(_FOLDERS):
-                called.add((frame.f_code.co_filename, frame.f_code.co_qualname.partition(".<locals>")[0]))
-
         signal.setitimer(signal.ITIMER_PROF, SLOW)
-        sys.settrace(note)
         passed = run_test(item, following)
-        sys.settrace(None)
         signal.setitimer(signal.ITIMER_PROF, 0)
         seconds = time.process_time() - started
-        passed = passed and seconds < SLOW
-        calls = sorted(f"{Path(file).relative_to(ROOT)} {name}" for file, name in called) if passed else []
-        report({"id": item.nodeid, "test": of_test(item), "seconds": seconds, "calls": calls, "passed": passed})
+        calls = {f"{module} {name}" for module, names in called.items() for name in names}
+        seen |= {call for call in calls if call.partition(" ")[0] in cached}  # and may be called in later tests
+        calls = calls | seen if passed and seconds < SLOW else set()
+        noted = {"id": item.nodeid, "test": of_test(item), "seconds": seconds, "calls": sorted(calls)}
+        report({**noted, "passed": bool(calls) or (passed and seconds < SLOW)})
     report({"modules": [name for name in sys.modules if not name.startswith(("test", "_", "conftest"))]})

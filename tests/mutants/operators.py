@@ -58,6 +58,15 @@ def mutants_of(source: str, path: str) -> Iterator[Mutant]:
                 yield Mutant(name + f" #{seen[name]}" * (seen[name] > 1), changed[0], codes, digest)
 
 
+def noting(source: str, path: str, name: str) -> dict[tuple[str, int], CodeType]:
+    """The code of a module's functions, where each outermost one first calls `name` with its qualified name."""
+    tree = ast.parse(source)
+    for function, qualified in _functions(tree, ""):
+        call = ast.Expr(ast.Call(ast.Name(name, ast.Load()), [ast.Constant(qualified)], []))
+        function.body.insert(0, ast.fix_missing_locations(ast.copy_location(call, function.body[0])))
+    return functions_of(compile(tree, path, "exec"))
+
+
 def functions_of(code: CodeType) -> dict[tuple[str, int], CodeType]:
     """The code of a module's outermost functions and of its classes' methods."""
     found: dict[tuple[str, int], CodeType] = {}

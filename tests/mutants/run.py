@@ -1,10 +1,10 @@
 """Mutation testing of the core: plants small faults, one at a time, and checks that a test fails: `make mutants`.
 
 The tests that `targets.toml` names for a module are collected once, and each is run once to record which functions it
-calls. Then each mutant gets a forked process in which its function's code is replaced and the tests that call the
-function run, first those that killed others of its mutants, then the fastest, until one fails or `--seconds` have
-passed. No file is changed and nothing is imported again: a process per mutant would spend ten seconds importing torch
-and Flower.
+calls. They are run once more to compute what the project caches. Then each mutant gets a forked process in which its
+function's code is replaced and the tests that call the function run, first those that killed others of its mutants,
+then the fastest, until one fails or `--seconds` have passed. No file is changed and nothing is imported again: a
+process per mutant would spend ten seconds importing torch and Flower.
 
 A run ends after `--minutes`; its results are stored in `.mutants/`, and the next run resumes from there. A result holds
 as long as the function is unchanged and the test that killed the mutant exists, and, for a survivor without a reason,
@@ -26,14 +26,13 @@ import time
 import tomllib
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate, chain
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import pytest
-from calls import KEPT, ROOT, Calls, digest, in_fork, own_caches, run_test
+from calls import KEPT, ROOT, Calls, digest, in_fork, live_functions, own_caches, run_test
 from hypothesis import HealthCheck, Phase, settings
 from operators import Mutant, mutants_of
 from results import KILLED, SURVIVED, Results, Row, write_table
@@ -44,7 +43,9 @@ ALIKE = 4
 """Number of cases of one parametrised test that run before further cases of the others."""
 MEMORY = 2 << 30
 """Address space that a mutant may take beyond what is in use, in bytes."""
-QUIET = ["-s", "--import-mode=importlib", "-o", "addopts=", "-m", "not slow and not deployment"]
+LEAST_SECONDS = 10.0
+"""Processor time that a test may take in any case, in seconds: what is cached otherwise is computed again."""
+QUIET = ["-s", "--import-mode=importlib", "-o", "addopts=", "-m", "not deployment"]
 QUIET += [f"-pno:{plugin}" for plugin in ("terminal", "timeout", "xdist", "cacheprovider", "faulthandler")]
 
 
@@ -53,6 +54,7 @@ class Mutants:
 
     Args:
         targets: test files of each module, relative to the repository.
+        all_targets: all modules that runs mutate, `targets` among them.
         results: results of earlier runs; new ones are added.
         minutes: time limit, or None.
         seconds: time limit for the tests of a mutant; one that only slower tests notice has survived.
@@ -65,12 +67,14 @@ class Mutants:
         targets: Mapping[str, list[str]],
         results: Results,
         *,
+        all_targets: Iterable[str],
         minutes: float | None = None,
         seconds: float,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
         self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
+        self.all_targets = all_targets
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
         self.rows: list[Row] = []
         self.unexplained: list[str] = []
@@ -89,39 +93,50 @@ class Mutants:
         for stream in (1, 2):  # what tests print
             os.dup2(nothing, stream)
         self.temporary: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
-        sources = {module: (ROOT / module).read_text() for module in self.targets}
-        for module in self.targets:  # some are imported only when they are used
-            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
-        self.calls = Calls(self.say)
-        self.calls.note(session.items)
-        self.live: dict[tuple[str, tuple[str, int]], list[FunctionType]] = defaultdict(list)
-        for each in gc.get_objects():
-            if isinstance(each, FunctionType):
-                code = each.__code__
-                self.live[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(each)
-        self.caches = own_caches()
-        gc.freeze()  # so that a fork's collector does not copy every page
-        sound: set[str] = set()
+        self.folder = self.temporary.getbasetemp()
         try:
-            for module, tests in self.targets.items():
-                files = [ROOT / test for test in tests]
-                items = [item for item in session.items if item.path in files or set(item.path.parents) & set(files)]
-                if not sound >= {item.nodeid for item in items}:
-                    self.leave_out_unsound(items)
-                    sound |= {item.nodeid for item in items}
-                self.try_module(module, sources[module], items)
+            self.try_all(session)
         except Exception:
             self.say(traceback.format_exc())
             raise
         return True
 
+    def try_all(self, session: pytest.Session) -> None:
+        sources = {module: (ROOT / module).read_text() for module in self.targets}
+        for module in self.all_targets:  # some are imported only when they are used
+            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
+        self.calls = Calls(self.all_targets, self.say)
+        self.calls.note(session.items)
+        self.session = session
+        self.live, self.caches = live_functions(), own_caches()
+        sound: set[str] = set()
+        for module, tests in self.targets.items():
+            files = [ROOT / test for test in tests]
+            items = [item for item in session.items if item.path in files or set(item.path.parents) & set(files)]
+            if not sound >= {item.nodeid for item in items}:
+                self.warm_up(items)
+                sound |= {item.nodeid for item in items}
+            self.try_module(module, sources[module], items)
+
     def say(self, line: str) -> None:
         print(line, file=self.out)
 
-    def leave_out_unsound(self, items: list[pytest.Item]) -> None:
-        """Some tests pass in their file's order only: not in that of their seconds, in a forked process."""
-        while finder := self.finder(self.quickest([item for item in items if self.calls.of(item)])):
-            self.calls.leave_out(finder)
+    def warm_up(self, items: list[pytest.Item]) -> None:
+        """Run tests here, in the order in which mutants meet them, and leave out those that fail in it.
+
+        Afterwards, forked processes find what the project caches, unless their mutant may change it, and what fixtures
+        make for a whole session.
+        """
+        self.temporary._basetemp = self.folder
+        chosen = self.quickest([item for item in items if self.calls.of(item)])
+        for item, following in zip(chosen, [*chosen[1:], self.session], strict=True):
+            started = time.process_time()
+            if run_test(item, following):
+                self.calls.took(item, time.process_time() - started)
+            else:
+                self.calls.leave_out(item)
+        gc.collect()
+        gc.freeze()  # so that a fork's collector does not copy every page
 
     def try_module(self, module: str, source: str, items: list[pytest.Item]) -> None:
         mutants = list(mutants_of(source, str(ROOT / module)))
@@ -165,27 +180,28 @@ class Mutants:
         times = accumulate(self.calls.seconds(item) for _, _, item in order)
         return [item for (_, _, item), until in zip(order, times, strict=True) if until < self.seconds]
 
-    def finder(self, items: list[pytest.Item], mutant: Mutant | None = None, path: str = "") -> pytest.Item | None:
+    def finder(self, items: list[pytest.Item], mutant: Mutant, path: str) -> pytest.Item | None:
         """The first test that notices: it fails, needs ten times as long, or dies."""
         if not items:
             return None
-        functions = self.live[path, mutant.function] if mutant else []
-        if mutant and not functions:
+        functions = self.live[path, mutant.function]
+        if not functions:
             raise RuntimeError(f"{mutant.function[0]} of {path} is not imported, or the file has changed since.")
         folder = Path(tempfile.mkdtemp())
 
         def act(report: Any) -> None:
             self.temporary._basetemp = folder
-            for cache in self.caches:
-                cache.cache_clear()
+            for cache, files in self.caches.items():
+                if Path(path) in files:
+                    cache.cache_clear()
             for function in functions:
-                function.__code__ = mutant.codes[mutant.function]  # type: ignore[union-attr]
+                function.__code__ = mutant.codes[mutant.function]
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
             for stop in (signal.SIGPROF, signal.SIGALRM):
                 signal.signal(stop, signal.SIG_DFL)
-            for index, (item, following) in enumerate(zip(items, [*items[1:], None], strict=True)):
-                seconds = 2 + 10 * self.calls.seconds(item)
+            for index, (item, following) in enumerate(zip(items, [*items[1:], self.session], strict=True)):
+                seconds = LEAST_SECONDS + 10 * self.calls.seconds(item)
                 signal.setitimer(signal.ITIMER_PROF, seconds)
                 signal.alarm(int(120 + 60 * seconds))  # for what waits and computes nothing
                 report(index)
@@ -218,7 +234,7 @@ def main() -> int:
     reasons = {name: group["reason"] for group in groups for name in group["mutants"]}
     results = Results(KEPT / "results.jsonl", reasons, seconds=options.seconds)
     chosen = {name: getattr(options, name) for name in ("minutes", "seconds", "sample", "seed")}
-    plugin = Mutants(targets, results, **chosen)
+    plugin = Mutants(targets, results, all_targets=all_targets, **chosen)
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(set(chain(*targets.values())))

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 SOURCE = '''
@@ -54,6 +55,17 @@ def test_a_mutant_differs_in_one_function_and_leaves_the_next_mutants_alone():
     assert len(mutants) == 28
     for mutant in mutants:
         assert {where for where, code in mutant.codes.items() if code != original[where]} == {mutant.function}
+
+
+def test_which_functions_a_test_calls_is_noted_where_they_are():
+    module, called = operators(), []
+    codes = module.noting(SOURCE, "ring.py", "note")
+    assert codes.keys() == module.functions_of(compile(SOURCE, "ring.py", "exec")).keys()
+    space = {"note": called.append}
+    exec(SOURCE, space)
+    space["Ring"].add.__code__ = codes["Ring.add", 3]
+    ring = SimpleNamespace(open=True, check=lambda *_, **__: None)
+    assert (space["Ring"].add(ring), called) == (9, ["Ring.add"])
 
 
 def test_targets_and_survivors_name_files_that_exist():

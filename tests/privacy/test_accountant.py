@@ -146,6 +146,49 @@ def test_the_grid_adds_less_than_a_thousandth(monkeypatch, rate, noise, steps):
     accountant._epsilon.cache_clear()
 
 
+def test_the_grid_is_as_wide_as_its_constants_say():
+    def grid(*events, bound=1.0):
+        return accountant._grid(events, bound)
+
+    steps = accountant.GRID_STEPS
+    assert grid(Gaussian(2.0)) == grid(PoissonGaussian(0.1, 5.0, steps)) == accountant.GRID
+    assert grid(PoissonGaussian(0.1, 5.0, 4 * steps)) == pytest.approx(accountant.GRID / 2)
+    assert grid(PoissonGaussian(0.1, 5.0, 2 * steps), PoissonGaussian(0.2, 5.0, 2 * steps)) == grid(
+        PoissonGaussian(0.1, 5.0, 4 * steps)
+    )
+    assert grid(Gaussian(2.0), bound=2.0) == 2 * accountant.GRID
+    assert grid(Gaussian(2.0), bound=100.0) == accountant.WIDEST_GRID
+    loud = PoissonGaussian(0.1, 0.01, 1)
+    assert grid(PoissonGaussian(0.1, 5.0, 1), loud) == accountant._largest_loss(loud) / accountant.MOST_CELLS
+    summed = DiscreteGaussianSum(0.1, 100.0, 50, 2, 10, 4 * steps)
+    assert grid(summed) == pytest.approx(accountant.GRID / 2)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.5, 3.0])
+def test_the_largest_loss_is_that_of_an_output_ten_deviations_beyond(noise):
+    rate, output = 0.2, 1 + 10 * noise
+    ratio = math.exp((2 * output - 1) / (2 * noise**2)) if noise > 0.1 else math.inf
+    found = accountant._largest_loss(PoissonGaussian(rate, noise, 1))
+    expected = math.log(1 - rate + rate * ratio) if noise > 0.1 else (2 * output - 1) / (2 * noise**2) + math.log(rate)
+    assert found == pytest.approx(expected)
+
+
+def test_whether_a_ceiling_holds_is_told_by_the_smaller_bound_of_each_side(monkeypatch):
+    trained, held_out = PoissonGaussian(0.25, 1.8, 100), HeldOutCounts(400.0, 9, 3, 10, 5)
+    found, renyi = epsilon([trained], 1e-5), epsilon_rdp([trained], 1e-5)
+    assert found < renyi
+    assert accountant.is_at_most(found, [trained], 1e-5)
+    assert not accountant.is_at_most(found * (1 - 1e-9), [trained], 1e-5)
+    less = epsilon([held_out], 1e-5)
+    assert less < found
+    assert accountant.is_at_most(found, [trained, held_out], 1e-5)
+    assert not accountant.is_at_most(less, [held_out, trained], 1e-5)
+    monkeypatch.setattr(accountant, "_epsilon", lambda *_: pytest.fail("RDP suffices"))
+    assert accountant.is_at_most(renyi, [trained], 1e-5)
+    with pytest.raises(PrivacyError, match="δ"):
+        accountant.is_at_most(renyi, [trained], 0.0)
+
+
 def test_nothing_costs_nothing_and_no_privacy_costs_everything():
     assert epsilon([], 1e-5) == 0
     assert epsilon([NonPrivate()], 1e-5) == math.inf

@@ -2,14 +2,18 @@
 
 import math
 import os
+import re
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +75,10 @@ def test_a_run_is_opened_charged_and_composed(ledger, plan):
     assert ledger.spent_in(OTHER) == ()
     assert [row.kind for row in ledger.rows()] == [Kind.OPEN] + [Kind.CHARGE] * 20
     assert [row.number for row in ledger.rows()] == list(range(1, 22))
+    assert [row.round for row in ledger.rows()] == list(range(21))
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", row.time) for row in ledger.rows())
+    ledger.close_run(RUN)
+    assert ledger.rows()[-1].round == 0
 
 
 def test_the_file_is_the_owners_alone_and_a_new_one_never_replaces_it(file, plan):
@@ -84,6 +92,46 @@ def test_the_file_is_the_owners_alone_and_a_new_one_never_replaces_it(file, plan
         Ledger(file)
     assert caught.value.hint == "chmod 600 ledger.sqlite"
     assert caught.value.exit_code == 3
+
+
+def opened(folder):
+    """Files in a folder that this process has open."""
+    links = (link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return [path for path in links if path.is_relative_to(folder)]
+
+
+def test_no_file_stays_open_whatever_happens(file):
+    with Ledger.create(file):
+        assert opened(file.parent)
+    assert not opened(file.parent)
+    file.write_bytes(b"")
+    with pytest.raises(LedgerError) as caught:
+        Ledger(file)
+    assert caught.traceback  # which would keep an open file alive
+    assert not opened(file.parent)
+
+
+def test_a_new_ledger_is_made_beside_its_place_and_needs_no_other_folder(file, monkeypatch):
+    """Only within a file system can it be put there at once."""
+    monkeypatch.setattr(tempfile, "tempdir", str(file.parent / "nowhere"))
+    Ledger.create(file).close()
+
+
+@pytest.mark.parametrize(("version", "is_read"), [(-1, False), (0, True), (1, True), (2, False)])
+def test_only_versions_that_are_known_are_read(file, version, is_read):
+    Ledger.create(file).close()
+    sqlite3.connect(file).execute(f"PRAGMA user_version = {version}")
+    if is_read:
+        Ledger(file).close()
+    else:
+        with pytest.raises(LedgerError, match=f"has version {version}"):
+            Ledger(file)
+
+
+def test_another_process_is_waited_for_as_long_as_was_said(file):
+    Ledger.create(file).close()
+    with Ledger(file, patience=0.25) as ledger:
+        assert ledger._database.execute("PRAGMA busy_timeout").fetchone() == (250,)
 
 
 def test_a_charge_is_on_the_disk_when_it_returns(ledger):
@@ -165,7 +213,7 @@ def test_ceilings_of_a_run_and_of_a_lifetime_hold(ledger, plan):
     with pytest.raises(BudgetExceeded, match="δ = 1e-05 is above"):
         ledger.open_run(RUN, plan, Ceilings(100.0, 100.0, 1e-6))
     assert ledger.rows() == ()
-    ledger.open_run(RUN, plan, CEILINGS)
+    ledger.open_run(RUN, plan, replace(CEILINGS, epsilon_per_run=plan.epsilon))
     # What is promised to an open run counts like what is spent.
     with pytest.raises(BudgetExceeded, match=r"lifetime ε would be 11\.88") as caught:
         ledger.open_run(OTHER, plan, Ceilings(8.0, 11.0, 1e-5))
@@ -522,6 +570,30 @@ class _Plan:
 
     def __init__(self, *events):
         self.whole_run = events
+
+
+def test_a_new_ledger_was_known_as_empty_and_another_first_row_is_found(file, plan):
+    with Ledger.create(file) as ledger:
+        empty = ledger.head
+        ledger.open_run(RUN, plan, CEILINGS)
+        ledger.expect(empty)
+        ledger.expect(ledger.head)
+        with pytest.raises(LedgerError, match="older copy"):
+            ledger.expect(Head(1, bytes(32)))
+
+
+def test_damage_that_no_row_shows_is_found(file, plan):
+    with Ledger.create(file) as ledger:
+        ledger.open_run(RUN, plan, CEILINGS)
+        (page,) = ledger._database.execute("SELECT rootpage FROM sqlite_master WHERE type = 'index'").fetchone()
+        (size,) = ledger._database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(file.read_bytes())
+    content[(page - 1) * size + 5] ^= 0x55  # in the header of the index that finds a run's rows
+    file.write_bytes(content)
+    with Ledger(file) as ledger:
+        assert len(ledger.rows()) == 1
+        with pytest.raises(LedgerError, match=r"damaged|malformed"):
+            ledger.verify()
 
 
 @pytest.mark.parametrize("older", ["cut off", "another"])

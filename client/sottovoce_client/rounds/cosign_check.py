@@ -99,7 +99,7 @@ def check_account(
     if (
         privacy.noise is not noise
         or privacy.unit.value != about.get("unit")
-        or not _is_trust(about.get("trust"), privacy.trust)
+        or not _is_trust(about.get("trust", ""), privacy.trust)
     ):
         raise OtherAccount("The release states another kind of privacy.")
     if promised is not None:
@@ -126,10 +126,10 @@ def expect_one_release(manifest: Manifest, release: str, home: LabelHome) -> Non
         raise OtherAccount("This label has signed another release of the run, and signs one per run.")
 
 
-def _is_trust(noted: str | None, trust: Trust) -> bool:
+def _is_trust(noted: str, trust: Trust) -> bool:
     """Whether a diary's note means this kind of noise, by its present or its former name."""
     try:
-        return noted is not None and Trust(noted) is trust
+        return Trust(noted) is trust
     except ValueError:
         return False
 

@@ -52,13 +52,12 @@ def follow(
         raise UnfollowedParameters(
             "This label lacks the run's parameters, but the request does not contain the initial ones."
         )
-    known = model.rounds
     sums = {
         each: RoundSum.from_bytes(each, data, model.ring, model.coordinates)
         for each, data in carried.sums.items()
         if each < number
     }
-    for each in range(known + 1, number):
+    for each in range(model.rounds + 1, number):
         if each not in sums:
             raise UnfollowedParameters(f"Round {number} lacks the sum of round {each}.")
         _check_counts(sums[each], session, witnessed.get(each))
@@ -67,7 +66,7 @@ def follow(
         except ImplausibleSum as error:
             raise UnfollowedParameters(f"The sum of round {each} is invalid: {error.message}") from None
     for each, total in sums.items():
-        if each <= known and not model.has_followed(total):
+        if not model.has_followed(total):
             raise UnfollowedParameters(f"The sum of round {each} differs from the one that this label applied.")
     return model
 
