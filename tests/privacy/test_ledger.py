@@ -22,7 +22,7 @@ from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError, Privac
 from sottovoce.privacy import accountant
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import plan_for
-from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, to_json
+from sottovoce.privacy.events import Gaussian, NonPrivate, PoissonGaussian, merged, to_json
 from sottovoce.run.configuration import Balance
 from sottovoce_client.budget.ledger import Ceilings, Ledger
 from sottovoce_client.budget.rows import Head, Kind, Row
@@ -192,7 +192,7 @@ def test_a_run_that_was_charged_and_closed_is_neither_opened_charged_nor_closed_
         lambda: ledger.charge(RUN, 3, plan.events(5, histogram=False)),
         lambda: ledger.close_run(RUN),
     ):
-        with pytest.raises(LedgerError):
+        with pytest.raises(LedgerError, match=r"Only an open run|closed and cannot be opened"):
             act()
     assert len(ledger.rows()) == 4
 
@@ -334,7 +334,15 @@ def test_a_ledger_that_cannot_be_read_stops_everything(file, plan, damage):
     with pytest.raises(LedgerError) as caught:
         Ledger(file)
     assert str(file.parent) not in str(caught.value)
+    assert damage != "name" or "it is damaged" in caught.value.message
     assert damage != "missing" or not file.exists()
+
+
+def test_what_the_system_says_is_passed_on_without_the_place(file):
+    file.write_bytes(b"")
+    with pytest.raises(LedgerError, match="Not a directory") as caught:
+        Ledger(file / "ledger.sqlite")
+    assert str(file) not in str(caught.value)
 
 
 def test_bytes_flipped_anywhere_never_change_the_sum_unnoticed(file, plan):
@@ -532,8 +540,9 @@ def test_a_changed_row_far_back_is_found_where_it_counts(file, plan):
             lambda: ledger.spent_in(bytes(16)),
             lambda: ledger.open_run(OTHER, plan, CEILINGS),
         ):
-            with pytest.raises(LedgerError, match="Row 2 of the ledger was altered"):
+            with pytest.raises(LedgerError, match="Row 2 of the ledger was altered") as caught:
                 act()
+            assert caught.value.hint
     tampered(file, "DELETE FROM ledger WHERE number = 2")
     with Ledger(file) as ledger, pytest.raises(LedgerError, match=r"cannot be read|was altered"):
         ledger.rows()
@@ -561,6 +570,23 @@ def test_joining_beside_many_different_runs_composes_no_distributions_and_locks_
         whole = sum(name.startswith("PLDAccountant.compose") for name in counted.elements())
         assert whole <= 2  # the new run alone, not all of them together
         assert [row.kind for row in ledger.rows()] == [Kind.OPEN] * 20 + [Kind.CHARGE, Kind.OPEN]
+
+
+def test_what_another_process_charges_meanwhile_is_composed_with_the_rest(file, plan, monkeypatch):
+    composed = []
+
+    def compose(ceiling, events, delta):
+        if not composed:
+            other.charge(OTHER, 1, plan.events(5))
+            other.close_run(OTHER)
+        composed.append(merged(events))
+        return True
+
+    with Ledger.create(file) as ledger, Ledger(file, patience=0.0) as other:
+        other.open_run(OTHER, plan, CEILINGS)
+        monkeypatch.setattr(accountant, "is_at_most", compose)
+        ledger.open_run(RUN, plan, CEILINGS)
+    assert composed == [merged(2 * plan.events()), merged((*plan.events(5), *plan.events()))]
 
 
 class _Plan:
