@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,90 @@ def here() -> Callable[..., Result]:
     return lambda *arguments, **options: runner.invoke(
         app, [str(argument) for argument in arguments], prog_name="sottovoce", **options
     )
+
+
+class Forked:
+    """A program in a fork of this process: a process of its own to signal and kill, which has imported already.
+
+    Args:
+        target: what it does, with its arguments; `sys.exit` ends it with a code.
+        output: a new folder for what it prints.
+        session: lead a process group of its own, as a terminal's foreground job does.
+    """
+
+    def __init__(self, target: Callable[..., object], *arguments: Any, output: Path, session: bool = False) -> None:
+        self._output = output
+        self._process = get_context("fork").Process(target=self._run, args=(target, session, *arguments))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def _run(self, target: Callable[..., object], session: bool, *arguments: Any) -> None:
+        if session:
+            os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(self._output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), number)
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+        if "torch" in sys.modules:  # the threads of its pool are not in a fork, and would be waited for
+            sys.modules["torch"].set_num_threads(1)
+        try:
+            target(*arguments)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed."""
+        return (self._output / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has said beside that."""
+        return (self._output / "stderr").read_text()
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self._process.pid, number)
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended; of a signal, minus its number."""
+        self._process.join(PATIENCE)
+        assert self._process.exitcode is not None, f"it did not end within {PATIENCE} s"
+        return self._process.exitcode
+
+    def end(self) -> None:
+        """Kill it, if it lives."""
+        self._process.kill()
+        self._process.join()
+
+
+@pytest.fixture(scope="module")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Forked]]:
+    """Start `Forked` processes: `fork(function, *arguments)`; what is alive at the end is killed."""
+    started: list[Forked] = []
+
+    def start(target: Callable[..., object], *arguments: Any, session: bool = False) -> Forked:
+        started.append(Forked(target, *arguments, output=tmp_path_factory.mktemp("forked"), session=session))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+@pytest.fixture(scope="module")
+def program(fork: Callable[..., Forked]) -> Callable[..., Forked]:
+    """`sottovoce ARGUMENTS` as a `Forked` process."""
+
+    def main(*arguments: str) -> None:
+        from sottovoce.cli import main
+
+        sys.argv = ["sottovoce", *arguments]
+        main()
+
+    return lambda *arguments, **options: fork(main, *map(str, arguments), **options)

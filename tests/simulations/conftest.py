@@ -1,8 +1,5 @@
 """Simulations: under Ray as a user has them, or with the same clients answering in this process."""
 
-import subprocess
-import sys
-
 import pytest
 from flwr.server.superlink.fleet.vce.backend import Backend
 
@@ -16,14 +13,21 @@ def ray_is_not_nice():
 
 
 @pytest.fixture(scope="session")
-def sottovoce():
-    """Runs a command as a user does."""
+def catalogues(catalogues, made_once):
+    """With the linear model's features, for which each first simulation would start processes."""
+    from sottovoce.models import discovery
+    from sottovoce_client.catalogue import scan
+    from sottovoce_client.data.feature_cache import FeatureCache
+    from sottovoce_simulations.engine.simulation import CACHE
 
-    def run(*arguments):
-        command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    def fill(folder):
+        cache = FeatureCache(catalogues / CACHE / "features")
+        for label in catalogues.glob("label-*"):
+            tracks = scan(label, index=folder / f"{label.name}.sqlite", workers=1).tracks
+            cache.fill(tracks, discovery.spec_of("style", "svm"), workers=1)
 
-    return run
+    made_once("scanned", fill)
+    return catalogues
 
 
 class OneProcess(Backend):

@@ -9,8 +9,6 @@ import math
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,11 +20,11 @@ LABELS = 4
 
 
 @pytest.fixture(scope="module")
-def finished(sottovoce, catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def finished(program, catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     """Of two rounds on all cores, under Ray."""
     out = tmp_path_factory.mktemp("results") / "run"
-    done = sottovoce("simulate", "--catalogues", catalogues, "--rounds", "2", "--delta", "1e-3", "--out", out, "--json")
-    assert done.returncode == 0, done.stderr
+    done = program("simulate", "--catalogues", catalogues, "--rounds", "2", "--delta", "1e-3", "--out", out, "--json")
+    assert done.wait() == 0, done.stderr
     return json.loads(done.stdout), out
 
 
@@ -141,19 +139,12 @@ def test_labels_with_too_little_say_so(simulate, catalogues, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_killed_simulation_leaves_nothing_half_written(simulate, catalogues, tmp_path, eventually):
+def test_a_killed_simulation_leaves_nothing_half_written(simulate, program, catalogues, tmp_path, eventually):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "sottovoce", "simulate", "--catalogues", str(catalogues), "--out", str(out)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, env={**os.environ}
-    )
-    eventually(
-        lambda: list(tmp_path.glob(".run.*/labels/*/ledger.sqlite")),
-        "labels have homes",
-        alive=lambda: process.poll() is None,
-    )
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    running = program("simulate", "--catalogues", catalogues, "--cpus", 1, "--out", out, session=True)
+    eventually(lambda: list(tmp_path.glob(".run.*/labels/*/ledger.sqlite")), "labels have homes", alive=running.alive)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
     assert not out.exists()
     chosen = ("--catalogues", catalogues, "--rounds", "1", "--delta", "1e-3", "--cpus", "1")
     done = simulate(*chosen, "--out", out, "--json")
@@ -161,21 +152,16 @@ def test_a_killed_simulation_leaves_nothing_half_written(simulate, catalogues, t
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
-def test_ctrl_c_ends_it_cleanly(catalogues, tmp_path, eventually):
-    command = [sys.executable, "-m", "sottovoce", "simulate", "--catalogues", str(catalogues), "--rounds", "500"]
-    process = subprocess.Popen(
-        [*command, "--cpus", "1", "--delta", "1e-3", "--out", str(tmp_path / "run")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+def test_ctrl_c_ends_it_cleanly(program, catalogues, tmp_path, eventually):
+    running = program(
+        "simulate", "--catalogues", catalogues, "--rounds", 500,
+        "--cpus", 1, "--delta", "1e-3", "--out", tmp_path / "run",
     )  # fmt: skip
-    eventually(
-        lambda: list(tmp_path.glob(".run.*/labels/*/timings.jsonl")),
-        "labels have trained",
-        alive=lambda: process.poll() is None,
-    )
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    eventually(lambda: list(tmp_path.glob(".run.*/labels/*/timings.jsonl")), "labels have trained", alive=running.alive)
+    running.signal(signal.SIGINT)
+    assert running.wait() == 130
+    assert "Interrupted." in running.stderr
+    assert "Traceback" not in running.stderr
     assert list(tmp_path.iterdir()) == []
 
 
