@@ -20,6 +20,7 @@ from sottovoce.protocol.violations import (
     WrongRound,
 )
 from sottovoce.run.records import SUMS, Action, Carried
+from sottovoce_client.budget.known_heads import known_heads, open_ledger
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
@@ -216,7 +217,7 @@ def test_a_run_without_a_model_is_over_too(grid, run_of, federation):
 def test_the_people_see_that_a_run_is_over(end):
     assert end.told() == end.over.encode()
     notes = [note for note in end.home.diary.notes() if note.what is What.OVER]
-    assert [note.details for note in notes] == [{"after": end.config.rounds}]
+    assert [note.details["after"] for note in notes] == [end.config.rounds]
     assert end.told() == end.over.encode()  # told again: the same bytes, and nothing is noted
     assert [note for note in end.home.diary.notes() if note.what is What.OVER] == notes
 
@@ -304,3 +305,14 @@ def test_an_end_reads_back(end, tmp_path):
     file = EndingFile(tmp_path / "over.json")
     file.write(Ending(end.over, {"a": 7}, {"a": 2, "b": 3}))
     assert file.read() == Ending(end.over, {"a": 7}, {"a": 2})
+
+
+def test_run_states_and_notes_name_the_ledgers_head(end):
+    with Ledger(end.home.ledger_file) as ledger:
+        before = ledger.head
+    assert known_heads(end.home)[0] == before
+    end.told()
+    assert end.home.runs.exists()
+    with open_ledger(end.home) as ledger:
+        assert known_heads(end.home) == (ledger.head,)
+        assert ledger.head.number == before.number + 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sottovoce.errors import ConfigurationError
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.budget.rows import Kind, Row
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
@@ -86,7 +86,7 @@ def account_of(home: LabelHome) -> Account:
         ConfigurationError: the policy cannot be read.
     """
     policy = Policy.from_toml(home.policy_file)
-    with Ledger(home.ledger_file) as ledger:
+    with open_ledger(home) as ledger:
         rows = ledger.rows()
         spent = {run: ledger.epsilon_in(run, policy.delta_max) for run in dict.fromkeys(row.run for row in rows)}
         total, committed = ledger.epsilon(policy.delta_max), ledger.committed(policy.delta_max)

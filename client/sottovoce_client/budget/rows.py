@@ -28,6 +28,10 @@ class Head:
     number: int
     hash: bytes
 
+    def to_json(self) -> list[int | str]:
+        """The head as plain JSON: number and hash (hex)."""
+        return [self.number, self.hash.hex()]
+
 
 @dataclass(frozen=True)
 class Row:

@@ -19,6 +19,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import OtherVersion
 from sottovoce.files import append_line, cut_unfinished_line, write_bytes
 from sottovoce.run.configuration import RunConfiguration
+from sottovoce_client.budget.rows import Head
 
 OWNER_ONLY = 0o600
 VERSION = 2
@@ -45,8 +46,10 @@ class What(StrEnum):
     AUDITED = "audited"
 
 
-_LASTING = frozenset({What.JOINED, What.FOLLOWED, What.AUDIT_BEGUN, What.AUDITED, What.COSIGNED})
-"""Notes that answers depend on, and that no coordinator can cause at will."""
+_LASTING = frozenset(
+    {What.JOINED, What.OVER, What.CLOSED, What.FOLLOWED, What.AUDIT_BEGUN, What.AUDITED, What.COSIGNED}
+)
+"""Notes that answers, or the check of the ledger, depend on, and that no coordinator can cause at will."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,17 @@ class Diary:
 
     file: Path
 
-    def joined(self, run: bytes, config: RunConfiguration, *, federation: str, epsilon: float, delta: float) -> None:
-        """Note a run that the label takes part in, with the ceiling that it published.
+    def joined(
+        self,
+        run: bytes,
+        config: RunConfiguration,
+        *,
+        federation: str,
+        epsilon: float,
+        delta: float,
+        ledger: Head | None = None,
+    ) -> None:
+        """Note a run that the label takes part in, with the ceiling that it published, and the ledger's head.
 
         Releases of the run are compared with this, since the configuration's digest alone does not reveal its values.
         """
@@ -83,7 +95,7 @@ class Diary:
             "unit": config.unit.value,
         }
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
-        self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise})
+        self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise, **_head(ledger)})
 
     def refused(self, run: bytes, config: RunConfiguration, reason: str, *, why: str = "", hint: str = "") -> None:
         """Note a run that the label declined.
@@ -144,13 +156,13 @@ class Diary:
         """Note whether a release of a run, by its manifest's digest (hex), passed the copy audit, and its purpose."""
         self._add(What.AUDITED, run, {"release": release, "passed": passed, "cosign": cosign})
 
-    def over(self, run: bytes, *, after: int) -> None:
-        """Note that the coordinator ended a run, and its last round."""
-        self._add(What.OVER, run, {"after": after})
+    def over(self, run: bytes, *, after: int, ledger: Head) -> None:
+        """Note that a run is over, its last round, and the ledger's head."""
+        self._add(What.OVER, run, {"after": after, **_head(ledger)})
 
-    def closed(self, run: bytes, *, why: str = "") -> None:
-        """Note that the label's people closed a run, or why it was closed without them."""
-        self._add(What.CLOSED, run, {"why": why} if why else {})
+    def closed(self, run: bytes, *, why: str = "", ledger: Head | None = None) -> None:
+        """Note that the label's people closed a run, or why it was closed without them; and the ledger's head."""
+        self._add(What.CLOSED, run, {**({"why": why} if why else {}), **_head(ledger)})
 
     def joining(self, run: str) -> dict[str, Any] | None:
         """The note on joining a run, by the run's id (hex); None if the label did not join it.
@@ -205,6 +217,10 @@ class Diary:
             if id(note) in kept
         )
         write_bytes(self.file, b"".join(line + b"\n" for line in lines), mode=OWNER_ONLY)
+
+
+def _head(ledger: Head | None) -> dict[str, Any]:
+    return {"ledger": ledger.to_json()} if ledger else {}
 
 
 def _about(config: RunConfiguration) -> dict[str, Any]:

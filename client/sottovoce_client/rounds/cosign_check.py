@@ -10,7 +10,7 @@ from sottovoce.release.manifest import MODEL_FILE, Manifest, Noise
 from sottovoce.release.manifest_reading import read_manifest
 from sottovoce.release.signatures import Role, Signature
 from sottovoce.run.configuration import Trust
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.budget.rows import Kind
 from sottovoce_client.copy_audit import TASKS
 from sottovoce_client.home.diary import What
@@ -69,7 +69,7 @@ def check_account(
         LedgerError: the records cannot be read.
     """
     about = home.diary.joining(manifest.run)
-    with Ledger(home.ledger_file) as ledger:
+    with open_ledger(home) as ledger:
         run = bytes.fromhex(manifest.run)
         charged = {row.round for row in ledger.rows() if row.run == run and row.kind is Kind.CHARGE}
         if about is None or not charged:

@@ -23,7 +23,7 @@ from sottovoce.protocol.messages import (
 )
 from sottovoce.protocol.violations import OutOfOrder
 from sottovoce.run.records import Carried
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
@@ -138,11 +138,12 @@ class Label:
             accused = [complaint.label for complaint in answer.complaints]
             self.home.diary.complained(request.run, answer.round, accused)
         if isinstance(request, UnmaskRequest) and request.round > state.config.rounds:
-            self._leave(request.run)
+            self._leave(request.run, after=state.config.rounds)
         return answer
 
-    def _leave(self, run: bytes) -> None:
+    def _leave(self, run: bytes, *, after: int) -> None:
         """End the run here: return what it never charged to the budget, and delete its secret key."""
-        with Ledger(self.home.ledger_file) as ledger:
+        with open_ledger(self.home) as ledger:
             ledger.close_run(run)
+            self.home.diary.over(run, after=after, ledger=ledger.head)
         self._opened.states.forget(run)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.run_state import OWNER_ONLY, delete_state, last_answer, lock_of
 
@@ -28,7 +28,7 @@ def stale_promises(home: LabelHome, *, now: float) -> dict[bytes, str]:
         LedgerError: the ledger cannot be read.
     """
     found = {}
-    with Ledger(home.ledger_file) as ledger:
+    with open_ledger(home) as ledger:
         for run in ledger.open_runs():
             heard = last_answer(home.runs, run)
             if heard is None:
@@ -57,10 +57,10 @@ def release_stale(home: LabelHome, *, now: float, but: bytes = b"") -> dict[byte
         with suppress(Timeout), FileLock(lock := lock_of(home.runs, run), mode=OWNER_ONLY, timeout=0):
             why = stale_promises(home, now=now).get(run)  # it may have joined while we looked
             if why:
-                with Ledger(home.ledger_file) as ledger:
+                with open_ledger(home) as ledger:
                     ledger.close_run(run)
+                    home.diary.closed(run, why=why, ledger=ledger.head)
                 delete_state(home.runs, run)
                 lock.unlink(missing_ok=True)
-                home.diary.closed(run, why=why)
                 released[run] = why
     return released

@@ -9,7 +9,7 @@ from sottovoce.protocol.messages import RunOver
 from sottovoce.protocol.run_over import check_over, check_signed
 from sottovoce.protocol.violations import UnfollowedParameters
 from sottovoce.run.records import Carried
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
 from sottovoce_client.rounds.opened_home import OpenedHome
@@ -32,7 +32,7 @@ def end_run(over: RunOver, carried: Carried, opened: OpenedHome) -> None:
         LedgerError: the ledger cannot be read or written.
     """
     check_signed(over, opened.agreement.coordinator_key)
-    with Ledger(opened.home.ledger_file) as ledger:
+    with open_ledger(opened.home) as ledger:
         if over.run not in ledger:
             raise LocalProtocolError("This label has not joined the run.")
         with opened.states.locked(over.run):
@@ -40,8 +40,8 @@ def end_run(over: RunOver, carried: Carried, opened: OpenedHome) -> None:
             if state is not None:
                 _check(over, carried, state, opened, charged=bool(ledger.charged_rounds(over.run)))
             if ledger.is_open(over.run):
-                opened.home.diary.over(over.run, after=over.round)
                 ledger.close_run(over.run)
+                opened.home.diary.over(over.run, after=over.round, ledger=ledger.head)
             opened.states.forget(over.run)
 
 

@@ -26,6 +26,7 @@ from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.protocol.messages import CrossCheckRequest, ReportRequest, UnmaskRequest
 from sottovoce.protocol.participant import Participant
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
+from sottovoce_client.budget.rows import Head
 
 OWNER_ONLY = 0o600
 
@@ -54,6 +55,7 @@ class RunState:
         sums: with banded matrix factorisation, the sums of the last rounds before noise, by round number. Later
             reports use them; they are as private as the tracks.
         witnessed: what the label observed of rounds whose sums it has not applied yet, by round number.
+        ledger: head of the label's ledger after this run's latest charge; None in states of earlier releases.
     """
 
     participant: Participant = field(repr=False)
@@ -61,6 +63,7 @@ class RunState:
     histogram: list[float] | None = None
     sums: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     witnessed: dict[int, Witnessed] = field(default_factory=dict)
+    ledger: Head | None = None
 
     def asked(self, request: ReportRequest) -> None:
         """Record the participants of a round, once the earlier rounds are applied."""
@@ -153,6 +156,7 @@ class RunStates:
             if state.keeps_sums
             else {},
             "witnessed": {number: asdict(seen) for number, seen in state.witnessed.items()},
+            **({"ledger": state.ledger.to_json()} if state.ledger else {}),
         }
         write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
 
@@ -183,7 +187,9 @@ class RunStates:
         histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
         sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}
         witnessed = {int(number): Witnessed(**seen) for number, seen in values["witnessed"].items()}
-        return RunState(participant, _plan(values["plan"]), histogram, sums, witnessed)
+        number, digest = values.get("ledger", (0, ""))
+        head = Head(int(number), bytes.fromhex(digest)) if number else None
+        return RunState(participant, _plan(values["plan"]), histogram, sums, witnessed, head)
 
     def save_model(self, run: bytes, model: bytes) -> None:
         """Write the model that the label has computed; it is on disk when this returns."""

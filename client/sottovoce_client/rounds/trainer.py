@@ -27,7 +27,7 @@ from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce.run.global_model import GlobalModel
 from sottovoce.run.records import Carried
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
@@ -84,11 +84,12 @@ class Trainer:
             except PrivacyError as error:
                 return self._refusal(announcement, RefusalReason.PRIVACY, error)
             release_stale(self._home, now=time.time(), but=announcement.run)
-            with Ledger(self._home.ledger_file) as ledger:
+            with open_ledger(self._home) as ledger:
                 try:
                     ledger.open_run(announcement.run, plan, opened.policy.ceilings)
                 except BudgetExceeded as error:
                     return self._refusal(announcement, RefusalReason.BUDGET, error)
+                head = ledger.head
             participant, advert = Participant.join(
                 announcement,
                 label=self._home.name,
@@ -104,8 +105,9 @@ class Trainer:
                 federation=opened.agreement.federation,
                 epsilon=advert.epsilon,
                 delta=advert.delta,
+                ledger=head,
             )
-            opened.states.save(announcement.run, RunState(participant, plan))
+            opened.states.save(announcement.run, RunState(participant, plan, ledger=head))
             self._tell_if_empty(announcement.run, 0, prepared)
         return advert
 
@@ -239,7 +241,7 @@ class Trainer:
         if request.kind is Kind.TRAIN:
             planned = request.round <= config.rounds
         else:
-            with Ledger(self._home.ledger_file) as ledger:
+            with open_ledger(self._home) as ledger:
                 planned = request.round == config.rounds + 1 and bool(ledger.spent_in(request.run))
         if not planned:
             raise UnplannedRound(
@@ -251,7 +253,7 @@ class Trainer:
         config, plan = state.config, state.plan
         balanced = config.balance is not Balance.NONE
         first = balanced and state.histogram is None
-        with Ledger(self._home.ledger_file) as ledger:
+        with open_ledger(self._home) as ledger:
             events: tuple[Event, ...] = (NonPrivate(),)
             if plan is not None and config.steps == 1:  # banded matrix factorisation: the first round pays for all
                 events = () if ledger.spent_in(request.run) else plan.whole_run
@@ -260,6 +262,7 @@ class Trainer:
                 if request.round - 1 in config.evaluated:
                     events += plan.evaluation()
             ledger.charge(request.run, request.round, events)
+            state.ledger = ledger.head
         if first:
             state.histogram = local_round.histogram_of(prepared.train, len(config.classes), plan, randomness)
 
@@ -267,8 +270,9 @@ class Trainer:
         """Charge the evaluation after the last round, unless the first round's charge covers the whole run."""
         if state.plan is None or state.plan.evaluations is None or state.config.steps == 1:
             return
-        with Ledger(self._home.ledger_file) as ledger:
+        with open_ledger(self._home) as ledger:
             ledger.charge(request.run, request.round, state.plan.evaluation())
+            state.ledger = ledger.head
 
     def _data(self, config: RunConfiguration) -> Prepared:
         """This run's data, cached for the next message of the same process."""

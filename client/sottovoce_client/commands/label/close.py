@@ -7,7 +7,7 @@ import typer
 from sottovoce.commands.output import counted, results
 from sottovoce.errors import ConfigurationError
 from sottovoce_client.budget.account import account_of, run_of
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.commands.label.common import opened
 from sottovoce_client.rounds.run_state import forget_run
 
@@ -27,7 +27,7 @@ def close_run(beginning: str, home: Path | None, *, yes: bool) -> None:
     if not yes:
         typer.confirm(f"Close run {found.run} after {rounds}? It cannot be reopened.", abort=True, err=True)
     run = bytes.fromhex(found.run)
-    with forget_run(label.runs, run), Ledger(label.ledger_file) as ledger:
+    with forget_run(label.runs, run), open_ledger(label) as ledger:
         ledger.close_run(run)
-    label.diary.closed(run)
+        label.diary.closed(run, ledger=ledger.head)
     results().print(f"Closed. {rounds[0].upper()}{rounds[1:]} stay charged; the rest is free again.")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from sottovoce.commands.output import counted, notes, say
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.invitation import Invitation
-from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.catalogue.sides import Sides
 from sottovoce_client.commands.label.common import SIDES_WRITTEN, bar, opened, unlock
 from sottovoce_client.flower import supernode
@@ -43,7 +43,7 @@ def join_federation(file: Path | None, home: Path | None, *, passphrase_file: Pa
     label = opened(home)
     unlock(label, passphrase_file)
     policy = Policy.from_toml(label.policy_file)
-    with Ledger(label.ledger_file) as ledger:
+    with open_ledger(label) as ledger:
         ledger.verify()  # before anything else: without it, nothing could be trained
     _check_sides(label)
     if file is None and not label.invitation_file.exists():
