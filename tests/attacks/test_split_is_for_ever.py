@@ -272,7 +272,7 @@ def test_a_home_of_an_earlier_version_keeps_its_sides(tmp_path, music):
     former = {each.path.stem for each in holdout(tracks, HELD_OUT_SHARE, key=b"a key").held_out}
     assert former != {name for name, side in sides_by_name(home).items() if side}  # the new rule has others
     home.sides_file.unlink()
-    replace(home, keeps_sides=False)._describe()
+    replace(home, keeps_sides=False).describe()
     assert not LabelHome.open(home.root).keeps_sides
     migrated, now = with_sides(LabelHome.open(home.root), workers=1)
     assert now

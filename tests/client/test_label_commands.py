@@ -134,7 +134,7 @@ def test_catalogue_and_status_say_how_many_are_held_out(run, as_json, label_home
 
 def test_a_home_of_an_earlier_version_is_informed_once_that_sides_are_recorded(run, as_json, label_home, audio):
     label_home.sides_file.unlink()
-    replace(label_home, keeps_sides=False)._describe()
+    replace(label_home, keeps_sides=False).describe()
     assert as_json("status")[1]["tracks"] is None
     assert "not written down yet" in run("status")[1]
     assert "written down from now on" in run("catalogue", *audio)[2]

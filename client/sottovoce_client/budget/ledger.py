@@ -19,7 +19,7 @@ from typing import Self
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
-from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, to_json, within
+from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, remaining, to_json, within
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce_client.budget.ledger_errors import named_errors
 from sottovoce_client.budget.rows import FIRST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
@@ -203,6 +203,21 @@ class Ledger:
             if not within((*events_of(charges), *charged), planned.events):
                 raise BudgetExceeded("The round would spend more than the run's plan allows.")
             self._append(Kind.CHARGE, run, round_number, charged)
+
+    def spend_rest(self, run: bytes) -> None:
+        """Charge all that an open run may still spend, and close it: its later charges are unknown.
+
+        Raises:
+            LedgerError: the run is not open, or the ledger cannot be written.
+        """
+        with self._transaction():
+            rows = self._read("WHERE row.run = ?", run.hex())
+            if not rows or rows[-1].kind is Kind.CLOSE:
+                raise LedgerError("Only an open run can be closed.")
+            planned, *charges = rows
+            if rest := remaining(planned.events, events_of(charges)):
+                self._append(Kind.CHARGE, run, 0, rest)
+            self._append(Kind.CLOSE, run, 0, ())
 
     def close_run(self, run: bytes) -> None:
         """Close an open run: the ε that it never charged is released, its charges remain.

@@ -94,7 +94,7 @@ class LabelHome:
             write_bytes(made.policy_file, (policy_text() if policy is None else policy).encode(), mode=0o600)
             Ledger.create(made.ledger_file).close()
             Sides.create(made.sides_file)
-            made._describe()
+            made.describe()
         return home
 
     @classmethod
@@ -134,16 +134,17 @@ class LabelHome:
                     hint="Register only one of them.",
                 )
         home = replace(self, catalogues=tuple(wanted))
-        home._describe()
+        home.describe()
         return home
 
     def with_sides(self) -> "LabelHome":
         """The home, marked as one whose table of held-out tracks must exist."""
         home = replace(self, keeps_sides=True)
-        home._describe()
+        home.describe()
         return home
 
-    def _describe(self) -> None:
+    def describe(self) -> None:
+        """Write the home's description."""
         described = {
             "name": self.name,
             "catalogues": list(map(str, self.catalogues)),

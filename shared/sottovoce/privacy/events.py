@@ -216,3 +216,10 @@ def within(spent: Iterable[Event], planned: Iterable[Event]) -> bool:
         (isinstance(once, NonPrivate) and once in allowed) or times <= allowed.get(once, 0)
         for once, times in _counts(spent).items()
     )
+
+
+def remaining(planned: Iterable[Event], spent: Iterable[Event]) -> tuple[Event, ...]:
+    """What was planned and not spent yet, in canonical order."""
+    used = _counts(spent)
+    left = {once: times - used.get(once, 0) for once, times in _counts(planned).items()}
+    return merged(_repeated(once, times) for once, times in left.items() if times > 0)

@@ -214,6 +214,59 @@ def close(
     close_run(run, home, yes=yes)
 
 
+BACKUP = """
+Examples:
+
+  sottovoce label backup /mnt/copies/blue-note-2026-11-30.tar.gz
+
+  sottovoce label backup keys-too.tar.gz --keys     with the private keys: keep it as safe as the home
+
+  sottovoce label backup copy.tar.gz --json
+"""
+
+
+@label.command(epilog=BACKUP)
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write; it must not exist.")],
+    home: HomeOption = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Include the label's private keys.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a backup of this home: ledger, held-out tracks, diary, policy and agreement, in one archive.
+
+    It is consistent while the label runs. Features and runs under way are not in it: a restored run could answer
+    twice. Private keys are in it with --keys only.
+    """
+    from sottovoce_client.commands.label.backup import back_up
+
+    back_up(file, home, keys=keys, as_json=as_json)
+
+
+RESTORE = """
+Examples:
+
+  sottovoce label restore blue-note-2026-11-30.tar.gz
+
+  sottovoce label restore blue-note-2026-11-30.tar.gz --home /srv/sottovoce --json
+"""
+
+
+@label.command(epilog=RESTORE)
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive of `sottovoce label backup`.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a home from a backup, or what is missing or damaged in an existing one.
+
+    A ledger that is older than what the home knows is refused. Runs that were open at the time of the backup, and have
+    no state in the home, are charged in full.
+    """
+    from sottovoce_client.commands.label.backup import put_back
+
+    put_back(file, home, as_json=as_json)
+
+
 JOIN = """
 Examples:
 
