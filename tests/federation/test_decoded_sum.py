@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
+from sottovoce.protocol.violations import ImplausibleSum
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import CLIPS, BandedFactorisation, DistributedNoise, Unit
 from sottovoce.run.decoded_sum import CLIP_STEP, SumDecoder
@@ -82,3 +83,40 @@ def test_the_clip_falls_where_more_than_the_quantile_is_within_it(decoder_of):
 def test_nothing_summed_moves_nothing(decoder_of):
     decoder, grid, _ = decoder_of()
     assert not decoder.update(np.zeros(grid.dimension, np.int64), 1, LABELS).any()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_coordinate_beyond_what_honest_labels_can_make_is_refused(decoder_of, sign):
+    decoder, grid, _ = decoder_of()
+    bound = math.floor(grid.largest_coordinate(LABELS))
+    total = np.zeros(grid.dimension, np.int64)
+    total[3] = sign * bound
+    decoder.check(total, LABELS)
+    total[3] += sign
+    with pytest.raises(ImplausibleSum):
+        decoder.check(total, LABELS)
+
+
+def test_a_longer_vector_than_honest_labels_can_make_is_refused_where_a_label_is_the_unit(decoder_of):
+    of_tracks, of_labels = decoder_of(unit=Unit.TRACK), decoder_of(unit=Unit.LABEL)
+    decoder, grid, _ = of_labels
+    value = grid.longest(LABELS) / math.sqrt(grid.dimension)
+    decoder.check(np.full(grid.dimension, math.floor(value)), LABELS)
+    with pytest.raises(ImplausibleSum):
+        decoder.check(np.full(grid.dimension, math.ceil(value)), LABELS)
+    grid = of_tracks[1]
+    value = grid.longest(LABELS) / math.sqrt(grid.dimension)
+    of_tracks[0].check(np.full(grid.dimension, math.ceil(value)), LABELS)  # how many units it sums, nobody knows
+
+
+def test_what_was_kept_of_another_run_is_refused(decoder_of):
+    stream = BandedFactorisation(3, (64, 32, 20))
+    decoder, grid, config = decoder_of(stream=stream, rounds=4)
+    decoder.update(np.ones(grid.dimension, np.int64), 1, LABELS)
+    kept = decoder.state()
+    assert sorted(kept) == ["clip", "earlier.0"]
+    again = SumDecoder(config, grid, RUN)
+    again.restore(kept)
+    assert again.state()["earlier.0"].tolist() == kept["earlier.0"].tolist()
+    with pytest.raises(ValueError, match="another run"):
+        again.restore({**kept, "earlier.0": kept["earlier.0"][1:]})

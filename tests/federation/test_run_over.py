@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -11,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sottovoce.errors import ConfigurationError, LocalProtocolError, ProtocolError, RoundAborted
 from sottovoce.federation.identity import Identity
 from sottovoce.protocol.messages import Announcement, RunOver
-from sottovoce.protocol.run_over import NO_MODEL
+from sottovoce.protocol.run_over import NO_MODEL, check_over
 from sottovoce.protocol.violations import (
     BadSignature,
     UnfollowedParameters,
     UnplannedRound,
     WrongAgreement,
     WrongRound,
+    WrongRun,
 )
 from sottovoce.run.records import SUMS, Action, Carried
 from sottovoce_client.budget.known_heads import known_heads, open_ledger
@@ -242,6 +244,45 @@ def test_an_end_that_contradicts_what_the_label_knows_is_refused(end, changes, e
     assert not (end.home.runs / f".{bytes(16).hex()}.lock").exists()
     end.told()
     assert is_over(end.home, end.run)
+
+
+@pytest.mark.parametrize(
+    ("after", "has_model", "newest_round", "error"),
+    [
+        (3, True, 3, None),
+        (3, True, 4, None),  # the evaluation of the result had begun
+        (3, True, 0, None),
+        (0, False, 0, None),
+        (2, False, 2, None),
+        (3, False, 3, None),
+        (2, True, 2, WrongRound),
+        (2, False, 3, WrongRound),
+        (4, True, 4, UnplannedRound),
+    ],
+)
+def test_a_run_ends_with_a_model_after_its_last_round_and_without_one_after_its_newest(
+    after, has_model, newest_round, error
+):
+    run, agreement, model = bytes(16), bytes(32), bytes([1]) * 32
+    over = RunOver(run, agreement, after, model if has_model else NO_MODEL, bytes(64))
+
+    def check():
+        check_over(over, advert=SimpleNamespace(run=run, agreement=agreement), rounds=3, newest_round=newest_round)
+
+    if error is None:
+        check()
+    else:
+        with pytest.raises(error):
+            check()
+
+
+def test_another_runs_end_and_one_under_another_agreement_are_refused_where_they_are_checked():
+    over = RunOver(bytes(16), bytes(32), 3, NO_MODEL, bytes(64))
+    known = {"rounds": 3, "newest_round": 3}
+    with pytest.raises(WrongRun):
+        check_over(over, advert=SimpleNamespace(run=bytes([1]) * 16, agreement=bytes(32)), **known)
+    with pytest.raises(WrongAgreement):
+        check_over(over, advert=SimpleNamespace(run=bytes(16), agreement=bytes([1]) * 32), **known)
 
 
 @pytest.mark.parametrize("forger", ["nobody", "another coordinator", "the label itself", "changed"])

@@ -8,7 +8,7 @@ from sottovoce.privacy import calibration
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for, with_least_noise
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
-from sottovoce.privacy.events import Gaussian, PoissonGaussian
+from sottovoce.privacy.events import Gaussian, HeldOutCounts, PoissonGaussian
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.run.configuration import Balance, DistributedNoise, Trust, Unit
 
@@ -176,7 +176,10 @@ def test_the_closed_form_of_the_gaussian_is_the_published_one():
         ("max_grad_norm", math.inf),
         ("steps", 0),
         ("histogram_noise", 0.0),
+        ("padded_batch", -1),
+        ("delta", 0.0),
         ("delta", 1.0),
+        ("epsilon", -0.5),
         ("epsilon", 9.0),
     ],
 )
@@ -187,8 +190,19 @@ def test_a_plan_is_checked_at_birth(name, value):
         "delta": 1e-5, "epsilon_ceiling": 8.0,
     }  # fmt: skip
     PrivacyPlan(**right | {"steps": 1, "epsilon": 0.0, "base_rate": 0.5})
+    PrivacyPlan(**right | {"sample_rate": 1.0, "noise_multiplier": 0.5, "max_grad_norm": 0.5, "epsilon": 8.0})
+    PrivacyPlan(**right | {"histogram_noise": 0.5, "padded_batch": 1})
     with pytest.raises(PrivacyError, match=f"Expected {name}="):
         PrivacyPlan(**(right | {name: value}))
+
+
+def test_a_run_costs_all_of_its_evaluations_and_each_its_own(config):
+    plan = plan_for(config.changed(balance=Balance.LOSS), 200)
+    assert (plan.evaluation(), plan.whole_run) == ((), plan.events())
+    counted = HeldOutCounts(400.0, 9, 1, 10, 5)
+    plan = replace(plan, evaluations=counted)
+    assert plan.evaluation() == (replace(counted, count=1),)
+    assert plan.whole_run == (*plan.events(), counted)
 
 
 def test_a_plan_of_distributed_noise_needs_its_mechanism(config):

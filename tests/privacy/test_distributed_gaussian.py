@@ -213,6 +213,23 @@ def test_a_larger_ring_gives_the_finer_grid(shared_config):
     assert math.sqrt(fine.norm_squared) / fine.scale <= 1.001
 
 
+@pytest.mark.parametrize("survivors", [1, 5])
+def test_bounds_on_honest_sums_are_exceeded_with_the_stated_probability(survivors):
+    """The published tails of sub-Gaussian numbers and vectors, solved for the probability: 2^-41, twice 2^-40."""
+    mechanism = a_grid(300, 64, variance=400.0, sum_bound=900)
+    room = mechanism.largest_coordinate(survivors) - survivors * mechanism.sum_bound
+    deviation_squared = 400.0 * survivors
+    assert 2 * 300 * math.exp(-(room**2) / (2 * deviation_squared)) == pytest.approx(2**-41)
+    room = mechanism.longest(survivors) - survivors * math.sqrt(mechanism.norm_squared)
+    root = (math.sqrt(2 * room**2 / deviation_squared - 300) - math.sqrt(300)) / 2
+    assert math.exp(-(root**2)) == pytest.approx(2**-41)
+
+
+def test_a_label_reports_what_all_rounds_weights_may_add_up_to():
+    plain, banded = a_grid(300, 64, sum_bound=900), a_grid(300, 64, sum_bound=900, coefficients=(4, -2))
+    assert banded.largest_coordinate(5) - plain.largest_coordinate(5) == pytest.approx(5 * 5 * 900)
+
+
 def test_the_event_says_what_the_noise_is(shared_config):
     config = shared_config()
     mechanism = DistributedDiscreteGaussian.of(config, 1000, 5)

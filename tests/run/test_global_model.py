@@ -1,9 +1,11 @@
 """Coordinator and labels come to the same model, to the bit, whatever their processors, libraries and threads."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 from sottovoce.errors import LocalProtocolError
 from sottovoce.protocol.violations import ImplausibleSum, UnfollowedParameters, WrongParameters
+from sottovoce.run import global_model
 from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import parameters_digest
 from sottovoce.run.round_sum import RoundSum
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -83,7 +87,7 @@ def test_a_sum_comes_back_from_its_bytes():
             data = total.to_bytes(model.ring)
             again = RoundSum.from_bytes(1, data, model.ring, SIZE)
             assert again.to_bytes(model.ring) == data
-            assert again.digest(model.ring) == total.digest(model.ring)
+            assert again.digest(model.ring) == total.digest(model.ring) == hashlib.sha256(data).digest()
 
 
 @pytest.mark.parametrize("kind", ["fedadam", "distributed"])
@@ -114,6 +118,43 @@ def test_another_start_is_refused():
         GlobalModel.start(config_of(), **values, first=first_parameters().astype(np.float64))
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_start_that_is_not_finite_is_refused_whatever_was_signed(number):
+    first = first_parameters()
+    first[7] = number
+    config = config_of(first_parameters=parameters_digest(first).hex())
+    with pytest.raises(WrongParameters, match="not finite"):
+        GlobalModel.start(config, run=RUN, labels=LABELS, trainable=np.ones(SIZE, bool), first=first)
+
+
+def test_a_sum_of_another_length_is_refused_and_changes_nothing():
+    model = started("fedadam")
+    before, total = model.to_bytes(), sum_of(model._config, SIZE, 1)
+    with pytest.raises(WrongParameters, match="coordinates instead of"):
+        model.follow(replace(total, vector=total.vector[1:]))
+    assert model.to_bytes() == before
+
+
+def test_rounds_may_be_aborted_one_after_another():
+    model = started("distributed")
+    for number in (1, 2):
+        model.follow(RoundSum.aborted(number, model.ring))
+    assert model.rounds == 2
+
+
+def test_a_model_knows_which_sums_it_has_followed():
+    model = started("fedavg")
+    first, second = sum_of(model._config, SIZE, 1), RoundSum.aborted(2, model.ring)
+    for total in (first, second):
+        assert not model.has_followed(total)
+        model.follow(total)
+    assert model.has_followed(first)
+    assert model.has_followed(second)
+    assert not model.has_followed(replace(first, survivors=5))
+    assert not model.has_followed(RoundSum.aborted(1, model.ring))
+    assert not model.has_followed(RoundSum.aborted(3, model.ring))
+
+
 @pytest.mark.parametrize("number", [2, 3])
 def test_sums_are_followed_in_order(number):
     model = started("fedavg")
@@ -135,6 +176,17 @@ def test_a_noised_sum_comes_once_and_without_noise_it_may_come_again():
         assert model.rounds == 1 + (not private)
 
 
+@pytest.mark.parametrize(("participants", "survivors", "possible"), [(5, 5, True), (4, 5, False)])
+def test_a_sum_is_of_no_more_labels_than_were_asked(participants, survivors, possible):
+    model = started("fedavg")
+    data = participants.to_bytes(4) + survivors.to_bytes(4) + bytes(4 * SIZE)
+    if possible:
+        assert RoundSum.from_bytes(1, data, model.ring, SIZE).survivors == survivors
+    else:
+        with pytest.raises(WrongParameters):
+            RoundSum.from_bytes(1, data, model.ring, SIZE)
+
+
 @pytest.mark.parametrize("data", [b"", bytes(8 + 4), bytes(4) + b"\0\0\0\1", b"\0\0\0\1" + bytes(4), bytes(7)])
 def test_what_is_no_sum_is_refused(data):
     model = started("fedavg")
@@ -150,3 +202,15 @@ def test_a_damaged_model_is_refused(place):
     known = {"run": RUN, "labels": LABELS, "trainable": np.ones(SIZE, bool)}
     with pytest.raises(LocalProtocolError, match="damaged"):
         GlobalModel.from_bytes(bytes(data), model._config, **known)
+
+
+def test_a_saved_model_of_another_version_or_size_is_refused(monkeypatch):
+    model = started("fedavgm")
+    known = {"run": RUN, "labels": LABELS}
+    with pytest.raises(LocalProtocolError, match="another version"):
+        GlobalModel.from_bytes(model.to_bytes(), model._config, **known, trainable=np.ones(SIZE + 1, bool))
+    with monkeypatch.context() as patch:
+        patch.setattr(global_model, "VERSION", global_model.VERSION + 1)
+        newer = model.to_bytes()
+    with pytest.raises(LocalProtocolError, match="another version"):
+        GlobalModel.from_bytes(newer, model._config, **known, trainable=np.ones(SIZE, bool))
