@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
+from sottovoce.privacy.calibration import plan_for
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Announcement, Kind, decode
 from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action, parameters_digest
 from sottovoce_client.budget.ledger import Ledger
-from sottovoce_client.home.confirmations import confirm
+from sottovoce_client.home.confirmations import confirm, withdraw
 from sottovoce_client.home.diary import What
+from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.label import Label
 
 ELEMENTS = 100
@@ -135,6 +137,37 @@ def test_make_a_round_of_labels_that_one_of_them_has_not_confirmed(grid, joined,
     frame = request(joined, parameters, 2, participants=others)
     assert reason(ask(grid, 1, Action.TRAIN.value, frame, parameters)) == "TooFewConfirmed"
     assert charges(labels[0]) == 1
+
+
+def test_begin_a_run_with_members_that_a_label_has_not_confirmed(grid, agreement, config, labels):
+    """It joined while enough were; who has joined, it learns from the roster."""
+    home, aggregator = labels[0].home, Aggregator(agreement, Announcement.of(agreement, config))
+    for node, label in enumerate(labels, start=1):
+        assert label.home.name == f"label-{node}"
+        reply = ask(grid, node, Action.ANNOUNCE.value, aggregator.announcement.encode())
+        aggregator.receive(decode(reply.content.config_records[RECORD][FRAME]))
+    withdraw(home, home.identity(), agreement.federation, agreement.members[1:3])
+    grid.labels[0] = Label(home)
+    roster = aggregator.fix_members()["label-1"].encode()
+    assert reason(ask(grid, 1, Action.ROSTER.value, roster)) == "TooFewConfirmed"
+
+
+def test_train_outside_a_labels_hours(grid, joined, parameters, labels, monkeypatch):
+    monkeypatch.setattr(Policy, "awake", lambda policy, now=None: False)
+    assert reason(ask(grid, 1, Action.TRAIN.value, request(joined, parameters), parameters)) == "OutsideHours"
+    assert charges(labels[0]) == 0
+    declined = [note.details for note in labels[0].home.diary.notes() if note.what is What.ROUND_DECLINED]
+    assert declined == [{"round": 1, "reason": "hours"}]
+
+
+def test_block_a_labels_budget_by_a_run_that_it_was_killed_in_while_it_joined(grid, agreement, config, labels):
+    stale, home = bytes(16), labels[0].home
+    with Ledger(home.ledger_file) as ledger:
+        ledger.open_run(stale, plan_for(config, 60), labels[0].policy.ceilings)
+    announcement = Announcement.of(agreement, config)
+    assert not ask(grid, 1, Action.ANNOUNCE.value, announcement.encode()).has_error()
+    with Ledger(home.ledger_file) as ledger:
+        assert ledger.open_runs() == (announcement.run,)
 
 
 def test_leave_the_parameters_out(grid, joined, parameters):

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -135,16 +135,16 @@ class Calls:
     import.
 
     Args:
-        modules: files whose functions are noted, all of them imported.
+        sources: source of the modules whose functions are noted, by file; all of them are imported.
         say: prints a line.
     """
 
-    def __init__(self, modules: Iterable[str], say: Callable[[str], None]) -> None:
+    def __init__(self, sources: Mapping[str, str], say: Callable[[str], None]) -> None:
         self._say = say
-        self._noted = sorted(modules)
+        self._sources = sources
         self._file = KEPT / "calls.json"
         kept: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
-        self._kept = kept if kept.get("noted") == self._noted else {"noted": self._noted}
+        self._kept = kept if kept.get("noted") == sorted(sources) else {"noted": sorted(sources)}
         for module in self._kept.get("modules", []):
             self._import(module)
 
@@ -170,7 +170,7 @@ class Calls:
         new = [item for item in items if self._kept.get(item.nodeid, {}).get("test") != of_test(item)]
         for _, chosen in groupby(new, key=lambda item: item.path):
             tests = list(chosen)
-            reports = in_fork(lambda report, tests=tests: _observe(tests, self._noted, report))[1]  # type: ignore[misc]
+            reports = in_fork(lambda report, tests=tests: _observe(tests, self._sources, report))[1]  # type: ignore[misc]
             modules = [name for report in reports if "modules" in report for name in report["modules"]]
             for name in modules:
                 self._import(name)
@@ -196,13 +196,13 @@ class Calls:
             importlib.import_module(module)
 
 
-def _observe(items: Iterable[pytest.Item], modules: Iterable[str], report: Callable[[Any], None]) -> None:
+def _observe(items: Iterable[pytest.Item], sources: Mapping[str, str], report: Callable[[Any], None]) -> None:
     items, live, seen = list(items), live_functions(), set[str]()
     for kept in (caches := own_caches()):
         kept.cache_clear()
-    cached = {module for module in modules if any(ROOT / module in files for files in caches.values())}
-    for index, module in enumerate(modules):
-        for where, code in noting((ROOT / module).read_text(), str(ROOT / module), f"_called_{index}").items():
+    cached = {module for module in sources if any(ROOT / module in files for files in caches.values())}
+    for index, (module, source) in enumerate(sources.items()):
+        for where, code in noting(source, str(ROOT / module), f"_called_{index}").items():
             for function in live[str(ROOT / module), where]:
                 function.__code__ = code
 
@@ -211,8 +211,8 @@ def _observe(items: Iterable[pytest.Item], modules: Iterable[str], report: Calla
 
     signal.signal(signal.SIGPROF, stop)
     for item, following in zip(items, [*items[1:], None], strict=True):
-        called: dict[str, set[str]] = {module: set() for module in modules}
-        for index, module in enumerate(modules):
+        called: dict[str, set[str]] = {module: set() for module in sources}
+        for index, module in enumerate(sources):
             setattr(builtins, f"_called_{index}", called[module].add)
         started = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, SLOW)

@@ -74,8 +74,9 @@ class Mutants:
         seed: int = 0,
     ) -> None:
         self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
-        self.all_targets = all_targets
+        self.sources = {module: (ROOT / module).read_text() for module in all_targets}
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
+        self.warm: set[str] = set()
         self.rows: list[Row] = []
         self.unexplained: list[str] = []
 
@@ -102,21 +103,15 @@ class Mutants:
         return True
 
     def try_all(self, session: pytest.Session) -> None:
-        sources = {module: (ROOT / module).read_text() for module in self.targets}
-        for module in self.all_targets:  # some are imported only when they are used
-            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
-        self.calls = Calls(self.all_targets, self.say)
-        self.calls.note(session.items)
         self.session = session
-        self.live, self.caches = live_functions(), own_caches()
-        sound: set[str] = set()
+        for module in self.sources:  # some are imported only when they are used
+            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
+        digest(*{item.path for item in session.items})  # as they were collected, whatever is edited meanwhile
+        self.calls = Calls(self.sources, self.say)
         for module, tests in self.targets.items():
             files = [ROOT / test for test in tests]
             items = [item for item in session.items if item.path in files or set(item.path.parents) & set(files)]
-            if not sound >= {item.nodeid for item in items}:
-                self.warm_up(items)
-                sound |= {item.nodeid for item in items}
-            self.try_module(module, sources[module], items)
+            self.try_module(module, self.sources[module], items)
 
     def say(self, line: str) -> None:
         print(line, file=self.out)
@@ -127,6 +122,9 @@ class Mutants:
         Afterwards, forked processes find what the project caches, unless their mutant may change it, and what fixtures
         make for a whole session.
         """
+        gc.unfreeze()
+        self.calls.note(items)
+        self.live, self.caches = live_functions(), own_caches()
         self.temporary._basetemp = self.folder
         chosen = self.quickest([item for item in items if self.calls.of(item)])
         for item, following in zip(chosen, [*chosen[1:], self.session], strict=True):
@@ -148,6 +146,9 @@ class Mutants:
         for mutant in chosen:
             if self.results.of(module, mutant, tests, ids) or time.monotonic() > self.ends:
                 continue
+            if not self.warm >= ids:
+                self.warm_up(items)
+                self.warm |= ids
             function = f"{module} {mutant.function[0]}"
             known = finders[function]
             quick = self.quickest([item for item in items if function in self.calls.of(item) and item not in known])

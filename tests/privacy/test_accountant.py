@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 from sottovoce.errors import PrivacyError, UnknownPrivacyEvent
-from sottovoce.privacy import accountant
+from sottovoce.privacy import accountant, lower_bound
 from sottovoce.privacy.accountant import check_delta, epsilon, epsilon_rdp, to_dp_event
 from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, HeldOutCounts, NonPrivate, PoissonGaussian, merged
 from sottovoce.privacy.lower_bound import epsilon_lower
@@ -249,6 +249,29 @@ def test_the_attacker_reaches_what_is_reported_of_gaussians_and_of_many_tiny_ste
 def test_the_attacker_is_the_one_of_the_closed_form():
     # One Gaussian mechanism: the best threshold's ε is the exact one (Balle & Wang 2018).
     assert epsilon_lower([Gaussian(3.730632)], 1e-5) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_attacker_knows_what_a_unit_adds_to_all_sums_and_rounds_it_down():
+    parts = [lower_bound._Sums(0.2, 2.0, 50), lower_bound._Sums(0.01, 1.0, 300), lower_bound._Sums(1.0, 4.0, 7)]
+    values, chances = lower_bound._shift(parts)
+    assert (np.diff(values) > 0).all()
+    assert chances.sum() == pytest.approx(1, abs=1e-9)
+    mean, deviation = values @ chances, math.sqrt(values**2 @ chances - (values @ chances) ** 2)
+    expected = [part.steps * part.rate**2 / part.noise**2 for part in parts]
+    spread = [part.steps * part.rate * (1 - part.rate) * (part.rate / part.noise**2) ** 2 for part in parts]
+    cell = values[1] - values[0]
+    assert cell < 1e-3 * sum(expected)
+    assert sum(expected) - 3 * cell <= mean <= sum(expected)
+    assert deviation == pytest.approx(math.sqrt(sum(spread)), rel=1e-2)
+    always = lower_bound._shift([parts[2]])
+    assert [each.tolist() for each in always] == [[7 / 16], [1.0]]
+
+
+def test_the_attacker_does_not_guess_what_it_has_no_attack_on():
+    with pytest.raises(UnknownPrivacyEvent, match="does not cover HeldOutCounts"):
+        epsilon_lower([HeldOutCounts(400.0, 9, 3, 10, 5)], 1e-5)
+    assert epsilon_lower([Gaussian(1.0), NonPrivate()], 1e-5) == math.inf
+    assert epsilon_lower([], 1e-5) == epsilon_lower([Gaussian(1e6)], 1e-5) == 0
 
 
 def test_the_smaller_of_two_upper_bounds_is_reported(monkeypatch):

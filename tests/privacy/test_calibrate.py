@@ -7,8 +7,10 @@ from sottovoce.errors import ConfigurationError, PrivacyError
 from sottovoce.privacy import calibration
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for, with_least_noise
+from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Gaussian, HeldOutCounts, PoissonGaussian
+from sottovoce.privacy.held_out import CounterShape, held_out_counts
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.run.configuration import Balance, DistributedNoise, Trust, Unit
 
@@ -163,6 +165,22 @@ def test_the_closed_form_of_the_gaussian_is_the_published_one():
     # Balle & Wang 2018: σ = 3.730632 is (1, 1e-5)-DP, which the classical bound would call 4.84.
     assert gaussian_delta(1.0, 3.730632) == pytest.approx(1e-5, rel=1e-4)
     assert gaussian_delta(800.0, 1.0) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("ceiling", [0.5, 8.0])
+def test_all_evaluations_together_get_the_least_noise_that_keeps_the_guarantee(config, distributed, ceiling):
+    shape = CounterShape(norm_squared=700, dimension=5)
+    for run, honest in ((config, 1), (distributed, 3)):
+        found = held_out_counts(run, shape, epsilon=ceiling, delta=1e-6)
+        assert (found.norm_squared, found.dimension, found.honest, found.count) == (700, 5, honest, 5)
+        assert 0.97 * ceiling < epsilon([found], 1e-6) <= ceiling
+
+
+def test_evaluations_always_have_some_noise_but_without_privacy(config):
+    shape = CounterShape(norm_squared=1, dimension=5)
+    assert held_out_counts(config, shape, epsilon=400.0, delta=1e-6).variance == LEAST_VARIANCE
+    assert held_out_counts(config.changed(private=False), shape, epsilon=8.0, delta=1e-6) is None
+    assert held_out_counts(config.changed(evaluations=0), shape, epsilon=8.0, delta=1e-6) is None
 
 
 @pytest.mark.parametrize(
