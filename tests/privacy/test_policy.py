@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.run.configuration import Trust, Unit
+from sottovoce.run.configuration import DistributedNoise, Trust, Unit
 from sottovoce_client.home.policy import Policy
 
 
@@ -137,10 +139,70 @@ def test_no_privacy_needs_permission(config, agreement):
     assert allowing.check(config.changed(private=False), agreement, parameters=1) is None
 
 
-def test_a_small_round_is_refused(config, agreement):
-    policy = Policy(least_participants=4)
-    assert policy.check(config, agreement, parameters=1, participants=3) is RefusalReason.PARTICIPANTS
-    assert policy.check(config, agreement, parameters=1, participants=4) is None
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"least_participants": 5},
+        {"most_rounds": 20},
+        {"largest_model": 1000},
+        {"most_assumed_honest": 1},
+        {"least_unit": Unit.TRACK},
+    ],
+    ids=str,
+)
+def test_what_a_policy_just_allows_is_accepted(config, agreement, rules):
+    assert Policy(**rules).check(config, agreement, parameters=1000) is None
+
+
+def test_a_run_that_assumes_more_honest_labels_than_its_people_do_is_refused(config, agreement):
+    distributed = config.changed(distributed=DistributedNoise(2, 1.0, 0.1), local_steps=1)
+    policy = Policy(trust=frozenset({Trust.DISTRIBUTED}))
+    assert replace(policy, most_assumed_honest=2).check(distributed, agreement, parameters=1) is None
+    few = replace(policy, most_assumed_honest=1)
+    assert few.check(distributed, agreement, parameters=1) is RefusalReason.TRUST
+
+
+WRONG = {
+    "epsilon_per_run": (0, -1),
+    "epsilon_lifetime": (0,),
+    "delta_max": (0.0, 1.0),
+    "least_participants": (2,),
+    "least_confirmed": (1, -1),
+    "most_assumed_honest": (0,),
+    "most_rounds": (0,),
+    "largest_model": (0,),
+    "declared_tracks": (-10, 487),
+    "declared_artists": (-10, 487),
+    "least_noise_multiplier": (-0.1, float("inf")),
+    "audit_samples": (1, 1001),
+    "audit_false_alarms": (9e-7, 0.21),
+}
+RIGHT = {
+    "epsilon_per_run": (0.1,),
+    "epsilon_lifetime": (0.1, float("inf")),
+    "delta_max": (1e-12, 0.99),
+    "least_participants": (3,),
+    "least_confirmed": (0, 2),
+    "most_assumed_honest": (1,),
+    "most_rounds": (1,),
+    "largest_model": (1,),
+    "declared_tracks": (0, 7, 490),
+    "declared_artists": (0, 7, 490),
+    "least_noise_multiplier": (0.0, 0.1),
+    "audit_samples": (2, 1000),
+    "audit_false_alarms": (1e-6, 0.2),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_rule_out_of_its_range_is_refused(name, value):
+    with pytest.raises(ConfigurationError, match=f"Expected {name}="):
+        Policy(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in RIGHT.items() for value in values])
+def test_a_rule_at_the_end_of_its_range_is_accepted(name, value):
+    assert getattr(Policy(**{name: value}), name) == value
 
 
 def test_the_label_sets_what_a_silent_track_consents_to(tmp_path) -> None:

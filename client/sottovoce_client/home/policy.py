@@ -147,9 +147,7 @@ class Policy:
         """Whether a catalogue in this folder may be used."""
         return not self.folders or any(folder.is_relative_to(allowed) for allowed in self.folders)
 
-    def check(
-        self, config: RunConfiguration, agreement: Agreement, *, parameters: int, participants: int | None = None
-    ) -> RefusalReason | None:
+    def check(self, config: RunConfiguration, agreement: Agreement, *, parameters: int) -> RefusalReason | None:
         """The reason to decline a run, or None to accept it.
 
         A run's ε and δ are ceilings that a label may stay below, so larger ones than the policy's are no reason to
@@ -159,7 +157,6 @@ class Policy:
             config: the announced configuration.
             agreement: the agreement, as this label holds it.
             parameters: number of parameters of the run's model.
-            participants: number of a round's participants; None if unknown, which counts the agreement's labels.
         """
         rules = (
             (RefusalReason.TASK, config.task in self.tasks),
@@ -172,10 +169,7 @@ class Policy:
                 RefusalReason.TRUST,
                 not config.distributed or config.distributed.min_honest <= self.most_assumed_honest,
             ),
-            (
-                RefusalReason.PARTICIPANTS,
-                (len(agreement.members) if participants is None else participants) >= self.least_participants,
-            ),
+            (RefusalReason.PARTICIPANTS, len(agreement.members) >= self.least_participants),
             (RefusalReason.ROUNDS, config.rounds <= self.most_rounds),
             (RefusalReason.MODEL_SIZE, parameters <= self.largest_model),
             # Local noise is raised to the minimum. A refusal must not reveal how much was planned.
