@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.features.extract import default_spec, summary_names
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
@@ -18,13 +19,14 @@ from sottovoce.models import discovery
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.events import HeldOutCounts, PoissonGaussian
-from sottovoce.privacy.held_out import COUNTER_OFFSET
+from sottovoce.privacy.held_out import COUNTER_OFFSET, LARGEST_COUNT
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, DistributedNoise, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
 from sottovoce_client.data.preparation import Prepared
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.local_round import LEAST_UNITS
 
 CLASSES = tuple("abcdefgh")
 
@@ -116,6 +118,60 @@ def test_only_as_many_models_are_counted_as_the_run_says(agreement):
     assert config.evaluated == {4, 8, 12, 16, 20}
     for number in set(range(20)) - config.evaluated:
         assert not counted(config, plan, tracks(24), 1, number).any()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_however_large_the_noise_counts_stay_positive_and_within_their_counters(agreement, monkeypatch, sign):
+    config = a_run()
+    plan = local_round.plan_of(config, agreement, Policy(declared_tracks=100))
+    drawn = []
+
+    def sample(randomness, variance, size):
+        drawn.append(variance)
+        return np.full(size, sign << 50)
+
+    monkeypatch.setattr(local_round, "sample", sample)
+    assert (counted(config, plan, tracks(24), 1) == sign * LARGEST_COUNT).all()
+    assert drawn == [plan.evaluations.variance]
+    assert LARGEST_COUNT < COUNTER_OFFSET
+
+
+def a_distributed_run(**changes) -> RunConfiguration:
+    noise = {"min_honest": 2, "noise_multiplier": 50.0, "sample_rate": 0.1, **changes}
+    return a_run(distributed=DistributedNoise(**noise))
+
+
+def test_a_label_that_allows_less_than_a_runs_evaluations_cost_takes_no_part(agreement):
+    """All labels add the same noise to what they measure; a label cannot add more and keep its own ceiling."""
+    config, policy = a_distributed_run(), Policy(declared_tracks=100)
+    plan = local_round.plan_of(config, agreement, policy)
+    spent = epsilon([plan.evaluations], plan.delta)
+    assert plan.epsilon < 4 < spent <= 8
+    assert local_round.plan_of(config, agreement, replace(policy, epsilon_per_run=spent)).evaluations
+    with pytest.raises(PrivacyError, match="evaluations cost more"):
+        local_round.plan_of(config, agreement, replace(policy, epsilon_per_run=spent * (1 - 1e-9)))
+    assert not local_round.plan_of(
+        config.changed(evaluations=0), agreement, replace(policy, epsilon_per_run=4.0)
+    ).evaluations
+
+
+def test_a_label_raises_its_own_noise_and_not_that_of_all_and_keeps_its_own_ceiling(agreement):
+    policy = Policy(declared_tracks=100, least_noise_multiplier=60.0, epsilon_per_run=2.0)
+    plan = local_round.plan_of(a_run(), agreement, policy)
+    assert plan.noise_multiplier == 60.0
+    assert 1.9 < epsilon([plan.evaluations], plan.delta) <= 2.0
+    config = a_distributed_run().changed(evaluations=0)
+    assert local_round.plan_of(config, agreement, policy).noise_multiplier == 50.0
+
+
+def test_a_label_that_declares_too_few_units_takes_no_part_unless_it_is_the_unit(agreement):
+    config = a_run()
+    assert local_round.plan_of(config, agreement, Policy(declared_tracks=LEAST_UNITS)).sample_rate == 1
+    with pytest.raises(CatalogueError, match="declares 9"):
+        local_round.plan_of(config, agreement, Policy(declared_tracks=LEAST_UNITS - 1, declared_artists=100))
+    of_labels = a_distributed_run(sample_rate=1.0).changed(unit=Unit.LABEL)
+    assert local_round.plan_of(of_labels, agreement, Policy()).unit is Unit.LABEL
+    assert local_round.plan_of(config.changed(private=False), agreement, Policy()) is None
 
 
 def test_an_artist_is_counted_once():
