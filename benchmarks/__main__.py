@@ -15,6 +15,7 @@ BENCHMARKS = (
     "ledger",
     "noise",
     "features",
+    "audio_memory",
     "rounds",
     "watermark",
     "copying",

@@ -16,8 +16,9 @@ import torch
 
 from sottovoce.audio.decoding import read
 from sottovoce.features.extract import default_spec, extract_file
+from sottovoce.features.segments import cut, level
 from sottovoce.features.spec import FeatureSpec
-from sottovoce.features.spectra import FLOOR, cut, level, log_mel
+from sottovoce.features.spectra import FLOOR, log_mel
 from sottovoce.files import sha256_file
 from sottovoce_client.data.feature_cache import FeatureCache
 

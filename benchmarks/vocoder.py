@@ -16,9 +16,9 @@ from torch import Tensor
 from torchaudio.functional import griffinlim
 
 from benchmarks.repair import CONSTANTS, SPEC, Track, unseen
-from sottovoce.audio.decoding import resampled
+from sottovoce.audio.resampling import resampled
 from sottovoce.features import spectrogram
-from sottovoce.features.spectra import level
+from sottovoce.features.segments import level
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.models.generator import _codec
 from sottovoce.studio.vocoder import GriffinLim, NeuralVocoder

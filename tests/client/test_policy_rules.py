@@ -65,7 +65,7 @@ def test_the_file_says_what_the_code_does(tmp_path):
     assert Policy.from_toml(file) == Policy()
     changed = Policy(
         tasks=frozenset({"editor"}),
-        epsilon_lifetime=float("inf"),
+        epsilon_lifetime=1e3,
         delta_max=3.7e-7,
         least_unit=Unit.LABEL,
         trust=frozenset({Trust.LOCAL, Trust.DISTRIBUTED}),

@@ -261,3 +261,11 @@ def test_a_damaged_file_gets_a_clear_error_and_changes_nothing(home: LabelHome, 
             assert found == expected
 
     check()
+
+
+@pytest.mark.parametrize("content", ["[" * 60_000, '{"a":' * 30_000, "n_min = " + "9" * 5_000, "9" * 5_000])
+@pytest.mark.parametrize("name", [name for name, file in FILES.items() if file.text])
+def test_nested_or_long_beyond_any_use_is_an_error_too(home: LabelHome, name: str, content: str) -> None:
+    located(home, FILES[name]).write_text(content)
+    with pytest.raises(SottovoceError):
+        FILES[name].read(home)

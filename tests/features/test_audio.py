@@ -147,7 +147,14 @@ def test_damage_in_the_middle(write, music):
 
 @pytest.mark.parametrize(
     "content",
-    [b"%PDF-1.7 not music", b"x", b"\x00" * 5000, b"\xff\xd8\xff\xe0 a picture" * 50, b"PK\x03\x04" + bytes(99)],
+    [
+        b"%PDF-1.7 not music",
+        b"x",
+        b"\xff",
+        b"\x00" * 5000,
+        b"\xff\xd8\xff\xe0 a picture" * 50,
+        b"PK\x03\x04" + bytes(99),
+    ],
 )
 def test_what_is_not_audio(tmp_path, content):
     path = tmp_path / "cover.mp3"

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sottovoce.features.extract import extract
-from sottovoce.features.spectra import LOWEST_PITCH, cut, spectra
+from sottovoce.features.segments import cut
+from sottovoce.features.spectra import LOWEST_PITCH, spectra
 from sottovoce.features.transcription import VOICES, transcribe
 
 RATE = 22_050

@@ -36,7 +36,7 @@ def test_a_file_sets_what_it_names(tmp_path):
         families = ["svm"]
         purposes = ["style"]
         epsilon_per_run = 2
-        epsilon_lifetime = inf
+        epsilon_lifetime = 1e3
         delta_max = 1e-6
         least_unit = "artist"
         allow_non_private = true
@@ -50,7 +50,7 @@ def test_a_file_sets_what_it_names(tmp_path):
         families=frozenset({"svm"}),
         purposes=frozenset({"style"}),
         epsilon_per_run=2.0,
-        epsilon_lifetime=float("inf"),
+        epsilon_lifetime=1e3,
         delta_max=1e-6,
         least_unit=Unit.ARTIST,
         allow_non_private=True,
@@ -71,7 +71,9 @@ def test_a_file_sets_what_it_names(tmp_path):
         ("epsilon_per_run = nan", "'epsilon_per_run' has a value of the wrong type", None),
         ("epsilon_per_run = true", "'epsilon_per_run' has a value of the wrong type", None),
         ("epsilon_per_run = 0", "Expected epsilon_per_run=0.0 > 0", None),
-        ("epsilon_lifetime = -1", "Expected epsilon_lifetime=-1.0 > 0", None),
+        ("epsilon_lifetime = -1", "Expected epsilon_lifetime=-1.0 > 0 and finite", None),
+        ("epsilon_lifetime = inf", "Expected epsilon_lifetime=inf > 0 and finite", None),
+        ("least_participants = " + "9" * 5_000, "cannot be read", None),
         ("delta_max = 1.0", "Expected delta_max=1.0 in (0, 1)", None),
         ("least_participants = 2", "Expected least_participants=2 >= 3", None),
         ("least_participants = 3.5", "'least_participants' has a value of the wrong type", None),

@@ -59,6 +59,7 @@ def simulate(here):
     def run(*arguments):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("flwr.server.superlink.fleet.vce.backend.raybackend.RayBackend", OneProcess)
+            patch.setattr("sottovoce_simulations.engine.flower_engine._start_ray", lambda cpus: None)
             return here("simulate", *arguments)
 
     return run

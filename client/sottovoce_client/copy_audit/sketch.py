@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from sottovoce.audio.decoding import read, resampled
+from sottovoce.audio.decoding import read
+from sottovoce.audio.resampling import framed, resampled
 
 VERSION = 1
 """Version of the sketch format; raise it whenever the same audio would give another sketch."""
@@ -32,6 +33,7 @@ PEAKS_A_SECOND = 30
 LEVELS = 6.0
 """Quantisation of the chromagram, in steps per dB."""
 
+_FRAMES = 8192  # at a time, which bounds memory
 _QUIET = 1e-3  # relative to the loudest band: -60 dB
 _AROUND = 8 * FINE  # bands on each side whose mean a partial must stand out from
 _LEAST = 6.0  # least prominence in dB
@@ -82,10 +84,7 @@ def _standing_out(audio: Tensor) -> Tensor:
 
     Filters (loudspeakers, equalisers, codecs) and broad noise change this little.
     """
-    spectrum = torch.stft(
-        audio, WINDOW, HOP, window=torch.hann_window(WINDOW), center=True, pad_mode="constant", return_complex=True
-    )
-    magnitudes = _bank() @ spectrum.abs()
+    magnitudes = torch.cat([_bank() @ part.abs() for part in framed(audio, WINDOW, HOP, _FRAMES)], dim=1)
     levels = 20 * torch.log10(magnitudes / magnitudes.max().clamp(min=1e-9) + _QUIET)
     around = functional.avg_pool1d(levels.T, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False).T
     return functional.relu(levels - around)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sottovoce.audio.decoding import read
+from sottovoce.audio.resampling import framed
 
 RATE = 11_025
 """Sample rate in Hz. Nearly every codec and sample rate keeps what is below 4 kHz, the highest band used here."""
@@ -26,6 +27,8 @@ LOWEST, SEMITONES = 165.0, 56
 STRIPE = 0.8
 """Width of a stripe. Tracks of one style have a standard deviation of 0.4 to 0.7 along the direction; a copy is 0.001
 to 0.03 from its original (`docs/catalogue.md`)."""
+
+_FRAMES = 4096  # at a time, which bounds memory
 
 
 def spectrum_of(path: Path) -> NDArray[np.float64]:
@@ -45,15 +48,17 @@ def spectrum(audio: Tensor) -> NDArray[np.float64]:
     Returns:
         Square root of each semitone's share of the energy, `[SEMITONES]`; its norm is 1, or 0 for silence.
     """
+    frames = 1 + len(audio) // HOP
+    weights = np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2
+    energy, done = np.zeros(WINDOW // 2 + 1), 0
     with torch.inference_mode():
-        window = torch.hann_window(WINDOW)
-        bins = torch.stft(audio, WINDOW, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
-        frames = bins.abs().square().double().numpy()
+        for part in framed(audio, WINDOW, HOP, _FRAMES):
+            energy += part.abs().square().double().numpy() @ weights[done : done + part.shape[1]]
+            done += part.shape[1]
     frequencies = np.arange(1, WINDOW // 2 + 1) * RATE / WINDOW
     bands = np.floor(12 * np.log2(frequencies / LOWEST)).astype(np.int64)
     within = (bands >= 0) & (bands < SEMITONES)
-    weights = np.sin(np.pi * (np.arange(frames.shape[1]) + 0.5) / frames.shape[1]) ** 2
-    energies = np.bincount(bands[within], (frames[1:] @ weights)[within], minlength=SEMITONES)
+    energies = np.bincount(bands[within], energy[1:][within], minlength=SEMITONES)
     total = energies.sum()
     shares: NDArray[np.float64] = energies / max(float(total), np.finfo(np.float64).tiny)
     return np.sqrt(shares)

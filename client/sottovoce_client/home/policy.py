@@ -83,7 +83,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name in ("epsilon_per_run", "epsilon_lifetime"):
-            self._expect(name, getattr(self, name) > 0, "> 0")
+            self._expect(name, 0 < getattr(self, name) < math.inf, "> 0 and finite")
         self._expect("delta_max", 0 < self.delta_max < 1, "in (0, 1)")
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
         self._expect("least_confirmed", self.least_confirmed == 0 or self.least_confirmed >= 2, "0, or >= 2")

@@ -7,8 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +15,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from sottovoce.audio.reject_reason import RejectReason
+from sottovoce.audio.resampling import resampled_blocks, resampled_length
 from sottovoce.audio.truncation import ends_early
 from sottovoce.errors import AudioError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torchaudio.transforms import Resample
 
 AUDIO = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 """File name suffixes that can be decoded, in lower case."""
@@ -40,7 +38,6 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 """Allowed sample rates, Hz; a false header could otherwise demand filters of gigabytes."""
 
 _BLOCK = 1 << 16
-_LARGEST_RATIO = 2000
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def inspect(path: Path) -> AudioFacts:
 
 
 def read(path: Path, sample_rate: int) -> "Tensor":
-    """A file's samples, mono (the mean of its channels), resampled: float32 `[samples]`.
+    """A file's samples, mono (the mean of its channels), resampled: float32 `[samples]`; at most `MAX_SECONDS`.
 
     Args:
         path: the file.
@@ -108,32 +105,44 @@ def read(path: Path, sample_rate: int) -> "Tensor":
     """
     import torch
 
-    with _opened(path) as file:
-        rate = file.samplerate
-        blocks = list(_blocks(path, file, round(MAX_SECONDS * rate)))
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    _check_level(float(np.dot(samples, samples)), len(samples))
-    return resampled(torch.from_numpy(samples), rate, sample_rate)
+    # Pages that are not written take no memory, so that the longest track's length costs a short one nothing.
+    samples = np.empty(_longest(probe(path).sample_rate, sample_rate), dtype=np.float32)
+    filled = 0
+    for part in read_parts(path, sample_rate):
+        samples[filled : filled + len(part)] = part
+        filled += len(part)
+    return torch.from_numpy(samples[:filled])
 
 
-def resampled(audio: "Tensor", rate: int, wanted: int) -> "Tensor":
-    """Resample audio `[samples]` from one rate to another, in Hz."""
-    if rate == wanted:
-        return audio
-    return _resampler(rate, wanted)(audio)
+def read_parts(path: Path, sample_rate: int) -> Iterator["Tensor"]:
+    """The samples of `read`, part by part, as they are decoded: memory does not grow with the file.
 
-
-@lru_cache(maxsize=16)
-def _resampler(rate: int, wanted: int) -> "Resample":
-    """Windowed-sinc interpolation by a ratio of small whole numbers.
-
-    An odd rate (44,101 Hz) is approximated by the nearest such ratio, off by less than one part in a million: the exact
-    ratio would need a filter of gigabytes.
+    Raises:
+        AudioError: the file cannot be used; `reason` says why, possibly after the last part.
     """
-    from torchaudio.transforms import Resample
+    energy, decoded = 0.0, 0
 
-    ratio = Fraction(wanted, rate).limit_denominator(_LARGEST_RATIO)
-    return Resample(ratio.denominator, ratio.numerator)
+    def measured(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        nonlocal energy, decoded
+        for block in blocks:
+            energy += float(np.dot(block, block))
+            decoded += len(block)
+            yield block
+
+    with _opened(path) as file:
+        blocks = measured(_blocks(path, file, round(MAX_SECONDS * file.samplerate)))
+        yield from resampled_blocks(blocks, file.samplerate, sample_rate)
+    _check_level(energy, decoded)
+
+
+def expected_samples(facts: AudioFacts, sample_rate: int) -> int:
+    """Number of samples that `read` returns at a rate in Hz, if the file's header is right."""
+    return min(resampled_length(facts.frames, facts.sample_rate, sample_rate), _longest(facts.sample_rate, sample_rate))
+
+
+def _longest(rate: int, wanted: int) -> int:
+    blocks = -(-round(MAX_SECONDS * rate) // _BLOCK)
+    return resampled_length(blocks * _BLOCK, rate, wanted)
 
 
 def expect_rate(rate: int) -> None:
@@ -174,7 +183,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"The file cannot be read: {error.strerror}.", reason=RejectReason.UNREADABLE) from None
     except (soundfile.SoundFileError, TypeError, ValueError, RuntimeError, MemoryError):
         # ID3 tags and the frame sync of MPEG audio have no fixed four bytes.
-        known = head[:4] in _MAGIC or head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0)
+        known = head[:4] in _MAGIC or head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
         if known:
             raise AudioError("The audio is damaged.", reason=RejectReason.CORRUPT) from None
         raise AudioError("The file is not audio in a supported format.", reason=RejectReason.NOT_AUDIO) from None

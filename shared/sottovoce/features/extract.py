@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.audio.decoding import read
-from sottovoce.audio.reject_reason import RejectReason
-from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.errors import ConfigurationError
 from sottovoce.features import spectrogram
 from sottovoce.features.descriptors import Descriptors
 from sottovoce.features.harmony import harmony
@@ -25,8 +23,9 @@ from sottovoce.features.normalisation import (
     shipped_digest,
 )
 from sottovoce.features.rhythm import rhythm
+from sottovoce.features.segments import read_segments, segments
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.features.spectra import Spectra, cut, level, spectra
+from sottovoce.features.spectra import Spectra, spectra
 from sottovoce.features.timbre import timbre
 
 VERSION = 2
@@ -99,8 +98,9 @@ def extract_file(path: Path, spec: FeatureSpec, normalisation: Constants | None 
         AudioError: the file cannot be used; `reason` says why.
         ConfigurationError: the spec cannot be computed here.
     """
-    with _one_thread():
-        return extract(read(path, spec.sample_rate), spec, normalisation)
+    constants = _constants(spec, normalisation)
+    with torch.inference_mode(), _one_thread():
+        return _features(read_segments(path, spec), spec, constants)
 
 
 def extract(audio: Tensor, spec: FeatureSpec, normalisation: Constants | None = None) -> Features:
@@ -115,21 +115,27 @@ def extract(audio: Tensor, spec: FeatureSpec, normalisation: Constants | None = 
         AudioError: the track is shorter than one segment.
         ConfigurationError: the spec needs another version of this code, or its constants are not available.
     """
+    constants = _constants(spec, normalisation)
+    with torch.inference_mode(), _one_thread():
+        return _features(segments(audio, spec), spec, constants)
+
+
+def _constants(spec: FeatureSpec, normalisation: Constants | None) -> Constants | None:
     other = computable(spec)
     if other is not None:
         raise ConfigurationError(
             f"Features of version {spec.version} are needed, but this code computes version {other}.",
             hint="Install the version of sottovoce with which the model was made.",
         )
-    constants = for_spec(spec, normalisation)
-    if len(audio) < spec.segment_samples:
-        raise AudioError("The track is shorter than one segment.", reason=RejectReason.TOO_SHORT)
-    with torch.inference_mode(), _one_thread():
-        segments = cut(level(audio, spec), spec)
-        if spec.views == (View.SPECTROGRAM,):
-            return Features({View.SPECTROGRAM: _spectrogram(segments, spec, constants)})
-        found = spectra(segments, spec)
-        summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
+    return for_spec(spec, normalisation)
+
+
+def _features(levelled: Tensor, spec: FeatureSpec, constants: Constants | None) -> Features:
+    """Features of a track's levelled segments, `[segments, samples]`."""
+    if spec.views == (View.SPECTROGRAM,):
+        return Features({View.SPECTROGRAM: _spectrogram(levelled, spec, constants)})
+    found = spectra(levelled, spec)
+    summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
     if isinstance(constants, Normalisation):
         summary, log_mel = constants.summary(summary), constants.log_mel(log_mel)
     return Features({View.SUMMARY: summary.numpy(), View.LOG_MEL: log_mel.to(torch.float16).numpy()})

@@ -1,4 +1,4 @@
-"""Segments and their spectra, from which all descriptors are computed."""
+"""Spectra of segments, from which all descriptors are computed."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +15,7 @@ FLOOR = 1e-8
 COARSE_BANDS = 18
 PITCH_WINDOW_SECONDS = 0.19
 LOWEST_PITCH, HIGHEST_PITCH = 36, 96
-_PEAK = 0.99
-_BEFORE_DBFS, _KNEE_DBFS, _RATIO = -20.0, -40.0, 2.0
-_ENVELOPE_SECONDS = 0.05
+_FEW = 4  # segments whose complex spectra are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -51,38 +49,6 @@ class Spectra:
     def pitch_rate(self) -> float:
         """Frames per second of `pitch`."""
         return self.spec.sample_rate / pitch_hop(self.spec)
-
-
-def cut(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """A track's segments, `[segments, samples]`: all of them, or `max_segments` spread evenly over it."""
-    hop = round(spec.hop_seconds * spec.sample_rate)
-    segments = audio.unfold(0, spec.segment_samples, hop)
-    if len(segments) > spec.max_segments:
-        segments = segments[torch.linspace(0, len(segments) - 1, spec.max_segments).round().long()]
-    return segments
-
-
-def level(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """A track at the spec's loudness (RMS), lower if its peaks would clip; compressed first if the spec says so."""
-    if spec.compress:
-        audio = _compressed(audio * _gain(audio, _BEFORE_DBFS), spec)
-    return audio * _gain(audio, spec.loudness)
-
-
-def _gain(audio: Tensor, loudness: float) -> float:
-    rms = float(audio.double().square().mean().sqrt())
-    gain = 10 ** (loudness / 20) / max(rms, math.sqrt(FLOOR))
-    return min(gain, _PEAK / max(float(audio.abs().max()), FLOOR))
-
-
-def _compressed(audio: Tensor, spec: FeatureSpec) -> Tensor:
-    """2:1 compression above -40 dBFS, by the level of short windows, without delay."""
-    width = 2 * round(_ENVELOPE_SECONDS * spec.sample_rate / 2) + 1
-    mean_square = torch.nn.functional.avg_pool1d(
-        audio.square()[None, None], width, stride=1, padding=width // 2, count_include_pad=False
-    )[0, 0]
-    over = (10 * torch.log10(mean_square.clamp(min=FLOOR)) - _KNEE_DBFS).clamp(min=0)
-    return audio * 10 ** (-over * (1 - 1 / _RATIO) / 20)
 
 
 def spectra(segments: Tensor, spec: FeatureSpec) -> Spectra:
@@ -123,9 +89,14 @@ def stft(segments: Tensor, length: int, hop: int) -> Tensor:
     )
 
 
-def _power(segments: Tensor, length: int, hop: int) -> Tensor:
-    """Power spectrogram with centred windows, `[segments, bins, frames]`."""
-    parts = torch.view_as_real(stft(segments, length, hop))
+def _power(segments: Tensor, length: int, hop: int, bins: slice = slice(None)) -> Tensor:
+    """Power spectrogram with centred windows, `[segments, bins, frames]`, or a range of its bins."""
+    # In the order that `stft` leaves in memory: sums over it must not depend on how many segments there were at a time.
+    return torch.cat([_squared(stft(few, length, hop)[:, bins].mT) for few in torch.split(segments, _FEW)]).mT
+
+
+def _squared(spectrum: Tensor) -> Tensor:
+    parts = torch.view_as_real(spectrum)
     return parts[..., 0].square() + parts[..., 1].square()
 
 
@@ -167,9 +138,8 @@ def _pitches(segments: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     its amplitude, which emphasises harmony over loudness and timbre.
     """
     length = pitch_window(spec)
-    power = _power(segments, length, pitch_hop(spec))
     low, high = (_bin_of(pitch, length, spec.sample_rate) for pitch in (LOWEST_PITCH - 0.5, HIGHEST_PITCH + 0.5))
-    band = power[:, low - 1 : high + 2].clamp(min=FLOOR)
+    band = _power(segments, length, pitch_hop(spec), slice(low - 1, high + 2)).clamp(min=FLOOR)
     logs = torch.log(band)
     left, middle, right = logs[:, :-2], logs[:, 1:-1], logs[:, 2:]
     loudest = band.amax(dim=(1, 2), keepdim=True)
@@ -182,7 +152,7 @@ def _pitches(segments: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     angle = 2 * math.pi * (pitch - semitone)
     tuning = torch.atan2((strength * angle.sin()).sum(dim=(1, 2)), (strength * angle.cos()).sum(dim=(1, 2)))
     index = (semitone.long() - LOWEST_PITCH).clamp(0, HIGHEST_PITCH - LOWEST_PITCH)
-    salience = torch.zeros(len(segments), HIGHEST_PITCH - LOWEST_PITCH + 1, power.shape[2])
+    salience = torch.zeros(len(segments), HIGHEST_PITCH - LOWEST_PITCH + 1, band.shape[2])
     salience.scatter_reduce_(1, index, strength, reduce="amax")
     return salience, tuning / (2 * math.pi)
 

@@ -125,7 +125,7 @@ class Agreement:
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or numbers of thousands of digits
             raise ConfigurationError(f"The agreement {path.name} is not TOML: {error}.") from None
         return cls.from_values(values, path.name)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sottovoce.audio.decoding import resampled
+from sottovoce.audio.resampling import resampled
 from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import Features, computable, extract, extract_file, summary_names
 from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation

@@ -6,6 +6,7 @@ until every node is registered, and replies that get lost on request.
 
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -23,7 +24,8 @@ QUIET = {
     # Two labels train side by side on two cores; torch's own threads would only compete.
     "OMP_NUM_THREADS": "1",
 }
-START_SECONDS = 60.0
+START_SECONDS = 600.0
+RAY_STARTS = 10
 POLL_SECONDS = 0.05
 os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
 
@@ -90,19 +92,12 @@ def run(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            _start_ray(cpus)
             flwr.simulation.run_simulation(
                 server_app=app,
                 client_app=client_app(_LabelOf(labels, seed), mods=[] if faults is None else [_vanishing(faults)]),
                 num_supernodes=len(homes),
-                backend_config={
-                    "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-                    "init_args": {
-                        "num_cpus": cpus,
-                        "logging_level": "error",
-                        "log_to_driver": False,
-                        "include_dashboard": False,
-                    },
-                },
+                backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
             )
         except RuntimeError as error:
             if not failure:
@@ -113,6 +108,25 @@ def run(
             ray.shutdown()
     if failure:
         raise failure[0]
+
+
+def _start_ray(cpus: int) -> None:
+    """Start Ray, which Flower's engine uses where it runs; by itself Ray gives up on a busy machine after 30 s."""
+    path = os.pathsep.join([*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    for attempt in range(1, RAY_STARTS + 1):
+        try:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+            )
+            return
+        except Exception as error:  # Ray raises nothing narrower
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt == RAY_STARTS:
+                raise EngineError(f"Ray, which runs simulated labels, could not start: {error}") from error
 
 
 def _await_nodes(grid: Grid, count: int) -> None:

@@ -15,8 +15,8 @@ from sottovoce.audio.decoding import read
 from sottovoce.errors import AudioError, CatalogueError
 from sottovoce.features import spectrogram
 from sottovoce.features.extract import default_spec
+from sottovoce.features.segments import level
 from sottovoce.features.spec import FeatureSpec, View
-from sottovoce.features.spectra import level
 from sottovoce.features.spectrogram import FLOOR
 from sottovoce.files import write_bytes
 from sottovoce.studio.vocoder import neural

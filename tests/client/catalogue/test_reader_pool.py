@@ -17,6 +17,13 @@ reader.examine = lambda path: os.abort() if "crash" in path.name else real(path)
 reader.main()
 """
 
+GREEDY = """
+from sottovoce_client.catalogue import reader_process as reader
+real = reader.examine
+reader.examine = lambda path: real(path) if bytearray(2 * reader.MEMORY if "greedy" in path.name else 1) else None
+reader.main()
+"""
+
 SCANS = """
 import sys, pathlib
 from sottovoce_client.catalogue import scan
@@ -90,3 +97,12 @@ def test_readers_do_not_outlive_a_scan_that_is_killed(root: Path, index: Path, w
             return False
 
     eventually(lambda: not any(map(alive, below)), "the readers have ended")
+
+
+def test_a_decoder_that_takes_too_much_memory_makes_its_file_corrupt_and_the_rest_goes_on(
+    write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [write("jazz/greedy.flac"), write("jazz/fine.flac")]
+    monkeypatch.setattr(reader_pool, "COMMAND", [sys.executable, "-c", GREEDY])
+    found = dict(reader_pool.read_all(enumerate(files), 1))
+    assert {number: facts.reason for number, facts in found.items()} == {0: "corrupt", 1: None}

@@ -1,0 +1,43 @@
+"""The start of Flower's simulation engine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sottovoce_simulations.engine import flower_engine
+from sottovoce_simulations.engine.flower_engine import EngineError
+
+TOO_SLOW = Exception("The current node timed out during startup. This could happen because ...")
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What Ray's starts give, in order; an exception is raised."""
+    outcomes: list[Any] = []
+
+    def init(**_: Any) -> None:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    monkeypatch.setattr(flower_engine.ray, "init", init)
+    monkeypatch.setattr(flower_engine.ray, "shutdown", lambda: None)
+    return outcomes
+
+
+def test_where_ray_gives_up_on_a_busy_machine_it_is_started_again(starts: list[Any]) -> None:
+    starts += [TOO_SLOW, TOO_SLOW, None, "not started a fourth time"]
+    flower_engine._start_ray(1)
+    assert starts == ["not started a fourth time"]
+
+
+def test_a_start_that_fails_otherwise_or_always_is_an_error(starts: list[Any]) -> None:
+    starts += [ValueError("no such core"), "not started again"]
+    with pytest.raises(EngineError, match="no such core"):
+        flower_engine._start_ray(1)
+    assert starts.pop() == "not started again"
+    starts += [TOO_SLOW] * flower_engine.RAY_STARTS
+    with pytest.raises(EngineError, match="timed out during startup"):
+        flower_engine._start_ray(1)
+    assert starts == []
