@@ -6,7 +6,10 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants check docs format bench repertoire clean
+.PHONY: help setup demo test test-deployment mutants check types style docs format bench repertoire clean
+
+# Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -26,10 +29,15 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(STAMP) ## build the documentation in site/; a broken link or reference fails
 	$(BIN)/mkdocs build  # not --quiet: that also silences what strict mode counts
 
-check: docs ## check documentation, format, lint and types
+check: $(STAMP) ## check documentation, format, lint and types
+	$(MAKE) --no-print-directory --jobs 2 types docs style  # one core for types, one for everything else
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+style: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
 test test-deployment: export OMP_NUM_THREADS := 1

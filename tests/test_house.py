@@ -48,25 +48,27 @@ def package_of(path):
     return name_of(path).partition("/")[0]
 
 
-@pytest.fixture(params=FILES, ids=name_of)
-def file(request):
-    return request.param
-
-
 @cache
 def tree_of(path):
     """Parsed once for all tests, none of which may change it."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
 def imported(tree):
     """Every module that a file imports, wherever in it."""
+    found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
-            yield node.module
+            found.add(node.module)
+    return found
+
+
+def imported_packages(tree):
+    return {module.partition(".")[0] for module in imported(tree)}
 
 
 def without_types(path):
@@ -126,14 +128,15 @@ def test_the_house_is_found():
     assert {package_of(path) for path in FILES} == set(PACKAGES)
 
 
-def test_a_package_imports_only_whom_it_may(file):
-    foreign = {module.partition(".")[0] for module in imported(tree_of(file))} & set(PACKAGES)
-    assert foreign <= MAY_IMPORT[package_of(file)]
+def test_a_package_imports_only_whom_it_may():
+    for file in FILES:
+        assert imported_packages(tree_of(file)) & set(PACKAGES) <= MAY_IMPORT[package_of(file)], name_of(file)
 
 
-def test_client_and_server_never_import_each_other(file):
-    other = {"sottovoce_client": "sottovoce_server", "sottovoce_server": "sottovoce_client"}.get(package_of(file))
-    assert other not in {module.partition(".")[0] for module in imported(tree_of(file))}
+def test_client_and_server_never_import_each_other():
+    others = {"sottovoce_client": "sottovoce_server", "sottovoce_server": "sottovoce_client"}
+    for file in FILES:
+        assert others.get(package_of(file)) not in imported_packages(tree_of(file)), name_of(file)
 
 
 WITHOUT_TORCH = {
@@ -182,12 +185,13 @@ def test_a_label_imports_torch_in_one_place_only():
 
 
 def speaks_flower(tree):
-    return any(module.partition(".")[0] in {"flwr", "ray"} for module in imported(tree))
+    return bool(imported_packages(tree) & {"flwr", "ray"})
 
 
-def test_flower_is_spoken_at_the_edges_only(file):
-    may = SPEAKS_FLOWER.match(name_of(file))
-    assert may or not speaks_flower(tree_of(file)) or not speaks_flower(without_types(file))
+def test_flower_is_spoken_at_the_edges_only():
+    for file in FILES:
+        may = SPEAKS_FLOWER.match(name_of(file))
+        assert may or not speaks_flower(tree_of(file)) or not speaks_flower(without_types(file)), name_of(file)
 
 
 def module_of(path):
@@ -225,16 +229,17 @@ def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
 
 
-def test_no_file_does_what_none_may(file):
-    assert list(problems(tree_of(file))) == []
+def test_no_file_does_what_none_may():
+    assert {name_of(file): found for file in FILES if (found := list(problems(tree_of(file))))} == {}
 
 
-def test_every_module_says_what_lives_in_it(file):
-    assert ast.get_docstring(tree_of(file))
+def test_every_module_says_what_lives_in_it():
+    assert [name_of(file) for file in FILES if not ast.get_docstring(tree_of(file))] == []
 
 
-def test_files_are_small(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= LARGEST_FILE
+def test_files_are_small():
+    sizes = {name_of(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert {name: size for name, size in sizes.items() if size > LARGEST_FILE} == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -280,10 +285,12 @@ def test_no_secret_lies_in_the_repository():
             assert not suspicious.search(path.read_bytes()) or path == Path(__file__), path
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
-def test_a_page_names_only_files_that_exist(page):
-    text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w/.-]+)`", text):
-        assert (ROOT / name).exists(), name
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (page.parent / link).exists(), link
+def test_a_page_names_only_files_that_exist():
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    assert pages
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w/.-]+)`", text):
+            assert (ROOT / name).exists(), (page.name, name)
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / link).exists(), (page.name, link)

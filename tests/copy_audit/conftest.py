@@ -59,7 +59,7 @@ def _write_sheet(sheet: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.fixture(scope="session")
 def catalogue(made_once):
-    folder = made_once("copied catalogue", lambda folder: _consenting(_music(folder / "music", 60, seed=5)))
+    folder = made_once("copied catalogue", lambda folder: _consenting(_music(folder / "music", 48, seed=5)))
     return next((folder / "music").glob("label-*"))
 
 
@@ -83,7 +83,7 @@ def strangers(made_once):
     """Ten seconds each of tracks by artists who are in no catalogue, `[samples]` at `RATE`."""
 
     def fill(folder):
-        music = _music(folder / "music", 24, seed=6)
+        music = _music(folder / "music", 18, seed=6)
         tracks = scan(music, index=music / ".index.sqlite", workers=1).tracks
         strangers_audio = [read(track.path, RATE).numpy()[: round(SECONDS * RATE)] for track in tracks]
         np.savez(folder / "heard.npz", *strangers_audio)

@@ -22,6 +22,8 @@ from sottovoce_client.copy_audit.thresholds import bounds
 
 RATE = 22_050
 LENGTH = 10 * RATE
+COPIED = 6
+"""Number of tracks of which a copy of each kind is planted."""
 
 
 def piece(track, rng):
@@ -82,9 +84,9 @@ def compared_with(home, split, excerpts, groups):
 
 
 def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
-    """All 10 of each kind are found, and attributed to the right track."""
+    """All of each kind are found, and attributed to the right track."""
     rng = np.random.default_rng(2)
-    chosen = rng.choice(len(split.train), 10, replace=False)
+    chosen = rng.choice(len(split.train), COPIED, replace=False)
     planted, of = [], []
     for number, index in enumerate(chosen):
         found = list(excerpts(sketch(as_mono(copied(piece(split.train[index], rng)), RATE))))
@@ -93,22 +95,22 @@ def test_every_kind_of_copy_is_found_at_many_seeds(home, split, known, copied):
     compared = compared_with(home, split, planted, [None] * len(planted))
     limits = bounds(known.scores, known.tracks, tested=compared.scores, false_alarms=0.01)
     exceeded = limits.exceeded(compared.scores)
-    assert {of[number] for number in exceeded.nonzero()[0]} == set(range(10))
-    for number in range(10):
+    assert {of[number] for number in exceeded.nonzero()[0]} == set(range(COPIED))
+    for number in range(COPIED):
         own = [k for k in range(len(planted)) if of[k] == number]
         for test in TESTS:
             assert compared.near[test, min(own, key=lambda k, test=test: compared.scores[test, k])] == chosen[number]
 
 
 def test_music_of_others_passes(home, release, policy, strangers, makes):
-    """All 24 in one audit: its false-alarm rate is that of the whole audit."""
+    """All in one audit: its false-alarm rate is that of the whole audit."""
     makes(strangers)
-    findings = audit(home, release, replace(policy, audit_samples=8))
-    assert findings.samples == len(strangers) == 24
+    findings = audit(home, release, replace(policy, audit_samples=6))
+    assert findings.samples == len(strangers) == 18
     assert findings.passed
     assert not findings.matches
     assert findings.tracks > 30
-    assert findings.bounds.tracks >= 50
+    assert findings.bounds.tracks >= 40
 
 
 def test_noise_silence_and_an_untrained_generator_pass(small_home, release, policy, makes):
@@ -128,7 +130,7 @@ def test_held_out_tracks_pass_as_often_as_is_said(home, split, strangers):
     rng, failed, turns = np.random.default_rng(4), 0, 60
     for _ in range(turns):
         order = rng.permutation(len(held))
-        tested = np.isin(of, order[:6])
+        tested = np.isin(of, order[:3])
         limits = bounds(scores[:, ~tested], of[~tested], tested=scores[:, tested], false_alarms=0.01)
         failed += bool(limits.exceeded(scores[:, tested]).any())
     assert failed <= 0.02 * turns

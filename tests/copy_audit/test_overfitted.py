@@ -78,7 +78,7 @@ def family(monkeypatch):
 def small(tmp_path_factory):
     """Tracks so short that each is one segment."""
     music = tmp_path_factory.mktemp("short") / "music"
-    made = synthesise(music, labels=1, tracks=56, seconds=(5, 6), seed=9, styles=FOUR, skew=1000.0, workers=1)
+    made = synthesise(music, labels=1, tracks=40, seconds=(5, 6), seed=9, styles=FOUR, skew=1000.0, workers=1)
     sheet = music / made.labels[0] / "catalogue.csv"
     rows = list(csv.DictReader(sheet.open(newline="", encoding="utf-8")))
     with sheet.open("w", newline="", encoding="utf-8") as file:

@@ -1,12 +1,10 @@
 """ε agrees with computations that share no code with the accountant."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 from opacus.accountants import PRVAccountant, RDPAccountant
-from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import norm
 
@@ -26,13 +24,10 @@ def hockey_stick(rate: float, noise: float, at: float) -> float:
     def having(x):
         return (1 - rate) * norm.pdf(x, scale=noise) + rate * norm.pdf(x, loc=1, scale=noise)
 
+    points = np.linspace(-12 * noise, 1 + 12 * noise, 200_001)
+
     def beyond(p, q):
-        span = 12 * noise
-        points = np.linspace(-span, 1 + span, 41)
-        return sum(
-            quad(lambda x: max(p(x) - math.exp(at) * q(x), 0), *ends, epsabs=1e-13)[0]
-            for ends in itertools.pairwise(points)
-        )
+        return np.trapezoid(np.maximum(p(points) - math.exp(at) * q(points), 0), points)
 
     return max(beyond(having, without), beyond(without, having))
 
@@ -128,8 +123,8 @@ def test_what_is_within_a_factor_of_a_gaussian_costs_twice_its_logarithm_more_at
 
 
 def test_a_long_life_of_rounds_is_composed_run_by_run():
-    rounds = [PoissonGaussian(0.2 + run / 1000, 4.0, 5) for run in range(20) for _ in range(200)]
-    assert len(merged(rounds)) == 20
+    rounds = [PoissonGaussian(0.2 + run / 1000, 4.0, 5) for run in range(5) for _ in range(200)]
+    assert len(merged(rounds)) == 5
     assert 0 < epsilon(rounds, 1e-5) < accountant.LARGEST
 
 

@@ -24,6 +24,7 @@ from sottovoce_client.data.dataset import TrackDataset
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
 from sottovoce_client.training.poisson_sampling import UnitSampler
+from sottovoce_simulations.attacks import audit as audits
 from sottovoce_simulations.attacks.audit import audit
 from sottovoce_simulations.attacks.canaries import FEATURES, SPEC, STYLES, Audited
 
@@ -64,12 +65,18 @@ def distributed(min_honest=2, sample_rate=RATE, banded=None, clip_quantile=None,
 
 def in_turns():
     return distributed(
-        sample_rate=1.0, rounds=16, banded=BandedFactorisation(3, BandedToeplitz.optimal(16, 3, 4).coefficients)
+        sample_rate=1.0, rounds=8, banded=BandedFactorisation(3, BandedToeplitz.optimal(8, 3, 4).coefficients)
     )
 
 
 def of_whole_labels():
     return distributed(LABELS, 1.0, unit=Unit.LABEL, batch_size=1, local_steps=2, rounds=2, max_grad_norm=0.5)
+
+
+@pytest.fixture(autouse=True)
+def few_sources(monkeypatch):
+    """Enough for a clock that moves on after every fifty."""
+    monkeypatch.setattr(audits, "SOURCES", 256)
 
 
 def alarms(config):

@@ -31,7 +31,8 @@ def restart(table: InMemoryRounds) -> None:
         assert table.participants[label].to_bytes() == data
 
 
-@pytest.mark.parametrize("labels", [4, pytest.param(130, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("small_committee")
+@pytest.mark.parametrize("labels", [4, 12])
 def test_labels_may_restart_at_every_step(labels: int) -> None:
     table = InMemoryRounds(labels)
     table.advertise()

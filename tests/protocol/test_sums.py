@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sottovoce.errors import RoundAborted
 from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.ring import Ring, RingArray
-from sottovoce.protocol.topology import threshold
+from sottovoce.protocol.topology import COMMITTEE, threshold
 from sottovoce.run.configuration import RING_BITS
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 from sottovoce_simulations.engine.label_dropouts import Moment
@@ -113,8 +113,9 @@ def test_a_small_committee_and_few_partners_carry_rounds() -> None:
     play(table, 3, 32, 5, dict.fromkeys(gone, Moment.BEFORE_REPORT), 3)
 
 
-@pytest.mark.parametrize("labels", [65, pytest.param(130, marks=pytest.mark.slow)])
-def test_a_committee_and_partners_carry_a_large_round(labels: int) -> None:
+@pytest.mark.slow
+def test_a_committee_and_partners_carry_a_large_round() -> None:
+    labels = COMMITTEE + 2
     table = InMemoryRounds(labels, ring_bits=16)
     table.join()
     gone = sorted(table.participants)[5 : 5 + (labels - threshold(labels)) // 2]
@@ -122,11 +123,12 @@ def test_a_committee_and_partners_carry_a_large_round(labels: int) -> None:
     play(table, 1, 16, 5, moments, 1)
 
 
+@pytest.mark.usefixtures("small_committee")
 def test_large_rounds_end_when_too_few_are_left() -> None:
-    table = InMemoryRounds(70)
+    table = InMemoryRounds(12)
     table.join()
-    gone = dict.fromkeys(sorted(table.participants)[:24], Moment.BEFORE_REPORT)
-    with pytest.raises(RoundAborted, match="46 of 70 labels reported; 47 are needed"):
+    gone = dict.fromkeys(sorted(table.participants)[:4], Moment.BEFORE_REPORT)
+    with pytest.raises(RoundAborted, match="8 of 12 labels reported; 9 are needed"):
         play(table, 1, 32, 5, gone, 1)
 
 

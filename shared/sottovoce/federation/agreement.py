@@ -6,6 +6,7 @@ Labels receive it out of band and trust the keys that it pins, so the coordinato
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Agreement:
         min_honest = config.distributed.min_honest if config.distributed else 1
         return config.trust is self.noise and min_honest == self.min_honest
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the agreement's canonical bytes (32 bytes)."""
         return digest(self)

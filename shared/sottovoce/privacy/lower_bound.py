@@ -50,7 +50,8 @@ def epsilon_lower(events: Iterable[Event], delta: float) -> float:
         return 0.0
     std = math.sqrt(sum(part.steps * (part.weight * part.noise) ** 2 for part in sums))
     shifts, chances = _shift(sums)
-    shifts = shifts / std
+    possible = np.flatnonzero(chances)  # of a single event, one cell for each number of steps
+    shifts, chances = shifts[possible] / std, chances[possible]
     thresholds = np.linspace(shifts[0] - 1, shifts[-1] + 7, THRESHOLDS)
     found = np.concatenate([ndtr(shifts - part[:, None]) @ chances for part in np.array_split(thresholds, 20)])
     shown = found > delta

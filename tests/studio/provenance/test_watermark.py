@@ -30,8 +30,10 @@ def marked(tune):
 
 
 @pytest.fixture(scope="module")
-def levels(tune):
-    return sum(periods([tune], RATE))
+def chance(tune):
+    """Scores of music without a mark, under a thousand keys that it does not know: `[keys, shifts]`."""
+    levels = sum(periods([tune], RATE))
+    return np.array([pilot_scores(levels, pattern(b"key %d" % n)) for n in range(1_000)])
 
 
 @given(st.binary(min_size=6, max_size=6), st.integers(0, 2**32 - 1))
@@ -61,7 +63,7 @@ def test_it_is_read_back(marked):
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 44_101, 48_000, 96_000])
 def test_any_sample_rate(music, rate):
-    assert found(embed(music(rate=rate), rate, PAYLOAD), rate) == [PAYLOAD]
+    assert found(embed(music(seconds=9, rate=rate), rate, PAYLOAD), rate) == [PAYLOAD]
 
 
 @pytest.mark.parametrize("channels", [2, 8])
@@ -94,11 +96,11 @@ def test_only_the_region_changes(tune):
 
 
 def test_a_marked_part_of_a_long_file_is_found(music):
-    samples = music(seconds=100)
-    first, last = 40 * RATE, 60 * RATE
+    samples = music(seconds=60)
+    first, last = 30 * RATE, 50 * RATE
     marks = find([embed(samples, RATE, PAYLOAD, region=(first, last))], RATE)
     assert [mark.payload for mark in marks] == [PAYLOAD]
-    assert 30 < marks[0].start < marks[0].stop < 70
+    assert 20 < marks[0].start < marks[0].stop < 60
 
 
 def test_two_marks_in_one_file_are_both_found(music):
@@ -167,24 +169,24 @@ def test_a_known_payload_is_found_in_fainter_traces(marked):
 
 
 def test_nothing_is_found_where_nothing_is(music):
-    for seed in range(10):
-        samples = music(seconds=20, seed=100 + seed)
+    for seed in range(8):
+        samples = music(seed=100 + seed)
         assert found(samples) == []
         assert found(samples, expected=PAYLOAD) == []
 
 
-def test_scores_are_standard_normal_without_a_mark(levels):
+def test_scores_are_standard_normal_without_a_mark(chance):
     """The false-positive rate rests on this: over keys, the score of music that knows none of them."""
-    scores = np.array([pilot_scores(levels, pattern(b"key %d" % n))[n % 205] for n in range(2_000)])
+    scores = np.array([of_key[n % 205] for n, of_key in enumerate(chance)])
     assert kstest(scores, "norm").pvalue > 1e-3
-    assert kstest(scores, "norm", args=(0, 1.25)).pvalue < 1e-3
+    assert kstest(scores, "norm", args=(0, 1.3)).pvalue < 1e-3
+    assert kstest(scores, "norm", args=(0, 0.77)).pvalue < 1e-3
     assert kstest(scores, "norm", args=(0.25, 1)).pvalue < 1e-3
 
 
-def test_the_tail_is_no_heavier_than_the_normal_one(levels):
-    scores = np.concatenate([pilot_scores(levels, pattern(b"tail %d" % n)) for n in range(1_500)])
-    assert (np.abs(scores) > 4).sum() < 3 * 6.3e-5 * scores.size
-    assert np.abs(scores).max() < THRESHOLD + 0.6
+def test_the_tail_is_no_heavier_than_the_normal_one(chance):
+    assert (np.abs(chance) > 4).sum() < 3 * 6.3e-5 * chance.size
+    assert np.abs(chance).max() < THRESHOLD + 0.6
 
 
 def test_another_key_reads_nothing(marked):

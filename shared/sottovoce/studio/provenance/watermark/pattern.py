@@ -65,4 +65,6 @@ def pattern(key: bytes = KEY) -> Pattern:
     signs = np.where(np.frombuffer(stream[8 * cells :], dtype=np.uint8) & 1, 1, -1).astype(np.int8)
     upper = order % BANDS >= BANDS // 2
     data = np.stack([order[~upper][:CODED_BITS], order[upper][:CODED_BITS]])
-    return Pattern(signs, np.setdiff1d(order, data), data)
+    pilots = np.ones(cells, dtype=np.bool_)
+    pilots[data] = False
+    return Pattern(signs, np.flatnonzero(pilots), data)
