@@ -44,12 +44,16 @@ _ASIDE = re.compile(r"\..+\.(\d+)\.[a-z0-9_]{8}(\.[^.]*)?")
 """Names that `written_aside` gives its files: the process's number is the group."""
 
 
+def left_asides(folder: Path) -> list[Path]:
+    """Temporary files that processes left in a folder when they were killed; they may hold secrets."""
+    named = ((path, _ASIDE.fullmatch(path.name)) for path in sorted(folder.glob(".*")))
+    return [path for path, name in named if name and not _alive(name[1])]
+
+
 def clear_asides(folder: Path) -> None:
-    """Remove the temporary files that processes left in a folder when they were killed; they may hold secrets."""
-    for path in folder.glob(".*"):
-        named = _ASIDE.fullmatch(path.name)
-        if named and not _alive(named[1]):
-            path.unlink(missing_ok=True)
+    """Remove `left_asides`."""
+    for path in left_asides(folder):
+        path.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: bytes, *, mode: int) -> None:
@@ -151,14 +155,7 @@ def folder_aside(path: Path) -> Iterator[Path]:
     call for the same path removes; if it was killed between its two renames, that call first restores `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    left = [
-        each for each in path.parent.glob(f".{escape(path.name)}.*{_PARTIAL}") if not _alive(each.name.split(".")[-2])
-    ]
-    for old in left:
-        if old.name.startswith(f".{path.name}.old.") and not path.exists():
-            old.rename(path)
-    for each in left:
-        shutil.rmtree(each, ignore_errors=True)
+    clear_partials(path.parent, path.name)
     aside = path.parent / f".{path.name}.{os.getpid()}{_PARTIAL}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -176,6 +173,23 @@ def folder_aside(path: Path) -> Iterator[Path]:
             _flush_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def left_partials(parent: Path, name: str | None = None) -> list[Path]:
+    """Hidden folders that killed processes left beside the folder `name`, or beside any folder of a parent."""
+    pattern = f".{escape(name)}.*{_PARTIAL}" if name else f".*{_PARTIAL}"
+    return [each for each in sorted(parent.glob(pattern)) if not _alive(each.name.split(".")[-2])]
+
+
+def clear_partials(parent: Path, name: str | None = None) -> None:
+    """Remove `left_partials`, after restoring a folder whose process was killed between its two renames."""
+    left = left_partials(parent, name)
+    for old in left:
+        restored, marked, _ = old.name[1:].rpartition(".old.")
+        if marked and not (parent / restored).exists():
+            old.rename(parent / restored)
+    for each in left:
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def _flush_tree(folder: Path) -> None:

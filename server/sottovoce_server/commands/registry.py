@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from sottovoce.commands.doctor import RepairOption, diagnose
 from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption
 from sottovoce.errors import ConfigurationError
@@ -290,3 +291,23 @@ def _line(event: "Event") -> dict[str, str | None]:
 
 def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@registry.command(
+    epilog="Examples:\n\n  sottovoce registry doctor\n\n  sottovoce registry doctor --repair\n\n"
+    "  sottovoce registry doctor --json\n\n"
+    "Exit code: 0 nothing is wrong, 1 --repair repairs it, 7 a person must decide."
+)
+def doctor(
+    data: DataOption = DATA,
+    database: DatabaseOption = None,
+    repair: RepairOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Examine the registry: what is wrong, and what is safe to do. Every published file is read."""
+    from functools import partial
+
+    from sottovoce_server.registry.examination import examine
+    from sottovoce_server.registry.settings import DataLocation
+
+    diagnose(partial(examine, DataLocation(data, database)), repair=repair, as_json=as_json)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sottovoce.commands.doctor import RepairOption, diagnose
 from sottovoce.commands.output import counted, notes, print_json, results, say
 from sottovoce.commands.run_options import takes_run_options
 from sottovoce.run.request import RunRequest
@@ -120,7 +121,10 @@ def sign(home: HomeOption = None) -> None:
     results().print(f"Its digest: {agreement.digest.hex()}", soft_wrap=True)
 
 
-@server.command(epilog="Examples:\n\n  sottovoce server start\n\n  sottovoce server start --host 127.0.0.1 --port 9093")
+@server.command(
+    epilog="Examples:\n\n  sottovoce server start\n\n  sottovoce server start --host 127.0.0.1 --port 9093\n\n"
+    "  sottovoce server start --no-resume"
+)
 def start(
     home: HomeOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "0.0.0.0",  # noqa: S104
@@ -133,16 +137,24 @@ def start(
             show_default=False,
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Resume runs that were under way when the server stopped.")
+    ] = True,
 ) -> None:
     """Run Flower's SuperLink until it is stopped (Ctrl-C).
 
-    Uses TLS and accepts only the nodes of the agreement's labels. Its state is on disk, so it can be restarted.
+    Uses TLS and accepts only the nodes of the agreement's labels. Its state is on disk, so it can be restarted: runs
+    that were under way are resumed, those that failed are not.
     """
     from sottovoce_server.flower.superlink import serve
 
     opened = _home(home)
     say(notes(), "SuperLink", f"listening for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
-    serve(opened, host=host, port=port)
+    serve(opened, host=host, port=port, resume=_say_run if resume else None)
+
+
+def _say_run(run: str, what: str) -> None:
+    say(notes(), f"Run {run}", what, "bold")
 
 
 @server.command(
@@ -244,6 +256,22 @@ def stop(
         raise ConfigurationError("The SuperLink could not stop the run; it may have ended already.")
     folder.report("stopped")
     results().print(f"Stopped {folder.run[:8]}.")
+
+
+@server.command(
+    epilog="Examples:\n\n  sottovoce server doctor\n\n  sottovoce server doctor --repair\n\n"
+    "  sottovoce server doctor --json\n\nExit code: 0 nothing is wrong, 1 --repair repairs it, 7 a person must decide."
+)
+def doctor(home: HomeOption = None, repair: RepairOption = False, as_json: JsonOption = False) -> None:
+    """Examine the coordinator's home: what is wrong, and what is safe to do.
+
+    Runs that are running are left alone.
+    """
+    from functools import partial
+
+    from sottovoce_server.home.examination import examine
+
+    diagnose(partial(examine, _home(home)), repair=repair, as_json=as_json)
 
 
 @server.command(epilog="Examples:\n\n  sottovoce server end 3fa1\n\n  sottovoce server end 3fa1 --yes --json")

@@ -58,6 +58,7 @@ def main(grid: Grid, context: Context) -> None:
             message=f"The SuperLink could not be reached ({type(error).__name__}).",
             hint=f"To resume the run: sottovoce server train --resume {folder.run[:8]}",
             exit_code=SottovoceError.exit_code,
+            transient=True,
         )
         raise
     except Exception as error:

@@ -10,8 +10,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager, nullcontext, suppress
 from logging import getLogger
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -63,13 +63,20 @@ def environment(home: ServerHome) -> dict[str, str]:
     }
 
 
-def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) -> None:
+def serve(
+    home: ServerHome,
+    *,
+    host: str = ANYWHERE,
+    port: int | None = None,
+    resume: Callable[[str, str], None] | None = None,
+) -> None:
     """Run the SuperLink until SIGINT or SIGTERM.
 
     Args:
         home: the coordinator's home, with a signed agreement.
         host: address to listen on.
         port: port to listen on; None for the agreement's, which labels connect to.
+        resume: resume runs that were under way, and call this with each of them and what happens; None: do not.
 
     Raises:
         ConfigurationError: the agreement is not signed, or does not match the enrolled labels.
@@ -90,6 +97,7 @@ def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) ->
     from flwr.superlink.main import create_app
 
     from sottovoce_server.flower.callers import Callers
+    from sottovoce_server.flower.resuming import resuming
 
     app = create_app(_configuration(home, host, port), SuperLinkLifespan)
     nodes = {_pem(key) for key in keys.values()}
@@ -103,7 +111,7 @@ def serve(home: ServerHome, *, host: str = ANYWHERE, port: int | None = None) ->
         ssl_keyfile=str(home.server_key_file),
         ssl_certfile=str(home.server_file),
     )
-    with _superexec(home, port):
+    with _superexec(home, port), resuming(home, resume) if resume else nullcontext():
         uvicorn.Server(config).run()
 
 

@@ -236,7 +236,7 @@ class ServerHome:
             ConfigurationError: it is for another federation, or its name or a key belongs to another label.
         """
         clear_asides(self.enrolments)
-        federation = self._settings()["federation"]
+        federation = self.settings()["federation"]
         if enrolment.federation != federation:
             raise ConfigurationError(
                 f"'{enrolment.name}' enrols in '{enrolment.federation}', but this is '{federation}'.",
@@ -278,7 +278,7 @@ class ServerHome:
         Raises:
             ConfigurationError: the settings are invalid, or too few labels are enrolled.
         """
-        settings = self._settings()
+        settings = self.settings()
         identity = self.identity()
         enrolled = self.enrolled()
         members = tuple(each.member for each in enrolled)
@@ -335,7 +335,12 @@ class ServerHome:
                 file=self.server_file,
             )
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """The agreement's settings, checked.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or a field is missing, unknown or invalid.
+        """
         name = self.settings_file.name
         try:
             values = tomllib.loads(self.settings_file.read_text(encoding="utf-8"))

@@ -81,11 +81,25 @@ class Journal:
             OSError: the line could not be written, for example on a full disk. The journal is unchanged.
         """
         with FileLock(self.path.with_suffix(".lock"), mode=0o600):
-            last = self._last()
-            cut = cut_unfinished_line(self.path)
-            if cut:
-                last = self._add(last, "repair", {"bytes": len(cut), "sha256": hashlib.sha256(cut).hexdigest()})
-            return self._add(last, kind, data)
+            return self._add(self._cut(self._last()), kind, data)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the last line lacks its end, as a crash leaves it."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        return bool(data) and not data.endswith(b"\n")
+
+    def heal(self) -> None:
+        """Cut off an unfinished last line, and record that in a line of its own."""
+        with FileLock(self.path.with_suffix(".lock"), mode=0o600):
+            self._cut(self._last())
+
+    def _cut(self, last: Entry | None) -> Entry | None:
+        """Cut off an unfinished line; returns the last line afterwards."""
+        cut = cut_unfinished_line(self.path)
+        if not cut:
+            return last
+        return self._add(last, "repair", {"bytes": len(cut), "sha256": hashlib.sha256(cut).hexdigest()})
 
     def _add(self, last: Entry | None, kind: str, data: dict[str, Any]) -> Entry:
         unsigned = Entry(

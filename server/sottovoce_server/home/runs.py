@@ -27,7 +27,8 @@ ENDED = "ended"
 """State of a run that the coordinator's people ended for good."""
 SUBMITTED = "submitted"
 UNREADABLE = "unreadable"
-_AT_WORK = ("waiting", "training", "publishing")
+AT_WORK = ("waiting", "training", "publishing")
+"""States that a run's process reports while it works."""
 GLANCE_SECONDS = 2.0
 """Time that a process starting work on a run waits for others that only check whether it is locked, seconds."""
 BEGUN = "begun"
@@ -197,7 +198,7 @@ class RunFolder:
     def state(self) -> str:
         """The latest reported state, or `broke off` if the reporting process has ended."""
         state = str(self.progress()["state"])
-        return BROKE_OFF if state in _AT_WORK and not self.under_way else state
+        return BROKE_OFF if state in AT_WORK and not self.under_way else state
 
     def leave_out(self, label: str, why: str) -> None:
         """Have the process that works on this run ask a label no more, from its next round on."""

@@ -150,14 +150,18 @@ class Store:
         Args:
             used: digests of all content in use.
         """
+        for path in self.remains(used):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def remains(self, used: Iterable[str]) -> list[Path]:
+        """What `sweep` deletes."""
         now, used = time.time(), set(used)
-        for path in self.root.glob("blobs/*/*"):
-            if path.name not in used and _older(path, now - ORPHAN_SECONDS):
-                path.unlink(missing_ok=True)
-        for folder in ("uploads", "checking", "incoming"):
-            for path in (self.root / folder).iterdir():
-                if _older(path, now - 2 * UPLOAD_SECONDS):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        orphans = [path for path in self.root.glob("blobs/*/*") if path.name not in used]
+        unfinished = [path for name in ("uploads", "checking", "incoming") for path in (self.root / name).iterdir()]
+        return [
+            *(path for path in orphans if _older(path, now - ORPHAN_SECONDS)),
+            *(path for path in unfinished if _older(path, now - 2 * UPLOAD_SECONDS)),
+        ]
 
     def _upload(self, upload: str) -> Path:
         if not ID.fullmatch(upload):

@@ -119,6 +119,11 @@ class Keeper:
         return Snapshot.from_bytes(data), started
 
     @property
+    def has_snapshot(self) -> bool:
+        """Whether there is a snapshot, readable or not."""
+        return self._snapshot_file.exists()
+
+    @property
     def newest_round(self) -> int:
         """Number of the newest round that began; 0 before the first."""
         try:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sottovoce.commands.doctor import RepairOption
 from sottovoce_client.commands.label import membership
 from sottovoce_client.commands.label.options import FederationArgument, HomeOption, JsonOption, PassphraseOption
 
@@ -265,6 +266,30 @@ def restore(
     from sottovoce_client.commands.label.backup import put_back
 
     put_back(file, home, as_json=as_json)
+
+
+DOCTOR = """
+Examples:
+
+  sottovoce label doctor
+
+  sottovoce label doctor --repair     cut lines, leftovers, stale promises, permissions
+
+  sottovoce label doctor --json
+
+Exit code: 0 nothing is wrong, 1 --repair repairs it, 7 a person must decide.
+"""
+
+
+@label.command(epilog=DOCTOR)
+def doctor(home: HomeOption = None, repair: RepairOption = False, as_json: JsonOption = False) -> None:
+    """Examine this home: what is wrong, and what is safe to do.
+
+    Repairs are refused while `label join` runs.
+    """
+    from sottovoce_client.commands.label.doctor import examine_home
+
+    examine_home(home, repair=repair, as_json=as_json)
 
 
 JOIN = """
