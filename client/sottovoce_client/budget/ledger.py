@@ -22,7 +22,7 @@ from sottovoce.errors import AlreadyCharged, BudgetExceeded, LedgerError
 from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, remaining, to_json, within
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce_client.budget.ledger_errors import named_errors
-from sottovoce_client.budget.rows import FIRST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
+from sottovoce_client.budget.rows import FIRST, THE_REST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
 
 _SCHEMA = (
     """CREATE TABLE ledger (number INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
@@ -216,7 +216,7 @@ class Ledger:
                 raise LedgerError("Only an open run can be closed.")
             planned, *charges = rows
             if rest := remaining(planned.events, events_of(charges)):
-                self._append(Kind.CHARGE, run, 0, rest)
+                self._append(Kind.CHARGE, run, THE_REST, rest)
             self._append(Kind.CLOSE, run, 0, ())
 
     def close_run(self, run: bytes) -> None:

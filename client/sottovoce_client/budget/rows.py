@@ -13,6 +13,10 @@ FIRST = b"sottovoce/ledger/1"
 """Predecessor hash of the first row."""
 
 
+THE_REST = 0
+"""Round of the charge for all that a run might still have spent."""
+
+
 class Kind(StrEnum):
     """Kind of a row. OPEN: a run may spend up to these events. CHARGE: a round spends these. CLOSE: the run ends."""
 

@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 
 from sottovoce.errors import ProtocolError
 from sottovoce.protocol.violations import WrongParameters
-from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action, Carried
+from sottovoce.run.records import ADVERT, FRAME, PARAMETERS, RECORD, ROUNDS, SUMS, Action, Carried, OwnWords
 
 if TYPE_CHECKING:
     from flwr.clientapp.typing import Mod
@@ -57,7 +57,7 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
 
 
 def _carried(content: RecordDict) -> Carried:
-    """The parameters or sums sent along with a report request.
+    """The data sent along with a message.
 
     Raises:
         WrongParameters: it has another form.
@@ -68,6 +68,13 @@ def _carried(content: RecordDict) -> Carried:
         if any(array.ndim != 1 or array.dtype != np.uint8 for array in found.values()):
             raise TypeError
         sums = {number: np.ascontiguousarray(array).data for number, array in found.items()}
+        config = content.config_records[RECORD]
+        advert, rounds = config.get(ADVERT), config.get(ROUNDS, [])
+        if not isinstance(advert, bytes | None) or not isinstance(rounds, list):
+            raise TypeError
+        own = None if advert is None else OwnWords(advert, tuple(int(number) for number in rounds))
     except (ValueError, TypeError):
-        raise WrongParameters("The round's request contains something other than parameters or sums.") from None
-    return Carried(first[0] if first else None, sums)
+        raise WrongParameters(
+            "A message contains something other than parameters, sums or this label's words."
+        ) from None
+    return Carried(first[0] if first else None, sums, own)

@@ -72,7 +72,7 @@ class Label:
 
         Args:
             frame: an encoded message of masked rounds.
-            carried: the data sent along with a report request, or with the end of a run.
+            carried: the data sent along with it.
 
         Raises:
             ProtocolError: the message must not be answered.
@@ -81,7 +81,7 @@ class Label:
         message = decode(frame)
         match message:
             case Announcement():
-                return self._trainer().join(message).encode()
+                return self._trainer().join(message, (carried or Carried()).own).encode()
             case ReportRequest():
                 with self._opened.states.joined(message.run):
                     return self._trainer().report(message, carried or Carried()).encode()

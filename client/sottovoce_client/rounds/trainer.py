@@ -14,6 +14,7 @@ from sottovoce.errors import (
     BudgetExceeded,
     CatalogueError,
     ConfigurationError,
+    LedgerError,
     LocalProtocolError,
     PrivacyError,
     SottovoceError,
@@ -26,12 +27,13 @@ from sottovoce.protocol.violations import TooFewParticipants, UnfollowedParamete
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce.run.global_model import GlobalModel
-from sottovoce.run.records import Carried
+from sottovoce.run.records import Carried, OwnWords
 from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
+from sottovoce_client.rounds.own_words import expect_remembered
 from sottovoce_client.rounds.promises import release_stale
 from sottovoce_client.rounds.run_end import end_run
 from sottovoce_client.rounds.run_state import RunState
@@ -62,8 +64,13 @@ class Trainer:
         self._seed = simulation_seed
         self._prepared: dict[bytes, Prepared] = {}
 
-    def join(self, announcement: Announcement) -> Message:
-        """Decide whether to take part, and reserve the whole run's privacy in the ledger before answering."""
+    def join(self, announcement: Announcement, own: OwnWords | None = None) -> Message:
+        """Decide whether to take part, and reserve the whole run's privacy in the ledger before answering.
+
+        Args:
+            announcement: the run's announcement.
+            own: what this label said in its latest earlier run, according to the coordinator.
+        """
         opened, config = self._opened, announcement.config
         check_announcement(announcement, label=self._home.name, identity=opened.identity, agreement=opened.agreement)
         reason = local_round.objection(config, opened.agreement, opened.policy)
@@ -74,6 +81,10 @@ class Trainer:
         with opened.states.locked(announcement.run):
             if opened.states.exists(announcement.run):
                 return self._join_again(announcement)
+            try:
+                expect_remembered(own, self._home, opened.identity.public_key)
+            except LedgerError as error:
+                return self._refusal(announcement, RefusalReason.UNAVAILABLE, error)
             try:
                 plan = local_round.plan_of(config, opened.agreement, opened.policy)
                 prepared = self._data(

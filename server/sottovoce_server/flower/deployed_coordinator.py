@@ -31,6 +31,7 @@ from sottovoce_server.home.journal import Journal
 from sottovoce_server.home.runs import ENDED, Order, RunFolder
 from sottovoce_server.rounds.checkpoint import described
 from sottovoce_server.rounds.history import Outcome, RunHistory
+from sottovoce_server.rounds.own_words import remembered
 
 LOG = getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -116,6 +117,7 @@ class _Run:
             first=initial_parameters(config, order.init),
             on_change=self._note.change,
             on_over=lambda over: self._note.write("run-over", after=over.round, model=over.has_model),
+            remembered=remembered(each for each in RunFolder.all(self._home) if each != self._folder),
             named=self._folder.left_out_by_hand,
             coordinator=self._home.identity(),
             timeout=order.timeout,

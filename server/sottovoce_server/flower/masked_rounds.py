@@ -23,7 +23,7 @@ from sottovoce.protocol.messages import Advert, Kind, Refusal, Report
 from sottovoce.protocol.topology import MOST_DRAWS
 from sottovoce.protocol.violations import UnfollowedParameters
 from sottovoce.run.global_model import GlobalModel
-from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce.run.records import FRAME, RECORD, Action, OwnWords
 from sottovoce.run.round_sum import RoundSum
 from sottovoce_server.flower.round_messages import Lacked, message_to
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
@@ -64,6 +64,7 @@ class MaskedRounds:
         on_change: called after joining and after each round, with the history so far.
         on_start: called with a round's number before anything is sent.
         on_model: called after joining and after each round, aborted or not.
+        remembered: what labels said in their latest earlier runs, by node.
         named: called before each request; returns labels to leave out by the coordinator's people's decision, and why.
         timeout: seconds that one exchange may take; a label that has not answered by then has dropped out.
     """
@@ -80,6 +81,7 @@ class MaskedRounds:
         on_change: Callable[[RunHistory], None] = lambda _: None,
         on_start: Callable[[int], None] = lambda _: None,
         on_model: Callable[[], None] = lambda: None,
+        remembered: Mapping[int, OwnWords] | None = None,
         named: Callable[[], Mapping[str, str]] = dict,
         timeout: float = 3600.0,
     ) -> None:
@@ -96,6 +98,7 @@ class MaskedRounds:
         self._on_change = on_change
         self._on_start = on_start
         self._on_model = on_model
+        self._remembered = remembered or {}
         self._named = named
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
@@ -340,7 +343,8 @@ class MaskedRounds:
         """Accepted answers, with their nodes."""
         if not requests:
             return []
-        sent = [message_to(node, action, request.encode()) for node, request in requests.items()]
+        own = self._remembered if action is Action.ANNOUNCE else {}
+        sent = [message_to(node, action, request.encode(), own=own.get(node)) for node, request in requests.items()]
         return self._receive(self._grid.send_and_receive(sent, timeout=timeout or self._timeout))
 
     def _receive(self, replies: Iterable[Message]) -> list[tuple[int, messages.Message]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from sottovoce.run.records import FRAME, PARAMETERS, RECORD, SUMS, Action
+from sottovoce.run.records import ADVERT, FRAME, PARAMETERS, RECORD, ROUNDS, SUMS, Action, OwnWords
 from sottovoce_server.rounds.sum_store import SumStore
 
 
@@ -40,7 +40,13 @@ class Lacked:
         return self._arrays[number]
 
 
-def message_to(node: int, action: Action, frame: bytes, records: Mapping[str, ArrayRecord] | None = None) -> Message:
+def message_to(
+    node: int,
+    action: Action,
+    frame: bytes,
+    records: Mapping[str, ArrayRecord] | None = None,
+    own: OwnWords | None = None,
+) -> Message:
     """A message to a node.
 
     Args:
@@ -48,6 +54,10 @@ def message_to(node: int, action: Action, frame: bytes, records: Mapping[str, Ar
         action: kind of message.
         frame: the encoded message of masked rounds.
         records: records sent along.
+        own: what the label said in an earlier run.
     """
-    content = RecordDict({RECORD: ConfigRecord({FRAME: frame}), **(records or {})})
+    config = ConfigRecord({FRAME: frame})
+    if own:
+        config[ADVERT], config[ROUNDS] = own.advert, list(own.rounds)
+    content = RecordDict({RECORD: config, **(records or {})})
     return Message(content, dst_node_id=node, message_type=action.value)

@@ -22,6 +22,7 @@ from sottovoce.protocol.messages import Announcement, RunOver, decode
 from sottovoce.protocol.run_over import NO_MODEL
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.global_model import GlobalModel
+from sottovoce.run.records import OwnWords
 from sottovoce.run.round_sum import RoundSum
 from sottovoce_server.flower.masked_rounds import MaskedRounds
 from sottovoce_server.flower.run_endings import tell
@@ -44,6 +45,7 @@ def train(
     first: NDArray[np.float32] | None = None,
     on_change: Callable[[RunHistory], None] = lambda _: None,
     on_over: Callable[[RunOver], None] = lambda _: None,
+    remembered: Mapping[int, OwnWords] | None = None,
     named: Callable[[], Mapping[str, str]] = dict,
     coordinator: Identity | None = None,
     timeout: float = 3600.0,
@@ -60,6 +62,7 @@ def train(
         first: initial parameters, `[P]`, or None for those drawn from the seed; a resumed run uses its own.
         on_change: called after joining and after each round.
         on_over: called with the end of the run, before any label is notified.
+        remembered: what labels said in their latest earlier runs, by Flower's node.
         named: returns the labels to leave out by decision of the coordinator's people, and why.
         coordinator: signs the end of the run; None to tell no label that the run is over.
         timeout: longest time of one exchange, seconds.
@@ -98,6 +101,7 @@ def train(
             on_change=on_change,
             on_start=keeper.started if keeper else lambda _: None,
             on_model=keep,
+            remembered=remembered,
             named=named,
             timeout=timeout,
         )

@@ -19,6 +19,8 @@ RECORD = "sottovoce"
 FRAME = "frame"
 PARAMETERS = "arrays"
 SUMS = "sums"
+ADVERT = "advert"
+ROUNDS = "rounds"
 
 
 class Action(StrEnum):
@@ -38,16 +40,31 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
+class OwnWords:
+    """What a label said in its latest earlier run, sent back to it with an announcement.
+
+    Args:
+        advert: its advert, encoded: it carries the label's own signature.
+        rounds: rounds whose sums include its reports, ascending; the coordinator's word.
+    """
+
+    advert: bytes = field(repr=False)
+    rounds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Carried:
-    """Data sent along with a report request.
+    """Data sent along with an announcement, a report request or the end of a run.
 
     Args:
         first: the run's initial parameters, `[P]`, for a label without any; else None.
         sums: `RoundSum.to_bytes` of rounds, by number.
+        own: with an announcement, what the label said in its latest earlier run; None if the coordinator knows nothing.
     """
 
     first: NDArray[np.float32] | None = None
     sums: Mapping[int, Bytes] = field(default_factory=dict, repr=False)
+    own: OwnWords | None = None
 
 
 def parameters_digest(parameters: NDArray[np.float32], clip: float | None = None) -> bytes:
