@@ -146,11 +146,12 @@ def start(
     Uses TLS and accepts only the nodes of the agreement's labels. Its state is on disk, so it can be restarted: runs
     that were under way are resumed, those that failed are not.
     """
+    from sottovoce_server.flower.resuming import resuming
     from sottovoce_server.flower.superlink import serve
 
     opened = _home(home)
     say(notes(), "SuperLink", f"listening for labels at {opened.invitation().superlink}; Ctrl-C stops it", "bold")
-    serve(opened, host=host, port=port, resume=_say_run if resume else None)
+    serve(opened, host=host, port=port, beside=resuming(opened, _say_run) if resume else None)
 
 
 def _say_run(run: str, what: str) -> None:

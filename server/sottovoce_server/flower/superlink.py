@@ -10,8 +10,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from logging import getLogger
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -68,7 +68,7 @@ def serve(
     *,
     host: str = ANYWHERE,
     port: int | None = None,
-    resume: Callable[[str, str], None] | None = None,
+    beside: AbstractContextManager[object] | None = None,
 ) -> None:
     """Run the SuperLink until SIGINT or SIGTERM.
 
@@ -76,7 +76,7 @@ def serve(
         home: the coordinator's home, with a signed agreement.
         host: address to listen on.
         port: port to listen on; None for the agreement's, which labels connect to.
-        resume: resume runs that were under way, and call this with each of them and what happens; None: do not.
+        beside: entered when the SuperLink is about to answer, and left when it has stopped.
 
     Raises:
         ConfigurationError: the agreement is not signed, or does not match the enrolled labels.
@@ -97,7 +97,6 @@ def serve(
     from flwr.superlink.main import create_app
 
     from sottovoce_server.flower.callers import Callers
-    from sottovoce_server.flower.resuming import resuming
 
     app = create_app(_configuration(home, host, port), SuperLinkLifespan)
     nodes = {_pem(key) for key in keys.values()}
@@ -111,7 +110,7 @@ def serve(
         ssl_keyfile=str(home.server_key_file),
         ssl_certfile=str(home.server_file),
     )
-    with _superexec(home, port), resuming(home, resume) if resume else nullcontext():
+    with _superexec(home, port), beside or nullcontext():
         uvicorn.Server(config).run()
 
 
