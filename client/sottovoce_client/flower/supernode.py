@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from logging import getLogger
@@ -41,7 +41,7 @@ LOG = getLogger("flwr")  # the SuperNode's own log, where it reports on bundles
 SUPERLINK = "SOTTOVOCE_SUPERLINK"
 CERTIFICATE = "SOTTOVOCE_CERTIFICATE"
 GUARD = "sottovoce-guard"
-POLL_SECONDS = "0.2"
+POLL_SECONDS = "0.5"
 """Interval at which a label's own processes poll for a message, seconds."""
 GLANCE = 0.5
 """Interval at which the SuperLink is polled for a message while a run is active, seconds; Flower's default is 3."""
@@ -207,6 +207,11 @@ def _warm() -> None:
         "flwr.supernode.cli.flwr_clientapp",
         "sottovoce_client.flower.deployed_label",
         "sottovoce_client.rounds.trainer",
+        # What these import only when they are used, which would be for each message:
+        "cryptography.hazmat.backends.openssl",
+        "httpcore",
+        "platformdirs",
+        "torchaudio",
     ):
         importlib.import_module(name)
     gc.freeze()  # keep imported modules shared after forking
@@ -215,8 +220,11 @@ def _warm() -> None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
-            _answer(*json.loads(line))
-            return
+            with suppress(SystemExit):  # how Flower ends, whatever came of the message
+                _answer(*json.loads(line))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)  # taking torch apart, as the interpreter does at its end, takes longer than most answers
 
 
 def _answer(*arguments: str) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _SUPEREXEC = "from flwr.supercore.cli.flower_superexec import flower_superexec; flower_superexec()"
 _SERVERAPP = "from flwr.superlink.cli.flwr_serverapp import flwr_serverapp; flwr_serverapp()"
-POLL_SECONDS = "0.2"
+POLL_SECONDS = "1"
 """Interval at which the SuperLink's own processes poll for submitted runs, seconds."""
 PAUSE = 1.0
 """Pause before the process that starts the coordinator's app is restarted, seconds."""
