@@ -193,6 +193,8 @@ class Forked:
 
     def __init__(self, target: Callable[..., object], *arguments: Any, output: Path, session: bool = False) -> None:
         self._output = output
+        for name in ("stdout", "stderr"):
+            (output / name).touch()
         self._process = get_context("fork").Process(target=self._run, args=(target, session, *arguments))
         self._process.start()
         self.pid = self._process.pid
@@ -202,8 +204,8 @@ class Forked:
             os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(self._output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), number)
-            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+            os.dup2(os.open(self._output / name, os.O_WRONLY | os.O_APPEND), number)
+            setattr(sys, name, os.fdopen(number, "w", buffering=1, closefd=False))
         if "torch" in sys.modules:  # the threads of its pool are not in a fork, and would be waited for
             sys.modules["torch"].set_num_threads(1)
         try:

@@ -275,14 +275,15 @@ def test_click_leaves_control_flow_alone(command_that):
     assert command_that(raising(click.exceptions.Exit(7))).exit_code == 7
 
 
-@pytest.mark.slow
-def test_colours_only_where_a_person_looks(release):
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "80"}
-    environment.pop("NO_COLOR", None)
-    command = [sys.executable, "-m", "sottovoce", "release", "verify", str(release)]
-    coloured = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+def test_colours_only_where_a_person_looks(program, release, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = program("release", "verify", release)
+    assert coloured.wait() == 0
     assert "\x1b[" in coloured.stdout
-    plain = subprocess.run(command, capture_output=True, text=True, check=True, env={**environment, "NO_COLOR": "1"})
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = program("release", "verify", release)
+    assert plain.wait() == 0
     assert "\x1b[3" not in plain.stdout
 
 
@@ -293,15 +294,10 @@ def test_a_closed_pipe_ends_quietly(release):
     assert done.stderr == ""
 
 
-@pytest.mark.slow
-def test_control_c_ends_it_with_a_word(release, music):
+def test_control_c_ends_it_with_a_word(program, release, music, eventually):
     """A command that is busy is interrupted as a person would do it."""
-    command = [sys.executable, "-m", "sottovoce", "classify", *[str(music / "fugue/a.wav")] * 5_000]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # the first line is not kept until there are many
-    command += ["--release", str(release)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    running.stdout.readline()
-    running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=600)
-    assert running.returncode == 130
-    assert error.splitlines()[-1] == "Interrupted."
+    running = program("classify", *[music / "fugue/a.wav"] * 5_000, "--release", release)
+    eventually(lambda: running.stdout, "it says something", alive=running.alive)
+    running.signal(signal.SIGINT)
+    assert running.wait() == 130
+    assert running.stderr.splitlines()[-1] == "Interrupted."

@@ -1,6 +1,7 @@
 import hashlib
-import subprocess
+import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from sottovoce.errors import ConfigurationError
 from sottovoce.features.extract import extract, summary_names
 from sottovoce.features.normalisation import CLIP, constants_bytes, load_normalisation, shipped
+from sottovoce_simulations.shipped_weights import fit_normalisation
 from sottovoce_simulations.shipped_weights.fit_normalisation import LEAST_SHARE, fit
 
 
@@ -94,17 +96,13 @@ def test_fitted_constants_make_means_zero_and_deviations_at_most_one(fitted, tra
 
 
 @pytest.mark.slow
-def test_the_command_fits_a_folder(write, music, tmp_path, raw_spec):
+def test_the_command_fits_a_folder(write, music, tmp_path, raw_spec, monkeypatch, caplog):
+    monkeypatch.setattr(fit_normalisation, "ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     for seed in range(3):
         write(music(8.5, 22_050, seed=seed), f"public/{seed}.flac", rate=22_050)
     out = tmp_path / "constants.safetensors"
-    command = [
-        sys.executable,
-        "-m",
-        "sottovoce_simulations.shipped_weights.fit_normalisation",
-        str(tmp_path / "public"),
-        "--out",
-        str(out),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    assert load_normalisation(out.read_bytes()).digest in done.stderr
+    monkeypatch.setattr(sys, "argv", ["fit_normalisation", str(tmp_path / "public"), "--out", str(out)])
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    with caplog.at_level(logging.INFO):
+        fit_normalisation.main()
+    assert load_normalisation(out.read_bytes()).digest in caplog.text

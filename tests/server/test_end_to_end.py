@@ -8,10 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -38,63 +34,6 @@ PATIENCE = ROUND_TIMEOUT = 3000
 """Seconds: longer than a busy machine needs for anything. Against hanging: nothing waits for one of them to be over."""
 SET_UP_STAGES = 3
 """Messages between the announcement of a run and its first round."""
-
-
-def sottovoce(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-
-
-class Processes:
-    """What was started, so that nothing of it is left."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.started: list[subprocess.Popen[bytes]] = []
-        # Where `release pull` remembers what it has seen:
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(folder / "state")}
-
-    def run(self, *arguments: object) -> str:
-        done = subprocess.run(sottovoce(*arguments), env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def start(self, name: str, *arguments: object) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(sottovoce(*arguments), env=self.environment, stdout=log, stderr=log)
-        self.started.append(process)
-        return process
-
-    def follow(self, *arguments: object) -> "Followed":
-        process = subprocess.Popen(
-            sottovoce(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.started.append(process)  # type: ignore[arg-type]
-        return Followed(process)
-
-    def end(self) -> None:
-        for process in reversed(self.started):
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-        for process in self.started:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def killed(self, process: "subprocess.Popen[bytes]", *others: int) -> None:
-        """End a process and others at once, as when the power goes; who looks for it finds no such process then."""
-        for number in (process.pid, *others):
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-        process.wait()
-
-
-def eventually(holds: Callable[[], object], what: str, *, pause: float = 0.1) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"within {PATIENCE} s it did not come that {what}"
-        time.sleep(pause)
 
 
 def processes_of(home: Path, kind: str = "") -> list[int]:
@@ -129,43 +68,35 @@ class Gate:
             os.close(reader)
 
 
-class Followed:
-    """A command whose words on standard error are waited for."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        self.out: list[str] = []
-        self.said: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
-            for stream, lines in ((process.stdout, self.out), (process.stderr, self.said))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self, stream, lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line)  # noqa: PERF402 - as each comes
-
-    def wait_for(self, words: str, seconds: float = PATIENCE) -> None:
-        deadline = time.monotonic() + seconds
-        while not any(words in line for line in self.said):
-            assert self.process.poll() is None, "".join(self.said)
-            assert time.monotonic() < deadline, "".join(self.said)
-            time.sleep(0.1)
-
-    def result(self, seconds: float = PATIENCE) -> tuple[int, str]:
-        code = self.process.wait(seconds)
-        for reader in self._readers:
-            reader.join()
-        return code, "".join(self.out) or "".join(self.said)
-
-
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    processes = Processes(tmp_path)
-    yield processes
-    processes.end()
+def start(program: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Starts a command in a process; what is alive at the end is asked to end, and so ends what it has started."""
+    started: list[Any] = []
+
+    def run(*arguments: object) -> Any:
+        started.append(program(*arguments))
+        return started[-1]
+
+    yield run
+    for process in reversed(started):
+        if process.alive():
+            process.signal(signal.SIGTERM)
+    for process in started:
+        process.wait()
+
+
+def said(process: Any) -> str:
+    """All that it has printed."""
+    return str(process.stdout + process.stderr)
+
+
+def kill(process: Any, *others: int) -> None:
+    """End a process and others at once, as when the power goes; who looks for it finds no such process then."""
+    process.signal(signal.SIGKILL)
+    for number in others:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture
@@ -203,23 +134,23 @@ def federation(sottovoce_here: Callable[..., str], catalogues: Path, tmp_path: P
     return tmp_path, port
 
 
-def start_superlink(processes: Processes, root: Path, port: int) -> subprocess.Popen[bytes]:
-    process = processes.start("superlink", "server", "start", "--home", root / "server", "--host", "127.0.0.1")
+@pytest.fixture
+def start_superlink(start: Callable[..., Any], eventually: Callable[..., None], federation: tuple[Path, int]) -> Any:
+    root, port = federation
 
-    def answers() -> bool:
-        assert process.poll() is None, (root / "superlink.log").read_text()
-        try:
-            return httpx.get(f"https://127.0.0.1:{port}/health", verify=False).is_success
-        except httpx.HTTPError:
-            return False
+    def run() -> Any:
+        process = start("server", "start", "--home", root / "server", "--host", "127.0.0.1")
 
-    eventually(answers, "the SuperLink answers")
-    return process
+        def answers() -> bool:
+            try:
+                return httpx.get(f"https://127.0.0.1:{port}/health", verify=False).is_success
+            except httpx.HTTPError:
+                return False
 
+        eventually(answers, "the SuperLink answers", alive=process.alive)
+        return process
 
-def join(processes: Processes, root: Path, name: str) -> subprocess.Popen[bytes]:
-    invitation = root / "server" / "signed" / "federation.toml"
-    return processes.start(name, "label", "join", invitation, "--home", root / name)
+    return run
 
 
 def charged(root: Path, name: str) -> list[int]:
@@ -228,17 +159,23 @@ def charged(root: Path, name: str) -> list[int]:
         return [row.round for row in ledger.rows() if row.kind == "charge"]
 
 
-def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, federation, catalogues):
-    root, port = federation
+def test_a_federation_trains_over_killed_processes(
+    start, start_superlink, sottovoce_here, federation, catalogues, eventually
+):
+    root, _ = federation
     server = root / "server"
-    superlink = start_superlink(processes, root, port)
+    superlink = start_superlink()
     gate = Gate(root / KILLED)
-    joined = {name: join(processes, root, name) for name in LABELS}
+
+    def join(name: str) -> Any:
+        return start("label", "join", server / "signed" / "federation.toml", "--home", root / name)
+
+    joined = {name: join(name) for name in LABELS}
     common = ("--home", server, "--patience", PATIENCE, "--timeout", ROUND_TIMEOUT, "--json")
-    run = processes.follow("server", "train", "--classes", STYLES, "--rounds", 2, *common)
+    run = start("server", "train", "--classes", STYLES, "--rounds", 2, *common)
     for _ in range(SET_UP_STAGES):
         assert gate.let_through()["round"] == 0
-    run.wait_for("4 labels joined")
+    eventually(lambda: "4 labels joined" in run.stderr, "all labels have joined", alive=run.alive)
     (identifier,) = (path.name for path in (server / "runs").iterdir())
 
     # A label is killed when it has trained in the first round: it has been charged, and its report has not left.
@@ -248,26 +185,24 @@ def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, fe
     os.kill(held, signal.SIGSTOP)
     # Its SuperNode alone is let say good-bye: without, it would be let in again a minute later (deploy/test_join.py).
     node = processes_of(root / KILLED, "node")
-    processes.killed(joined[KILLED], *(number for number in processes_of(root / KILLED) if number not in node))
+    kill(joined[KILLED], *(number for number in processes_of(root / KILLED) if number not in node))
     eventually(lambda: not processes_of(root / KILLED), "nothing of it is left")
-    joined[KILLED] = join(processes, root, KILLED)
-    log = root / f"{KILLED}.log"
-    eventually(lambda: log.read_text().count("SuperNode ID") == 2, "it is back")
+    before, joined[KILLED] = joined[KILLED], join(KILLED)
+    eventually(lambda: "SuperNode ID" in said(joined[KILLED]), "it is back", alive=joined[KILLED].alive)
     os.kill(held, signal.SIGCONT)
-    run.wait_for("round 1: 3 of 4 labels")
+    eventually(lambda: "round 1: 3 of 4 labels" in run.stderr, "the first round ends", alive=run.alive)
 
     # The SuperLink is killed while the last model is evaluated.
     while gate.let_through()["round"] < 3:
         pass
-    run.wait_for("round 2: 4 of 4 labels")
-    processes.killed(superlink)
-    code, said = run.result()
-    assert code == 1, said
-    assert f"train --resume {identifier[:8]}" in said
-    start_superlink(processes, root, port)  # it resumes the run by itself
+    eventually(lambda: "round 2: 4 of 4 labels" in run.stderr, "the second round ends", alive=run.alive)
+    kill(superlink)
+    assert run.wait() == 1, said(run)
+    assert f"train --resume {identifier[:8]}" in run.stderr
+    again = start_superlink()  # it resumes the run by itself
     folder = RunFolder(server / "runs" / identifier)
     with gate.opened():
-        eventually(lambda: folder.progress()["state"] in ("published", "failed"), "the run ends")
+        eventually(lambda: folder.progress()["state"] in ("published", "failed"), "the run ends", alive=again.alive)
     figures = {**folder.progress(), **folder.progress().get("history", {})}
     assert figures["state"] == "published", figures
 
@@ -280,7 +215,7 @@ def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, fe
         assert charged(root, name) in ([1, 2], [1, 2, 3]), name
 
     key = server / "signed" / "federation.toml"
-    release = published_and_pulled(processes, sottovoce_here, root, Path(figures["release"]), key)
+    release = published_and_pulled(start, eventually, sottovoce_here, root, Path(figures["release"]), key)
     assert json.loads(sottovoce_here("release", "verify", release, "--key", key, "--json"))["vouched"]
     own = sottovoce_here("release", "verify", figures["release"], "--key", key, "--json")
     assert "in the coordinator's log (size 2)" in own  # one agreement, one release
@@ -288,7 +223,7 @@ def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, fe
     entries = ServerHome.open(server).journal().verify()
     assert [each["name"] for each in shown["signatures"]] == ["isles", *LABELS], entries[-1].data
     song = next(catalogues.glob("label-01/*/*/*.flac"))
-    assert json.loads(processes.run("classify", song, "--release", release, "--key", key, "--json"))
+    assert json.loads(sottovoce_here("classify", song, "--release", release, "--key", key, "--json"))
 
     kinds = [entry.kind for entry in entries]
     assert kinds[:5] == ["enrolment"] * 4 + ["agreement"]
@@ -298,26 +233,29 @@ def test_a_federation_trains_over_killed_processes(processes, sottovoce_here, fe
     assert kinds[-1] == "release"
     listed = json.loads(sottovoce_here("server", "runs", "--home", server, "--json"))
     assert [(each["run"], each["state"], each["done"]) for each in listed] == [(identifier, "published", 2)]
-    assert all("Traceback" not in (root / f"{name}.log").read_text() for name in LABELS)
+    assert all("Traceback" not in said(label) for label in (before, *joined.values()))
 
 
 def published_and_pulled(
-    processes: Processes, sottovoce_here: Callable[..., str], root: Path, release: Path, key: Path
+    start: Callable[..., Any],
+    eventually: Callable[..., None],
+    sottovoce_here: Callable[..., str],
+    root: Path,
+    release: Path,
+    key: Path,
 ) -> Path:
     """The release as a consumer has it, from a registry of its own with the coordinator's certificate."""
     data, token = root / "registry", root / "publish.token"
     sottovoce_here("registry", "token", "create", "coordinator", "--scope", "publish", "--data", data, "--out", token)
     certificate = ("--tls-cert", root / "server" / "server.pem", "--tls-key", root / "server" / "server.key")
-    registry = processes.start("registry", "registry", "serve", "--data", data, "--key", key, "--port", 0, *certificate)
-    log = root / "registry.log"
-    eventually(lambda: "Serving: " in log.read_text() or registry.poll() is not None, "the registry serves")
-    assert registry.poll() is None, log.read_text()
-    url = log.read_text().split("Serving: ")[1].split()[0]
+    registry = start("registry", "serve", "--data", data, "--key", key, "--port", 0, *certificate)
+    eventually(lambda: "Serving: " in registry.stderr, "the registry serves", alive=registry.alive)
+    url = registry.stderr.split("Serving: ")[1].split()[0]
     there = ("--authority", root / "server" / "authority.pem", "--token-file", token)
-    processes.run("release", "publish", release, "--to", url, *there)
+    sottovoce_here("release", "publish", release, "--to", url, *there)
     name = json.loads((release / "manifest.json").read_text())["name"]
     pulled = root / "pulled"
-    processes.run("release", "pull", name, "--from", url, "--key", key, "--out", pulled, *there)
+    sottovoce_here("release", "pull", name, "--from", url, "--key", key, "--out", pulled, *there)
     files = sorted(file.name for file in release.iterdir())
     assert sorted(file.name for file in pulled.iterdir()) == files
     assert all((pulled / name).read_bytes() == (release / name).read_bytes() for name in files)

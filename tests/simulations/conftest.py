@@ -1,5 +1,7 @@
 """Simulations: under Ray as a user has them, or with the same clients answering in this process."""
 
+from dataclasses import replace
+
 import pytest
 from flwr.server.superlink.fleet.vce.backend import Backend
 
@@ -50,6 +52,22 @@ class OneProcess(Backend):
 
     def terminate(self):
         pass
+
+
+@pytest.fixture(scope="module")
+def little_steps():
+    """One step of a few tracks a round, where a recipe's cost seconds a label and what they teach is seen elsewhere."""
+    from sottovoce.models import discovery
+
+    def little(made):
+        return lambda *arguments, **options: replace(made(*arguments, **options), batch_size=8, local_steps=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for task in ("generator", "editor"):
+            for kind in {type(discovery.family(task, name)) for name in discovery.families(task)}:
+                for recipe in ("recipe", "fine_tuning_recipe"):
+                    patch.setattr(kind, recipe, little(getattr(kind, recipe)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from sottovoce.models.initialisation import read_public, shipped
 from sottovoce.models.parameters import shapes_of, split
 from sottovoce.release.check import check
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("little_steps")]
 
 OPTIONS = {
     "rnn": ("--noise", "distributed"),

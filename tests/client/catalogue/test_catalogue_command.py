@@ -170,23 +170,21 @@ def test_a_terminal_sees_progress_and_nothing_else_does(root: Path, index: Path,
 
 @pytest.mark.slow
 def test_an_interrupt_ends_the_program_at_once_and_keeps_what_was_learnt(
-    root: Path, index: Path, write, eventually
+    root: Path, index: Path, write, program, eventually
 ) -> None:
-    long = write("jazz/long.ogg", seconds=60)
+    long = write("jazz/long.ogg", seconds=30)
     for number in range(199):
         (root / "jazz" / f"{number}.ogg").write_bytes(long.read_bytes())
-    program = [sys.executable, "-c", "from sottovoce.cli import main; main()", "catalogue", "scan", root]
-    running = subprocess.Popen([*program, "--index", index], stderr=subprocess.PIPE, text=True)
+    running = program("catalogue", "scan", root, "--index", index)
     wal = index.with_name(index.name + "-wal")
     eventually(
         lambda: wal.exists() and wal.stat().st_size > 20_000,
         "the first batch is written",
-        alive=lambda: running.poll() is None,
+        alive=running.alive,
     )
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=600)
-    assert running.returncode == 130
-    assert errors.strip() == "Interrupted."
+    running.signal(signal.SIGINT)
+    assert running.wait() == 130
+    assert running.stderr.strip() == "Interrupted."
     told = json.loads(run(root, "--index", index, "--json").stdout)
     assert (told["tracks"], told["reasons"]) == (1, {"duplicate": 199})
     assert 64 <= 200 - told["opened"] < 200

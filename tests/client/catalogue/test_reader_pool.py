@@ -1,6 +1,4 @@
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,12 +22,9 @@ reader.examine = lambda path: real(path) if bytearray(2 * reader.MEMORY if "gree
 reader.main()
 """
 
-SCANS = """
-import sys, pathlib
-from sottovoce_client.catalogue import scan
-root, index = map(pathlib.Path, sys.argv[1:])
-scan(root, index=index, workers=2, progress=lambda done, total: total and done == 9 and print("on", flush=True))
-"""
+
+def scans(root: Path, index: Path) -> None:
+    scan(root, index=index, workers=2, progress=lambda done, total: total and done == 9 and print("on", flush=True))
 
 
 def children() -> list[int]:
@@ -78,17 +73,14 @@ def test_readers_end_at_once_when_nobody_asks_any_more(root: Path, write) -> Non
     running.close()
 
 
-def test_readers_do_not_outlive_a_scan_that_is_killed(root: Path, index: Path, write, eventually) -> None:
+def test_readers_do_not_outlive_a_scan_that_is_killed(root: Path, index: Path, write, fork, eventually) -> None:
     long = write("jazz/long.ogg", seconds=60)
     for number in range(100):
         (root / "jazz" / f"{number}.ogg").write_bytes(long.read_bytes())
-    scanning = subprocess.Popen([sys.executable, "-c", SCANS, root, index], stdout=subprocess.PIPE)
-    assert scanning.stdout is not None
-    assert scanning.stdout.readline() == b"on\n"
+    scanning = fork(scans, root, index)
+    eventually(lambda: scanning.stdout == "on\n", "some files are read", alive=scanning.alive)
     below = [int(pid) for pid in Path(f"/proc/{scanning.pid}/task/{scanning.pid}/children").read_text().split()]
-    scanning.stdout.close()
-    scanning.send_signal(signal.SIGKILL)
-    scanning.wait()
+    scanning.end()
 
     def alive(pid: int) -> bool:
         try:

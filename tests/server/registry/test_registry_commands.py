@@ -1,11 +1,8 @@
 """The operator's, coordinator's and consumer's commands, as they type them."""
 
 import json
-import os
 import signal
 import ssl
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,48 +59,25 @@ def sottovoce(tmp_path):
 class Service:
     """`sottovoce registry serve` as a process."""
 
-    def __init__(self, data, key, *options, port=0):
-        command = [
-            sys.executable,
-            "-m",
-            "sottovoce",
-            "registry",
-            "serve",
-            "--data",
-            data,
-            "--key",
-            key,
-            "--port",
-            port,
-            *options,
-        ]
-        self.process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        assert line.startswith("Serving: "), line + self.process.stderr.read()
-        self.url = line.split()[1]
+    def __init__(self, process, eventually):
+        self.process = process
+        eventually(lambda: "\n" in process.stderr, "it serves", alive=process.alive)
+        self.first, _, _ = process.stderr.partition("\n")
+        assert self.first.startswith("Serving: "), process.stderr
+        self.url = self.first.split()[1]
         self.port = int(self.url.rpartition(":")[2])
 
     def end(self, how=signal.SIGINT):
-        self.process.send_signal(how)
-        said = self.process.stderr.read()
-        return self.process.wait(600), said
+        self.process.signal(how)
+        code = self.process.wait()
+        return code, self.process.stderr.removeprefix(f"{self.first}\n")
 
 
 @pytest.fixture
-def start(tmp_path, agreement):
+def start(tmp_path, agreement, program, eventually):
     agreement.write(tmp_path / "federation.toml")
-    started = []
-
-    def run(*options, port=0):
-        started.append(Service(tmp_path / "registry", tmp_path / "federation.toml", *options, port=port))
-        return started[-1]
-
-    yield run
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
-        each.process.stderr.close()
+    where = ("--data", tmp_path / "registry", "--key", tmp_path / "federation.toml")
+    return lambda *options, port=0: Service(program("registry", "serve", *where, "--port", port, *options), eventually)
 
 
 @pytest.fixture
@@ -173,11 +147,9 @@ def test_what_an_operator_gets_wrong(sottovoce, arguments, message):
         (["--key", "ab" * 32, "--host", "no.such.host.example", "--plain-http"], "Cannot listen"),
     ],
 )
-@pytest.mark.slow
-def test_what_a_service_does_not_start_with(options, message, tmp_path):
-    command = [sys.executable, "-m", "sottovoce", "registry", "serve", "--data", str(tmp_path / "registry"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 2
+def test_what_a_service_does_not_start_with(program, options, message, tmp_path):
+    done = program("registry", "serve", "--data", tmp_path / "registry", *options)
+    assert done.wait() == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -252,8 +224,7 @@ def test_a_service_that_is_killed_in_the_middle_of_a_download(
             return
         done.append(there)
         if there > of // 4 and not restarted.is_set():
-            service.process.kill()
-            service.process.wait()
+            service.process.end()
             start(port=service.port)
             restarted.set()
 
@@ -286,12 +257,11 @@ def test_a_service_that_is_killed_in_the_middle_of_an_upload(start, publish_toke
 
     def kill(file, there, of):
         if file == "model.safetensors" and there > of // 4:
-            service.process.kill()
+            service.process.end()
 
     token = read_token(publish_token)
     with RegistryClient(service.url, token) as client, pytest.raises(RegistryError):
         publish(client, folder, progress=kill)
-    service.process.wait()
     again = start()
     with RegistryClient(again.url, token) as client:
         assert client.json("models")["models"] == []
@@ -323,10 +293,9 @@ def certificate(tmp_path):
     return tmp_path / "cert.pem", tmp_path / "tls.pem"
 
 
-def test_the_old_name_of_the_service_still_works_and_names_the_new_one():
-    command = [sys.executable, "-m", "sottovoce", "serve", "--key", "x"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 2
+def test_the_old_name_of_the_service_still_works_and_names_the_new_one(program):
+    done = program("serve", "--key", "x")
+    assert done.wait() == 2
     assert "`sottovoce serve` is now `sottovoce registry serve`" in done.stderr
     assert "neither a key" in done.stderr
     assert done.stdout == ""
@@ -346,12 +315,11 @@ def test_tls(sottovoce, start, publish_token, certificate, release):
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken(start, tmp_path):
+def test_a_port_that_is_taken(program, start, tmp_path):
     service = start()
-    command = [sys.executable, "-m", "sottovoce", "registry", "serve", "--key", "ab" * 32, "--port", str(service.port)]
-    environment = os.environ | {"SOTTOVOCE_REGISTRY": str(tmp_path / "another")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 2
+    where = ("--key", "ab" * 32, "--port", service.port, "--data", tmp_path / "another")
+    done = program("registry", "serve", *where)
+    assert done.wait() == 2
     assert "Cannot listen on 127.0.0.1" in done.stderr
 
 
