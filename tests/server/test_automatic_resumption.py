@@ -2,19 +2,22 @@
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
 
-from sottovoce.protocol.messages import Announcement
+from sottovoce.protocol.messages import Announcement, RunOver
 from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
+from sottovoce_server.flower import deployed_coordinator
 from sottovoce_server.flower import resuming as resuming_module
 from sottovoce_server.flower.control import SuperLinkGone
 from sottovoce_server.home.runs import Order, RunFolder
 from sottovoce_server.rounds import submission
-from sottovoce_server.rounds.automatic_resumption import MOST_ATTEMPTS, resume_all, under_way
+from sottovoce_server.rounds.automatic_resumption import MOST_ATTEMPTS, resume_all, tell_all, under_way
 from sottovoce_server.rounds.checkpoint import Keeper
+from sottovoce_server.rounds.ending import Ending
 
 
 @pytest.fixture
@@ -110,6 +113,49 @@ def test_a_damaged_count_begins_anew(run_in, resume):
     run = run_in("training")
     (run.folder / "resumptions.json").write_bytes(b"[")
     assert resume()[0] == [(run.run[:8], "resumed after round 0")]
+
+
+def test_labels_that_were_away_are_notified_when_the_server_starts(home, run_in, control):
+    def over(state, untold):
+        run = run_in(state)
+        announcement = run.order().announcement
+        known = {"run": announcement.run, "agreement": announcement.agreement, "round": 1}
+        ending = RunOver.sign(home.identity(), **known, parameters_digest=bytes(32))
+        run.keeper.ending.write(Ending(ending, untold))
+        return run
+
+    waiting = [over("published", {"verve": 7}), over("ended", {"verve": 7}), over("failed", {"verve": 7})]
+    over("published", {})
+    over("training", {"verve": 7})  # it is resumed, and says so itself
+    run_in("published").keeper.ending.path.write_bytes(b"{")
+    seen = []
+    tell_all(home, control, say=lambda run, what: seen.append(run))
+    assert seen == [run.run[:8] for run in waiting]
+    assert [call.args[2] for call in control.start.call_args_list] == [run.run for run in waiting]
+    assert [run.progress()["state"] for run in waiting] == ["published", "ended", "failed"]
+
+
+def test_the_app_notifies_labels_as_they_connect(home, run_in, monkeypatch):
+    run = run_in("published")
+    announcement = run.order().announcement
+    known = {"run": announcement.run, "agreement": announcement.agreement, "round": 1}
+    over = RunOver.sign(home.identity(), **known, parameters_digest=bytes(32))
+    run.keeper.ending.write(Ending(over, {"verve": 7, "blue": 8}))
+    connected = iter([[], [7], [7], [7, 8], [7, 8], [7, 8]])
+    grid = Mock(get_node_ids=lambda: next(connected))
+    answered = []
+
+    def tell(grid, ending, sums):
+        known = set(grid.get_node_ids())
+        answered.append(known)
+        return replace(ending, untold={label: node for label, node in ending.untold.items() if node not in known})
+
+    monkeypatch.setattr(deployed_coordinator, "tell", tell)
+    monkeypatch.setattr(deployed_coordinator.time, "sleep", lambda _: None)
+    deployed_coordinator._execute(home, run, grid)
+    assert run.keeper.ending.read().untold == {}
+    assert answered == [set(), {7}, {7, 8}]
+    assert run.progress()["state"] == "published"
 
 
 def test_the_thread_waits_for_the_superlink_and_stops_with_it(home, run_in, monkeypatch):

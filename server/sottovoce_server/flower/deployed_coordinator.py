@@ -28,13 +28,15 @@ from sottovoce_server.flower.run_app import train
 from sottovoce_server.flower.run_endings import tell
 from sottovoce_server.home.coordinator_home import ServerHome, default_root
 from sottovoce_server.home.journal import Journal
-from sottovoce_server.home.runs import ENDED, Order, RunFolder
+from sottovoce_server.home.runs import OVER, Order, RunFolder
 from sottovoce_server.rounds.checkpoint import described
 from sottovoce_server.rounds.history import Outcome, RunHistory
 from sottovoce_server.rounds.own_words import remembered
 
 LOG = getLogger(__name__)
 POLL_SECONDS = 0.5
+LATE_SECONDS = 5.0
+"""Interval between checks for labels that do not know yet that a run is over, seconds."""
 
 app = ServerApp()
 
@@ -44,12 +46,17 @@ def main(grid: Grid, context: Context) -> None:
     """Execute one run."""
     home = ServerHome.open(default_root())
     folder = RunFolder.of(home, str(context.run_config["run"]))
+    with folder.worked_on():  # a second process must not report on the first one's run
+        _execute(home, folder, PollingGrid(grid, sleep))
+
+
+def _execute(home: ServerHome, folder: RunFolder, grid: Grid) -> None:
+    """Execute one run, or tell its labels that it is over; report why it failed, if it does."""
+    if folder.progress()["state"] in OVER:
+        tell_late(grid, folder)
+        return
     try:
-        with folder.worked_on():
-            if folder.progress()["state"] == ENDED:
-                tell_of(PollingGrid(grid, sleep), folder)
-            else:
-                _Run(home, folder).do(PollingGrid(grid, sleep))
+        _Run(home, folder).do(grid)
     except SottovoceError as error:
         folder.report("failed", message=error.message, hint=error.hint, exit_code=error.exit_code)
         raise
@@ -67,6 +74,16 @@ def main(grid: Grid, context: Context) -> None:
             "failed", message=f"This is a bug in Sottovoce ({type(error).__name__}).", hint=None, exit_code=70
         )
         raise
+
+
+def tell_late(grid: Grid, folder: RunFolder) -> None:
+    """Tell labels that a run is over as they connect, for as long as the run's order waits for labels."""
+    deadline = time.monotonic() + folder.order().patience
+    tell_of(grid, folder)
+    while (ending := folder.keeper.ending.read()) and ending.untold and time.monotonic() < deadline:
+        if set(ending.untold.values()) & set(grid.get_node_ids()):
+            tell_of(grid, folder)
+        time.sleep(LATE_SECONDS)
 
 
 def tell_of(grid: Grid, folder: RunFolder) -> None:

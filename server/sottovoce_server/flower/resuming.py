@@ -8,7 +8,7 @@ from threading import Event, Thread
 from sottovoce.errors import SottovoceError
 from sottovoce_server.flower.control import connected
 from sottovoce_server.home.coordinator_home import ServerHome
-from sottovoce_server.rounds.automatic_resumption import resume_all, under_way
+from sottovoce_server.rounds.automatic_resumption import resume_all, tell_all, under_way, untold
 
 LOG = getLogger(__name__)
 PAUSE = 1.0
@@ -31,7 +31,7 @@ def resuming(home: ServerHome, say: Callable[[str, str], None]) -> Iterator[None
     """
     stop = Event()
     thread = Thread(target=_resume, args=(home, say, stop), daemon=True)
-    if any(under_way(home)):
+    if any(under_way(home)) or any(untold(home)):
         thread.start()
     try:
         yield
@@ -54,6 +54,7 @@ def _resume(home: ServerHome, say: Callable[[str, str], None], stop: Event) -> N
                     if attempt + 1 == MOST_ATTEMPTS:
                         raise
                     pause(PAUSE)
+            tell_all(home, control, say=say)
             resume_all(home, control, pause=pause, say=say)
     except _Stopping:
         return

@@ -29,6 +29,8 @@ SUBMITTED = "submitted"
 UNREADABLE = "unreadable"
 AT_WORK = ("waiting", "training", "publishing")
 """States that a run's process reports while it works."""
+OVER = ("published", ENDED, "failed")
+"""States of a run that is not at work; resuming it begins by forgetting the state."""
 GLANCE_SECONDS = 2.0
 """Time that a process starting work on a run waits for others that only check whether it is locked, seconds."""
 BEGUN = "begun"

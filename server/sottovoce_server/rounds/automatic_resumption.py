@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.canonical import canonical_json
-from sottovoce.errors import SottovoceError
+from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.files import write_bytes
 from sottovoce_server.flower.control import Control
 from sottovoce_server.home.coordinator_home import ServerHome
-from sottovoce_server.home.runs import AT_WORK, RunFolder
-from sottovoce_server.rounds.submission import resumed, submit
+from sottovoce_server.home.runs import AT_WORK, OVER, RunFolder
+from sottovoce_server.rounds.submission import resumed, say_over, submit
 
 VERSION = 1
 """Version of a run's `resumptions.json`."""
@@ -79,6 +80,29 @@ def resume_all(
             say(short, f"resumed after round {attempts.after}")
         except SottovoceError as error:  # one run that cannot be resumed does not stop the others
             say(short, f"not resumed: {error.message}")
+
+
+def tell_all(home: ServerHome, control: Control, *, say: Callable[[str, str], None]) -> None:
+    """Have the coordinator's app tell labels that were away when a run ended that it is over.
+
+    Args:
+        home: the coordinator's home.
+        control: connection to its SuperLink.
+        say: called with the first digits of a run's id, and what happens to the run.
+    """
+    for folder in untold(home):
+        with suppress(SottovoceError):
+            say_over(folder, control)
+            say(folder.run[:8], "telling labels that it is over")
+
+
+def untold(home: ServerHome) -> Iterator[RunFolder]:
+    """Runs that are over, and of which some label does not know it yet; oldest first."""
+    for folder in reversed(RunFolder.all(home)):
+        with suppress(ConfigurationError):
+            ending = folder.keeper.ending.read()
+            if ending and ending.untold and folder.progress()["state"] in OVER:
+                yield folder
 
 
 def _attempts(folder: RunFolder) -> Attempts:

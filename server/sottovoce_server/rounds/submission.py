@@ -144,7 +144,8 @@ def follow(folder: RunFolder, control: Control, number: int) -> dict[str, Any]:
     except SuperLinkGone as gone:
         raise RunFailed(
             "The SuperLink stopped during the run.",
-            hint=f"Restart it, then: sottovoce server train --resume {folder.run[:8]}",
+            hint="`sottovoce server start` resumes the run; if it does not: "
+            f"sottovoce server train --resume {folder.run[:8]}",
         ) from gone
     except KeyboardInterrupt:
         say(notes(), "The run continues", f"to stop it: sottovoce server stop {folder.run[:8]}", "bold")
