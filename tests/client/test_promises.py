@@ -9,7 +9,13 @@ from sottovoce.privacy.calibration import plan_for
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.policy import Policy
-from sottovoce_client.rounds.promises import KILLED_WHILE_JOINING, LONGEST_SILENCE_DAYS, SILENT, release_stale
+from sottovoce_client.rounds.promises import (
+    KILLED_WHILE_JOINING,
+    LONGEST_SILENCE_DAYS,
+    SILENT,
+    release_stale,
+    stale_promises,
+)
 from sottovoce_client.rounds.run_state import lock_of
 
 NOW = 1_800_000_000.0
@@ -45,6 +51,12 @@ def test_killed_while_joining_and_long_silent_ones_are_released(home):
     notes = {note.run: note.details["why"] for note in home.diary.notes() if note.what is What.CLOSED}
     assert notes == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT}
     assert release_stale(home, now=NOW) == {}
+
+
+def test_silence_is_counted_to_the_second(home):
+    os.utime(home.runs / f"{HEARD.hex()}.json", (NOW - LONGEST_SILENCE_DAYS * DAY,) * 2)
+    assert HEARD not in stale_promises(home, now=NOW)
+    assert stale_promises(home, now=NOW + 1)[HEARD] == SILENT
 
 
 def test_a_run_that_is_joined_at_this_moment_is_left_alone(home):

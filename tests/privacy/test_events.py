@@ -14,6 +14,7 @@ from sottovoce.privacy.events import (
     PoissonGaussian,
     from_json,
     merged,
+    remaining,
     to_json,
     within,
 )
@@ -28,6 +29,10 @@ EVENTS = st.one_of(
     st.builds(HeldOutCounts, NOISES, TIMES, TIMES, TIMES, TIMES),
     st.just(NonPrivate()),
 )
+
+
+SUM = DiscreteGaussianSum(0.5, 400.0, 9, 3, 10, 5)
+WHOLE = ("norm_squared", "honest", "dimension", "steps")
 
 
 @given(EVENTS)
@@ -62,6 +67,9 @@ def test_whole_numbers_are_the_same_event_as_floats():
         {"kind": "poisson-gaussian", "sample_rate": 0.0, "noise_multiplier": 1.0, "steps": 1},
         {"kind": "poisson-gaussian", "sample_rate": 1.5, "noise_multiplier": 1.0, "steps": 1},
         {"kind": "non-private", "epsilon": 1.0},
+        *({**to_json(SUM), name: value} for name in WHOLE for value in (0, True, 1.0)),
+        *({**to_json(SUM), "variance": value} for value in (0.0, -1.0, math.inf, math.nan, 1)),
+        *({**to_json(SUM), "sample_rate": value} for value in (0.0, 1.5)),
         *({**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), name: 0} for name in ("norm_squared", "honest", "count")),
         {**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), "variance": 0.0},
     ],
@@ -96,3 +104,16 @@ def test_what_was_not_planned_is_not_within():
     assert not within([Gaussian(2.0), Gaussian(2.0)], plan)
     assert not within([NonPrivate()], plan)
     assert within([NonPrivate(), NonPrivate()], [NonPrivate()])
+
+
+def test_the_smallest_and_largest_values_are_events():
+    assert from_json(to_json(DiscreteGaussianSum(1.0, 0.5, 1, 1, 1, 1))) == DiscreteGaussianSum(1.0, 0.5, 1, 1, 1, 1)
+    assert from_json(to_json(PoissonGaussian(1.0, 0.5, 1))).sample_rate == 1
+    assert DiscreteGaussianSum(1.0, 400.0, 100, 4, 1, 1).noise_multiplier == 4.0
+
+
+def test_what_remains_of_a_plan_is_what_was_not_spent():
+    plan = (Gaussian(2.0), PoissonGaussian(0.1, 1.0, 10), SUM)
+    assert remaining(plan, []) == merged(plan)
+    assert remaining(plan, [SUM, Gaussian(2.0), PoissonGaussian(0.1, 1.0, 4)]) == (PoissonGaussian(0.1, 1.0, 6),)
+    assert remaining(plan, [*plan, PoissonGaussian(0.2, 1.0, 4)]) == ()
