@@ -142,9 +142,8 @@ class Calls:
     def __init__(self, sources: Mapping[str, str], say: Callable[[str], None]) -> None:
         self._say = say
         self._sources = sources
-        self._file = KEPT / "calls.json"
-        kept: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
-        self._kept = kept if kept.get("noted") == sorted(sources) else {"noted": sorted(sources)}
+        self._file = KEPT / f"calls-{hashlib.sha256(' '.join(sorted(sources)).encode()).hexdigest()[:16]}.json"
+        self._kept: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
         for module in self._kept.get("modules", []):
             self._import(module)
 

@@ -26,7 +26,7 @@ import time
 import tomllib
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,6 @@ class Mutants:
 
     Args:
         targets: test files of each module, relative to the repository.
-        all_targets: all modules that runs mutate, `targets` among them.
         results: results of earlier runs; new ones are added.
         minutes: time limit, or None.
         seconds: time limit for the tests of a mutant; one that only slower tests notice has survived.
@@ -67,14 +66,13 @@ class Mutants:
         targets: Mapping[str, list[str]],
         results: Results,
         *,
-        all_targets: Iterable[str],
         minutes: float | None = None,
         seconds: float,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
         self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
-        self.sources = {module: (ROOT / module).read_text() for module in all_targets}
+        self.sources = {module: (ROOT / module).read_text() for module in targets}
         self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
         self.warm: set[str] = set()
         self.rows: list[Row] = []
@@ -235,7 +233,7 @@ def main() -> int:
     reasons = {name: group["reason"] for group in groups for name in group["mutants"]}
     results = Results(KEPT / "results.jsonl", reasons, seconds=options.seconds)
     chosen = {name: getattr(options, name) for name in ("minutes", "seconds", "sample", "seed")}
-    plugin = Mutants(targets, results, all_targets=all_targets, **chosen)
+    plugin = Mutants(targets, results, **chosen)
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(set(chain(*targets.values())))
