@@ -9,7 +9,7 @@ from sottovoce.models import interfaces, parameters
 from sottovoce_client.training.unit_gradients import UnitGradients
 
 CLASSES = 3
-FEW_FRAMES = 64
+FEW_FRAMES = 32
 """Of tracks whose gradients are compared: shorter ones cost less and show the same."""
 
 
@@ -38,8 +38,8 @@ def test_a_segments_loss_is_its_own(model, family, batch_of, spec):
 
 @settings(max_examples=10)
 @given(
-    lengths=st.lists(st.integers(1, 3), min_size=1, max_size=4),
-    frames=st.sampled_from([24, 32, 45, 64, 87, 97, 130]),
+    lengths=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    frames=st.sampled_from([24, 32, 45, 64, 97]),
     scale=st.sampled_from([0.0, 0.1, 1.0, 4.0, 1e3]),
     clip=st.sampled_from([1e-3, 0.1, 1.0]),
     seed=st.integers(0, 99),

@@ -21,7 +21,7 @@ def test_a_chord_is_continued_through_a_gap(chord, frames):
     assert snr(wave[30_000 : 30_000 + frames], found) > 15
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("frames", [700, 4000])
 @pytest.mark.parametrize("method", [LpcRepairer, ExemplarRepairer, InterpolatingRepairer])
 def test_both_ends_of_a_gap_join_the_surroundings(unperiodic, assert_no_click, method, frames, seed):
@@ -43,8 +43,7 @@ def test_both_ends_of_a_gap_join_the_surroundings(unperiodic, assert_no_click, m
         ("flac", "PCM_24"),
     ],
 )
-@pytest.mark.parametrize("channels", [1, 2, 8])
-@pytest.mark.parametrize("rate", [8_000, 96_000])
+@pytest.mark.parametrize(("channels", "rate"), [(1, 96_000), (2, 44_100), (8, 8_000)])
 def test_outside_the_gap_every_sample_stays(chord, sottovoce, tmp_path, suffix, subtype, channels, rate):
     source, output = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
     wave = chord(1, rate, channels)

@@ -12,15 +12,16 @@ def test_what_is_sampled_has_the_specs_shape_and_range(family, model, spec):
     assert found.abs().max() <= 4
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_equal_seeds_give_equal_spectrograms(family, model, temperature):
     def drawn(seed):
         pieces = family.sample(model, torch.tensor([1]), torch.Generator().manual_seed(seed), temperature=temperature)
         return torch.cat([next(pieces) for _ in range(2)], dim=2)
 
-    assert torch.equal(drawn(1), drawn(1))
+    first = drawn(1)
+    assert torch.equal(first, drawn(1))
     if temperature:
-        assert not torch.equal(drawn(1), drawn(2))
+        assert not torch.equal(first, drawn(2))
 
 
 def test_the_style_matters(family, model):
