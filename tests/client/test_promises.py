@@ -4,8 +4,11 @@ import os
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
+from sottovoce.cli import app
 from sottovoce.privacy.calibration import plan_for
+from sottovoce_client.budget.account import account_of
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.policy import Policy
@@ -51,6 +54,10 @@ def test_killed_while_joining_and_long_silent_ones_are_released(home):
     notes = {note.run: note.details["why"] for note in home.diary.notes() if note.what is What.CLOSED}
     assert notes == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT}
     assert release_stale(home, now=NOW) == {}
+    ended = {run.run: run.ended for run in account_of(home).runs}
+    assert ended == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT, HEARD.hex(): ""}
+    shown = CliRunner().invoke(app, ["label", "ledger", "--home", str(home.root)]).stdout
+    assert f"Closed: run {SILENT_RUN.hex()[:8]}: {SILENT}" in shown
 
 
 def test_silence_is_counted_to_the_second(home):

@@ -117,3 +117,5 @@ def test_what_remains_of_a_plan_is_what_was_not_spent():
     assert remaining(plan, []) == merged(plan)
     assert remaining(plan, [SUM, Gaussian(2.0), PoissonGaussian(0.1, 1.0, 4)]) == (PoissonGaussian(0.1, 1.0, 6),)
     assert remaining(plan, [*plan, PoissonGaussian(0.2, 1.0, 4)]) == ()
+    assert remaining((NonPrivate(),), ()) == (NonPrivate(),)
+    assert remaining((NonPrivate(),), (NonPrivate(), NonPrivate())) == ()

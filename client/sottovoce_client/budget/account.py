@@ -1,5 +1,6 @@
 """A label's account in one value: each run, what it spent, what is reserved, and what remains."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class RunAccount:
         complained: labels whose shares for this one were wrong, through them or the coordinator: (round, labels).
         left_out: labels that the coordinator no longer asks, in its latest request.
         no_tracks: the first round that no track of the catalogue fits (0: on joining); None if there is none.
+        ended: why a closed run ended; empty if the label's people closed it, or the diary does not know.
     """
 
     run: str
@@ -52,6 +54,7 @@ class RunAccount:
     complained: tuple[tuple[int, tuple[str, ...]], ...] = ()
     left_out: tuple[str, ...] = ()
     no_tracks: int | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,19 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
                 complained=tuple((_int(each.get("round")), _names(each)) for each in complained),
                 left_out=_names(left_out[-1]) if left_out else (),
                 no_tracks=_int(no_tracks[0].get("round")) if no_tracks else None,
+                ended=_ended(of_run, run.hex()),
             )
         )
     return accounts
+
+
+def _ended(of_run: Mapping[tuple[str, What], list[dict[str, Any]]], run: str) -> str:
+    """Why a run is over, for people."""
+    for details in of_run.get((run, What.CLOSED), []):
+        return _printable(details.get("why", ""))
+    for details in of_run.get((run, What.OVER), []):
+        return f"it was over after round {_int(details.get('after'))}"
+    return ""
 
 
 def _refused(home: LabelHome, joined: set[str]) -> list[RunAccount]:

@@ -102,6 +102,9 @@ def show_ledger(home: Path | None, *, as_json: bool, as_csv: bool) -> None:
         joined = [run for run in account.runs if run.state != "refused"]
         refused = [run for run in account.runs if run.state == "refused"]
         results().print(_table(joined, "Runs") if joined else "No run has been joined.")
+        for run in joined:
+            if run.ended:
+                say(results(), "Closed", f"run {run.run[:SHORT]}: {run.ended}", "bold")
         if refused:
             _show_refusals(refused, "Declined")
         results().print(f"Lifetime ε: {_sentence(account)}")
