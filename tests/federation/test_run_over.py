@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,72 +132,85 @@ def promises(home, run):
         return ledger.is_open(run) and (home.runs / f"{run.hex()}.json").exists()
 
 
-def test_a_crash_within_the_last_evaluation_leaves_labels_that_have_followed(grid, run_of, federation):
-    """Everybody missed the last sum, so nobody co-signed, promises stayed and the run's keys were never deleted."""
-
-    def crash(label, message):
-        if message.metadata.message_type == Action.EVALUATE:
-            raise Crash
-
-    grid.tamper = crash
-    with pytest.raises(Crash):
-        run_of()
-    assert all(promises(home, run_of.run) for home in federation.homes)
-    grid.tamper = lambda label, message: None
-    grid.lose = lambda label, action: action == Action.PREPARE  # the final evaluation cannot be repeated
-    run_of(resume=True)
-    weights = {home.diary.weights(run_of.run.hex()) for home in federation.homes}
-    assert len(weights) == 1
-    assert None not in weights
-    assert all(is_over(home, run_of.run) for home in federation.homes)
-    assert run_of(resume=True).history.rounds[-1].aborted is None  # once more, after everybody has left
-
-
-def test_a_final_evaluation_that_is_done_is_not_repeated(grid, run_of, config):
-    run_of()
-    asked = len(grid.seen)
-    assert max(run_of(resume=True).history.metrics) == config.rounds
-    assert [action for _, action, _ in grid.seen[asked:]] == []
-
-
-def test_a_label_that_was_away_is_told_later_with_the_sums_that_it_lacks(grid, run_of, federation, keeper):
-    grid.lose = lambda label, action: label == "label-4" and action in (Action.TRAIN, Action.PREPARE)
-    nodes = grid.get_node_ids
-    grid.tamper = lambda label, message: (
-        setattr(grid, "get_node_ids", lambda: [1, 2, 3, 5])
-        if message.metadata.message_type == Action.EVALUATE
-        else None
+@pytest.fixture
+def crashed(interrupted, grid_of, tmp_path):
+    """A copy of all of the interrupted run, and a coordinator that resumes it."""
+    federation, announcement, folder = interrupted
+    homes = (shutil.copytree(home.root, tmp_path / "homes" / home.name) for home in federation.homes)
+    return Crashed(
+        replace(federation, homes=tuple(map(LabelHome.open, homes))),
+        announcement,
+        Keeper(Path(shutil.copytree(folder, tmp_path / "copied"))),
+        grid_of,
     )
-    run_of()
-    kept = keeper.ending.read()
+
+
+class Crashed:
+    """An interrupted run whose coordinator comes back."""
+
+    def __init__(self, federation, announcement, keeper, grid_of):
+        self.homes, self.run, self.keeper = federation.homes, announcement.run, keeper
+        self.grid = grid_of([Label(home) for home in federation.homes])
+        self.resumed = partial(
+            train,
+            self.grid,
+            federation.agreement,
+            announcement.config,
+            announcement=announcement,
+            keeper=keeper,
+            resume=True,
+            coordinator=federation.coordinator,
+        )
+
+    @property
+    def weights(self):
+        return {home.diary.weights(self.run.hex()) for home in self.homes}
+
+
+def test_a_crash_within_the_last_evaluation_leaves_labels_that_have_followed(crashed):
+    """Everybody missed the last sum, so nobody co-signed, promises stayed and the run's keys were never deleted."""
+    assert all(promises(home, crashed.run) for home in crashed.homes)
+    assert crashed.weights == {None}
+    crashed.grid.lose = lambda label, action: action == Action.PREPARE  # the final evaluation cannot be repeated
+    crashed.resumed()
+    assert len(crashed.weights) == 1
+    assert None not in crashed.weights
+    assert all(is_over(home, crashed.run) for home in crashed.homes)
+
+
+def test_a_final_evaluation_that_is_done_is_not_repeated(crashed, config):
+    assert max(crashed.resumed().history.metrics) == config.rounds
+    asked = len(crashed.grid.seen)
+    assert max(crashed.resumed().history.metrics) == config.rounds
+    assert [action for _, action, _ in crashed.grid.seen[asked:]] == []
+
+
+def test_a_label_that_was_away_is_told_later_with_the_sums_that_it_lacks(crashed):
+    nodes = crashed.grid.get_node_ids
+    crashed.grid.get_node_ids = lambda: [1, 2, 3, 5]
+    crashed.grid.lose = lambda label, action: label == "label-4" or action == Action.PREPARE
+    crashed.resumed()
+    kept = crashed.keeper.ending.read()
     assert kept.untold == {"label-4": 4}
-    assert promises(federation.homes[3], run_of.run)
+    assert promises(crashed.homes[3], crashed.run)
     carried = []
-    grid.get_node_ids = nodes
-    grid.tamper = lambda label, message: carried.append(sorted(message.content.array_records.get(SUMS, {})))
-    assert tell(grid, kept, keeper.sums).untold == {}
-    assert carried == [["1", "2"]]
-    assert is_over(federation.homes[3], run_of.run)
-    assert len({home.diary.weights(run_of.run.hex()) for home in federation.homes}) == 1
+    crashed.grid.get_node_ids = nodes
+    crashed.grid.lose = lambda label, action: False
+    crashed.grid.tamper = lambda label, message: carried.append(sorted(message.content.array_records.get(SUMS, {})))
+    assert tell(crashed.grid, kept, crashed.keeper.sums).untold == {}
+    assert carried == [["2"]]
+    assert is_over(crashed.homes[3], crashed.run)
+    assert len(crashed.weights) == 1
 
 
-def test_a_label_that_has_lost_its_model_gets_everything(grid, run_of, federation, keeper):
-    nodes = grid.get_node_ids
-
-    def leave(label, message):
-        if message.metadata.message_type == Action.EVALUATE:
-            grid.get_node_ids = list
-
-    grid.tamper = leave
-    grid.lose = lambda label, action: action == Action.UNMASK and grid.get_node_ids is list
-    run_of()
-    for home in federation.homes:
-        if (home.runs / f"{run_of.run.hex()}.model").exists():
-            (home.runs / f"{run_of.run.hex()}.model").unlink()
-    grid.get_node_ids = nodes
-    grid.lose = lambda label, action: False
-    assert tell(grid, keeper.ending.read(), keeper.sums).untold == {}
-    assert all(is_over(home, run_of.run) for home in federation.homes)
+def test_a_label_that_has_lost_its_model_gets_everything(crashed):
+    for home in crashed.homes:
+        (home.runs / f"{crashed.run.hex()}.model").unlink()
+    crashed.grid.lose = lambda label, action: action == Action.PREPARE
+    crashed.resumed()
+    assert crashed.keeper.ending.read().untold == {}
+    assert None not in crashed.weights
+    assert all(is_over(home, crashed.run) for home in crashed.homes)
 
 
 def test_a_run_that_never_began_is_over_for_those_who_joined(grid, run_of, federation, keeper):
