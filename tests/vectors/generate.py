@@ -33,6 +33,7 @@ from sottovoce.protocol.messages import (
     Report,
     ReportRequest,
     Roster,
+    RunOver,
     Signature,
     Signed,
     UnmaskRequest,
@@ -125,7 +126,14 @@ def decoding(story: Story) -> Case:
         label=ME,
         reason=RefusalReason.PRIVACY,
     )
-    messages = {type(message).__name__: message for message in (*story.said, refusal)}
+    over = RunOver.sign(
+        story.table.identities[ME],  # whoever signs it: decoding checks no signature
+        run=story.request.run,
+        agreement=story.table.agreement.digest,
+        round=3,
+        parameters_digest=PARAMETERS_DIGEST,
+    )
+    messages = {type(message).__name__: message for message in (*story.said, refusal, over)}
     cases = []
     for name, message in messages.items():
         data = message.encode()
@@ -140,7 +148,7 @@ def decoding(story: Story) -> Case:
     cases += [
         case("nothing", "Malformed", bytes=""),
         case("another magic", "Malformed", bytes=(b"SoVa" + check[4:]).hex()),
-        case("an unknown type", "Malformed", bytes=(check[:5] + b"\x11" + check[6:]).hex()),
+        case("an unknown type", "Malformed", bytes=(check[:5] + b"\x12" + check[6:]).hex()),
         case("round 0", "Malformed", bytes=(check[:22] + bytes(4) + check[26:]).hex()),
         case("survivors out of order", "Malformed", bytes=(check[:-4] + b"\x01b\x01a").hex()),
         case("a survivor twice", "Malformed", bytes=(check[:-4] + b"\x01a\x01a").hex()),
