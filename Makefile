@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants check types style docs format bench repertoire clean
+.PHONY: help setup demo test test-deployment mutants check types style docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -61,6 +61,29 @@ repertoire: $(STAMP) ## install what renders real scores, for the benchmark on r
 
 bench: repertoire ## run every measurement in docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+# Tools for what is built and locked have an environment of their own: they are no part of what they describe.
+TOOLS := .venv-tools/bin
+.venv-tools/.installed:
+	$(PYTHON) -m venv .venv-tools
+	$(TOOLS)/pip install --quiet 'hatchling>=1.27' 'uv>=0.9' 'cyclonedx-bom>=7' 'pip-audit>=2.9'
+	@touch $@
+
+LOCK = $(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--custom-compile-command 'make locks' pyproject.toml
+locks: .venv-tools/.installed ## lock each role's dependencies anew, with hashes
+	$(LOCK) -o supply_chain/locks/label.txt
+	$(LOCK) --extra postgres -o supply_chain/locks/coordinator.txt
+	$(LOCK) --extra audit --extra repertoire -o supply_chain/locks/researcher.txt
+	$(LOCK) --extra dev -o supply_chain/locks/developer.txt
+
+wheel: .venv-tools/.installed ## build the wheel in dist/, and beside it what it is used with (CycloneDX), for each role
+	$(TOOLS)/hatchling build --target wheel
+	for role in label coordinator researcher; do $(TOOLS)/cyclonedx-py requirements --output-reproducible \
+		--pyproject pyproject.toml -o dist/sottovoce-$$role.cdx.json supply_chain/locks/$$role.txt; done
+
+advisories: .venv-tools/.installed ## look up locked dependencies among published advisories
+	$(TOOLS)/python supply_chain/advisories.py
 
 clean: ## remove results of demo, and caches
 	rm -rf $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
