@@ -1,5 +1,7 @@
 """Generators and editors on spectrograms, small enough for exhaustive tests."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -26,13 +28,17 @@ def spec(family):
     return FeatureSpec(version=default_spec(View.SPECTROGRAM).version, n_mels=bands, n_fft=512, segment_seconds=0.75)
 
 
+@cache
+def _size(family, spec):
+    return parameters.initial(family, spec, CLASSES, seed=0).size
+
+
 @pytest.fixture
 def vector_of(spec):
     """Every parameter random: zero ones would hide gradients."""
 
     def make(family, seed=0, scale=0.1):
-        size = parameters.initial(family, spec, CLASSES, seed=0).size
-        return scale * np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+        return scale * np.random.default_rng(seed).standard_normal(_size(family, spec)).astype(np.float32)
 
     return make
 
