@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants check types style collected docs format bench repertoire locks wheel advisories clean
+.PHONY: help setup demo test test-deployment mutants simulate-faults check types style docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,9 +29,8 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(STAMP) ## build the documentation in site/; a broken link or reference fails
 	$(BIN)/mkdocs build  # not --quiet: that also silences what strict mode counts
 
-# Types take one core about as long as all else takes another.
 check: $(STAMP) ## check documentation, format, lint and types
-	$(MAKE) --no-print-directory --output-sync --jobs 2 types docs style
+	$(MAKE) --no-print-directory --jobs 2 types docs style  # one core for types, one for everything else
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -42,12 +41,8 @@ style: $(STAMP)
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
 test test-deployment: export OMP_NUM_THREADS := 1
-test: $(STAMP) ## check, then run all tests except test-deployment
-	$(MAKE) --no-print-directory --output-sync --jobs 2 types docs style collected
+test: check ## check, then run all tests except test-deployment
 	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"  # a file stays with one worker until the other has nothing left
-
-collected: $(STAMP)  # so that on a fresh checkout not every worker compiles every module
-	-$(BIN)/pytest --collect-only --quiet -m "not deployment" > /dev/null
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment
@@ -55,6 +50,10 @@ test-deployment: $(STAMP) ## run federations of real processes, killed and resta
 mutants: export OMP_NUM_THREADS := 1
 mutants: $(STAMP) ## mutation tests of the core: MINUTES=30, ONLY=protocol; resumes where it stopped
 	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY))
+
+simulate-faults: export OMP_NUM_THREADS := 1
+simulate-faults: $(STAMP) ## seeded histories of a whole federation under faults: SCHEDULES=1000, SEED=1
+	$(BIN)/python -m tests.simulation $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

@@ -11,8 +11,13 @@ import json
 from enum import Enum
 from typing import Any
 
+_READY = frozenset((str, int, float, bool, type(None)))
+"""Types that JSON writes as they are; most values have one of them, and the other checks cost more."""
+
 
 def _plain(value: Any) -> Any:
+    if type(value) in _READY:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Enum):

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sottovoce.errors import ReleaseError, RoundAborted, SottovoceError
 from sottovoce.federation.log import release_entry
+from sottovoce.files import clear_asides
 from sottovoce.models import discovery
 from sottovoce.models.initialisation import init_name, initial_parameters
 from sottovoce.protocol.violations import WrongAgreement
@@ -67,6 +68,14 @@ def _execute(home: ServerHome, folder: RunFolder, grid: Grid) -> None:
             hint=f"To resume the run: sottovoce server train --resume {folder.run[:8]}",
             exit_code=SottovoceError.exit_code,
             transient=True,
+        )
+        raise
+    except OSError as error:
+        folder.report(
+            "failed",
+            message=f"The coordinator's disk cannot be used ({error.strerror}).",
+            hint=f"When it can, resume the run: sottovoce server train --resume {folder.run[:8]}",
+            exit_code=SottovoceError.exit_code,
         )
         raise
     except Exception as error:
@@ -201,6 +210,7 @@ class _Run:
     def _written(self, provenance: Provenance, outcome: Outcome) -> Manifest:
         """The run's only release: the one written before a crash, or a new one."""
         identity, folder = self._home.identity(), self._folder.release
+        clear_asides(folder)  # a process killed while it added to the release leaves a file that no release may have
         with suppress(ReleaseError):
             written = check(folder, identity.public_key).manifest
             if written.run == outcome.run.hex():

@@ -19,7 +19,7 @@ from sottovoce.features.normalisation import constants_bytes
 from sottovoce.features.spec import FeatureSpec
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
-from sottovoce.files import folder_aside, write_bytes
+from sottovoce.files import clear_asides, folder_aside, write_bytes
 from sottovoce.models import discovery
 from sottovoce.models.parameters import file_of, model_of, shapes, split
 from sottovoce.privacy.accountant import ACCOUNTANT, NEIGHBOURS
@@ -129,6 +129,7 @@ def cosign(directory: Path, identity: Identity, *, label: str, trusted_key: byte
         ReleaseError: a check fails, the coordinator's key is not the trusted one, or the release has changed since it
             was inspected.
     """
+    clear_asides(directory)
     checked = check(directory, trusted_key)
     if digest is not None and hashlib.sha256(checked.raw).hexdigest() != digest:
         raise ReleaseError("The release was replaced by another one meanwhile, which is not signed.")

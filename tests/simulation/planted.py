@@ -1,0 +1,204 @@
+"""Faults planted in the product, each of which the simulation must find: what a plausible change could break."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.simulation import ledgers
+
+import sottovoce.files as files
+from sottovoce.errors import LedgerError
+from sottovoce.protocol import aggregator as aggregator_module
+from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.participant import Participant
+from sottovoce.release import write as write_module
+from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.rounds.label import Label
+from sottovoce_client.rounds.run_state import RunStates
+from sottovoce_client.rounds.trainer import Trainer
+from sottovoce_server.flower import deployed_coordinator
+from sottovoce_server.home import journal as journal_module
+from sottovoce_server.home import log_file as log_file_module
+from sottovoce_server.home.journal import Journal
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault.
+
+    Args:
+        what: in words.
+        plant: puts it into the product.
+        state: prepared state from which it is found soonest; None: all in turn.
+    """
+
+    what: str
+    plant: Plant
+    state: str | None = None
+
+
+def _run_before_journal(patch: pytest.MonkeyPatch) -> None:
+    begin = deployed_coordinator._Notes.begin
+    patch.setattr(deployed_coordinator._Notes, "begin", lambda notes, order: order.resume and begin(notes, order))
+
+
+def _release_not_logged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(log_file_module, "write_bytes", lambda path, data, **options: None)
+
+
+def _no_flush(patch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def written(path: Path) -> Iterator[Path]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.parent / f".{path.stem}.{os.getpid()}.unflushed{path.suffix}"
+        try:
+            yield aside
+            aside.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                aside.unlink()
+
+    patch.setattr(files, "written_aside", written)
+
+
+def _answered_again(patch: pytest.MonkeyPatch) -> None:
+    report, charge = Trainer.report, Trainer._charge
+
+    def forgetful(trainer: Trainer, *arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(RunStates, "save", lambda *_: None)
+            return report(trainer, *arguments)
+
+    def again(trainer: Trainer, *arguments: Any) -> None:
+        with suppress(LedgerError):
+            charge(trainer, *arguments)
+
+    patch.setattr(Trainer, "report", forgetful)
+    patch.setattr(Trainer, "_charge", again)
+
+
+def _charged_later(patch: pytest.MonkeyPatch) -> None:
+    charge, follow = Ledger.charge, Label._follow
+    owed: list[tuple[Any, ...]] = []
+
+    def later(label: Label, request: Any) -> Any:
+        answer = follow(label, request)
+        while owed:
+            with Ledger(label.home.ledger_file) as ledger, suppress(LedgerError):
+                charge(ledger, *owed.pop())
+        return answer
+
+    patch.setattr(Ledger, "charge", lambda ledger, *charged: owed.append(charged))
+    patch.setattr(Label, "_follow", later)
+
+
+def _failed_charge(patch: pytest.MonkeyPatch) -> None:
+    charge = Ledger.charge
+
+    def tried(ledger: Ledger, *charged: Any) -> None:
+        with suppress(LedgerError):
+            charge(ledger, *charged)
+
+    patch.setattr(Ledger, "charge", tried)
+
+
+def _shares_again(patch: pytest.MonkeyPatch) -> None:
+    unmask = Participant.unmask
+
+    def kept(participant: Participant, request: Any) -> Any:
+        before = participant._stage
+        answer = unmask(participant, request)
+        participant._stage = before
+        return answer
+
+    patch.setattr(Participant, "unmask", kept)
+
+
+def _masks_of_the_dropped(patch: pytest.MonkeyPatch) -> None:
+    real = aggregator_module.masks_left
+
+    def left(opening: Any, *more: Any) -> Any:
+        added, _ = real(opening, *more)
+        return added[: len(opening.survivors)], []
+
+    patch.setattr(aggregator_module, "masks_left", left)
+
+
+def _second_manifest(patch: pytest.MonkeyPatch) -> None:
+    def written(self: Any, provenance: Any, outcome: Any) -> Any:
+        identity, folder = self._home.identity(), self._folder.release
+        return write_module.write(folder, provenance, outcome.parameters, identity, name=self._order.name, replace=True)
+
+    patch.setattr(deployed_coordinator._Run, "_written", written)
+
+
+def _promise_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Label, "_leave", lambda label, run: label._opened.states.forget(run))
+
+
+def _ledger_does_not_wait(patch: pytest.MonkeyPatch) -> None:
+    execute = ledgers.Connection.execute
+
+    def quick(connection: Any, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        return execute(connection, statement.replace("= EXTRA", "= OFF"), values)
+
+    patch.setattr(ledgers.Connection, "execute", quick)
+
+
+def _ordered_by_clock(patch: pytest.MonkeyPatch) -> None:
+    def last(journal: Journal) -> Any:
+        return max(journal._entries(), key=lambda entry: (entry.time, entry.number), default=None)
+
+    patch.setattr(Journal, "_last", last)
+
+
+def _reply_added_twice(patch: pytest.MonkeyPatch) -> None:
+    receive = Aggregator._receive_report
+
+    def added(aggregator: Aggregator, report: Any) -> None:
+        phase = aggregator._phases[report.label]
+        receive(aggregator, report)
+        again = aggregator._gathering.reports  # type: ignore[union-attr]
+        if report.label in again:
+            aggregator._phases[report.label] = phase
+
+    def closing(aggregator: Aggregator, real: Any = Aggregator.close_reports) -> Any:
+        for label in aggregator._gathering.reports:  # type: ignore[union-attr]
+            aggregator._phases[label] = aggregator_module.Phase.REPORTED
+        return real(aggregator)
+
+    patch.setattr(Aggregator, "_receive_report", added)
+    patch.setattr(Aggregator, "close_reports", closing)
+
+
+def _half_a_line(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal_module, "cut_unfinished_line", lambda path: b"")
+
+
+def _leftovers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(deployed_coordinator, "clear_asides", lambda folder: None)
+
+
+PLANTED = (
+    Planted("a run begins before the journal says so", _run_before_journal, "new"),
+    Planted("a release is shown before it is in the log", _release_not_logged, "trained"),
+    Planted("files are renamed before they are flushed", _no_flush, "after the last round"),
+    Planted("a label forgets that it answered a round", _answered_again, "joined"),
+    Planted("a round is charged once it is unmasked", _charged_later, "after the last round"),
+    Planted("a charge that fails is passed over", _failed_charge, "after the first round"),
+    Planted("shares can be asked for again", _shares_again),
+    Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped),
+    Planted("a resumed run writes another release", _second_manifest, "trained"),
+    Planted("the end of a run does not free its promise", _promise_kept, "after the last round"),
+    Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round"),
+    Planted("the journal's newest line is the one with the latest time", _ordered_by_clock),
+    Planted("a reply that arrives twice is added twice", _reply_added_twice),
+    Planted("half a line stays in the journal", _half_a_line),
+    Planted("a killed process' temporary file stays in the release", _leftovers, "trained"),
+)
