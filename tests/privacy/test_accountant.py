@@ -269,6 +269,43 @@ def test_the_attacker_does_not_guess_what_it_has_no_attack_on():
     assert epsilon_lower([], 1e-5) == epsilon_lower([Gaussian(1e6)], 1e-5) == 0
 
 
+@pytest.mark.parametrize("delta", [1e-2, 1e-9])
+@pytest.mark.parametrize(
+    "events",
+    [
+        [Gaussian(0.01)],
+        [Gaussian(1.0), Gaussian(30.0, 5)],
+        [Gaussian(1000.0)],
+        [PoissonGaussian(0.01, 20.0, 10)],
+        [PoissonGaussian(0.2, 0.8, 3), Gaussian(50.0)],
+        [DiscreteGaussianSum(1.0, 100.0, 50, 2, 10, 20)],
+    ],
+    ids=str,
+)
+def test_orders_are_left_out_only_where_they_cannot_give_less(monkeypatch, events, delta):
+    found = epsilon_rdp(events, delta)
+    every = tuple(order for orders in accountant._ORDERS for order in orders)
+    monkeypatch.setattr(accountant, "_ORDERS", (every,))
+    assert epsilon_rdp(events, delta) == found
+
+
+def test_orders_are_left_out(monkeypatch):
+    tried = []
+    real = accountant.RdpAccountant
+    monkeypatch.setattr(
+        accountant, "RdpAccountant", lambda orders, *rest: tried.append(max(orders)) or real(orders, *rest)
+    )
+    epsilon_rdp([Gaussian(1.0)], 1e-5)
+    assert tried == [16]
+
+
+def test_an_order_costs_what_was_published_beyond_its_divergence():
+    for order, delta in ((2, 1e-3), (64, 1e-5), (4096, 1e-9)):
+        alone = accountant.RdpAccountant([order])
+        alone.compose(to_dp_event(Gaussian(1.0)))
+        assert alone.get_epsilon(delta) - float(alone.rdp[0]) == pytest.approx(accountant._conversion(order, delta))
+
+
 def test_the_smaller_of_two_upper_bounds_is_reported(monkeypatch):
     event = PoissonGaussian(0.25, 1.8, 100)
     found, renyi = epsilon([event], 1e-5), epsilon_rdp([event], 1e-5)
