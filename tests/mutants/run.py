@@ -102,8 +102,6 @@ class Mutants:
 
     def try_all(self, session: pytest.Session) -> None:
         self.session = session
-        for module in self.sources:  # some are imported only when they are used
-            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
         digest(*{item.path for item in session.items})  # as they were collected, whatever is edited meanwhile
         self.calls = Calls(self.sources, self.say)
         for module, tests in self.targets.items():
@@ -121,6 +119,8 @@ class Mutants:
         make for a whole session.
         """
         gc.unfreeze()
+        for module in self.sources:  # some are imported only when they are used
+            importlib.import_module(".".join(Path(module).with_suffix("").parts[1:]))
         self.calls.note(items)
         self.live, self.caches = live_functions(), own_caches()
         self.temporary._basetemp = self.folder
