@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -228,3 +229,26 @@ def test_a_supernode_leaves_when_what_answers_messages_has_ended():
     code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(600)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=500, check=False)
     assert ended.returncode == -signal.SIGTERM
+
+
+def test_the_process_of_a_message_ends_with_its_answer(fork):
+    """And does not go on to what the process that it is forked from does at its end."""
+
+    def answer(*arguments):
+        print("answered", *arguments)
+        sys.exit(0)  # as Flower does
+
+    def warm():
+        supernode._answer, supernode.importlib = answer, SimpleNamespace(import_module=lambda name: None)
+        sys.stdin = SimpleNamespace(buffer=[b'["--token", "a"]\n', b'["--token", "b"]\n'], fileno=lambda: 0)
+        try:
+            supernode._warm()
+        finally:
+            with suppress(ChildProcessError):
+                os.wait()  # for all, since their ends are ignored
+            print("over")
+
+    process = fork(warm)
+    assert process.wait() == 0
+    assert sorted(process.stdout.splitlines()) == ["answered --token a", "answered --token b", "over"]
+    assert process.stderr == ""
