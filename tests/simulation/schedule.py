@@ -27,7 +27,7 @@ from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower import deployed_coordinator
 from sottovoce_server.home.coordinator_home import ServerHome
-from sottovoce_server.home.runs import RunFolder
+from sottovoce_server.home.runs import OVER, RunFolder
 from sottovoce_server.rounds.submission import ordered, resumed
 
 ROUNDS = 2
@@ -255,9 +255,11 @@ class Schedule:
         over = run.state in ("published", "over") or run.said.startswith(LAST_WORDS)
         expect(over, f"the run does not end: {run.state}, {run.said}")
         expect(run.said or run.state == "published", "the run ends without a word")
-        if run.state == "published" or run.said == ENDED:
+        folder = RunFolder(HOME / "runs" / run.id)
+        progress = folder.progress()
+        if progress["state"] in OVER and folder.keeper.ending.read():
             self.work(run)  # who was away is told
-            history = RunFolder(HOME / "runs" / run.id).progress().get("history", {})
+            history = progress.get("history", {})
             # A label whose advert was lost is unknown to the coordinator; it gives up after 30 days.
             for label in [promise["label"] for promise in history.get("promises", [])]:
                 expect(run.id not in self.witness.open_runs(label), f"{label} keeps the promise of a run that is over")

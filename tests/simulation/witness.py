@@ -176,10 +176,9 @@ class Witness:
             )
 
     def journal(self) -> None:
-        """The journal verifies, and only grows."""
-        path = f"{ROOT}/coordinator/journal.jsonl"
-        file = self.disk.find(path)
-        data = file.data if isinstance(file, File) else b""
+        """What is on disk of the journal verifies, and only grows."""
+        file = self.disk.find(f"{ROOT}/coordinator/journal.jsonl")
+        data = (file.flushed or b"") if isinstance(file, File) else b""
         if data == self._journal:
             return
         whole, known = data[: data.rfind(b"\n") + 1], self._journal[: self._journal.rfind(b"\n") + 1]
