@@ -220,7 +220,14 @@ def test_a_run_that_never_began_is_over_for_those_who_joined(grid, run_of, feder
     ending = keeper.ending.read()
     assert (ending.over.round, ending.over.has_model, ending.untold) == (0, False, {})
     assert all(is_over(home, run_of.run) for home in federation.homes[3:])
-    assert all(promises(home, run_of.run) for home in federation.homes[:3])  # their adverts never arrived
+    assert not any(promises(home, run_of.run) for home in federation.homes[:3])  # their adverts never arrived
+
+
+def test_nodes_that_never_joined_and_those_that_are_gone_are_no_obstacle_to_an_end(grid, run_of, federation, keeper):
+    grid.lose = lambda label, action: label == "label-1"  # neither its advert nor its confirmation arrives
+    run_of()
+    assert keeper.ending.read().untold == {}
+    assert all(is_over(home, run_of.run) for home in federation.homes[1:])
 
 
 def test_a_run_without_a_model_is_over_too(grid, run_of, federation):

@@ -25,7 +25,7 @@ from sottovoce.run.global_model import GlobalModel
 from sottovoce.run.records import OwnWords
 from sottovoce.run.round_sum import RoundSum
 from sottovoce_server.flower.masked_rounds import MaskedRounds
-from sottovoce_server.flower.run_endings import tell
+from sottovoce_server.flower.run_endings import tell, tell_others
 from sottovoce_server.rounds.checkpoint import DAMAGED, Keeper, Snapshot
 from sottovoce_server.rounds.ending import Ending
 from sottovoce_server.rounds.history import Outcome, Promise, RoundRecord, RunHistory
@@ -140,6 +140,8 @@ def _end(
     told = tell(grid, kept or ending, sums, timeout=timeout)
     if keeper:
         keeper.ending.write(told)
+    if not kept:
+        tell_others(grid, ending, timeout=timeout)
 
 
 def evaluation_noise(config: RunConfiguration, promises: Sequence[Promise]) -> float:

@@ -35,6 +35,18 @@ def tell(grid: Grid, ending: Ending, sums: SumStore, *, timeout: float = PATIENC
     return left
 
 
+def tell_others(grid: Grid, ending: Ending, *, timeout: float = PATIENCE) -> None:
+    """Notify, once, the connected nodes of labels from which the coordinator never heard: an answer may have been lost.
+
+    Such a label holds a promise and keys for a run of which nobody counts it as a member. One that never joined refuses
+    the message, and changes nothing.
+    """
+    others = sorted(set(grid.get_node_ids()) - set(ending.untold.values()))
+    requests = [message_to(node, Action.OVER, ending.over.encode(), None) for node in others]
+    for _ in grid.send_and_receive(requests, timeout=min(timeout, PATIENCE)) if requests else ():
+        pass
+
+
 def _told(grid: Grid, ending: Ending, sums: SumStore, timeout: float) -> tuple[Ending, bool]:
     """The ending after one exchange, and whether a label lacked more than expected."""
     over, untold, stands = ending.over, dict(ending.untold), dict(ending.stands)
