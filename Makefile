@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants simulate-faults check types style docs format bench repertoire locks wheel advisories clean
+.PHONY: help setup demo test test-deployment mutants simulate-faults check types style collected docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,8 +29,9 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(STAMP) ## build the documentation in site/; a broken link or reference fails
 	$(BIN)/mkdocs build  # not --quiet: that also silences what strict mode counts
 
+# Types take one core about as long as all else takes another.
 check: $(STAMP) ## check documentation, format, lint and types
-	$(MAKE) --no-print-directory --jobs 2 types docs style  # one core for types, one for everything else
+	$(MAKE) --no-print-directory --output-sync --jobs 2 types docs style
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -41,8 +42,12 @@ style: $(STAMP)
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
 test test-deployment: export OMP_NUM_THREADS := 1
-test: check ## check, then run all tests except test-deployment
+test: $(STAMP) ## check, then run all tests except test-deployment
+	$(MAKE) --no-print-directory --output-sync --jobs 2 types docs style collected
 	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"  # a file stays with one worker until the other has nothing left
+
+collected: $(STAMP)  # so that on a fresh checkout not every worker compiles every module
+	-$(BIN)/pytest --collect-only --quiet -m "not deployment" > /dev/null
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment

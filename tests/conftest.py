@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -19,6 +20,12 @@ from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
 from sottovoce.run.configuration import RunConfiguration
+
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
+"""Files in memory, and the bytes free there for tests to use it: renames and SQLite's transactions wait for a disk."""
+
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 settings.register_profile(
     "any machine",  # a busy or slow one takes as long as it takes

@@ -8,12 +8,15 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from flwr.app import ConfigRecord, RecordDict
 
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.messages import Advert, Announcement, Refusal, decode
-from sottovoce.run.records import ADVERT, RECORD, ROUNDS, Action, Carried, OwnWords
+from sottovoce.protocol.violations import WrongParameters
+from sottovoce.run.records import ADVERT, FRAME, RECORD, ROUNDS, Action, Carried, OwnWords
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.flower.client_app import _carried
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.run_app import train
@@ -125,3 +128,20 @@ def test_words_travel_with_the_announcement_and_no_other_message(grid, federatio
     grid.tamper = look
     train(grid, federation.agreement, config, remembered=own)
     assert [each for each in seen if each[2] is not None] == [("label-2", Action.ANNOUNCE, b"words", [1, 3])]
+
+
+def test_the_others_train_without_it_and_the_coordinator_reads_why(after_a_run, grid_of, config, tmp_path, caplog):
+    federation, before, folder = after_a_run
+    roots = [before.root, *(home.root for home in federation.homes[1:])]
+    homes = [LabelHome.open(shutil.copytree(root, tmp_path / str(node))) for node, root in enumerate(roots)]
+    grid = grid_of([Label(home) for home in homes])
+    outcome = train(grid, federation.agreement, config, remembered=remembered([folder]))
+    assert outcome.history.refusals == {NAME: RefusalReason.UNAVAILABLE}
+    assert len(outcome.history.rounds[0].survivors) == 4
+    assert f"{NAME} was sent its own earlier advert: its ledger may be an older copy." in caplog.text
+
+
+@pytest.mark.parametrize("words", [{ADVERT: "text"}, {ADVERT: b"", ROUNDS: 1}, {ADVERT: b"", ROUNDS: ["one"]}])
+def test_words_of_another_form_are_refused(words):
+    with pytest.raises(WrongParameters):
+        _carried(RecordDict({RECORD: ConfigRecord({FRAME: b"", **words})}))

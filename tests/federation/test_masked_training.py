@@ -181,7 +181,8 @@ def test_a_second_run_beyond_the_lifetime_budget_is_declined(grid, agreement, co
 def test_the_same_seed_gives_the_same_model_and_no_seed_another(federation, agreement, config, grid):
     def model(seed: int | None) -> bytes:
         for home in federation.homes:
-            home.ledger_file.unlink()
+            for known in (home.ledger_file, home.diary.file, *home.runs.glob("*.json")):
+                known.unlink(missing_ok=True)
             Ledger.create(home.ledger_file)
         grid.labels[:] = [Label(home, simulation_seed=seed) for home in federation.homes]
         return train(grid, agreement, config.changed(ring_bits=32)).parameters.tobytes()

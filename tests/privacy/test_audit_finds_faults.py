@@ -60,7 +60,7 @@ def local(**changes):
 
 def distributed(min_honest=2, sample_rate=RATE, banded=None, clip_quantile=None, **changes):
     noise = DistributedNoise(min_honest, 1.0, sample_rate, clip_quantile, banded)
-    return with_least_noise(local(**{"rounds": 6, "distributed": noise} | changes), PARAMETERS, max(3, min_honest))
+    return with_least_noise(local(**{"rounds": 5, "distributed": noise} | changes), PARAMETERS, max(3, min_honest))
 
 
 def in_turns():
@@ -88,14 +88,12 @@ def alarms(config):
 
 RIGHT = {
     "local noise": local,
-    "local noise, again": local,
     "steps with momentum": lambda: local(local_steps=4, momentum=0.5, batch_size=60, learning_rate=20.0),
     "every unit in each step": lambda: local(batch_size=DECLARED),
     "artists": lambda: local(unit=Unit.ARTIST),
     "balanced by loss": lambda: local(balance=Balance.LOSS),
     "balanced by sampling": lambda: local(balance=Balance.SAMPLING),
     "distributed noise": distributed,
-    "distributed noise, again": distributed,
     "a small ring": lambda: distributed(ring_bits=16),
     "a clip that follows a quantile": lambda: distributed(clip_quantile=0.5),
     "turns": in_turns,

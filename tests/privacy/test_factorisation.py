@@ -6,10 +6,8 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax_privacy.matrix_factorization import toeplitz as theirs
 from scipy.linalg import solve_triangular, toeplitz
 from scipy.optimize import minimize_scalar
 
@@ -19,6 +17,16 @@ from sottovoce.privacy.discrete_gaussian import sample
 from sottovoce.randomness import Randomness
 
 SHAPES = [(1, 1), (2, 2), (7, 3), (20, 5), (40, 40), (100, 10), (300, 30)]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """jax-privacy's factorisations, in double precision. Imported here, since that takes long."""
+    import jax
+    from jax_privacy.matrix_factorization import toeplitz
+
+    with jax.enable_x64(True):
+        yield toeplitz
 
 
 def dense(matrix, rounds):
@@ -47,14 +55,13 @@ def test_the_errors_are_those_of_dense_linear_algebra(rounds, bands):
 
 
 @pytest.mark.parametrize(("rounds", "bands"), [(40, 4), (24, 24)])
-def test_the_least_error_is_that_of_jax_privacy(rounds, bands):
-    with jax.enable_x64(True):
-        found = theirs.optimize_banded_toeplitz(rounds, bands)
-        least = math.sqrt(float(theirs.loss(found, rounds)) / ((rounds + 1) / 2))
-        ours = BandedToeplitz.optimal(rounds, bands, 24)
-        same = math.sqrt(
-            float(theirs.loss(np.array(ours.coefficients) / ours.coefficients[0], rounds)) / ((rounds + 1) / 2)
-        )
+def test_the_least_error_is_that_of_jax_privacy(rounds, bands, theirs):
+    found = theirs.optimize_banded_toeplitz(rounds, bands)
+    least = math.sqrt(float(theirs.loss(found, rounds)) / ((rounds + 1) / 2))
+    ours = BandedToeplitz.optimal(rounds, bands, 24)
+    same = math.sqrt(
+        float(theirs.loss(np.array(ours.coefficients) / ours.coefficients[0], rounds)) / ((rounds + 1) / 2)
+    )
     assert ours.error(rounds) == pytest.approx(same, rel=1e-9)
     assert ours.error(rounds) <= least * (1 + 1e-6)
     assert ours.error(rounds) == pytest.approx(least, rel=1e-4)
@@ -73,13 +80,12 @@ def test_one_band_is_independent_noise():
     assert matrix.squared_errors(50) == pytest.approx(np.arange(1, 51))
 
 
-def test_the_square_root_is_one():
+def test_the_square_root_is_one(theirs):
     root = square_root(60)
     assert root.tolist() == pytest.approx([float(Fraction(math.comb(2 * k, k), 4**k)) for k in range(60)], rel=1e-13)
     strategy = toeplitz(root, np.zeros(60))
     assert strategy @ strategy == pytest.approx(prefix(60))
-    with jax.enable_x64(True):
-        assert root == pytest.approx(np.asarray(theirs.optimal_max_error_strategy_coefs(60)), rel=1e-12)
+    assert root == pytest.approx(np.asarray(theirs.optimal_max_error_strategy_coefs(60)), rel=1e-12)
 
 
 @pytest.mark.parametrize("rounds", [8, 64, 500])
@@ -125,7 +131,9 @@ def patterns(rounds, participations, separation):
 @pytest.mark.parametrize(
     ("rounds", "bands", "participations", "separation"), [(9, 3, 3, 3), (8, 2, 3, 3), (7, 4, 1, 1)]
 )
-def test_the_sensitivity_is_that_of_all_patterns_whatever_the_gradients(rounds, bands, participations, separation):
+def test_the_sensitivity_is_that_of_all_patterns_whatever_the_gradients(
+    rounds, bands, participations, separation, theirs
+):
     matrix = BandedToeplitz.optimal(rounds, bands, 6)
     strategy, generator = dense(matrix, rounds), np.random.default_rng(1)
     bound = matrix.sensitivity_squared(participations, separation)
@@ -140,10 +148,7 @@ def test_the_sensitivity_is_that_of_all_patterns_whatever_the_gradients(rounds, 
     # It is met where all columns are whole, which the first and last possible ones need not be.
     fits = (participations - 1) * separation + bands <= rounds
     assert largest == pytest.approx(bound) if fits else largest <= bound
-    with jax.enable_x64(True):
-        known = theirs.minsep_sensitivity_squared(
-            np.array(matrix.coefficients, float), separation, participations, rounds
-        )
+    known = theirs.minsep_sensitivity_squared(np.array(matrix.coefficients, float), separation, participations, rounds)
     assert float(known) <= bound * (1 + 1e-12)
     assert float(known) == pytest.approx(bound) or not fits
 

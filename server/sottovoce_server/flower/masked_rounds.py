@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from sottovoce.errors import ProtocolError, RoundAborted
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.held_out import COUNTER_OFFSET
 from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator, Sum
@@ -207,6 +208,8 @@ class MaskedRounds:
                 promises.append(Promise(answer.label, answer.epsilon, answer.delta))
             elif isinstance(answer, Refusal):
                 self.history.refusals[answer.label] = answer.reason
+                if node in self._remembered and answer.reason is RefusalReason.UNAVAILABLE:
+                    LOG.warning("%s was sent its own earlier advert: its ledger may be an older copy.", answer.label)
         self._nodes = dict(sorted(self._nodes.items()))
         self._joined = True
         self.history.promises = tuple(sorted(promises, key=lambda promise: promise.label))

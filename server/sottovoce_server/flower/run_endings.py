@@ -36,10 +36,10 @@ def tell(grid: Grid, ending: Ending, sums: SumStore, *, timeout: float = PATIENC
 
 
 def tell_others(grid: Grid, ending: Ending, *, timeout: float = PATIENCE) -> None:
-    """Notify, once, the connected nodes of labels from which the coordinator never heard: an answer may have been lost.
+    """Notify, once, the connected nodes from which no advert arrived, since one may have been lost.
 
-    Such a label holds a promise and keys for a run of which nobody counts it as a member. One that never joined refuses
-    the message, and changes nothing.
+    A label whose advert was lost holds a promise and keys of a run that does not count it. One that never joined
+    refuses the message, and changes nothing.
     """
     others = sorted(set(grid.get_node_ids()) - set(ending.untold.values()))
     requests = [message_to(node, Action.OVER, ending.over.encode(), None) for node in others]
