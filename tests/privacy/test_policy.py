@@ -181,7 +181,7 @@ WRONG = {
 }
 RIGHT = {
     "epsilon_per_run": (0.1,),
-    "epsilon_lifetime": (0.1, float("inf")),
+    "epsilon_lifetime": (0.1, 1e6),
     "delta_max": (1e-12, 0.99),
     "least_participants": (3,),
     "least_confirmed": (0, 2),

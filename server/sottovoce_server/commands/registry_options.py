@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ DatabaseOption = Annotated[
 
 
 def opened(data: Path, url: str | None) -> "Database":
-    """The registry's database, migrated."""
+    """The registry's database, migrated; it is closed when the command ends."""
     from sottovoce_server.registry.database import Database
     from sottovoce_server.registry.settings import DataLocation
 
-    return Database(DataLocation(data, url))
+    database = Database(DataLocation(data, url))
+    click.get_current_context().call_on_close(database.close)
+    return database
