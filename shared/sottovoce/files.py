@@ -34,7 +34,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         with suppress(FileNotFoundError):
             aside.unlink()
@@ -76,7 +76,7 @@ def append_line(path: Path, line: bytes, *, mode: int) -> None:
     finally:
         os.close(handle)
     if not size:
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
 
 
 def cut_unfinished_line(path: Path) -> bytes:
@@ -92,8 +92,8 @@ def cut_unfinished_line(path: Path) -> bytes:
     return data[whole:]
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename survive a power cut: otherwise a label could restart from an older state."""
+def flush_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut: otherwise a label could restart from an older state."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -166,11 +166,11 @@ def folder_aside(path: Path) -> Iterator[Path]:
             old = path.parent / f".{path.name}.old.{os.getpid()}{_PARTIAL}"
             path.rename(old)
             aside.rename(path)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
             shutil.rmtree(old)
         else:
             aside.rename(path)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -198,7 +198,7 @@ def _flush_tree(folder: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())):
-        _flush_folder(inner)
+        flush_folder(inner)
 
 
 def _alive(process: str) -> bool:

@@ -22,7 +22,7 @@ SPEC = FeatureSpec(sample_rate=RATE, segment_seconds=0.5, hop_seconds=0.25, max_
 
 @pytest.fixture
 def track(tmp_path: Path) -> Callable[[float], Path]:
-    """Writes so many seconds of noise whose level changes."""
+    """Writes noise of a given length in seconds whose level changes."""
 
     def write(seconds: float) -> Path:
         rng = np.random.default_rng(3)

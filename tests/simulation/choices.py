@@ -42,7 +42,7 @@ class Choices:
         return self._kept(f"{site} ({self._seen[site]})", 1 + (drawn >> 32) % options)
 
     def order(self, site: str, size: int) -> list[int]:
-        """A permutation of so many things; most of the time the identity."""
+        """A permutation of a given number of items; most of the time the identity."""
         numbers = list(range(size))
         if size < 2 or not self.happens(f"order of {site}", 1, 0.3):
             return numbers

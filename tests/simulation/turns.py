@@ -41,7 +41,7 @@ class Turns:
             raise self._error
 
     def hand_over(self) -> None:
-        """Let whoever is next run; returns when it is this thread's turn again."""
+        """Let the next thread run; returns when it is this thread's turn again."""
         me = self._threads.get(threading.get_ident())
         if me is None or self._next() == me:
             return

@@ -127,7 +127,7 @@ def decoding(story: Story) -> Case:
         reason=RefusalReason.PRIVACY,
     )
     over = RunOver.sign(
-        story.table.identities[ME],  # whoever signs it: decoding checks no signature
+        story.table.identities[ME],  # any key: decoding checks no signature
         run=story.request.run,
         agreement=story.table.agreement.digest,
         round=3,

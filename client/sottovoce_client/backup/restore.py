@@ -1,6 +1,5 @@
 """Restoring a backup: a whole home, or what an existing home has lost; never an older ledger than the home knows."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sottovoce.errors import ConfigurationError, LedgerError, PrivacyError
-from sottovoce.files import new_home
+from sottovoce.files import flush_folder, new_home
 from sottovoce_client.backup.archive import DATABASES, KEYS, LEDGER, SIDES, Backup, extracted
 from sottovoce_client.budget.known_heads import known_heads, open_ledger
 from sottovoce_client.budget.ledger import Ledger
@@ -96,7 +95,7 @@ def _parts(backup: Backup, folder: Path, root: Path) -> Restored:
                 (root / name).replace(root / f"{name}{DAMAGED}")
             (root / f"{name}-journal").unlink(missing_ok=True)  # it belongs to the damaged one
         (folder / name).replace(root / name)
-    _flush(root)
+    flush_folder(root)
     return _restored(backup, root, tuple(sorted(lost)), _charge_unknown(root) if LEDGER in lost else ())
 
 
@@ -147,11 +146,3 @@ def _charge_unknown(root: Path) -> tuple[str, ...]:
 def _restored(backup: Backup, root: Path, files: tuple[str, ...], charged: tuple[str, ...]) -> Restored:
     kept = tuple(sorted(backup.files.keys() - set(files)))
     return Restored(backup.label, backup.created, files, kept, charged, all((root / key).exists() for key in KEYS))
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

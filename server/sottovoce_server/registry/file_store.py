@@ -21,6 +21,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from sottovoce.federation.log import LARGEST_EVIDENCE
+from sottovoce.files import flush_folder
 from sottovoce.release.check import ALLOWED, LARGEST_MANIFEST, LARGEST_SIGNATURES
 from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce_server.registry.settings import STALL_SECONDS, UPLOAD_SECONDS
@@ -126,7 +127,7 @@ class Store:
         blob.parent.mkdir(exist_ok=True, mode=0o700)
         path.touch()  # keep `sweep` from removing an old orphan with the same content
         path.replace(blob)
-        _flush(blob.parent)
+        flush_folder(blob.parent)
 
     def keep_bytes(self, data: bytes) -> str:
         """Store content and return its digest."""
@@ -180,11 +181,3 @@ def _move(source: Path, target: Path) -> None:
         source.rename(target)
     except FileNotFoundError:
         raise Gone from None
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

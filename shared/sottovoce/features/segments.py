@@ -84,7 +84,7 @@ def starts(samples: int, spec: FeatureSpec) -> Tensor:
     """First samples of the segments of a track, ascending; see `cut`.
 
     Args:
-        samples: length of the track; if it is less than a segment's, there are none.
+        samples: length of the track; one shorter than a segment has no segments.
         spec: the feature spec.
     """
     hop = round(spec.hop_seconds * spec.sample_rate)
