@@ -52,7 +52,7 @@ def put_back(home, tmp_path):
 
 
 @pytest.mark.parametrize("witness", ["a run's state", "a note of a run that is over", "a note of a closed run"])
-def test_an_older_ledger_is_refused_with_the_way_out(spent, tmp_path, witness):
+def test_an_older_ledger_is_refused_with_the_way_out(spent, tmp_path, monkeypatch, witness):
     if witness == "a run's state":
         state(spent, head(spent))
     elif witness == "a note of a run that is over":
@@ -63,8 +63,12 @@ def test_an_older_ledger_is_refused_with_the_way_out(spent, tmp_path, witness):
     open_ledger(spent).close()
     put_back(spent, tmp_path)
     Ledger(spent.ledger_file).close()  # the file by itself is whole
+    closed = []
+    monkeypatch.setattr(Ledger, "close", lambda ledger: closed.append(ledger))
     with pytest.raises(LedgerError, match="lacks row 3") as caught:
         open_ledger(spent)
+    assert len(closed) == 1
+    monkeypatch.undo()
     assert "label restore" in caught.value.hint
     with pytest.raises(LedgerError):
         account_of(spent)

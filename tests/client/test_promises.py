@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from sottovoce.cli import app
 from sottovoce.privacy.calibration import plan_for
 from sottovoce_client.budget.account import account_of
+from sottovoce_client.budget.known_heads import known_heads
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.policy import Policy
@@ -53,6 +54,8 @@ def test_killed_while_joining_and_long_silent_ones_are_released(home):
     assert {file.name for file in home.runs.iterdir()} == {f"{HEARD.hex()}.json", f"{HEARD.hex()}.model"}
     notes = {note.run: note.details["why"] for note in home.diary.notes() if note.what is What.CLOSED}
     assert notes == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT}
+    with Ledger(home.ledger_file) as ledger:
+        assert known_heads(home) == (ledger.head,)
     assert release_stale(home, now=NOW) == {}
     ended = {run.run: run.ended for run in account_of(home).runs}
     assert ended == {JOINING.hex(): KILLED_WHILE_JOINING, SILENT_RUN.hex(): SILENT, HEARD.hex(): ""}

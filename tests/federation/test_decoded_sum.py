@@ -109,6 +109,14 @@ def test_a_longer_vector_than_honest_labels_can_make_is_refused_where_a_label_is
     of_tracks[0].check(np.full(grid.dimension, math.ceil(value)), LABELS)  # how many units it sums, nobody knows
 
 
+@pytest.mark.parametrize(("stream", "kept"), [(None, 0), (BandedFactorisation(3, (64, 32, 20)), 2)])
+def test_as_many_sums_are_kept_as_later_ones_contain(decoder_of, stream, kept):
+    decoder, grid, _ = decoder_of(stream=stream, rounds=4)
+    for number in (1, 2, 3, 4):
+        decoder.update(np.full(grid.dimension, number, np.int64), number, LABELS)
+    assert len(decoder.state()) == 1 + kept
+
+
 def test_what_was_kept_of_another_run_is_refused(decoder_of):
     stream = BandedFactorisation(3, (64, 32, 20))
     decoder, grid, config = decoder_of(stream=stream, rounds=4)

@@ -16,6 +16,7 @@ from sottovoce.protocol.messages import Advert, Announcement, Refusal, decode
 from sottovoce.protocol.violations import WrongParameters
 from sottovoce.run.records import ADVERT, FRAME, RECORD, ROUNDS, Action, Carried, OwnWords
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.rows import THE_REST, Kind
 from sottovoce_client.flower.client_app import _carried
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
@@ -99,6 +100,14 @@ def test_a_missing_charge_of_a_round_is_noticed(answer, words):
     said, home = answer(replace(words, rounds=(1, 7)), put_back=False)
     assert isinstance(said, Refusal)
     assert "round 7" in home.diary.notes()[-1].details["why"]
+
+
+def test_a_restored_home_that_has_charged_all_that_it_may_have_spent_joins(answer, words):
+    def spend(home):
+        with Ledger(home.ledger_file) as ledger:
+            ledger._append(Kind.CHARGE, decode(words.advert).run, THE_REST, ())
+
+    assert isinstance(answer(replace(words, rounds=(1, 7)), put_back=False, change=spend)[0], Advert)
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another label's", "another key's", "another message"])

@@ -322,6 +322,21 @@ def test_an_end_without_the_last_sum_keeps_the_promise(end):
     with pytest.raises(UnfollowedParameters):
         end.told(sums={1: end.sums[1]})
     assert promises(end.home, end.run)
+    note = end.home.diary.notes()[-1]
+    assert (note.what, note.details["reason"]) == (What.ROUND_DECLINED, "unfollowed")
+
+
+def test_a_label_that_trained_leaves_a_run_that_ends_without_a_model(end):
+    end.told(end.signed(parameters_digest=NO_MODEL))
+    assert is_over(end.home, end.run)
+    assert end.home.diary.weights(end.run.hex()) is None
+
+
+def test_a_label_that_trained_in_no_round_follows_no_model(end, monkeypatch):
+    monkeypatch.setattr(Ledger, "charged_rounds", lambda ledger, run: frozenset())
+    end.told()
+    assert is_over(end.home, end.run)
+    assert end.home.diary.weights(end.run.hex()) is None
 
 
 @pytest.mark.parametrize("state", [b"{}", b"torn", None])

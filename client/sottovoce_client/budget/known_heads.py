@@ -40,7 +40,7 @@ def open_ledger(home: LabelHome) -> Ledger:
 
 
 def _of_states(home: LabelHome) -> Iterator[Head]:
-    for path in sorted(home.runs.glob("[!.]*.json")):
+    for path in home.runs.glob("[!.]*.json"):
         with suppress(FileNotFoundError), path.open("rb") as file:
             yield from _found(file.read(_BEGINNING))
 

@@ -35,7 +35,7 @@ def expect_remembered(own: OwnWords | None, home: LabelHome, identity_key: bytes
         advert = decode(own.advert)
     except Malformed:
         return
-    if not isinstance(advert, Advert) or advert.label != home.name or not advert.is_signed_by(identity_key):
+    if not isinstance(advert, Advert) or not advert.is_signed_by(identity_key):
         return
     with open_ledger(home) as ledger:
         if advert.run not in ledger:

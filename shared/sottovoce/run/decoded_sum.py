@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.banded_factorisation import BandedToeplitz
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.protocol.quantise import norm_of
@@ -31,8 +30,6 @@ class SumDecoder:
     """
 
     def __init__(self, config: RunConfiguration, mechanism: DistributedDiscreteGaussian, run: bytes) -> None:
-        if config.distributed is None:
-            raise ConfigurationError("Only a run with distributed noise is summed in whole numbers.")
         self.clip = config.max_grad_norm
         """L2 bound on one unit's vector in the next round."""
         self._config = config
@@ -76,7 +73,7 @@ class SumDecoder:
         Raises:
             ImplausibleSum: the sum is larger.
         """
-        largest = float(np.abs(total).max(initial=0))
+        largest = float(np.abs(total).max())
         of_labels, mechanism = self._config.unit is Unit.LABEL, self._mechanism
         if largest > mechanism.largest_coordinate(survivors) or (
             of_labels and norm_of(total) > mechanism.longest(survivors)
