@@ -12,7 +12,9 @@ from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.budget.rows import Head
 from sottovoce_client.home.label_home import LabelHome
 
-_HEAD = re.compile(rb'"ledger":\[(\d{1,18}),"([0-9a-f]{64})"\]')
+_FIELD = b'"ledger":'
+"""Beginning of a head in canonical JSON. Text of others cannot contain it: its quotes are escaped."""
+_HEAD = re.compile(re.escape(_FIELD) + rb'\[(\d{1,18}),"([0-9a-f]{64})"\]')
 _BEGINNING = 1 << 16
 """Bytes of a run's state that hold its head: what follows may be as long as the model."""
 
@@ -42,19 +44,22 @@ def open_ledger(home: LabelHome) -> Ledger:
 def _of_states(home: LabelHome) -> Iterator[Head]:
     for path in home.runs.glob("[!.]*.json"):
         with suppress(FileNotFoundError), path.open("rb") as file:
-            yield from _found(file.read(_BEGINNING))
+            match = _HEAD.search(file.read(_BEGINNING))
+            if match:
+                yield _head(match)
 
 
 def _of_diary(home: LabelHome) -> Iterator[Head]:
+    """Searched from its end: a diary has megabytes, and its newest heads are among its newest notes."""
     with suppress(FileNotFoundError):
-        for line in reversed(home.diary.file.read_bytes().splitlines()):
-            found = tuple(_found(line))
-            if found:
-                yield from found
+        data = home.diary.file.read_bytes()
+        at = len(data)
+        while (at := data.rfind(_FIELD, 0, at)) >= 0:
+            match = _HEAD.match(data, at)
+            if match:
+                yield _head(match)
                 return
 
 
-def _found(data: bytes) -> Iterator[Head]:
-    match = _HEAD.search(data)
-    if match:
-        yield Head(int(match[1]), bytes.fromhex(match[2].decode()))
+def _head(match: "re.Match[bytes]") -> Head:
+    return Head(int(match[1]), bytes.fromhex(match[2].decode()))
