@@ -1,4 +1,6 @@
-"""What a long life costs: opening a ledger and charging a round, by the number of its rows.
+"""What a long life costs: opening a home's ledger and charging a round, by the number of its rows.
+
+The home's diary is as long as it may become, and runs under way have states that name the ledger's head.
 
 python -m benchmarks ledger
 """
@@ -12,10 +14,14 @@ from pathlib import Path
 
 from sottovoce.canonical import canonical_json
 from sottovoce.privacy.events import PoissonGaussian, to_json
+from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.budget.rows import Kind, Row
+from sottovoce_client.home.diary import LARGEST
+from sottovoce_client.home.label_home import LabelHome
 
 ROWS = (100, 100_000)
+STATES, STATE_BYTES = 10, 100_000
 REPETITIONS = 20
 RUN = b"r" * 16
 STEP = PoissonGaussian(0.1, 5.0, 1)
@@ -39,17 +45,32 @@ def fill(file: Path, rows: int) -> None:
         database.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", made)
 
 
+def remember(home: LabelHome) -> None:
+    """A full diary whose first note alone names the ledger's head, and states of runs under way that do."""
+    with Ledger(home.ledger_file) as ledger:
+        head = ledger.head
+    home.diary.closed(RUN, ledger=head)
+    line = home.diary.file.read_bytes().replace(b'"ledger"', b'"details"')
+    with home.diary.file.open("ab") as diary:
+        diary.write(line * ((LARGEST - diary.tell()) // len(line)))
+    state = canonical_json({"ledger": head.to_json(), "participant": "00" * STATE_BYTES})
+    for number in range(STATES):
+        (home.runs / f"{number:032x}.json").write_bytes(state)
+
+
 def run() -> dict[str, object]:
     """Milliseconds of processor time to open a ledger and charge a round, by the ledger's rows; medians."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for rows in ROWS:
-            file = Path(folder) / f"{rows}.sqlite"
-            fill(file, rows)
+            home = LabelHome.create(Path(folder) / str(rows), name="label")
+            home.ledger_file.unlink()
+            fill(home.ledger_file, rows)
+            remember(home)
             times = []
             for number in range(REPETITIONS):
                 begun = time.process_time()
-                with Ledger(file) as ledger:
+                with open_ledger(home) as ledger:
                     ledger.charge(RUN, number, [STEP])
                 times.append(1000 * (time.process_time() - begun))
             figures[str(rows)] = statistics.median(times)
