@@ -10,9 +10,11 @@ import pytest
 from sottovoce.errors import LocalProtocolError, RemoteProtocolError, RoundAborted
 from sottovoce.protocol import violations
 from sottovoce.protocol.keys import secret_commitment
+from sottovoce.protocol.message import SECRET_BYTES
 from sottovoce.protocol.messages import (
     CrossCheckRequest,
     Kind,
+    Preparation,
     Prepared,
     PrepareRequest,
     ReportRequest,
@@ -23,7 +25,8 @@ from sottovoce.protocol.pair_keys import mask_seed
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.prg import add_masks
 from sottovoce.protocol.shamir import combine
-from sottovoce.protocol.sharing import open_vault
+from sottovoce.protocol.sharing import open_vault, prepared
+from sottovoce.protocol.violations import BadSeal
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 ME = "label-000"
@@ -480,3 +483,15 @@ def test_a_vector_of_another_kind_is_our_own_mistake(table: InMemoryRounds) -> N
     participant.report(vector)
     with pytest.raises(ValueError, match="read-only"):
         vector[0] = 1
+
+
+def test_a_key_in_a_vault_that_does_not_match_its_tag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever unmasks with a dropped label's vault would subtract a mask that nobody added."""
+    table = InMemoryRounds(3, ring_bits=16)
+    table.join()
+    pairs, identity = table.participants[ME]._stage.pairs, table.identities[ME]  # type: ignore[union-attr]
+    monkeypatch.setattr("sottovoce.protocol.sharing.os.urandom", bytes)
+    honest = prepared(pairs, 2, lambda **fields: Preparation.sign(identity, **fields))
+    assert len(open_vault(honest, bytes(SECRET_BYTES), pairs.session)) == 2
+    with pytest.raises(BadSeal, match="tag"):
+        open_vault(replace(honest, tags=honest.tags[::-1]), bytes(SECRET_BYTES), pairs.session)

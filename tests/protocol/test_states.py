@@ -217,3 +217,14 @@ def test_a_step_that_is_skipped_or_repeated_leaves_the_round_as_it_is(phase: Pha
     with pytest.raises(LocalProtocolError, match="does not follow"):
         getattr(aggregator, step)()
     assert aggregator.participants
+
+
+def test_a_label_knows_its_newest_round() -> None:
+    table = InMemoryRounds(3, ring_bits=16)
+    table.advertise()
+    assert table.participants[ME].newest_round == 0
+    table = InMemoryRounds(3, ring_bits=16)
+    table.join()
+    assert table.participants[ME].newest_round == 0
+    table.report(table.request(4, 5), {label: np.zeros(5, np.uint16) for label in table.participants})
+    assert table.participants[ME].newest_round == 4

@@ -229,7 +229,7 @@ class Members:
             {label, partner}
             for label, known in tags.items()
             for partner, tag in known.items()
-            if label < partner and partner in tags and tags[partner][label] != tag
+            if partner in tags and tags[partner][label] != tag
         ]
 
     def prepare_requests(self, number: int) -> dict[str, PrepareRequest]:
