@@ -1,7 +1,7 @@
 """A disk that fails: the n-th change of a file fails, is written short, or is the last one before the machine stops.
 
-It stands under `os` and `io.open`, through which this project writes everything but SQLite's files. What a machine
-loses when it stops is what was not flushed: a file's content without its own `fsync`, a name without its folder's.
+It stands under `os` and `io.open`, and under SQLite. What a machine loses when it stops is what was not flushed: a
+file's content without its own `fsync`, a name without its folder's.
 """
 
 import builtins
@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
+from tests.faults.sqlite_files import watched
+
+from sottovoce.errors import SottovoceError
 
 
 class Fault(StrEnum):
@@ -63,7 +68,29 @@ class Disk:
             opened = self._file(io.open)
             patch.setattr(io, "open", opened)
             patch.setattr(builtins, "open", opened)
-            yield self
+            with watched(self):
+                yield self
+
+    def change(self, path: Path, what: str) -> bool:
+        """Whether SQLite's change of a file fails: a function of SQLite's cannot be left by an exception."""
+        try:
+            return self._ours(path) and self._call()
+        except Stopped:
+            return True
+
+    def flushed(self, path: Path, *, new: bool) -> None:
+        if self._ours(path):
+            self._keep(path)
+            if new:
+                self._flushed_folder(path.parent)
+
+    def names_flushed(self, folder: Path) -> None:
+        if self._ours(folder):
+            self._flushed_folder(folder)
+
+    @property
+    def writes_short(self) -> bool:
+        return self.fault is Fault.SHORT
 
     def _remember(self) -> None:
         for folder in [self.root, *(path for path in self.root.rglob("*") if path.is_dir())]:
@@ -192,27 +219,33 @@ def every_fault(
     operation: Callable[[Path], object],
     fresh: Callable[[], Path],
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    step: int = 1,
 ) -> Iterator[tuple[Path, Fault, bool]]:
     """Run an operation on a fresh folder once for every fault at every call; yields (folder, fault, whether it failed).
+
+    When the power goes, the folder loses what was not flushed; this happens after the last call, too.
 
     Args:
         operation: changes a folder.
         fresh: makes the folder as it is before.
         monkeypatch: of pytest.
+        step: for a slow operation, each fault hits every so many calls; different faults hit different ones.
     """
     folder = fresh()
     with Disk(folder).mounted(monkeypatch) as counting:
         operation(folder)
     assert counting.calls, "the operation writes nothing"
-    for fault in Fault:
-        for number in range(counting.calls):
+    for first, fault in enumerate(Fault):
+        after = [counting.calls] if fault is Fault.POWER else []  # right after the operation is done
+        for number in [*range(first % step, counting.calls, step), *after]:
             folder, failed = fresh(), False
             disk = Disk(folder, fault, number)
             try:
                 with disk.mounted(monkeypatch):
                     operation(folder)
-            except (OSError, Stopped):
+            except (OSError, sqlite3.Error, SQLAlchemyError, SottovoceError, Stopped):
                 failed = True
-            if failed and fault is Fault.POWER:
+            if fault is Fault.POWER:
                 disk.restore()
             yield folder, fault, failed

@@ -6,9 +6,7 @@ charged.
 """
 
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from sottovoce.privacy.events import Event, NonPrivate, from_json, merged, remai
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce_client.budget.ledger_errors import named_errors
 from sottovoce_client.budget.rows import FIRST, THE_REST, Head, Kind, Row, as_bytes, committed_by, events_of, tampered
+from sottovoce_client.home.new_database import new_database
 
 _SCHEMA = (
     """CREATE TABLE ledger (number INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
@@ -113,18 +112,7 @@ class Ledger:
             LedgerError: the file exists (and is left untouched), or it cannot be written.
         """
         with named_errors():
-            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-            os.close(handle)
-            aside = Path(name)
-            try:
-                database = sqlite3.connect(aside, isolation_level=None)
-                with database:
-                    for statement in (*_SCHEMA, f"PRAGMA user_version = {VERSION}"):
-                        database.execute(statement)
-                database.close()
-                path.hardlink_to(aside)  # unlike a rename, never replaces an existing ledger
-            finally:
-                aside.unlink()
+            new_database(path, _SCHEMA, VERSION)
         return cls(path)
 
     def close(self) -> None:

@@ -4,17 +4,16 @@ A track's side is written once, by `sottovoce_client.data.split`, and never chan
 when it is removed and added again, not when the rule for new tracks changes.
 """
 
-import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from sottovoce.errors import PrivacyError
 from sottovoce_client.catalogue.tracks import Track
+from sottovoce_client.home.new_database import new_database
 
 _SCHEMA = (
     """CREATE TABLE sides (samples TEXT NOT NULL, file TEXT NOT NULL, held_out INTEGER NOT NULL
@@ -82,16 +81,7 @@ class Sides:
             PrivacyError: the file exists (and is left untouched), or it cannot be written.
         """
         with _named_errors():
-            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-            os.close(handle)
-            aside = Path(name)
-            try:
-                with closing(sqlite3.connect(aside)) as database, database:
-                    for statement in (*_SCHEMA, f"PRAGMA user_version = {VERSION}"):
-                        database.execute(statement)
-                path.hardlink_to(aside)  # fails where a rename would replace an older table
-            finally:
-                aside.unlink()
+            new_database(path, _SCHEMA, VERSION)
 
     def __enter__(self) -> Self:
         return self

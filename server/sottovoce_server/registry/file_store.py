@@ -127,7 +127,8 @@ class Store:
         blob.parent.mkdir(exist_ok=True, mode=0o700)
         path.touch()  # keep `sweep` from removing an old orphan with the same content
         path.replace(blob)
-        flush_folder(blob.parent)
+        for folder in (blob.parent, blob.parent.parent):  # the latter because the former may be new
+            flush_folder(folder)
 
     def keep_bytes(self, data: bytes) -> str:
         """Store content and return its digest."""
