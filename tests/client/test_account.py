@@ -8,8 +8,9 @@ import pytest
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.events import Gaussian
-from sottovoce_client.budget.account import Account, RunAccount, account_of, run_of
+from sottovoce_client.budget.account import Account, RunAccount, _joined, account_of, run_of
 from sottovoce_client.budget.ledger import Ceilings, Ledger
+from sottovoce_client.budget.rows import Kind, Row
 
 OPEN, CLOSED, REFUSED = (bytes([number]) * 16 for number in (0xA1, 0xA2, 0xB3))
 DELTA = 1e-5
@@ -51,8 +52,23 @@ def test_each_run_as_the_ledger_and_the_diary_have_it(home):
     assert running.epsilon == epsilon([Gaussian(9.0, 2)], DELTA)
     assert (closed.task, closed.family, closed.planned, closed.promised) == ("", "", 0, None)
     assert (refused.reason, refused.why, refused.hint, refused.planned) == ("budget", "too dear", "wait", 4)
+    assert (refused.task, refused.family) == ("style", "svm")
     with Ledger(home.ledger_file) as ledger:
         assert running.began == ledger.rows()[0].time
+
+
+def test_runs_are_listed_from_the_oldest_and_no_other_note_makes_one(home):
+    noted(home, "refused", bytes(16), time="2020-01-31T12:00:00+00:00")
+    noted(home, "round-declined", bytes([7]) * 16, round=1, reason="hours")
+    assert next(each.run for each in account_of(home).runs) == bytes(16).hex()
+    assert bytes([7] * 16).hex() not in by_run(home)
+
+
+def test_a_run_began_with_its_promise_whatever_is_noted_later(home):
+    noted(home, "round-declined", OPEN, task="editor", rounds=9)
+    opened, charged = Row(1, "2026-01-01", Kind.OPEN, OPEN, 0, ()), Row(2, "2026-01-02", Kind.CHARGE, OPEN, 1, ())
+    (run,) = _joined(home, (opened, charged), {OPEN: 0.0})
+    assert (run.began, run.task, run.planned) == ("2026-01-01", "style", 4)
 
 
 def test_all_runs_together(home):
@@ -70,6 +86,7 @@ def test_the_first_round_without_tracks_and_the_latest_labels_left_out(home):
     noted(home, "no-tracks", OPEN, round=2)
     noted(home, "no-tracks", OPEN, round=3)
     noted(home, "left-out", OPEN, round=1, labels=["a"])
+    noted(home, "left-out", OPEN, round=2, labels=["b"])
     noted(home, "left-out", OPEN, round=2, labels=["a", "b"])
     noted(home, "complained", OPEN, round=1, labels=["c", 7])
     noted(home, "complained", OPEN, round=2, labels="d")

@@ -66,7 +66,12 @@ def test_a_file_sets_what_it_names(tmp_path):
     [
         ("epsilon_per_rum = 3.0", "unknown setting 'epsilon_per_rum'", "Did you mean 'epsilon_per_run'?"),
         ("alow_non_private = true", "unknown setting 'alow_non_private'", "Did you mean 'allow_non_private'?"),
+        ("'' = 3", "unknown setting ''", None),
         ("= 3", "cannot be read", None),
+        ("default_consent = 3", "'default_consent' has a value of the wrong type", None),
+        ("hours = 3", "'hours' has a value of the wrong type", None),
+        ("trust = 3", "'trust' has a value of the wrong type", None),
+        ("most_rounds = ['a']", "'most_rounds' has a value of the wrong type", None),
         ("epsilon_per_run = '8'", "'epsilon_per_run' has a value of the wrong type", None),
         ("epsilon_per_run = nan", "'epsilon_per_run' has a value of the wrong type", None),
         ("epsilon_per_run = true", "'epsilon_per_run' has a value of the wrong type", None),
@@ -95,6 +100,16 @@ def test_a_wrong_policy_is_named(tmp_path, text, message, hint):
     assert caught.value.exit_code == 2
     if hint:
         assert caught.value.hint == hint
+
+
+def test_declared_units_are_those_of_the_run_and_a_label_is_one():
+    policy = Policy(declared_tracks=500, declared_artists=30)
+    assert [policy.declared(unit) for unit in (Unit.TRACK, Unit.ARTIST, Unit.LABEL)] == [500, 30, 1]
+
+
+def test_a_round_needs_a_threshold_of_confirmed_labels_or_as_many_as_the_policy_says():
+    assert [Policy().confirmed_of(labels) for labels in (3, 4, 5, 10)] == [2, 2, 3, 6]
+    assert Policy(least_confirmed=4).confirmed_of(5) == 4
 
 
 def test_text_that_is_no_utf8_is_named(tmp_path):

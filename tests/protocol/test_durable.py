@@ -15,6 +15,7 @@ from sottovoce.protocol import violations
 from sottovoce.protocol.messages import CrossCheckRequest
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.saved_state import Saved
+from sottovoce.protocol.states import Phase
 from sottovoce_simulations.engine.in_process_rounds import InMemoryRounds
 
 MakeTable = Callable[..., InMemoryRounds]
@@ -96,6 +97,22 @@ def test_damaged_bytes_are_refused(saved: tuple[InMemoryRounds, bytes]) -> None:
     for changed in (data + b"\x00", b""):
         with pytest.raises(LocalProtocolError, match="saved state"):
             Participant.from_bytes(changed, identity=table.identities[ME], agreement=table.agreement)
+
+
+def test_bytes_after_a_state_are_refused_even_under_their_checksum(saved: tuple[InMemoryRounds, bytes]) -> None:
+    table, data = saved
+    longer = data[:-32] + b"\x00"
+    with pytest.raises(LocalProtocolError, match="saved state"):
+        Participant.from_bytes(
+            longer + hashlib.sha256(longer).digest(), identity=table.identities[ME], agreement=table.agreement
+        )
+
+
+@pytest.mark.parametrize("phase", [Phase.INVITED, Phase.REVEALING, Phase.UNMASKING])
+def test_a_state_in_a_phase_that_is_never_saved_is_refused(saved: tuple[InMemoryRounds, bytes], phase: Phase) -> None:
+    state = replace(Saved.from_bytes(saved[1]), phase=phase)
+    with pytest.raises(LocalProtocolError, match="phase that cannot be saved"):
+        state.stage(3)
 
 
 def test_every_changed_byte_is_noticed(saved: tuple[InMemoryRounds, bytes]) -> None:

@@ -127,6 +127,12 @@ def test_the_longest_honest_sums_are_never_refused(bits: int) -> None:
         assert norm_of(decoded.update) == pytest.approx(1.0, abs=layout.longest_mean - 1.0)
 
 
+def test_a_mean_may_be_longer_than_the_clip_by_what_rounding_adds_and_no_more() -> None:
+    for bits, parameters in ((16, 400), (24, 10_000), (32, 10_000)):
+        layout = VectorLayout(parameters, 0, bits, 50, 2.0)
+        assert layout.longest_mean == pytest.approx(2.0 + layout.quantiser.step * np.sqrt(parameters), rel=1e-4)
+
+
 def test_an_update_exactly_as_long_as_the_clip_is_not_clipped() -> None:
     layout = VectorLayout(4, 0, 32, 3, 1.0)
     assert layout.decode(layout.encode(np.array([1, 0, 0, 0], np.float32), NONE), 1).clipped == 0
@@ -142,6 +148,23 @@ def test_a_norm_is_over_all_numbers_whatever_the_chunks() -> None:
     assert norm_of(np.array([3, 4], np.float32)) == 5.0
     ones = np.ones(CHUNK + 2, np.float32)
     assert norm_of(ones) == pytest.approx(np.sqrt(CHUNK + 2))
+
+
+@pytest.mark.parametrize("size", [1003, CHUNK + 1003])
+def test_squares_are_added_in_the_order_of_the_protocol(size: int) -> None:
+    """By halves of a power of two: any other order gives other bits, and labels that could not follow a model."""
+    for seed in range(5):
+        update = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+        squares = update.astype(np.float64) ** 2
+        length = min(CHUNK, 1 << (size - 1).bit_length())
+        padded = np.zeros(-(-size // length) * length)
+        padded[:size] = squares
+        total = np.zeros(length)
+        for row in padded.reshape(-1, length):
+            total += row
+        while total.size > 1:
+            total = total[: total.size // 2] + total[total.size // 2 :]
+        assert norm_of(update) == float(np.sqrt(total[0]))
 
 
 def test_whether_a_sum_with_noise_was_clipped_is_not_revealed() -> None:

@@ -289,3 +289,6 @@ def test_liars_are_listed_in_ascending_order_each_with_its_first_contradiction()
     for label, why in (("b", "first"), ("a", "second"), ("b", "third")):
         evidence.accuse(label, why)
     assert list(evidence.liars.items()) == [("a", "second"), ("b", "first")]
+    for pair in (("e", "f"), ("c", "d"), ("a", "x"), ("g", "h")):
+        evidence.dispute(*pair)
+    assert evidence.disputes == (("c", "d"), ("e", "f"), ("g", "h"))

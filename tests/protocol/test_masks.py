@@ -98,11 +98,27 @@ def test_packing_keeps_every_element(bits: int, values: list[int]) -> None:
     vector = (np.array(values, np.uint64) % 2**bits).astype(ring.dtype)
     packed = ring.pack(vector)
     assert len(packed) == len(values) * bits // 8
+    assert np.array_equal(ring.unpack(packed), vector)
+    assert ring.unpack(packed).dtype == ring.dtype
     total = ring.zeros(len(values))
     ring.add_packed(total, packed)
     ring.add_packed(total, packed)
     ring.reduce(total)
     assert np.array_equal(total.astype(np.uint64), 2 * vector.astype(np.uint64) % 2**bits)
+
+
+@pytest.mark.parametrize("bits", RING_BITS)
+def test_nothing_is_packed_as_no_bytes(bits: int) -> None:
+    ring = Ring(bits)
+    assert bytes(ring.pack(ring.zeros(0))) == b""
+    assert ring.unpack(b"").shape == (0,)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_what_fills_its_bytes_is_not_copied(bits: int) -> None:
+    ring = Ring(bits)
+    vector = ring.zeros(5)
+    assert np.shares_memory(ring.unpack(ring.pack(vector)), vector)
 
 
 def test_packing_goes_through_chunks() -> None:

@@ -176,7 +176,9 @@ def test_a_noised_sum_comes_once_and_without_noise_it_may_come_again():
         assert model.rounds == 1 + (not private)
 
 
-@pytest.mark.parametrize(("participants", "survivors", "possible"), [(5, 5, True), (4, 5, False), (1 << 25, 1 << 24, True)])
+@pytest.mark.parametrize(
+    ("participants", "survivors", "possible"), [(5, 5, True), (4, 5, False), (1 << 25, 1 << 24, True)]
+)
 def test_a_sum_is_of_no_more_labels_than_were_asked(participants, survivors, possible):
     model = started("fedavg")
     data = participants.to_bytes(4) + survivors.to_bytes(4) + bytes(4 * SIZE)

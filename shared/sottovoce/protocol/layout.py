@@ -220,7 +220,7 @@ class VectorLayout:
         Raises:
             ImplausibleSum: its norm exceeds what honest labels can produce.
         """
-        if coordinates.size and int(coordinates.max()) > survivors * self.quantiser.top:
+        if int(coordinates.max()) > survivors * self.quantiser.top:
             raise ImplausibleSum("A round's sum is larger than its labels can produce.")
         update = self.quantiser.mean(coordinates, survivors)
         norm = norm_of(update)
