@@ -6,8 +6,8 @@ import pytest
 from sottovoce.errors import ConfigurationError, PrivacyError
 from sottovoce.privacy import calibration
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.calibration import CLASS_RATE_CAP, gaussian_delta, plan_for, with_least_noise
-from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE
+from sottovoce.privacy.calibration import AIM, CLASS_RATE_CAP, gaussian_delta, plan_for, single_noise, with_least_noise
+from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE, SMOOTHING
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Gaussian, HeldOutCounts, PoissonGaussian
 from sottovoce.privacy.held_out import CounterShape, held_out_counts
@@ -174,6 +174,8 @@ def test_all_evaluations_together_get_the_least_noise_that_keeps_the_guarantee(c
         found = held_out_counts(run, shape, epsilon=ceiling, delta=1e-6)
         assert (found.norm_squared, found.dimension, found.honest, found.count) == (700, 5, honest, 5)
         assert 0.97 * ceiling < epsilon([found], 1e-6) <= ceiling
+        enough = (single_noise(AIM * ceiling, 1e-6) ** 2) * found.count * found.norm_squared
+        assert honest * found.variance - SMOOTHING == pytest.approx(enough)  # what stands for a continuous Gaussian
 
 
 def test_evaluations_always_have_some_noise_but_without_privacy(config):

@@ -68,6 +68,7 @@ def test_whole_numbers_are_the_same_event_as_floats():
         {"kind": "poisson-gaussian", "sample_rate": 1.5, "noise_multiplier": 1.0, "steps": 1},
         {"kind": "non-private", "epsilon": 1.0},
         *({**to_json(SUM), name: value} for name in WHOLE for value in (0, True, 1.0)),
+        *({**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), "count": value} for value in (0, True, 1.0)),
         *({**to_json(SUM), "variance": value} for value in (0.0, -1.0, math.inf, math.nan, 1)),
         *({**to_json(SUM), "sample_rate": value} for value in (0.0, 1.5)),
         *({**to_json(HeldOutCounts(400.0, 9, 3, 10, 5)), name: 0} for name in ("norm_squared", "honest", "count")),
