@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants simulate-faults check types style collected docs format bench repertoire locks wheel advisories clean
+.PHONY: help setup demo test test-deployment mutants simulate-faults fuzz check types style collected docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -60,6 +60,10 @@ simulate-faults: export OMP_NUM_THREADS := 1
 simulate-faults: $(STAMP) ## seeded histories of a whole federation under faults: SCHEDULES=1000, SEED=1
 	$(BIN)/python -m tests.simulation $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
 
+fuzz: export OMP_NUM_THREADS := 1
+fuzz: $(STAMP) ## fuzz the readers of untrusted bytes: MINUTES=10, ONLY="message manifest"; inputs that reach new code are kept
+	$(BIN)/python -m tests.fuzz $(ONLY) $(if $(MINUTES),--minutes $(MINUTES))
+
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -78,8 +82,9 @@ TOOLS := .venv-tools/bin
 	$(TOOLS)/pip install --quiet 'hatchling>=1.27' 'uv>=0.9' 'cyclonedx-bom>=7' 'pip-audit>=2.9'
 	@touch $@
 
-LOCK = $(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--custom-compile-command 'make locks' pyproject.toml
+# For one platform: a lock for all of them names versions that some have no wheel of.
+LOCK = $(TOOLS)/uv pip compile --quiet --python-platform x86_64-unknown-linux-gnu --python-version 3.11 \
+	--generate-hashes --upgrade --custom-compile-command 'make locks' pyproject.toml
 locks: .venv-tools/.installed ## lock each role's dependencies anew, with hashes
 	$(LOCK) -o supply_chain/locks/label.txt
 	$(LOCK) --extra postgres -o supply_chain/locks/coordinator.txt
