@@ -360,7 +360,14 @@ def test_a_run_that_is_over_answers_nothing_any_more(end, interrupted):
 
 def test_the_bytes_are_those_that_the_protocol_page_gives(end):
     over = end.over
-    body = b"SoVo\x02\x11" + over.run + over.agreement + over.round.to_bytes(4) + over.parameters_digest
+    body = (
+        b"SoVo"
+        + bytes([over.version, 0x11])
+        + over.run
+        + over.agreement
+        + over.round.to_bytes(4)
+        + over.parameters_digest
+    )
     assert over.encode() == body + over.signature
     signed = b"sottovoce/1/run-over\x00" + hashlib.sha256(body).digest()
     Ed25519PublicKey.from_public_bytes(end.federation.coordinator.public_key).verify(over.signature, signed)

@@ -1,5 +1,7 @@
 """Masked rounds a second time, after docs/protocol.md alone: nothing of Sottovoce is imported, and little is checked.
 
+A label of version 2 does not know what version 3 added: which versions it speaks, and the end of a run.
+
 A label and a coordinator that play honest rounds with the real ones. What the page says is enough, or this breaks.
 """
 
@@ -10,7 +12,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -41,8 +43,11 @@ FORMS: dict[int, tuple[Any, ...]] = {
     14: (B16, "u32", "name", B64),
     15: (B16, "u32", ["name"], [("name", B64)], [(B32, B48, B16)]),
     16: (B16, "u32", B32, "name", [B32], [("name", B32)], B64),
+    17: (B16, B32, "u32", B32, B64),
+    18: (B16, B32),
+    19: (B16, B32, "name", "u8", "u8", B64),
 }
-PURPOSES = {2: "advert", 5: "reveal", 7: "ciphertexts", 9: "preparation", 12: "report", 16: "shares"}
+PURPOSES = {2: "advert", 5: "reveal", 7: "ciphertexts", 9: "preparation", 12: "report", 16: "shares", 19: "versions"}
 
 
 def write(form: Any, value: Any) -> bytes:
@@ -81,13 +86,13 @@ def read(form: Any, data: bytes) -> tuple[Any, bytes]:
     return (data[:size] if form[0] == "b" else int.from_bytes(data[:size])), data[size:]
 
 
-def encode(kind: int, *fields: Any) -> bytes:
-    return b"SoVo\x02" + bytes([kind]) + write(FORMS[kind], fields)
+def encode(version: int, kind: int, *fields: Any) -> bytes:
+    return b"SoVo" + bytes([version, kind]) + write(FORMS[kind], fields)
 
 
 def decode(data: bytes) -> tuple[Any, ...]:
     fields, rest = read(FORMS[data[5]], data[6:])
-    assert data[:5] == b"SoVo\x02"
+    assert data[:4] == b"SoVo"
     assert not rest
     return fields
 
@@ -142,7 +147,7 @@ class Session:
     """What follows from a roster and its nonces."""
 
     def __init__(self, roster: bytes, reveals: Any) -> None:
-        self.run, self.adverts = decode(roster)
+        self.version, (self.run, self.adverts) = roster[4], decode(roster)
         nonces = b"".join(reveal[3] for reveal in reveals)
         self.digest = h("session", hashlib.sha256(roster).digest() + nonces)
         self.members = [advert[2] for advert in self.adverts]
@@ -187,23 +192,33 @@ class Session:
 
 
 class Label:
-    """A label that answers everything it is sent."""
+    """A label that answers everything it is sent, up to its newest version."""
 
-    def __init__(self, name: str, identity: Ed25519PrivateKey) -> None:
-        self.name, self.identity = name, identity
+    def __init__(self, name: str, identity: Ed25519PrivateKey, newest: int = 2, coordinator: bytes = b"") -> None:
+        self.name, self.identity, self.newest, self.coordinator = name, identity, newest, coordinator
         self.x, self.k, self.nonce = X25519PrivateKey.generate(), MLKEM768PrivateKey.generate(), os.urandom(32)
+        if newest > 2:
+            self.nonce = self.nonce[:24] + b"SoVo\x00\x00\x00" + bytes([newest])
         self.links: dict[str, bytes] = {}
 
     def signed(self, kind: int, *fields: Any) -> bytes:
-        body = encode(kind, *fields, bytes(64))[:-64]
+        body = encode(self.version, kind, *fields, bytes(64))[:-64]
         return body + self.sign(PURPOSES[kind], hashlib.sha256(body).digest())
 
     def sign(self, purpose: str, digest: bytes) -> bytes:
         return self.identity.sign(b"sottovoce/1/" + purpose.encode() + b"\x00" + digest)
 
     def answer(self, data: bytes, vector: np.ndarray | None = None) -> bytes:
-        m = decode(data)
+        m, self.version = decode(data), data[4]
+        assert 2 <= self.version <= self.newest or (self.version == 0 and self.newest > 2)
         match data[5]:
+            case 18:
+                return self.signed(19, m[0], m[1], self.name, 2, self.newest)
+            case 17:
+                assert self.newest > 2
+                over = b"sottovoce/1/run-over\x00" + hashlib.sha256(data[:-64]).digest()
+                Ed25519PublicKey.from_public_bytes(self.coordinator).verify(m[4], over)
+                return data
             case 1:
                 keys = (self.x.public_key().public_bytes_raw(), self.k.public_key().public_bytes_raw())
                 return self.signed(2, m[0], m[1], self.name, *keys, h("nonce", self.nonce), m[2], 8.0, 1e-5)
@@ -223,7 +238,7 @@ class Label:
                 return self.report(data, m, vector)
             case 13:
                 self.survivors_digest = h("survivors", self.request + write(["name"], m[2]))
-                return encode(14, m[0], m[1], self.name, self.sign("cross-check", self.survivors_digest))
+                return encode(self.version, 14, m[0], m[1], self.name, self.sign("cross-check", self.survivors_digest))
         return self.unmask(m)
 
     def encapsulate(self, reveals: Any) -> bytes:

@@ -167,7 +167,7 @@ def test_a_message_is_checked_at_birth(run: bytes, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("start", "why"),
-    [(b"SoVx\x01\x01", "first bytes"), (b"SoVo\x01\x01", "version 1 is not 2"), (b"SoVo\x02\x12", "type 18")],
+    [(b"SoVx\x01\x01", "first bytes"), (b"SoVo\x01\x01", "version 1 of the protocol"), (b"SoVo\x02\x14", "type 20")],
 )
 def test_other_formats_are_named(start: bytes, why: str) -> None:
     with pytest.raises(Malformed, match=why):

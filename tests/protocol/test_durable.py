@@ -136,7 +136,7 @@ def test_another_labels_state_is_refused(saved: tuple[InMemoryRounds, bytes]) ->
 def test_a_state_of_another_version_is_refused_with_a_way_out(saved: tuple[InMemoryRounds, bytes]) -> None:
     table, data = saved
     old = b"SoVs\x01" + data[5:-32]
-    with pytest.raises(LocalProtocolError, match="has version 1; this release reads version 2") as caught:
+    with pytest.raises(LocalProtocolError, match="has version 1; this release reads 2 and 3") as caught:
         Participant.from_bytes(
             old + hashlib.sha256(old).digest(), identity=table.identities[ME], agreement=table.agreement
         )

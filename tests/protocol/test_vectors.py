@@ -200,6 +200,7 @@ def test_every_error_of_the_protocol_is_the_end_of_a_vector_or_of_a_test() -> No
     shown = {case["expect"] for case in (*DECODE["cases"], *LABEL["cases"])}
     shown |= {step["expect"] for step in COORDINATOR["steps"] if step["do"] == "receive"}
     shown |= {"TooManyParticipants", "TooManyDraws", "BadSeal", "ImplausibleSum"}  # test_adversary_setup, test_layout
+    shown |= {"WrongVersion", "Downgraded"}  # test_versions, tests/attacks/test_version_is_not_lowered.py
     shown |= {"UnplannedRound"}  # raised by the label that knows its run's plan: tests/federation
     shown |= {"WrongParameters"}  # raised where sums and first parameters are read: tests/run, tests/federation
     own = {

@@ -33,6 +33,7 @@ class RunAccount:
         declined: declined rounds of it: (number, reason).
         complained: labels whose shares for this one were wrong, through them or the coordinator: (round, labels).
         left_out: labels that the coordinator no longer asks, in its latest request.
+        protocol: version of the protocol that the run uses; 0 if the diary does not know it.
         no_tracks: the first round that no track of the catalogue fits (0: on joining); None if there is none.
         ended: why a closed run ended; empty if the label's people closed it, or the diary does not know.
     """
@@ -53,6 +54,7 @@ class RunAccount:
     declined: tuple[tuple[int, str], ...] = ()
     complained: tuple[tuple[int, tuple[str, ...]], ...] = ()
     left_out: tuple[str, ...] = ()
+    protocol: int = 0
     no_tracks: int | None = None
     ended: str = ""
 
@@ -141,6 +143,7 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
                 declined=tuple((_int(each.get("round")), str(each.get("reason"))) for each in declined),
                 complained=tuple((_int(each.get("round")), _names(each)) for each in complained),
                 left_out=_names(left_out[-1]) if left_out else (),
+                protocol=_int(known.get("protocol")),
                 no_tracks=_int(no_tracks[0].get("round")) if no_tracks else None,
                 ended=_ended(of_run, run.hex()),
             )

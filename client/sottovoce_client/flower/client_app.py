@@ -9,7 +9,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sottovoce.errors import ProtocolError
-from sottovoce.protocol.violations import WrongParameters
+from sottovoce.protocol.violations import Downgraded, WrongParameters, WrongVersion
 from sottovoce.run.records import ADVERT, FRAME, PARAMETERS, RECORD, ROUNDS, SUMS, Action, Carried, OwnWords
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def client_app(label_of: "Callable[[Context], Label]", *, mods: "Sequence[Mod]" 
             else:
                 reply = label.answer(bytes(frame), _carried(message.content))  # type: ignore[arg-type]
         except ProtocolError as error:
-            LOG.warning("Declined a message: %s", type(error).__name__)
+            # Words that a version is named in are ours, and name nothing else.
+            words = error.message if isinstance(error, WrongVersion | Downgraded) else type(error).__name__
+            LOG.warning("Declined a message: %s", words)
             return Message(Error(DECLINED, type(error).__name__), reply_to=message)
         except Exception as error:
             LOG.error("Cannot answer a message: %s", type(error).__name__)

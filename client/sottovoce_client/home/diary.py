@@ -18,6 +18,7 @@ from filelock import FileLock
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import OtherVersion
 from sottovoce.files import append_line, cut_unfinished_line, write_bytes
+from sottovoce.protocol.message import VERSION as NEWEST_PROTOCOL
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce_client.budget.rows import Head
 
@@ -81,11 +82,12 @@ class Diary:
         config: RunConfiguration,
         *,
         federation: str,
+        protocol: int = NEWEST_PROTOCOL,
         epsilon: float,
         delta: float,
         ledger: Head | None = None,
     ) -> None:
-        """Note a run that the label takes part in, with the ceiling that it published, and the ledger's head.
+        """Note a run that the label takes part in: version of the protocol, published ceiling, the ledger's head.
 
         Releases of the run are compared with this, since the configuration's digest alone does not reveal its values.
         """
@@ -93,6 +95,7 @@ class Diary:
             "configuration": config.digest,
             "classes": config.classes,
             "unit": config.unit.value,
+            "protocol": protocol,
         }
         promise = {"epsilon": epsilon if config.private else None, "delta": delta}
         self._add(What.JOINED, run, {**_about(config), **signed, "federation": federation, **promise, **_head(ledger)})
@@ -171,6 +174,11 @@ class Diary:
         """
         joined = [note for note in self._read() if note.what is What.JOINED and note.run == run]
         return joined[-1].details if joined else None
+
+    def newest_protocol(self) -> int:
+        """Newest version of the protocol of a run that the label joined; 0 if no note says one."""
+        versions = (note.details.get("protocol") for note in self._read() if note.what is What.JOINED)
+        return max((version for version in versions if isinstance(version, int)), default=0)
 
     def notes(self) -> tuple[Note, ...]:
         """All notes, oldest first. Truncated and damaged lines are skipped."""

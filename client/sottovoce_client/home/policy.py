@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import LEAST_PARTICIPANTS, MOST_LABELS, Agreement
 from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.message import SPOKEN
 from sottovoce.protocol.topology import threshold
 from sottovoce.run.configuration import RunConfiguration, Trust, Unit
 from sottovoce_client.catalogue.consent import DEFAULT_CONSENT, Consent
@@ -40,6 +41,8 @@ class Policy:
         most_assumed_honest: with distributed noise, the largest acceptable number of labels assumed honest.
         least_confirmed: number of other labels, in the agreement and in each round, that must be confirmed as real; 0
             means enough that fewer than a third of a round can be invented.
+        oldest_protocol: oldest version of the protocol that a run may use; 0 means the oldest that this release speaks,
+            but none older than the coordinator has used with this label if all members speak that one.
         most_rounds: largest number of rounds of a run.
         largest_model: largest number of parameters.
         declared_tracks: approximate number of tracks that the label trains on, in two significant digits; 0 declares
@@ -68,6 +71,7 @@ class Policy:
     least_participants: int = LEAST_PARTICIPANTS
     most_assumed_honest: int = MOST_LABELS
     least_confirmed: int = 0
+    oldest_protocol: int = 0
     most_rounds: int = 1_000
     largest_model: int = 50_000_000
     declared_tracks: int = 0
@@ -87,6 +91,8 @@ class Policy:
         self._expect("delta_max", 0 < self.delta_max < 1, "in (0, 1)")
         self._expect("least_participants", self.least_participants >= LEAST_PARTICIPANTS, f">= {LEAST_PARTICIPANTS}")
         self._expect("least_confirmed", self.least_confirmed == 0 or self.least_confirmed >= 2, "0, or >= 2")
+        versions = (0, *SPOKEN)
+        self._expect("oldest_protocol", self.oldest_protocol in versions, f"one of {', '.join(map(str, versions))}")
         for name in ("most_assumed_honest", "most_rounds", "largest_model"):
             self._expect(name, getattr(self, name) >= 1, ">= 1")
         for name in ("declared_tracks", "declared_artists"):

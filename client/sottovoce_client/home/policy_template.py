@@ -22,6 +22,7 @@ _COMMENTS = {
     "least_participants": "Smallest number of labels in a sum that this label helps to unmask; at least 3.",
     "most_assumed_honest": "With distributed noise, largest acceptable number of labels assumed honest.",
     "least_confirmed": "Number of other labels that must be confirmed; 0: enough that under a third could be invented.",
+    "oldest_protocol": "Oldest version of the protocol of a run; 0: see docs/upgrade.md.",
     "most_rounds": "Largest number of rounds of a run.",
     "largest_model": "Largest number of parameters of a model.",
     "declared_tracks": "Approximate number of tracks trained on, in two digits (480). Change it rarely, by hand.",

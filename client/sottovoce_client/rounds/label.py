@@ -7,6 +7,7 @@ never accepted again, whatever fails afterwards.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.messages import (
     Announcement,
     CrossCheckRequest,
@@ -19,9 +20,11 @@ from sottovoce.protocol.messages import (
     RunOver,
     Shares,
     UnmaskRequest,
+    VersionsRequest,
     decode,
 )
-from sottovoce.protocol.violations import OutOfOrder
+from sottovoce.protocol.versions import stated
+from sottovoce.protocol.violations import Downgraded, OutOfOrder
 from sottovoce.run.records import Carried
 from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.home.label_home import LabelHome
@@ -80,6 +83,8 @@ class Label:
         """
         message = decode(frame)
         match message:
+            case VersionsRequest():
+                return self._stated(message).encode()
             case Announcement():
                 return self._trainer().join(message, (carried or Carried()).own).encode()
             case ReportRequest():
@@ -108,6 +113,17 @@ class Label:
         request = CosignRequest.from_bytes(frame)
         return cosignature(request, opened.home, opened.agreement, opened.policy, opened.identity).to_bytes()
 
+    def _stated(self, request: VersionsRequest) -> Message:
+        """The versions of the protocol that this label speaks; nothing private bears on them."""
+        opened = self._opened
+        return stated(
+            request,
+            opened.identity,
+            label=opened.home.name,
+            agreement=opened.agreement.digest,
+            oldest=opened.policy.oldest_protocol,
+        )
+
     def _trainer(self) -> "Trainer":
         """Answers the messages that need the catalogue.
 
@@ -130,7 +146,11 @@ class Label:
             raise TooFewConfirmed("Too few of the other labels that joined this run are confirmed here.")
         state = self._opened.states.load(request.run)
         with self._opened.timed(request.run, getattr(request, "round", 0), "masking"):
-            answer = state.participant.answer(request)
+            try:
+                answer = state.participant.answer(request)
+            except Downgraded:
+                self.home.diary.round_declined(request.run, 0, RefusalReason.PROTOCOL.value)
+                raise
             if isinstance(request, CrossCheckRequest | UnmaskRequest):
                 state.survived(request)
             self._opened.states.save(request.run, state)

@@ -157,6 +157,7 @@ class RunStates:
             else {},
             "witnessed": {number: asdict(seen) for number, seen in state.witnessed.items()},
             **({"ledger": state.ledger.to_json()} if state.ledger else {}),
+            **({"met": state.participant.met} if state.participant.met else {}),
         }
         write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
 
@@ -183,6 +184,7 @@ class RunStates:
             identity=self.identity,
             agreement=self.agreement,
             least_survivors=self.least_survivors,
+            met=int(values.get("met", 0)),
         )
         histogram = None if values["histogram"] is None else [float(count) for count in values["histogram"]]
         sums = {int(number): np.frombuffer(bytes.fromhex(kept), "<i8") for number, kept in values["sums"].items()}

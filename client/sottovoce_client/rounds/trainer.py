@@ -21,7 +21,7 @@ from sottovoce.errors import (
 )
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.privacy.events import Event, NonPrivate
-from sottovoce.protocol.messages import Announcement, Kind, Message, Refusal, ReportRequest, RunOver
+from sottovoce.protocol.messages import Advert, Announcement, Kind, Message, Refusal, ReportRequest, RunOver
 from sottovoce.protocol.participant import Participant, check_announcement
 from sottovoce.protocol.violations import TooFewParticipants, UnfollowedParameters, UnplannedRound
 from sottovoce.randomness import Randomness
@@ -29,7 +29,9 @@ from sottovoce.run.configuration import Balance, RunConfiguration
 from sottovoce.run.global_model import GlobalModel
 from sottovoce.run.records import Carried, OwnWords
 from sottovoce_client.budget.known_heads import open_ledger
+from sottovoce_client.budget.rows import Head
 from sottovoce_client.data.preparation import Prepared, prepare
+from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
@@ -74,6 +76,9 @@ class Trainer:
         opened, config = self._opened, announcement.config
         check_announcement(announcement, label=self._home.name, identity=opened.identity, agreement=opened.agreement)
         reason = local_round.objection(config, opened.agreement, opened.policy)
+        if announcement.version < opened.policy.oldest_protocol:
+            error = _too_old(announcement.version, opened.policy)
+            return self._refusal(announcement, RefusalReason.CONFIGURATION, error)
         if reason is None and not opened.knows_enough_of(member.name for member in opened.agreement.members):
             reason = RefusalReason.UNCONFIRMED
         if reason is not None:
@@ -109,24 +114,32 @@ class Trainer:
                 epsilon=float("inf") if plan is None else plan.epsilon_ceiling,
                 delta=0.0 if plan is None else plan.delta,
                 least_survivors=opened.policy.least_participants,
+                met=0 if opened.policy.oldest_protocol else self._home.diary.newest_protocol(),
             )
-            self._home.diary.joined(
-                announcement.run,
-                config,
-                federation=opened.agreement.federation,
-                epsilon=advert.epsilon,
-                delta=advert.delta,
-                ledger=head,
-            )
+            self._note_joined(announcement, advert, head)
             opened.states.save(announcement.run, RunState(participant, plan, ledger=head))
             self._tell_if_empty(announcement.run, 0, prepared)
         return advert
+
+    def _note_joined(self, announcement: Announcement, advert: Advert, head: Head | None) -> None:
+        self._home.diary.joined(
+            announcement.run,
+            announcement.config,
+            protocol=advert.version,
+            federation=self._opened.agreement.federation,
+            epsilon=advert.epsilon,
+            delta=advert.delta,
+            ledger=head,
+        )
 
     def _join_again(self, announcement: Announcement) -> Message:
         """Restart a set-up that others did not complete; the run's privacy is already reserved."""
         states = self._opened.states
         state = states.load(announcement.run)
+        former = state.participant.version
         advert = state.participant.join_again(announcement)
+        if advert.version != former:
+            self._note_joined(announcement, advert, state.ledger)
         states.save(announcement.run, state)
         return advert
 
@@ -216,6 +229,7 @@ class Trainer:
             agreement=self._opened.agreement.digest,
             label=self._home.name,
             reason=reason,
+            version=announcement.version,
         )
 
     def _expect_allowed(self, request: ReportRequest, state: RunState) -> None:
@@ -237,6 +251,8 @@ class Trainer:
         reason = local_round.objection(state.config, self._opened.agreement, policy)
         if plan is not None and (plan.epsilon_ceiling > policy.epsilon_per_run or plan.delta > policy.delta_max):
             reason = reason or RefusalReason.PRIVACY
+        if state.participant.version < policy.oldest_protocol:
+            reason = reason or RefusalReason.CONFIGURATION
         if reason is not None:
             self._home.diary.round_declined(request.run, request.round, reason.value)
             raise NotAllowedAnyMore("This label's policy does not allow the run any more.")
@@ -296,3 +312,10 @@ class Trainer:
             return Randomness.system()
         drawn = hashlib.sha256(f"{self._seed}/{self._home.name}/{round_number}".encode()).digest()
         return Randomness.for_simulation(int.from_bytes(drawn[:8]))
+
+
+def _too_old(version: int, policy: Policy) -> ConfigurationError:
+    return ConfigurationError(
+        f"The run uses version {version} of the protocol; this label's policy requires {policy.oldest_protocol}.",
+        hint="See docs/upgrade.md; the rule is oldest_protocol in policy.toml.",
+    )

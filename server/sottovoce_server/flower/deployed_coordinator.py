@@ -239,6 +239,7 @@ class _Notes:
         if not self._joined:
             self._joined = True
             values = described(history)
+            self.write("set-up", protocol=history.protocol, behind=history.behind)
             for promise in values["promises"]:
                 self.write("advert", **promise)
             for label, reason in values["refusals"].items():

@@ -14,18 +14,16 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from sottovoce.errors import ProtocolError, RoundAborted
-from sottovoce.federation.refusals import RefusalReason
+from sottovoce.errors import RoundAborted
 from sottovoce.privacy.held_out import COUNTER_OFFSET
 from sottovoce.protocol import messages
 from sottovoce.protocol.aggregator import Aggregator, Sum
 from sottovoce.protocol.layout import Decoded, VectorLayout
-from sottovoce.protocol.messages import Advert, Kind, Refusal, Report
-from sottovoce.protocol.topology import MOST_DRAWS
-from sottovoce.protocol.violations import UnfollowedParameters
+from sottovoce.protocol.messages import Kind
 from sottovoce.run.global_model import GlobalModel
-from sottovoce.run.records import FRAME, RECORD, Action, OwnWords
+from sottovoce.run.records import Action, OwnWords
 from sottovoce.run.round_sum import RoundSum
+from sottovoce_server.flower.joining import Joining
 from sottovoce_server.flower.round_messages import Lacked, message_to
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
@@ -52,7 +50,7 @@ class _Round:
     failed: RoundAborted | None = None
 
 
-class MaskedRounds:
+class MaskedRounds(Joining):
     """All rounds of one run.
 
     Args:
@@ -86,37 +84,13 @@ class MaskedRounds:
         named: Callable[[], Mapping[str, str]] = dict,
         timeout: float = 3600.0,
     ) -> None:
-        self.history = RunHistory()
-        self.stands: dict[str, int] = {}
-        """Number of rounds that each label has applied, by its last report; a label without parameters is absent."""
-        self._grid = grid
-        self._aggregator = aggregator
-        self._config = aggregator.config
+        super().__init__(grid, aggregator, on_change=on_change, remembered=remembered, named=named, timeout=timeout)
         self._model = model
         self._sums = sums
         self._counters = counters
         self._metrics = metrics
-        self._on_change = on_change
         self._on_start = on_start
         self._on_model = on_model
-        self._remembered = remembered or {}
-        self._named = named
-        self._timeout = timeout
-        self._nodes: dict[str, int] = {}
-        self._met: dict[str, int] = {}
-        self._joined = False
-        self._bytes_up = 0
-        self._unfollowed: set[str] = set()
-
-    @property
-    def nodes(self) -> Mapping[str, int]:
-        """Flower's node of each participating label."""
-        return dict(self._nodes)
-
-    @property
-    def met(self) -> Mapping[str, int]:
-        """Flower's node of each label that ever joined the run, including those that do not take part."""
-        return dict(self._met)
 
     def resume(self, nodes: Mapping[str, int], stands: Mapping[str, int], history: RunHistory) -> None:
         """Continue an interrupted run after the rounds in its history; none is repeated.
@@ -164,76 +138,6 @@ class MaskedRounds:
         """Carry out one round, including its preparation."""
         requests = self._start(number, kind, labels)
         self._finish(self._grid.send_and_receive(requests, timeout=self._timeout) if requests else ())
-
-    def _join(self) -> None:
-        """Announce the run to every node, and set it up among those that answer with a valid advert.
-
-        If a label does not complete the set-up, it is excluded and the others start again.
-        """
-        nodes = list(self._grid.get_node_ids())
-        for _ in range(MOST_DRAWS):
-            self._announce(nodes)
-            missing = self._set_up()
-            if not missing:
-                break
-            LOG.warning("The set-up of the run is restarted without %s.", ", ".join(missing))
-            self._aggregator.start_again(without=missing)
-            nodes = [node for label, node in self._nodes.items() if label not in missing]
-        else:
-            raise RoundAborted(f"The run was set up {MOST_DRAWS} times, but some label never completed it.")
-        self._on_change(self.history)
-
-    def _announce(self, nodes: Iterable[int]) -> None:
-        """Ask nodes to take part.
-
-        Raises:
-            RoundAborted: too few accept.
-        """
-        announcement = self._aggregator.announcement
-        self._leave_out(self._named())
-        promises = []
-        self._nodes = {}
-        for node, answer in self._exchange(Action.ANNOUNCE, dict.fromkeys(nodes, announcement)):
-            if isinstance(answer, Advert):
-                self._met[answer.label] = node
-            if isinstance(answer, Advert) and answer.label in self.history.left_out:
-                continue
-            if isinstance(answer, Advert):
-                config = self._config
-                if config.private and (answer.epsilon > config.epsilon or answer.delta > config.delta):
-                    # The release would have to state it for the whole model.
-                    LOG.warning("%s guarantees less privacy than the run requires; it is left out.", answer.label)
-                    continue
-                self._nodes[answer.label] = node
-                promises.append(Promise(answer.label, answer.epsilon, answer.delta))
-            elif isinstance(answer, Refusal):
-                self.history.refusals[answer.label] = answer.reason
-                if node in self._remembered and answer.reason is RefusalReason.UNAVAILABLE:
-                    LOG.warning("%s was sent its own earlier advert: its ledger may be an older copy.", answer.label)
-        self._nodes = dict(sorted(self._nodes.items()))
-        self._joined = True
-        self.history.promises = tuple(sorted(promises, key=lambda promise: promise.label))
-        least, refused = self._aggregator.agreement.n_min, sorted(self.history.refusals.items())
-        if len(self._nodes) < least:
-            self._on_change(self.history)
-            raise RoundAborted(
-                f"Only {len(self._nodes)} labels take part, but the agreement needs {least}.",
-                hint="; ".join(f"{label} declined: {reason.explained}" for label, reason in refused) or None,
-            )
-
-    def _set_up(self) -> tuple[str, ...]:
-        """Carry out the set-up; return members that did not complete it."""
-        requests: Mapping[str, messages.Message] = self._aggregator.fix_members(self._nodes)
-        for action, close in (
-            (Action.ROSTER, self._aggregator.close_reveals),
-            (Action.NONCES, self._aggregator.close_ciphertexts),
-        ):
-            self._ask(action, requests)
-            if self._aggregator.missing:
-                return self._aggregator.missing
-            requests = close()
-        self._ask(Action.PAIRING, requests)
-        return ()
 
     def _start(self, number: int, kind: Kind, labels: tuple[str, ...]) -> list[Message]:
         """Begin a round; return the requests for reports, or none if too few labels are prepared."""
@@ -327,57 +231,3 @@ class MaskedRounds:
             requests = self._aggregator.close_cross_check()
         self._ask(Action.UNMASK, requests)
         return self._aggregator.finish()
-
-    def _leave_out(self, labels: Mapping[str, str]) -> None:
-        """Stop asking labels; the history and every later request name them."""
-        for label, why in labels.items():
-            if label not in self.history.left_out:
-                LOG.warning("%s is left out of the run: %s.", label, why)
-                self.history.left_out[label] = why
-                self._aggregator.leave_out(label)
-
-    def _ask(self, action: Action, requests: Mapping[str, messages.Message], *, timeout: float | None = None) -> None:
-        """One exchange with members; those without a valid answer are left behind."""
-        self._exchange(action, {self._nodes[label]: request for label, request in requests.items()}, timeout=timeout)
-
-    def _exchange(
-        self, action: Action, requests: Mapping[int, messages.Message], *, timeout: float | None = None
-    ) -> list[tuple[int, messages.Message]]:
-        """Accepted answers, with their nodes."""
-        if not requests:
-            return []
-        own = self._remembered if action is Action.ANNOUNCE else {}
-        sent = [message_to(node, action, request.encode(), own=own.get(node)) for node, request in requests.items()]
-        return self._receive(self._grid.send_and_receive(sent, timeout=timeout or self._timeout))
-
-    def _receive(self, replies: Iterable[Message]) -> list[tuple[int, messages.Message]]:
-        """Pass each reply to the aggregator; return accepted ones with their nodes."""
-        accepted = []
-        for reply in replies:
-            node = reply.metadata.src_node_id
-            if reply.has_error():
-                self._note_refusal(node, reply.error.reason)
-                continue
-            try:
-                frame = reply.content.config_records[RECORD][FRAME]
-                if not isinstance(frame, bytes):
-                    raise TypeError
-                answer = messages.decode(frame)
-                self._aggregator.receive(answer)
-            except (ProtocolError, KeyError, TypeError) as error:
-                LOG.warning("Node %d violated the protocol: %s", node, error)
-                continue
-            if isinstance(answer, Report):
-                self.stands[answer.label] = answer.round - 1
-            self._bytes_up += len(frame)
-            accepted.append((node, answer))
-        return accepted
-
-    def _note_refusal(self, node: int, reason: str | None) -> None:
-        """Log why a node does not answer."""
-        LOG.info("Node %d does not answer: %.80a", node, reason)  # the node's own text
-        label = next((label for label, known in self._nodes.items() if known == node), None)
-        if label is not None and reason == UnfollowedParameters.__name__:
-            LOG.warning("%s says that the round's model does not follow from the sums that it received.", label)
-            self._unfollowed.add(label)
-            self.stands.pop(label, None)  # it may have lost its model: next time it gets everything again

@@ -18,6 +18,7 @@ from sottovoce.models.parameters import initial
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.privacy.held_out import CounterShape, held_out_counts
 from sottovoce.protocol.aggregator import Aggregator
+from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce.protocol.messages import Announcement, RunOver, decode
 from sottovoce.protocol.run_over import NO_MODEL
 from sottovoce.run.configuration import RunConfiguration
@@ -88,7 +89,7 @@ def train(
         def over(digest: bytes) -> None:
             if coordinator:
                 known = {"run": announcement.run, "agreement": announcement.agreement, "round": model.rounds}
-                last = RunOver.sign(coordinator, **known, parameters_digest=digest)
+                last = RunOver.sign(coordinator, **known, parameters_digest=digest, version=FORMER_VERSION)
                 _end(Ending(last, rounds.met, rounds.stands), grid, sums, keeper, on_over, timeout)
 
         rounds = MaskedRounds(

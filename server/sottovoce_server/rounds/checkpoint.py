@@ -14,6 +14,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.files import write_bytes
+from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce_server.rounds.ending import EndingFile
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
@@ -161,6 +162,8 @@ def described(history: RunHistory) -> dict[str, Any]:
         ],
         "refusals": {label: reason.value for label, reason in history.refusals.items()},
         "left_out": dict(history.left_out),
+        "protocol": history.protocol,
+        "behind": list(history.behind),
     }
 
 
@@ -187,4 +190,6 @@ def history_of(values: Mapping[str, Any]) -> RunHistory:
         ),
         refusals={label: RefusalReason(reason) for label, reason in values["refusals"].items()},
         left_out=dict(values.get("left_out", {})),
+        protocol=values.get("protocol", FORMER_VERSION),  # earlier releases spoke no other
+        behind=tuple(values.get("behind", ())),
     )

@@ -1,6 +1,7 @@
 """Ending a run for good, by decision of the coordinator's people: without a release, and not to be resumed."""
 
 from sottovoce.errors import ConfigurationError
+from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce.protocol.messages import RunOver
 from sottovoce.protocol.run_over import NO_MODEL
 from sottovoce_server.home.coordinator_home import ServerHome
@@ -41,6 +42,6 @@ def _write_ending(home: ServerHome, folder: RunFolder) -> None:
         nodes = folder.keeper.load()[0].nodes
     except ConfigurationError:  # it broke off before its labels had joined
         nodes = {}
-    over = RunOver.sign(home.identity(), **known, parameters_digest=NO_MODEL)
+    over = RunOver.sign(home.identity(), **known, parameters_digest=NO_MODEL, version=FORMER_VERSION)
     home.journal().append("run-over", {"run": folder.run, "after": last, "model": False})
     folder.keeper.ending.write(Ending(over, nodes))

@@ -56,7 +56,8 @@ class Promise:
 class RunHistory:
     """History of a run: rounds, figures of each round's model on held-out tracks, (ε, δ) of the labels, and refusals.
 
-    `left_out` names labels that are no longer asked, with the proof that they lied or the people's reason.
+    `left_out` names labels that are no longer asked, with the proof that they lied or the people's reason. `protocol`
+    is the version of the protocol, 0 before the set-up; `behind` names labels that do not speak the newest.
     """
 
     rounds: list[RoundRecord] = field(default_factory=list)
@@ -64,6 +65,8 @@ class RunHistory:
     promises: tuple[Promise, ...] = ()
     refusals: dict[str, RefusalReason] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    protocol: int = 0
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ class _Teller:
                 self._once(f"{label} declined: {RefusalReason(reason).explained}")
         if not self._joined:
             self._joined = True
-            self._once(f"{counted(len(history['promises']), 'label')} joined")
+            self._once(f"{counted(len(history['promises']), 'label')} joined{_in_version(history)}")
         for record in history["rounds"][self._rounds :]:
             self._once(_line(record, history["metrics"]))
         self._rounds = len(history["rounds"])
@@ -238,6 +238,11 @@ class _Teller:
         if line != self._said:
             self._said = line
             self._console.print(line, soft_wrap=True, markup=False)
+
+
+def _in_version(history: Mapping[str, Any]) -> str:
+    behind = ", ".join(history.get("behind", ()))
+    return f", in version {history['protocol']} of the protocol: no newer one with {behind}" if behind else ""
 
 
 def _line(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

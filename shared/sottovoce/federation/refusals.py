@@ -21,6 +21,7 @@ class RefusalReason(StrEnum):
     CATALOGUE = "catalogue"  # no usable tracks for the run
     HOURS = "hours"
     UNFOLLOWED = "unfollowed"  # a round's model does not follow from the run's sums
+    PROTOCOL = "protocol"  # noted by labels themselves; messages of version 2 do not know this word
     UNAVAILABLE = "unavailable"
 
     @property
@@ -45,5 +46,6 @@ _WORDS = {
     RefusalReason.CATALOGUE: "it has too few tracks (or artists) that the run may use",
     RefusalReason.HOURS: "its policy allows no training at this hour",
     RefusalReason.UNFOLLOWED: "the round's model does not follow from the run's initial parameters and sums",
+    RefusalReason.PROTOCOL: "all its members speak a newer version of the protocol than it uses",
     RefusalReason.UNAVAILABLE: "it is not available",
 }

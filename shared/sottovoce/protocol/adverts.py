@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sottovoce.federation.agreement import Agreement
 from sottovoce.protocol.keys import check_encapsulation_key, check_public_key
-from sottovoce.protocol.messages import Advert, Refusal
+from sottovoce.protocol.messages import Advert, Refusal, Versions
 from sottovoce.protocol.violations import BadSignature, ConfigurationChanged, UnknownLabel, WrongAgreement, WrongRun
 
 Roster = Mapping[str, bytes]
@@ -15,7 +15,7 @@ def roster_of(agreement: Agreement) -> Roster:
     return {member.name: member.public_key for member in agreement.members}
 
 
-def check_origin(message: Advert | Refusal, *, run: bytes, agreement: bytes, roster: Roster) -> None:
+def check_origin(message: Advert | Refusal | Versions, *, run: bytes, agreement: bytes, roster: Roster) -> None:
     """Refuse an answer to an announcement that is not a known label's answer to this announcement.
 
     Raises:

@@ -38,6 +38,7 @@ from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.sharing import boxes_of
 from sottovoce.protocol.signatures import is_signature
 from sottovoce.protocol.states import Phase, after
+from sottovoce.protocol.versions import check_version
 from sottovoce.protocol.violations import (
     BadSignature,
     Malformed,
@@ -146,6 +147,7 @@ class Aggregator(Members):
             elements=elements,
             participants=tuple(Prepared(label, self._preparations[label].digest) for label in labels),
             left_out=self.left_out,
+            version=self.announcement.version,
         )
         for label in labels:
             self._move(label, ReportRequest)
@@ -164,6 +166,7 @@ class Aggregator(Members):
         Raises:
             RemoteProtocolError: the subclass says why the message was refused.
         """
+        check_version(message, self.announcement.version)
         match message:
             case Advert():
                 self._first(message, self._assembly.take_advert)
@@ -204,7 +207,9 @@ class Aggregator(Members):
         gathering.phase = Phase.CHECKING
         for label in survivors:
             self._move(label, CrossCheckRequest)
-        return dict.fromkeys(survivors, CrossCheckRequest(request.run, request.round, survivors))
+        return dict.fromkeys(
+            survivors, CrossCheckRequest(request.run, request.round, survivors, version=request.version)
+        )
 
     def close_cross_check(self) -> dict[str, UnmaskRequest]:
         """End the cross-check. Return the next request for each share holder that signed.
@@ -309,7 +314,12 @@ class Aggregator(Members):
         for label in holders:
             self._move(label, UnmaskRequest)
             requests[label] = UnmaskRequest(
-                request.run, request.round, gathering.survivors, signatures, opening.delivery(label)
+                request.run,
+                request.round,
+                gathering.survivors,
+                signatures,
+                opening.delivery(label),
+                version=request.version,
             )
         return requests
 

@@ -94,7 +94,8 @@ class Assembly:
             )
         if len(labels) > COMMITTEE and not self._agreement.cross_check:
             raise LocalProtocolError(f"Above {COMMITTEE} members the agreement must have cross_check = true.")
-        self._roster = Roster(self._announcement.run, tuple(self.adverts[label] for label in labels))
+        adverts = tuple(self.adverts[label] for label in labels)
+        self._roster = Roster(self._announcement.run, adverts, version=self._announcement.version)
         return self._roster
 
     def take_reveal(self, reveal: Reveal) -> None:
@@ -107,7 +108,7 @@ class Assembly:
         roster = self.roster
         reveals = tuple(self.reveals[advert.label] for advert in roster.adverts)
         self._session = Session.of(roster, reveals, self._agreement.n_min)
-        return Nonces(roster.run, reveals)
+        return Nonces(roster.run, reveals, version=roster.version)
 
     def take_ciphertexts(self, message: Ciphertexts) -> None:
         """Check and store a label's ciphertexts."""
@@ -128,4 +129,7 @@ class Assembly:
             for recipient, ciphertext in self._ciphertexts[sender].items():
                 sent[recipient].append(Encapsulated(sender, ciphertext))
         self._ciphertexts = {}
-        return {label: Pairing(session.run, session.digest, tuple(items)) for label, items in sent.items()}
+        version = self._announcement.version
+        return {
+            label: Pairing(session.run, session.digest, tuple(items), version=version) for label, items in sent.items()
+        }

@@ -20,10 +20,16 @@ Bytes = bytes | memoryview
 
 
 class Reader:
-    """Consumes bytes from the front of a message; the views that it returns share the message's memory."""
+    """Consumes bytes from the front of a message; the views that it returns share the message's memory.
 
-    def __init__(self, data: Bytes) -> None:
+    Args:
+        data: the bytes.
+        version: the protocol's version, for messages within.
+    """
+
+    def __init__(self, data: Bytes, version: int = 0) -> None:
         self._rest = memoryview(data).toreadonly()
+        self.version = version
 
     def take(self, size: int) -> memoryview:
         """The next `size` bytes.
@@ -256,7 +262,7 @@ class Record:
     """A frozen dataclass whose annotations (`Annotated[type, field]`) define its encoding; checked when constructed."""
 
     def __post_init__(self) -> None:
-        for name, field in layout(type(self)).items():
+        for name, field in fields_of(type(self)).items():
             try:
                 field.check(getattr(self, name))
             except (ValueError, TypeError) as error:
@@ -264,7 +270,7 @@ class Record:
 
     def write(self, parts: list[Bytes]) -> None:
         """Append the bytes of every field, in the order of definition."""
-        for name, field in layout(type(self)).items():
+        for name, field in fields_of(type(self)).items():
             field.write(getattr(self, name), parts)
 
     @classmethod
@@ -275,7 +281,12 @@ class Record:
             ValueError: the bytes end too early or hold an invalid value.
             LocalProtocolError: a value is refused on construction (`messages.decode` turns both into `Malformed`).
         """
-        return cls(**{name: field.read(reader) for name, field in layout(cls).items()})
+        return cls(**cls._read_fields(reader))
+
+    @classmethod
+    def _read_fields(cls, reader: Reader) -> dict[str, Any]:
+        """The values of the encoded fields, by their names; raises as `read` does."""
+        return {name: field.read(reader) for name, field in fields_of(cls).items()}
 
 
 class Body:
@@ -283,7 +294,7 @@ class Body:
 
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
-        self.least_bytes: int = sum(field.least_bytes for field in layout(kind).values())
+        self.least_bytes: int = sum(field.least_bytes for field in fields_of(kind).values())
 
     def check(self, value: Any) -> None:
         """Refuse anything but such a record, which was checked when constructed."""
@@ -299,13 +310,14 @@ class Body:
         return self._kind.read(reader)
 
 
-def layout(kind: type[Record]) -> dict[str, Field]:
-    """The fields of a record, in encoding order."""
+def fields_of(kind: type[Record]) -> dict[str, Field]:
+    """The encoded fields of a record, in their order."""
     key: Any = kind  # mypy rejects a class that defines __hash__ as a key
-    return _layout(key)
+    return _fields_of(key)
 
 
 @cache
-def _layout(kind: Any) -> dict[str, Field]:
+def _fields_of(kind: Any) -> dict[str, Field]:
     hints = get_type_hints(kind, include_extras=True)
-    return {item.name: hints[item.name].__metadata__[0] for item in fields(kind)}
+    encoded = (item.name for item in fields(kind) if hasattr(hints[item.name], "__metadata__"))
+    return {name: hints[name].__metadata__[0] for name in encoded}

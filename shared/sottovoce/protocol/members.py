@@ -1,6 +1,7 @@
 """What a coordinator keeps of a run between rounds: the set-up, prepared members, liars."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import Agreement
@@ -67,6 +68,11 @@ class Members:
         return self._announcement
 
     @property
+    def nonces(self) -> Mapping[str, bytes]:
+        """Nonces that members have revealed in the present set-up."""
+        return {label: reveal.nonce for label, reveal in self._assembly.reveals.items()}
+
+    @property
     def config(self) -> RunConfiguration:
         """The run's configuration."""
         return self._config
@@ -109,7 +115,13 @@ class Members:
         """Stop asking a member in this run; every later request names it, so that all can see it."""
         self._left_out.add(label)
 
-    def start_again(self, *, without: Iterable[str]) -> Announcement:
+    def announced_in(self, version: int) -> Announcement:
+        """Choose the run's version of the protocol, before any label has answered; return the announcement."""
+        self._announcement = replace(self._announcement, version=version)
+        self._assembly = Assembly(self._agreement, self._announcement)
+        return self._announcement
+
+    def start_again(self, *, without: Iterable[str], version: int | None = None) -> Announcement:
         """Restart the set-up among the labels that joined, since some did not complete it.
 
         All of them make new keys and nonces: a nonce that was revealed is never used for another draw. A label takes
@@ -117,14 +129,14 @@ class Members:
 
         Args:
             without: labels to leave out.
+            version: the protocol's version, or None to keep it.
 
         Returns:
             The announcement, for all other labels that joined.
         """
-        joined = self._assembly.adverts.keys() - set(without)
-        assembly = Assembly(self._agreement, self._announcement)
-        assembly.refusals = self._assembly.refusals
-        self._assembly = assembly
+        joined, refusals = self._assembly.adverts.keys() - set(without), self._assembly.refusals
+        self.announced_in(version or self._announcement.version)
+        self._assembly.refusals = refusals
         for label in self._identities:
             self._phases[label] = Phase.INVITED if label in joined else Phase.DECLINED
         return self._announcement
@@ -195,6 +207,7 @@ class Members:
             RemoteProtocolError: they are damaged.
         """
         kept = list(messages)
+        self.announced_in(kept[0].version if kept else self._announcement.version)
         for message in kept:
             if isinstance(message, Advert):
                 self._first(message, self._assembly.take_advert)
@@ -243,7 +256,9 @@ class Members:
         ]
         for label in unprepared:
             self._move(label, PrepareRequest)
-        return dict.fromkeys(unprepared, PrepareRequest(session.run, session.digest, number))
+        return dict.fromkeys(
+            unprepared, PrepareRequest(session.run, session.digest, number, version=self._announcement.version)
+        )
 
     def _first(self, message: Advert | Refusal, take: Callable[..., None]) -> None:
         """Accept an answer to the announcement, after checking its sender."""

@@ -3,7 +3,6 @@
 Every check comes before anything is revealed. Methods change the state only when they succeed.
 """
 
-import os
 from typing import Self, TypeVar
 
 from sottovoce.errors import ConfigurationError, LocalProtocolError
@@ -12,7 +11,7 @@ from sottovoce.federation.identity import Identity
 from sottovoce.protocol.adverts import roster_of
 from sottovoce.protocol.keys import RunKey, nonce_commitment
 from sottovoce.protocol.label_setup import encapsulated, paired
-from sottovoce.protocol.message import SECRET_BYTES, Message
+from sottovoce.protocol.message import Message
 from sottovoce.protocol.messages import (
     Advert,
     Announcement,
@@ -33,6 +32,7 @@ from sottovoce.protocol.session import Session, check_roster
 from sottovoce.protocol.sharing import prepared
 from sottovoce.protocol.states import after
 from sottovoce.protocol.topology import MOST_DRAWS, most_corrupt, threshold
+from sottovoce.protocol.versions import check_no_downgrade, check_version, marked_nonce
 from sottovoce.protocol.violations import (
     Equivocation,
     Malformed,
@@ -63,6 +63,7 @@ class Membership:
         draws: int,
         stage: Stage,
         least_survivors: int,
+        met: int,
     ) -> None:
         self._identity = identity
         self._agreement = agreement
@@ -73,6 +74,7 @@ class Membership:
         self._draws = draws
         self._stage = stage
         self._least = least_survivors
+        self._met = met
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._advert.label!r}, phase={self._stage.phase.value!r})"
@@ -88,6 +90,7 @@ class Membership:
         epsilon: float,
         delta: float,
         least_survivors: int = 0,
+        met: int = 0,
     ) -> tuple[Self, Advert]:
         """Take part in a run, with new keys.
 
@@ -99,6 +102,7 @@ class Membership:
             epsilon: ceiling of its ε over the run, which it publishes.
             delta: δ of that ceiling.
             least_survivors: labels that the label's own policy requires in a sum; the agreement may require more.
+            met: newest version of the protocol in which the label has met this coordinator; 0 to accept any.
 
         Raises:
             WrongAgreement: the run is under another agreement.
@@ -109,6 +113,7 @@ class Membership:
         config = announcement.config
         stage, advert = _advertised(
             identity,
+            version=announcement.version,
             run=announcement.run,
             agreement=announcement.agreement,
             label=label,
@@ -124,6 +129,7 @@ class Membership:
             draws=0,
             stage=stage,
             least_survivors=least_survivors,
+            met=met,
         )
         return participant, advert
 
@@ -136,6 +142,16 @@ class Membership:
     def config(self) -> RunConfiguration:
         """The run's configuration, as it was announced and signed."""
         return self._config
+
+    @property
+    def version(self) -> int:
+        """The run's version of the protocol; another set-up of the run may have another one."""
+        return self._advert.version
+
+    @property
+    def met(self) -> int:
+        """Newest version of the protocol in which the label had met the coordinator before; 0 to accept any."""
+        return self._met
 
     @property
     def newest_round(self) -> int:
@@ -154,7 +170,7 @@ class Membership:
         Raises:
             OutOfOrder: the set-up is not complete.
         """
-        return self._expected(ReportRequest, Seat).session
+        return self._staged(ReportRequest, Seat).session
 
     def join_again(self, announcement: Announcement) -> Advert:
         """Restart the set-up with new keys and a new nonce, since some label did not complete it.
@@ -171,6 +187,7 @@ class Membership:
             raise WrongRun("Another run was announced under the id of a run that this label joined.")
         self._stage, self._advert = _advertised(
             self._identity,
+            version=announcement.version,
             run=old.run,
             agreement=old.agreement,
             label=old.label,
@@ -188,7 +205,7 @@ class Membership:
             WrongAgreement, UnknownLabel, BadSignature, ConfigurationChanged, BadKey, NotAParticipant, Equivocation,
             TooManyDraws: as their names say.
         """
-        stage = self._expected(Roster, Joined)
+        stage = self._expected(roster, Joined)
         me = self._advert.label
         check_roster(
             roster,
@@ -210,7 +227,14 @@ class Membership:
             raise TooFewParticipants("A sum of this run's survivors could have less noise than agreed.")
         if self._draws >= MOST_DRAWS:
             raise TooManyDraws(f"This run was set up {MOST_DRAWS} times, the largest number allowed.")
-        revealed = Reveal.sign(self._identity, run=roster.run, roster=roster.digest, label=me, nonce=stage.nonce)
+        revealed = Reveal.sign(
+            self._identity,
+            version=self.version,
+            run=roster.run,
+            roster=roster.digest,
+            label=me,
+            nonce=stage.nonce,
+        )
         self._draws += 1
         self._stage = Revealed(stage.key, roster)
         return revealed
@@ -219,14 +243,22 @@ class Membership:
         """Compute the draw, and make the ciphertexts for this label's peers.
 
         Raises:
-            OutOfOrder, WrongRun, WrongSession, WrongNonce, BadSignature, BadKey: as their names say.
+            OutOfOrder, WrongVersion, WrongRun, WrongSession, WrongNonce, BadSignature, BadKey, Downgraded: as their
+                names say.
         """
-        stage = self._expected(Nonces, Revealed)
+        stage = self._expected(nonces, Revealed)
         me = self._advert.label
         keyed, made = encapsulated(nonces, stage, label=me, identities=self._identities, n_min=self._agreement.n_min)
+        check_no_downgrade(self.version, (reveal.nonce for reveal in nonces.reveals), self._met)
         self._stage = keyed
-        session = keyed.session.digest
-        return Ciphertexts.sign(self._identity, run=nonces.run, session=session, label=me, ciphertexts=made)
+        return Ciphertexts.sign(
+            self._identity,
+            version=self.version,
+            run=nonces.run,
+            session=keyed.session.digest,
+            label=me,
+            ciphertexts=made,
+        )
 
     def pair(self, pairing: Pairing) -> Preparation:
         """Accept the peers' ciphertexts, delete the private keys, and prepare for round 1.
@@ -234,7 +266,7 @@ class Membership:
         Raises:
             OutOfOrder, WrongRun, WrongSession, WrongCiphertexts: as their names say.
         """
-        stage = self._expected(Pairing, Keyed)
+        stage = self._expected(pairing, Keyed)
         pairs = paired(pairing, stage, label=self._advert.label)
         preparation = self._prepared(pairs, 1)
         self._stage = Seat(pairs, 0, 1, preparation.digest, Idle())
@@ -246,7 +278,7 @@ class Membership:
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
         """
-        seat = self._expected(PrepareRequest, Seat)
+        seat = self._expected(request, Seat)
         seat.session.check(request.run, request.session)
         self._check_new(request.round, seat)
         pairs = seat.pairs.advanced(request.round)
@@ -261,7 +293,9 @@ class Membership:
         ).to_bytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, identity: Identity, agreement: Agreement, least_survivors: int = 0) -> Self:
+    def from_bytes(
+        cls, data: bytes, *, identity: Identity, agreement: Agreement, least_survivors: int = 0, met: int = 0
+    ) -> Self:
         """Restore the state that `to_bytes` saved.
 
         Args:
@@ -269,6 +303,7 @@ class Membership:
             identity: the label's identity.
             agreement: the agreement, as the label holds it.
             least_survivors: labels that its present policy requires in a sum.
+            met: as for `join`.
 
         Raises:
             LocalProtocolError: the bytes are damaged, of another version, or belong to another label or agreement.
@@ -291,10 +326,22 @@ class Membership:
             draws=saved.draws,
             stage=stage,
             least_survivors=least_survivors,
+            met=met,
         )
 
-    def _expected(self, message: type[Message], kind: type[S]) -> S:
-        """The stage of the label, for a message that requires one kind of stage.
+    def _expected(self, message: Message, kind: type[S]) -> S:
+        """The stage of the label, for a message of its run that requires one kind of stage.
+
+        Raises:
+            OutOfOrder: the label is in another stage.
+            WrongVersion: the message is of another version of the protocol.
+        """
+        stage = self._staged(type(message), kind)
+        check_version(message, self.version)
+        return stage
+
+    def _staged(self, message: type[Message], kind: type[S]) -> S:
+        """The stage of the label, for a kind of message that requires one kind of stage.
 
         Raises:
             OutOfOrder: the label is in another stage.
@@ -305,7 +352,9 @@ class Membership:
         return self._stage
 
     def _prepared(self, pairs: PairKeys, number: int) -> Preparation:
-        return prepared(pairs, number, lambda **fields: Preparation.sign(self._identity, **fields))
+        return prepared(
+            pairs, number, lambda **fields: Preparation.sign(self._identity, version=self.version, **fields)
+        )
 
     def _check_new(self, number: int, seat: Seat) -> None:
         if number <= seat.newest_round:
@@ -318,7 +367,7 @@ class Membership:
 
 def _advertised(identity: Identity, **fields: object) -> tuple[Joined, Advert]:
     """New keys and a new nonce, and their advert."""
-    key, nonce = RunKey.generate(), os.urandom(SECRET_BYTES)
+    key, nonce = RunKey.generate(), marked_nonce()
     advert = Advert.sign(
         identity,
         **fields,

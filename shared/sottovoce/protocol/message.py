@@ -1,19 +1,27 @@
 """Format of all messages: `MAGIC ‖ version ‖ type ‖ fields`, and for most a signature at the end.
 
-A field's annotation defines its encoding. A record with a `TYPE` can be sent on its own.
+A field's annotation defines its encoding. A record with a `TYPE` can be sent on its own. Its version is that of the
+protocol in its run, the same in all messages of the run and in those within them.
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
-from sottovoce.protocol.encoding import Bytes, Fixed, Number, Record
+from sottovoce.protocol.encoding import Bytes, Fixed, Number, Reader, Record, fields_of
 from sottovoce.protocol.signatures import is_signature
 
 MAGIC = b"SoVo"
-VERSION = 2
+VERSION = 3
+"""Newest version of the protocol that this release speaks."""
+FORMER_VERSION = 2
+"""The version before it, which this release speaks too. Its messages are the same, but for the number."""
+SPOKEN = (FORMER_VERSION, VERSION)
+UNVERSIONED = 0
+"""Version of the two messages that a run's version is chosen by: every release reads them."""
 RUN_BYTES = 16
 DIGEST_BYTES = 32
 SECRET_BYTES = 32
@@ -32,10 +40,32 @@ SIGNATURE = Fixed(SIGNATURE_BYTES)
 ROUND = Number(4, least=1)
 
 
+@dataclass(frozen=True)
 class Message(Record):
-    """A record that is sent on its own."""
+    """A record that is sent on its own.
+
+    Args:
+        version: the protocol's version.
+    """
 
     TYPE: ClassVar[int]
+    version: int = field(default=VERSION, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        default = type(self).version
+        if self.version not in ((UNVERSIONED,) if default == UNVERSIONED else SPOKEN):
+            raise LocalProtocolError(f"A {type(self).__name__} has version {self.version} of the protocol.")
+        for name in fields_of(type(self)):
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Message) and part.version != self.version:
+                    raise LocalProtocolError(f"A {type(self).__name__} holds a message of another version.")
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read every field; the version is the reader's."""
+        return cls(**cls._read_fields(reader), version=reader.version)
 
     def encode(self) -> bytes:
         """The message's only encoding."""
@@ -47,7 +77,7 @@ class Message(Record):
         return hashlib.sha256(self.encode()).digest()
 
     def _parts(self) -> list[Bytes]:
-        parts: list[Bytes] = [MAGIC, bytes([VERSION, self.TYPE])]
+        parts: list[Bytes] = [MAGIC, bytes([self.version, self.TYPE])]
         self.write(parts)
         return parts
 

@@ -18,8 +18,10 @@ from sottovoce.protocol.message import (
     SECRET,
     SECRET_BYTES,
     SIGNATURE,
+    SPOKEN,
     TAG,
     TAG_BYTES,
+    UNVERSIONED,
     VERSION,
     Message,
     Signed,
@@ -36,8 +38,10 @@ from sottovoce.protocol.setup_messages import (
     Refusal,
     Reveal,
     Roster,
+    Versions,
+    VersionsRequest,
 )
-from sottovoce.protocol.violations import Malformed
+from sottovoce.protocol.violations import Malformed, WrongVersion
 
 __all__ = [
     "Advert",
@@ -66,6 +70,8 @@ __all__ = [
     "Signature",
     "Signed",
     "UnmaskRequest",
+    "Versions",
+    "VersionsRequest",
     "decode",
 ]
 
@@ -306,6 +312,8 @@ _KINDS: dict[int, type[Message]] = {
         UnmaskRequest,
         Shares,
         RunOver,
+        VersionsRequest,
+        Versions,
     )
 }
 
@@ -315,14 +323,18 @@ def decode(data: Bytes) -> Message:
 
     Raises:
         Malformed: the bytes are not exactly one message in its canonical form.
+        WrongVersion: they are of a version of the protocol that this release does not speak.
     """
     reader = Reader(data)
     try:
         if reader.take(len(MAGIC)) != MAGIC:
             raise ValueError("its first bytes are wrong")
-        version, code = reader.number(1), reader.number(1)
-        if version != VERSION:
-            raise ValueError(f"version {version} is not {VERSION}; both sides need the same release of Sottovoce")
+        reader.version, code = reader.number(1), reader.number(1)
+        if reader.version not in (UNVERSIONED, *SPOKEN):
+            raise WrongVersion(
+                f"It has version {reader.version} of the protocol; this release speaks {SPOKEN[0]} to {VERSION}.",
+                hint="Versions that understand each other: docs/upgrade.md",
+            )
         if code not in _KINDS:
             raise ValueError(f"type {code} is unknown")
         message = _KINDS[code].read(reader)

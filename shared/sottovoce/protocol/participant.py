@@ -34,6 +34,7 @@ from sottovoce.protocol.ring import RingArray
 from sottovoce.protocol.round_context import Round
 from sottovoce.protocol.sharing import REPORT, share
 from sottovoce.protocol.unmasking import answer
+from sottovoce.protocol.versions import check_version
 from sottovoce.protocol.violations import (
     Equivocation,
     NotAParticipant,
@@ -96,7 +97,7 @@ class Participant(Membership):
         Raises:
             OutOfOrder, WrongRun, WrongSession, StaleRound, UnplannedRound: as their names say.
         """
-        seat = self._expected(ReportRequest, Seat)
+        seat = self._expected(request, Seat)
         seat.session.check(request.run, request.session)
         self._check_new(request.round, seat)
 
@@ -112,7 +113,7 @@ class Participant(Membership):
             UnknownLabel, NotAParticipant, Equivocation: as their names say.
         """
         self.check_new(request)
-        seat = self._expected(ReportRequest, Seat)
+        seat = self._expected(request, Seat)
         if request.parameters_digest != parameters_digest:
             raise UnfollowedParameters(
                 f"Round {request.round} starts from parameters that do not follow from the run's sums."
@@ -161,6 +162,7 @@ class Participant(Membership):
         following = self._prepared(pairs, request.round + 1)
         report = Report.sign(
             self._identity,
+            version=self.version,
             run=request.run,
             round=request.round,
             request=request.digest,
@@ -186,6 +188,7 @@ class Participant(Membership):
             OutOfOrder, WrongRun, WrongRound, WrongSurvivors, TooFewSurvivors: as their names say.
         """
         seat, progress = self._in_round(CrossCheckRequest, Reported)
+        check_version(request, self.version)
         if not self._agreement.cross_check:
             raise OutOfOrder("A survivor set was sent for signing, but this agreement has no cross-check.")
         round_, me = progress.round, self._advert.label
@@ -193,7 +196,7 @@ class Participant(Membership):
         round_.check_survivors(request.survivors, including=me, least=self._least)
         signature = self._identity.sign(purpose="cross-check", message=round_.survivors_digest(request.survivors))
         self._stage = replace(seat, progress=Checked(round_, progress.own, request.survivors))
-        return CrossCheckSignature(request.run, request.round, me, signature)
+        return CrossCheckSignature(request.run, request.round, me, signature, version=self.version)
 
     def unmask(self, request: UnmaskRequest) -> Shares:
         """Release the shares that reveal the sum over one survivor set; then delete them.
@@ -204,7 +207,7 @@ class Participant(Membership):
             OutOfOrder, WrongRun, WrongRound, WrongSurvivors, TooFewSurvivors, Equivocation, NotAParticipant,
             BadSignature, TooFewSignatures, WrongBoxes: as their names say.
         """
-        seat = self._expected(UnmaskRequest, Seat)
+        seat = self._expected(request, Seat)
         progress = seat.progress
         if not isinstance(progress, (Reported, Checked)):
             raise OutOfOrder("No round is waiting to be unmasked.")
@@ -222,6 +225,7 @@ class Participant(Membership):
         )
         shares = Shares.sign(
             self._identity,
+            version=self.version,
             run=request.run,
             round=request.round,
             survivors_digest=round_.survivors_digest(request.survivors),
@@ -238,7 +242,7 @@ class Participant(Membership):
         Raises:
             OutOfOrder: no round waits for this message.
         """
-        seat = self._expected(message, Seat)
+        seat = self._staged(message, Seat)
         if not isinstance(seat.progress, kind):
             raise OutOfOrder(f"No round waits for a {message.__name__}.")
         return seat, seat.progress

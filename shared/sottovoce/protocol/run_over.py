@@ -1,6 +1,7 @@
 """The end of a run, signed by the coordinator: a label that gets it leaves the run, and may co-sign its release.
 
-Not part of any round: it is allowed in every phase, and its answer is the same bytes.
+Not part of any round: it is allowed in every phase, and its answer is the same bytes. Its version is the oldest that
+the coordinator speaks, whatever the run's: a label that was left behind may have joined in that.
 """
 
 from dataclasses import dataclass

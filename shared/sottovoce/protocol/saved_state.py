@@ -1,4 +1,4 @@
-"""A participant's secret state as bytes, for the label's own disk: versioned, strict, no pickle.
+"""A participant's secret state as bytes, for the label's own disk: strict, no pickle; its version is its run's.
 
 A checksum at the end detects damage, not tampering: only the label itself can write this file.
 """
@@ -12,7 +12,7 @@ from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import MOST_LABELS
 from sottovoce.protocol.encoding import Blob, Body, Choice, Many, Name, Number, Reader, Record
 from sottovoce.protocol.keys import RunKey
-from sottovoce.protocol.message import DIGEST_BYTES, RUN, SECRET, Message
+from sottovoce.protocol.message import DIGEST_BYTES, RUN, SECRET, SPOKEN, Message
 from sottovoce.protocol.messages import Advert, ReportRequest, Roster, decode
 from sottovoce.protocol.pair_keys import PairKeys
 from sottovoce.protocol.progress import Checked, Idle, Joined, Keyed, Reported, Reporting, Revealed, Seat, Stage
@@ -23,7 +23,6 @@ from sottovoce.protocol.states import Phase
 
 M = TypeVar("M", bound=Message)
 MAGIC = b"SoVs"
-VERSION = 2
 _EMPTY: dict[str, Any] = {
     "private_key": b"",
     "nonce": b"",
@@ -132,7 +131,7 @@ class Saved(Record):
 
     def to_bytes(self) -> bytes:
         """The only encoding."""
-        parts: list[bytes | memoryview] = [MAGIC, bytes([VERSION])]
+        parts: list[bytes | memoryview] = [MAGIC, bytes([self.advert.version])]
         self.write(parts)
         body = b"".join(parts)
         return body + hashlib.sha256(body).digest()
@@ -151,15 +150,15 @@ class Saved(Record):
                 raise ValueError("its checksum is wrong")
             if reader.take(len(MAGIC)) != MAGIC:
                 raise ValueError("its first bytes are wrong")
-            version = reader.number(1)
-            if version == VERSION:
+            version = reader.version = reader.number(1)
+            if version in SPOKEN:
                 saved = cls.read(reader)
                 reader.finish()
         except (ValueError, LocalProtocolError) as error:
             raise LocalProtocolError(f"A label's saved state cannot be read: {error}.") from None
-        if version != VERSION:
+        if version not in SPOKEN:
             raise LocalProtocolError(
-                f"A label's saved state of a run has version {version}; this release reads version {VERSION}.",
+                f"A saved state of a run has version {version}; this release reads {SPOKEN[0]} and {SPOKEN[-1]}.",
                 hint="Finish the run with the version that began it, or abandon it: sottovoce label close RUN",
             )
         return saved

@@ -9,7 +9,7 @@ from sottovoce.federation.agreement import Agreement
 from sottovoce.protocol.adverts import Roster as IdentityKeys
 from sottovoce.protocol.adverts import check_advert
 from sottovoce.protocol.keys import nonce_commitment
-from sottovoce.protocol.message import MAGIC, VERSION
+from sottovoce.protocol.message import MAGIC
 from sottovoce.protocol.messages import Nonces, Reveal, Roster
 from sottovoce.protocol.topology import COMMITTEE, Topology
 from sottovoce.protocol.violations import (
@@ -22,6 +22,9 @@ from sottovoce.protocol.violations import (
     WrongRun,
     WrongSession,
 )
+
+SEALED = MAGIC + b"\x02"
+"""First bytes of all associated data. The digest after them binds the version of the protocol."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Session:
 
     def header(self, purpose: str) -> bytes:
         """Common prefix of associated data of everything sealed in this session."""
-        return MAGIC + bytes([VERSION]) + purpose.encode() + b"\x00" + self.digest
+        return SEALED + purpose.encode() + b"\x00" + self.digest
 
 
 def check_roster(

@@ -1,4 +1,4 @@
-"""Messages of a set-up: announcement, adverts, the draw by commit and reveal, ciphertexts."""
+"""Messages of a set-up: versions, announcement, adverts, the draw by commit and reveal, ciphertexts."""
 
 import math
 import os
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, ClassVar, Self
 
-from sottovoce.errors import ConfigurationError
+from sottovoce.errors import ConfigurationError, LocalProtocolError
 from sottovoce.federation.agreement import MOST_LABELS, Agreement
 from sottovoce.federation.refusals import RefusalReason
-from sottovoce.protocol.encoding import Blob, Body, Choice, Many, Name, Real, Record
+from sottovoce.protocol.encoding import Blob, Body, Choice, Many, Name, Number, Real, Record
 from sottovoce.protocol.message import (
     CIPHERTEXT,
     DIGEST,
@@ -20,6 +20,8 @@ from sottovoce.protocol.message import (
     RUN_BYTES,
     SECRET,
     SIGNATURE,
+    UNVERSIONED,
+    VERSION,
     Message,
     Signed,
 )
@@ -27,6 +29,46 @@ from sottovoce.protocol.violations import Malformed
 from sottovoce.run.configuration import RunConfiguration
 
 MOST_CONFIG_BYTES = 2**16
+VERSION_NUMBER = Number(1, least=1)
+
+
+@dataclass(frozen=True)
+class VersionsRequest(Message):
+    """Coordinator → label: which versions of the protocol do you speak?"""
+
+    TYPE: ClassVar[int] = 18
+    version: int = field(default=UNVERSIONED, kw_only=True)
+    run: Annotated[bytes, RUN]
+    agreement: Annotated[bytes, DIGEST]
+
+
+@dataclass(frozen=True)
+class Versions(Signed):
+    """Label → coordinator: in this run I speak all versions from `oldest`, which my policy may raise, to `newest`.
+
+    Args:
+        run: the run.
+        agreement: digest of the agreement, as the label holds it.
+        label: the sender.
+        oldest: the oldest version.
+        newest: the newest version.
+        signature: Ed25519, by the label's pinned identity key.
+    """
+
+    TYPE: ClassVar[int] = 19
+    PURPOSE: ClassVar[str] = "versions"
+    version: int = field(default=UNVERSIONED, kw_only=True)
+    run: Annotated[bytes, RUN]
+    agreement: Annotated[bytes, DIGEST]
+    label: Annotated[str, Name()]
+    oldest: Annotated[int, VERSION_NUMBER]
+    newest: Annotated[int, VERSION_NUMBER]
+    signature: Annotated[bytes, SIGNATURE]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.oldest > self.newest:
+            raise LocalProtocolError(f"A label cannot speak versions {self.oldest} to {self.newest}.")
 
 
 @dataclass(frozen=True)
@@ -47,9 +89,9 @@ class Announcement(Message):
     config_bytes: Annotated[bytes, Blob(most=MOST_CONFIG_BYTES)] = field(repr=False)
 
     @classmethod
-    def of(cls, agreement: Agreement, config: RunConfiguration) -> Self:
+    def of(cls, agreement: Agreement, config: RunConfiguration, *, version: int = VERSION) -> Self:
         """A new run of this configuration, with an id from the operating system's randomness."""
-        return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes())
+        return cls(os.urandom(RUN_BYTES), agreement.digest, config.digest, config.to_bytes(), version=version)
 
     @cached_property
     def config(self) -> RunConfiguration:

@@ -2,12 +2,14 @@
 
 RemoteProtocolError
 ├── Malformed               bytes that are not a message in its canonical form
+│   └── WrongVersion        a message of a version that this side, or its run, does not speak
 ├── OutOfOrder              a message that the table of `states` does not allow now
 ├── WrongRun                a message for another run
 ├── WrongSession            a message for another set-up of the run
 ├── WrongRound              a message for another round, or an answer to another request
 ├── StaleRound              a round that this side has already seen: repeated or replayed
 ├── UnplannedRound          a round beyond what the run's configuration plans
+├── Downgraded              a run in an earlier version than all its members and its coordinator speak
 ├── WrongAgreement          a run or an advert under another agreement
 ├── ConfigurationChanged    a configuration other than the announced and signed one
 ├── WrongParameters         parameters or sums that do not have the run's form
@@ -41,6 +43,10 @@ class Malformed(RemoteProtocolError):
     """Bytes that are not a message in its canonical form."""
 
 
+class WrongVersion(Malformed):
+    """A message of a version of the protocol that this side does not speak, or that its run does not use."""
+
+
 class OutOfOrder(RemoteProtocolError):
     """A message that the table of `sottovoce.protocol.states` does not allow now."""
 
@@ -63,6 +69,10 @@ class StaleRound(RemoteProtocolError):
 
 class UnplannedRound(RemoteProtocolError):
     """A round beyond what the run's configuration plans."""
+
+
+class Downgraded(RemoteProtocolError):
+    """A run in an earlier version of the protocol than all its members and its coordinator speak."""
 
 
 class WrongAgreement(RemoteProtocolError):

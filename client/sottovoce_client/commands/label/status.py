@@ -14,6 +14,7 @@ from sottovoce.commands.output import counted, print_json, results, say, shown
 from sottovoce.errors import ConfigurationError, OtherVersion
 from sottovoce.federation.fingerprint import as_hex, as_words, fingerprint
 from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.message import VERSION
 from sottovoce_client.budget.account import Account, RunAccount, account_of
 from sottovoce_client.catalogue.sides import Counts, Sides
 from sottovoce_client.commands.label.common import opened
@@ -78,6 +79,9 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
     for run in running:
         if run.no_tracks is not None:
             say(console, "Warning", f"run {run.run[:SHORT]} {_without_tracks(run.no_tracks)}", "bold yellow")
+        if 0 < run.protocol < VERSION:
+            used = f"run {run.run[:SHORT]} uses version {run.protocol} of the protocol"
+            say(console, "Version", f"{used}; this release also speaks {VERSION}", "bold")
     if wrong := _gone_wrong(account):
         console.print(_labels_gone_wrong(wrong))
     refused = [run for run in account.runs if run.state == "refused"][-LATEST:]
