@@ -226,9 +226,41 @@ def test_a_message_is_looked_for_soon_while_a_run_is_under_way(monkeypatch):
 
 def test_a_supernode_leaves_when_what_answers_messages_has_ended():
     code = "import subprocess, sys, time; from sottovoce_client.flower import supernode; "
-    code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', ''])); time.sleep(600)"
+    code += "supernode._leave_with(subprocess.Popen([sys.executable, '-c', '']).pid); time.sleep(600)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=500, check=False)
     assert ended.returncode == -signal.SIGTERM
+
+
+def test_what_starts_answers_is_forked_before_the_home_is_opened(monkeypatch):
+    """And before there is another thread, whose locks would be held in the fork for ever."""
+    steps = []
+    monkeypatch.setattr(supernode, "_fork_superexec", lambda *_: steps.append("forked"))
+    monkeypatch.setattr(supernode, "_leave_with", lambda _: steps.append("watched by a thread"))
+    monkeypatch.setattr(supernode, "_run_node", lambda *_: steps.append("home opened"))
+    monkeypatch.setattr("flwr.supercore.app_utils.start_parent_process_monitor", steps.append)
+    supernode._node("1")
+    assert steps == ["forked", "watched by a thread", 1, "home opened"]
+
+
+def test_what_starts_answers_has_the_secret_and_goes_with_the_node(fork):
+    def node():
+        def superexec(*arguments):
+            at = {
+                name: arguments[arguments.index(name) + 1]
+                for name in arguments
+                if name.startswith("--") and name != "--insecure"
+            }
+            print(Path(at["--superexec-auth-secret-file"]).read_text(), at["--runtime-api-address"])
+            print(int(at["--parent-pid"]) == os.getppid())
+
+        supernode._superexec = superexec
+        with supernode._in_memory(b"secret") as secret:
+            assert os.waitstatus_to_exitcode(os.waitpid(supernode._fork_superexec(1, secret), 0)[1]) == 0
+        print("over")
+
+    process = fork(node)
+    assert process.wait() == 0
+    assert process.stdout.splitlines() == ["secret 127.0.0.1:1", "True", "over"]
 
 
 def test_the_process_of_a_message_ends_with_its_answer(fork):

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -36,15 +37,20 @@ SET_UP_STAGES = 3
 """Messages between the announcement of a run and its first round."""
 
 
-def processes_of(home: Path, kind: str = "") -> list[int]:
-    """What `label join` has started for a home; of a kind that `sottovoce_client.flower.supernode` names, or all."""
+def processes_of(home: Path) -> list[int]:
+    """What `label join` has started for a home."""
     found = []
     for process in Path("/proc").iterdir():
         with suppress(OSError):
-            mine = f"SOTTOVOCE_HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0")
-            if mine and (not kind or kind.encode() in (process / "cmdline").read_bytes().split(b"\0")):
+            if f"SOTTOVOCE_HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return found
+
+
+def child_of(process: int) -> int:
+    """The only child of a process: of `label join` the SuperNode, of that one what answers messages."""
+    (child,) = subprocess.check_output(["pgrep", "-P", str(process)]).split()
+    return int(child)
 
 
 class Gate:
@@ -181,11 +187,11 @@ def test_a_federation_trains_over_killed_processes(
     # A label is killed when it has trained in the first round: it has been charged, and its report has not left.
     eventually(lambda: charged(root, KILLED) == [1], f"{KILLED} trains")
     # Another one answers nothing meanwhile, so that the round lasts until the killed one is back.
-    (held,) = processes_of(root / HELD, "superexec")
+    held = child_of(child_of(joined[HELD].pid))
     os.kill(held, signal.SIGSTOP)
     # Its SuperNode alone is let say good-bye: without, it would be let in again a minute later (deploy/test_join.py).
-    node = processes_of(root / KILLED, "node")
-    kill(joined[KILLED], *(number for number in processes_of(root / KILLED) if number not in node))
+    node = child_of(joined[KILLED].pid)
+    kill(joined[KILLED], *(number for number in processes_of(root / KILLED) if number != node))
     eventually(lambda: not processes_of(root / KILLED), "nothing of it is left")
     before, joined[KILLED] = joined[KILLED], join(KILLED)
     eventually(lambda: "SuperNode ID" in said(joined[KILLED]), "it is back", alive=joined[KILLED].alive)

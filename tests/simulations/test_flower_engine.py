@@ -1,5 +1,7 @@
 """The start of Flower's simulation engine."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +32,20 @@ def test_where_ray_gives_up_on_a_busy_machine_it_is_started_again(starts: list[A
     starts += [TOO_SLOW, TOO_SLOW, None, "not started a fourth time"]
     flower_engine._start_ray(1)
     assert starts == ["not started a fourth time"]
+
+
+def test_rays_processes_inherit_where_to_import_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given by Ray's own means, it would make Ray start each process twice."""
+    seen: list[Any] = []
+
+    def init(**options: Any) -> None:
+        seen.append((os.environ["PYTHONPATH"].split(os.pathsep), options.get("runtime_env")))
+
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setattr(flower_engine.ray, "init", init)
+    flower_engine._start_ray(1)
+    assert seen == [([*sys.path, "/elsewhere"], None)]
+    assert os.environ["PYTHONPATH"] == "/elsewhere"
 
 
 def test_a_start_that_fails_otherwise_or_always_is_an_error(starts: list[Any]) -> None:

@@ -87,10 +87,21 @@ def _process(*what: str) -> list[str]:
 def _node(parent: str) -> None:
     """Run the SuperNode until the parent ends. Its key is passed in memory, and stays encrypted on disk."""
     from flwr.supercore.app_utils import start_parent_process_monitor
+
+    # Imported before the fork, so that this happens once.
+    for name in ("flwr.supernode.cli.flower_supernode", "flwr.supercore.cli.flower_superexec"):
+        importlib.import_module(name)
+    port = _free_port()
+    with _in_memory(os.urandom(SECRET_BYTES)) as secret:
+        _leave_with(_fork_superexec(port, secret))
+        start_parent_process_monitor(int(parent))
+        _run_node(port, secret)
+
+
+def _run_node(port: int, secret: int) -> None:
     from flwr.supernode import start_client_internal as client
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
-    start_parent_process_monitor(int(parent))
     home = LabelHome.open(Path(os.environ[HOME]))
     guard = Ed25519PrivateKey.generate()
     line = guard.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
@@ -98,10 +109,7 @@ def _node(parent: str) -> None:
     with (
         _in_memory(home.node_key().openssh()) as key,
         _in_memory(json.dumps({GUARD: line}).encode()) as trusted,
-        _in_memory(os.urandom(SECRET_BYTES)) as secret,
     ):
-        port = _free_port()
-        _start_superexec(port, secret)
         sys.argv = [
             "flower-supernode",
             *("--superlink", os.environ[SUPERLINK]),
@@ -116,22 +124,28 @@ def _node(parent: str) -> None:
         flower_supernode()
 
 
-def _start_superexec(port: int, secret: int) -> None:
-    """Start Flower's SuperExec, which starts a process per message. A secret keeps other users from taking messages."""
-    line = [
-        *_process("superexec", "--insecure"),
-        *("--runtime-api-address", f"{LOOPBACK}:{port}"),
-        *("--superexec-auth-secret-file", _path(secret)),
-        *("--parent-pid", str(os.getpid())),
-    ]
-    _leave_with(subprocess.Popen(line, pass_fds=[secret]))  # noqa: S603
+def _fork_superexec(port: int, secret: int) -> int:
+    """Start Flower's SuperExec, which starts a process per message. A secret keeps other users from taking messages.
+
+    It is forked, since it imports the same as this process, which must not have opened a home or started a thread yet.
+    """
+    parent = str(os.getpid())
+    if not (process := os.fork()):
+        _superexec(
+            "--insecure",
+            *("--runtime-api-address", f"{LOOPBACK}:{port}"),
+            *("--superexec-auth-secret-file", _path(secret)),
+            *("--parent-pid", parent),
+        )
+        sys.exit()
+    return process
 
 
-def _leave_with(process: "subprocess.Popen[bytes]") -> None:
-    """Exit when another process ends: a SuperNode alone accepts messages that nobody answers."""
+def _leave_with(process: int) -> None:
+    """Exit when a child process ends: a SuperNode alone accepts messages that nobody answers."""
 
     def watch() -> None:
-        process.wait()
+        os.waitpid(process, 0)
         # If the whole label stops, this process gets its own signal; two at the same moment would print a traceback.
         time.sleep(ALONE)
         LOG.warning("The process that answers messages has ended.")
@@ -355,9 +369,9 @@ def _free_port() -> int:
 
 
 def main() -> None:
-    """Entry point of a joined label's processes: `node PARENT`, `superexec …` or `warm`. Answers are forked."""
+    """Entry point of a joined label's processes: `node PARENT` or `warm`. Others are forked."""
     what, *arguments = sys.argv[1:]
-    kinds: dict[str, Callable[..., None]] = {"node": _node, "superexec": _superexec, "warm": _warm}
+    kinds: dict[str, Callable[..., None]] = {"node": _node, "warm": _warm}
     kinds[what](*arguments)
 
 

@@ -111,8 +111,19 @@ def run(
 
 
 def _start_ray(cpus: int) -> None:
-    """Start Ray, which Flower's engine uses where it runs; by itself Ray gives up on a busy machine after 30 s."""
-    path = os.pathsep.join([*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Start Ray, which Flower's engine uses where it runs; by itself Ray gives up on a busy machine after 30 s.
+
+    Its processes inherit where this one imports from. Given as `runtime_env`, it would make Ray start every one twice.
+    """
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path, *filter(None, [before])])
+    try:
+        _try_to_start_ray(cpus)
+    finally:
+        os.environ["PYTHONPATH"] = before
+
+
+def _try_to_start_ray(cpus: int) -> None:
     for attempt in range(1, RAY_STARTS + 1):
         try:
             ray.init(
@@ -120,7 +131,6 @@ def _start_ray(cpus: int) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": path}},
             )
             return
         except Exception as error:  # Ray raises nothing narrower
