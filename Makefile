@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants simulate-faults fuzz check types style collected docs format bench repertoire locks wheel advisories clean
+.PHONY: help setup demo test test-deployment mutants simulate-faults fuzz check types style suite docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -41,13 +41,14 @@ style: $(STAMP)
 	$(BIN)/ruff check .
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
-test test-deployment: export OMP_NUM_THREADS := 1
-test: $(STAMP) ## check, then run all tests except test-deployment
-	$(MAKE) --no-print-directory --output-sync --jobs 2 types docs style collected
-	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"  # a file stays with one worker until the other has nothing left
+test suite test-deployment: export OMP_NUM_THREADS := 1
+test: $(STAMP) ## check, and run all tests except test-deployment
+	$(MAKE) --no-print-directory --jobs 2 types suite
 
-collected: $(STAMP)  # so that on a fresh checkout not every worker compiles every module
-	-$(BIN)/pytest --collect-only --quiet -m "not deployment" > /dev/null
+# Beside the types, which are checked while tests wait. A file stays with one worker until the other has nothing left.
+suite: export BUILT_SITE := $(CURDIR)/site
+suite: docs style
+	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment

@@ -64,6 +64,27 @@ def ctrl_c_is_heard():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_core():
+    """Each of pytest's workers has one to itself: processes that share work out would take turns with other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda process: {0})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audio files are examined here: a process for it costs more than the few files of a test.
+
+    That it is one, and what it is for, is seen in `client/catalogue/`.
+    """
+    from sottovoce_client.catalogue import scanning
+
+    monkeypatch.setattr(
+        scanning, "read_all", lambda files, _: ((number, scanning.examine(path)) for number, path in files)
+    )
+
+
 @pytest.fixture
 def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has its own way to flush: where many rounds are run, ledgers' transactions do without, too."""

@@ -38,7 +38,9 @@ RUN = bytes(range(16))
 
 
 def _music(folder: Path, tracks: int, seed: int) -> Path:
-    made = synthesise(folder, labels=1, tracks=tracks, seconds=(11, 13), seed=seed, styles=STYLES, skew=100.0)
+    made = synthesise(
+        folder, labels=1, tracks=tracks, seconds=(11, 13), seed=seed, styles=STYLES, skew=100.0, workers=1
+    )
     return folder / made.labels[0]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sottovoce.federation.identity import Identity
 from sottovoce.privacy.calibration import plan_for
 from sottovoce.release.check import check
 from sottovoce.release.cosigning import CosignRequest, NotAudited
+from sottovoce.release.load import load
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.flower.client_app import client_app
@@ -242,8 +244,15 @@ def test_the_books_come_first(run, home, agreement, publish, makes, strangers):
     assert not notes(home)
 
 
-def test_the_command_tells_people_counts_and_on_demand_tracks(run, home, publish, makes, strangers, copy, split):
-    release = publish()
+def test_the_command_tells_people_counts_and_on_demand_tracks(
+    run, home, publish, makes, strangers, copy, split, monkeypatch
+):
+    """One audit, told in each way."""
+    from sottovoce_client.commands.label import audit
+
+    release, audited = publish(), audit.audited
+    findings = cache(lambda: audited(home, load(release)))
+    monkeypatch.setattr(audit, "audited", lambda *_, **__: findings())
     makes([*strangers[:5], copy])
     code, out, err = run("label", "audit", release, "--home", home.root, "--json")
     told = json.loads(out)

@@ -214,7 +214,7 @@ def wait_until(holds: Callable[[], object], seconds: float, what: str) -> object
     while time.monotonic() < until:
         if found := holds():
             return found
-        time.sleep(0.2)
+        time.sleep(0.05)
     raise AssertionError(f"within {seconds:g} s it did not come that {what}")
 
 
@@ -305,7 +305,11 @@ def served(superlink: SuperLink, joined: Joined, tmp_path: Path) -> Callable[...
     replies = tmp_path / "replies"
     replies.mkdir()
     paths = [SERVED, *(ROOT / side for side in ("shared", "client", "server", "simulations"))]
-    superlink.environment = {"PYTHONPATH": ":".join(map(str, paths)), "TEST_REPLIES": str(replies)}
+    superlink.environment = {
+        "PYTHONPATH": ":".join(map(str, paths)),
+        "TEST_REPLIES": str(replies),
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+    }
     superlink.start()
     superlink.register(joined.node_key)
     joined.start()

@@ -21,14 +21,13 @@ def test_only_configuration_gets_in(served, joined, tmp_path, a_bundle, a_pyproj
     asking = a_pyproject(project={"name": "sottovoce", "version": "0.1.0", "dependencies": ["evil-package==1.0"]})
     asking["tool"]["flwr"]["app"]["components"]["clientapp"] = "evil:app"
 
-    assert served(a_bundle()) == {"nodes": 1, "replies": [{"error": "Malformed", "code": 400}]}
     answers = served(
         a_bundle(dict.fromkeys(FILES, code)),
         a_bundle(pyproject=asking),
     )
     assert answers == 2 * [{"nodes": 1, "replies": [{"error": "The FAB could not be verified.", "code": 7}]}]
-    # And the label is still there for those who ask for nothing.
-    assert served(a_bundle())["replies"] == [{"error": "Malformed", "code": 400}]
+    # And the label still answers those who ask for nothing.
+    assert served(a_bundle()) == {"nodes": 1, "replies": [{"error": "Malformed", "code": 400}]}
     assert not marker.exists()
     assert not (joined.home.flower / "apps").exists()
     assert joined.said("Refused a bundle")

@@ -1,5 +1,6 @@
 """The documentation is built strictly into a site that asks no other host for anything."""
 
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,9 @@ IMPORTED = re.compile(r"(?:url\(|@import\s+)[\"']?((?:https?:)?//[^\"')\s]+)")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
+    """The one that `make test` has just built, or a new one."""
+    if built := os.environ.get("BUILT_SITE"):
+        return Path(built)
     folder = tmp_path_factory.mktemp("site")
     build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
     return folder

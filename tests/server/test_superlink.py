@@ -1,10 +1,8 @@
 """What a SuperLink of ours answers to strangers who reach its port."""
 
-import os
+import signal
 import socket
-import subprocess
-import sys
-import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -24,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory, program, eventually):
     """A running SuperLink's home."""
     from sottovoce.federation.enrolment import Enrolment
     from sottovoce.federation.identity import Identity
@@ -38,23 +36,16 @@ def served(tmp_path_factory):
             Enrolment.sign(Identity.generate(), name=name, node_key=NodeKey.generate().public, federation="isles")
         )
     home.sign()
-    log = (home.root.parent / "log").open("wb")
-    command = [sys.executable, "-m", "sottovoce", "server", "start", "--home", home.root, "--host", "127.0.0.1"]
-    process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 600
-    while True:
-        try:
-            with connected(home) as control:
-                control.runs()
-            break
-        except SuperLinkGone:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+    process = program("server", "start", "--home", home.root, "--host", "127.0.0.1")
+
+    def answers():
+        with suppress(SuperLinkGone), connected(home) as control:
+            return [control.runs()]
+
+    eventually(answers, "the SuperLink answers", alive=process.alive)
     yield home
-    process.terminate()
-    assert process.wait(60) is not None
-    log.close()
+    process.signal(signal.SIGTERM)
+    process.wait()
 
 
 @pytest.fixture

@@ -6,10 +6,19 @@ import pytest
 
 from sottovoce.errors import PrivacyError
 from sottovoce.randomness import SystemRandomness
+from sottovoce_simulations.attacks import audit as audits
 from sottovoce_simulations.attacks.audit import audit
 from sottovoce_simulations.commands import audit_display
 
-AUDIT = ("simulate", "--audit", "--rounds", 2, "--epsilon", 2)
+AUDIT = ("simulate", "--audit", "--rounds", 1, "--epsilon", 2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_sources():
+    """Of randomness: what they are opened for is seen in `privacy/test_audit_finds_faults.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audits, "SOURCES", 256)
+        yield
 
 
 def test_an_audit_of_the_labels_code_passes(here):

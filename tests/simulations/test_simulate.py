@@ -8,12 +8,14 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_simulations.engine.simulation import CACHE
 
 pytestmark = pytest.mark.slow
 LABELS = 4
@@ -100,7 +102,7 @@ def test_labels_that_vanish_do_not_stop_a_run(simulate, catalogues, tmp_path):
 
 @pytest.fixture
 def pool(catalogues, tmp_path):
-    """The tracks of three labels in one catalogue."""
+    """The tracks of three labels in one catalogue, with their features."""
     rows = []
     for label in sorted(catalogues.glob("label-*"))[:3]:
         with (label / "catalogue.csv").open(newline="", encoding="utf-8") as file:
@@ -112,6 +114,7 @@ def pool(catalogues, tmp_path):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    shutil.copytree(catalogues / CACHE / "features", tmp_path / "pool" / CACHE / "features", copy_function=os.link)
     return tmp_path / "pool"
 
 

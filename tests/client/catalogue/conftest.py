@@ -24,6 +24,11 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
+def no_reader() -> None:
+    """Here files are examined in processes, as they are for a label."""
+
+
+@pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "catalogue"
     folder.mkdir()

@@ -30,7 +30,8 @@ def many(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_memory_grows_by_little_a_file(many: Path, index: Path) -> None:
+def test_memory_grows_by_little_a_file(many: Path, index: Path, tmp_path: Path) -> None:
+    scan(next(many.iterdir()), index=tmp_path / "other.sqlite", workers=1)  # imports what it uses
     tracemalloc.start()
     try:
         catalogue = scan(many, index=index, workers=1)
