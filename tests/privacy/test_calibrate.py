@@ -11,6 +11,7 @@ from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE, SMOOTHING
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import Gaussian, HeldOutCounts, PoissonGaussian
 from sottovoce.privacy.held_out import CounterShape, held_out_counts
+from sottovoce.privacy.padding import padded_batch
 from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce.run.configuration import Balance, DistributedNoise, Trust, Unit
 
@@ -152,6 +153,23 @@ def test_a_plan_of_distributed_noise_says_what_the_runs_noise_costs(distributed)
         plan_for(config, 200, mechanism=mechanism, epsilon=7.0)
     with pytest.raises(PrivacyError, match="Expected min_honest="):
         replace(plan, min_honest=0)
+
+
+def test_noise_on_a_coarse_grid_is_raised_until_the_guarantee_holds(distributed):
+    """There, the proof for whole numbers loses so much that the least noise of a continuous Gaussian is too little."""
+    noise = DistributedNoise(2, 1.0, 1.0)
+    config = distributed.changed(distributed=noise, ring_bits=16, epsilon=50.0, rounds=1, evaluations=0)
+    for parameters in (10, 1_000):
+        run = with_least_noise(config, parameters, 20)
+        event = DistributedDiscreteGaussian.of(run, parameters, 20).event(2, 1.0, run.steps)
+        assert 0.98 * 50.0 < epsilon([event], run.delta) <= 50.0
+
+
+def test_a_plan_has_its_padded_batch_and_the_histograms_share(config):
+    config = config.changed(balance=Balance.SAMPLING)
+    plan = plan_for(config, 512)
+    assert plan.padded_batch == padded_batch(config, 512, plan.delta)
+    assert plan.histogram_noise == pytest.approx(single_noise(config.epsilon, plan.delta) / math.sqrt(0.04))
 
 
 def test_a_mechanism_comes_with_distributed_noise_and_only_then(config, distributed):

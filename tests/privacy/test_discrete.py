@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.errors import UnknownPrivacyEvent
 from sottovoce.privacy.accountant import epsilon
-from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE, closeness, continuous, deviation
+from sottovoce.privacy.discrete_gaussian_sum import LEAST_VARIANCE, SMOOTHING, closeness, continuous, deviation
 from sottovoce.privacy.events import DiscreteGaussianSum, Gaussian, PoissonGaussian, from_json, merged, to_json, within
 
 
@@ -79,8 +79,8 @@ def test_the_distance_is_beyond_all_figures_at_any_variance_that_is_accounted_fo
 
 def test_the_distance_grows_with_steps_labels_and_dimension():
     once = closeness(an_event(dimension=10))
-    assert closeness(an_event(dimension=10, steps=3)) == pytest.approx(3 * once)
-    assert closeness(an_event(dimension=20)) == pytest.approx(2 * once)
+    assert closeness(an_event(dimension=10, steps=3)) == pytest.approx(3 * once, abs=0)
+    assert closeness(an_event(dimension=20)) == pytest.approx(2 * once, abs=0)
     assert closeness(an_event(variance=8.0, min_honest=2)) > closeness(an_event(variance=8.0, min_honest=1))
     assert closeness(Gaussian(1.0)) == 0
 
@@ -128,3 +128,16 @@ def test_it_is_kept_and_added_up_like_the_others():
 def test_what_cannot_be_is_refused(name, value):
     with pytest.raises(UnknownPrivacyEvent):
         an_event(**{name: value})
+
+
+@pytest.mark.parametrize("honest", [1, 2, 3])
+def test_closeness_is_that_of_every_number_of_every_step(honest):
+    """Each label's draw after the first, and the smoothing twice, differs by ln((1 + η)/(1 − η)); η is a theta sum."""
+
+    def difference(variance):
+        eta = 2 * sum(math.exp(-2 * math.pi**2 * variance * k * k) for k in (1, 2, 3))
+        return math.log1p(eta) - math.log1p(-eta)
+
+    event = DiscreteGaussianSum(0.5, LEAST_VARIANCE, 9, honest, 10, 7)
+    added = sum(difference(LEAST_VARIANCE * k / (k + 1)) for k in range(1, honest))
+    assert closeness(event) == pytest.approx(7 * 10 * (added + 2 * difference(SMOOTHING)), rel=1e-9, abs=0)

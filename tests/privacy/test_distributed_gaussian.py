@@ -12,7 +12,8 @@ from scipy.stats import kstest
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy import distributed_gaussian as grid_module
-from sottovoce.privacy.distributed_gaussian import REACH, DistributedDiscreteGaussian
+from sottovoce.privacy.distributed_gaussian import COARSE, FINE, REACH, DistributedDiscreteGaussian
+from sottovoce.privacy.rotation import rotate, rotate_back
 from sottovoce.protocol.layout import VectorLayout
 from sottovoce.protocol.messages import Kind
 from sottovoce.randomness import Randomness
@@ -102,6 +103,22 @@ def test_rounding_is_right_on_average():
     assert back == pytest.approx(vector[0], abs=4 * 0.5 / 8 / math.sqrt(len(many)) + 1e-3)
 
 
+def test_a_rounded_vector_is_as_long_as_the_paper_says():
+    """Kairouz, Liu and Steinke 2021, proposition 22, at β = e⁻⁸: √(2 ln 1/β) = 4."""
+    assert grid_module._bound_squared(64, 1) == 65**2
+    assert grid_module._bound_squared(64, 400) == pytest.approx(64**2 + 100 + 4 * (64 + 10))
+    assert grid_module._growth(0, 5) == math.inf
+
+
+def test_a_vector_that_no_rounding_fits_is_rounded_towards_zero_or_dropped():
+    rows, random = np.full((1, 30), 1.9, np.float32), Randomness.for_simulation(1)
+    assert np.array_equal(grid_module._rounded(rows, 30, random), np.ones((1, 30)))
+    assert not grid_module._rounded(rows, 29, random).any()
+    for value in (np.inf, -np.inf, np.nan, 1e30, -1e30):
+        assert not grid_module._rounded(np.full((1, 30), value, np.float32), 30, random).any()
+    assert grid_module._norms_squared(np.full((1, 4), 1 << 31)) == 2.0**64  # which int64 has no room for
+
+
 @settings(max_examples=50)
 @given(SIZES, st.integers(0, 2**32))
 def test_what_goes_onto_the_grid_comes_back(parameters, seed):
@@ -189,7 +206,9 @@ def assert_never_wraps(mechanism, config, labels):
     ring = config.ring_bits
     row = mechanism.sum_bound * sum(map(abs, mechanism.coefficients)) + math.ceil(REACH * math.sqrt(mechanism.variance))
     assert labels * row < 2 ** (ring - 1)
-    assert mechanism.sum_bound >= 8 * mechanism.scale
+    assert 8 * mechanism.scale <= mechanism.sum_bound <= max(8, config.batch_size) * mechanism.scale
+    assert mechanism.scale.bit_count() == 1
+    assert grid_module._growth(mechanism.scale, mechanism.parameters) <= COARSE
     layout = VectorLayout.for_round(config, Kind.TRAIN, 2, 0, labels)
     for sign in (1, -1):
         vector = layout.encode(np.array([sign * row, 0]), np.empty(0, np.int64))
@@ -213,16 +232,39 @@ def test_a_larger_ring_gives_the_finer_grid(shared_config):
     assert math.sqrt(fine.norm_squared) / fine.scale <= 1.001
 
 
+@pytest.mark.parametrize("parameters", [10, 300, 5_000, 100_000])
+def test_the_grid_is_the_coarsest_that_is_fine_enough(shared_config, parameters):
+    scale = DistributedDiscreteGaussian.of(shared_config(), parameters, 5).scale
+    assert grid_module._growth(scale, parameters) <= FINE < grid_module._growth(scale // 2, parameters)
+
+
+def test_a_labels_noise_is_its_share_of_what_a_unit_needs(shared_config):
+    mechanism = DistributedDiscreteGaussian.of(shared_config(noise_multiplier=3.0, min_honest=2), 1000, 5)
+    assert mechanism.variance == 9.0 * mechanism.norm_squared / 2
+    assert (mechanism.energy, mechanism.rows) == (1, 1)
+
+
+@pytest.mark.parametrize("batch_size", [4, 100])
+def test_a_label_may_sum_as_many_units_as_a_batch_holds(shared_config, batch_size):
+    mechanism = DistributedDiscreteGaussian.of(shared_config().changed(batch_size=batch_size), 1000, 5)
+    assert mechanism.sum_bound == max(8, batch_size) * mechanism.scale
+
+
+def test_local_noise_has_no_grid(config):
+    with pytest.raises(ConfigurationError, match="integer grid"):
+        DistributedDiscreteGaussian.of(config, 1000, 5)
+
+
 @pytest.mark.parametrize("survivors", [1, 5])
 def test_bounds_on_honest_sums_are_exceeded_with_the_stated_probability(survivors):
     """The published tails of sub-Gaussian numbers and vectors, solved for the probability: 2^-41, twice 2^-40."""
     mechanism = a_grid(300, 64, variance=400.0, sum_bound=900)
     room = mechanism.largest_coordinate(survivors) - survivors * mechanism.sum_bound
     deviation_squared = 400.0 * survivors
-    assert 2 * 300 * math.exp(-(room**2) / (2 * deviation_squared)) == pytest.approx(2**-41)
+    assert math.log2(2 * 300) - room**2 / (2 * deviation_squared) / math.log(2) == pytest.approx(-41)
     room = mechanism.longest(survivors) - survivors * math.sqrt(mechanism.norm_squared)
     root = (math.sqrt(2 * room**2 / deviation_squared - 300) - math.sqrt(300)) / 2
-    assert math.exp(-(root**2)) == pytest.approx(2**-41)
+    assert root**2 / math.log(2) == pytest.approx(41)
 
 
 def test_a_label_reports_what_all_rounds_weights_may_add_up_to():
@@ -254,12 +296,28 @@ def test_the_count_is_zero_on_average_at_its_quantile(shared_config):
     assert mechanism.excess(mechanism.count_of(norms, 1.0)) == pytest.approx(250, abs=1)
     assert mechanism.excess(mechanism.count_of(norms, 0.5)) == pytest.approx(-250, abs=1)
     assert mechanism.dimension == 1001
+    assert type(mechanism.count_of(norms, 0.3)) is int
+    assert a_grid().count_of(norms, 0.5) == 0
 
 
-def test_the_count_is_part_of_the_norm(shared_config):
-    plain, counting = (DistributedDiscreteGaussian.of(shared_config(clip_quantile=q), 1000, 5) for q in (None, 0.5))
-    values = grid_module._count_values(counting.scale, 0.5)
+@pytest.mark.parametrize("quantile", [0.2, 0.5, 0.8])
+def test_the_count_is_part_of_the_norm(shared_config, quantile):
+    plain, counting = (
+        DistributedDiscreteGaussian.of(shared_config(clip_quantile=q), 1000, 5) for q in (None, quantile)
+    )
+    values = grid_module._count_values(counting.scale, quantile)
+    assert all(type(value) is int for value in values)
     assert counting.norm_squared == plain.norm_squared + max(value**2 for value in values)
+
+
+def test_a_rotation_is_float32_of_several_rows_and_one_transform_where_that_mixes_all():
+    signs = np.ones((2, 8), np.float32)
+    assert np.array_equal(rotate(np.eye(8)[:2], signs)[0], np.full(8, 1 / math.sqrt(8), np.float32))
+    rows = np.random.default_rng(1).standard_normal((3, 12))
+    signs = np.where(np.random.default_rng(2).random((2, 12)) < 0.5, -1, 1).astype(np.float32)
+    turned = rotate(rows, signs)
+    assert turned.dtype == rotate_back(rows, signs).dtype == np.float32
+    assert rotate_back(turned, signs) == pytest.approx(rows, abs=1e-5)
 
 
 def test_signs_are_uniform():
