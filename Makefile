@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-setup: $(STAMP) ## create a virtual environment with everything installed (about 5 GB, mostly torch)
+setup: $(STAMP) ## create a virtual environment with everything installed (about 7 GB, mostly torch)
 
 demo: $(STAMP) ## train a style model with five simulated labels; ends with a signed release
 	$(BIN)/sottovoce synthesise $(DEMO)/catalogues --labels 5 --tracks 120

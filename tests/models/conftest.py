@@ -7,7 +7,7 @@ from sottovoce.privacy.plan import PrivacyPlan
 from sottovoce_client.data.dataset import Sample, TrackDataset
 
 STYLES = ("fugue", "reel", "tango")
-FAMILIES = ("svm", "cnn", "rnn")
+FAMILIES = discovery.families("style")
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from sottovoce.models import discovery
 
 def test_names_are_found():
     assert {"editor", "generator", "style"} <= set(discovery.tasks())
-    assert discovery.families("style") == ("cnn", "rnn", "svm")
+    assert {"cnn", "rnn", "svm"} <= set(discovery.families("style"))
 
 
-@pytest.mark.parametrize("name", ["cnn", "rnn", "svm"])
+@pytest.mark.parametrize("name", discovery.families("style"))
 def test_a_family_is_what_it_is_called(name):
     family = discovery.family("style", name)
     assert (family.task, family.name) == ("style", name)
@@ -26,7 +26,7 @@ def test_a_task_is_what_it_is_called():
 def test_an_unknown_family_is_refused_with_the_known_ones(name):
     with pytest.raises(ConfigurationError, match="Unknown family") as caught:
         discovery.family("style", name)
-    assert caught.value.hint == "Known: cnn, rnn, svm."
+    assert caught.value.hint == f"Known: {', '.join(discovery.families('style'))}."
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
