@@ -73,6 +73,10 @@ class Credentials:
     audio: str | None = None
 
 
+_IN_MEMORY = 16
+"""Size above which the library copies a file to a temporary one instead of into memory, MB; its default is 512."""
+
+
 def sign(
     unsigned: Path,
     signed: Path,
@@ -184,7 +188,10 @@ def _sidecar(path: Path) -> bytes | None:
 def _context(trusted: bytes) -> Any:
     import c2pa
 
-    settings: dict[str, Any] = {"verify": {"verify_trust": True, "remote_manifest_fetch": False, "ocsp_fetch": False}}
+    settings: dict[str, Any] = {
+        "verify": {"verify_trust": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
+        "core": {"backing_store_memory_threshold_in_mb": _IN_MEMORY},
+    }
     if trusted:
         settings["trust"] = {"user_anchors": trusted.decode("ascii", errors="replace")}
     return c2pa.Context.from_dict(settings)
