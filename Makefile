@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deployment mutants simulate-faults fuzz check types style suite docs format bench repertoire locks wheel advisories clean
+.PHONY: help setup demo test test-deployment mutants simulate-faults fuzz soak check types style suite docs format bench repertoire locks wheel advisories clean
 
 # Compiled modules are kept, even where the environment says otherwise: many processes import the same ones.
 export PYTHONDONTWRITEBYTECODE :=
@@ -64,6 +64,10 @@ simulate-faults: $(STAMP) ## seeded histories of a whole federation under faults
 fuzz: export OMP_NUM_THREADS := 1
 fuzz: $(STAMP) ## fuzz the readers of untrusted bytes: MINUTES=10, ONLY="message manifest"; inputs that reach new code are kept
 	$(BIN)/python -m tests.fuzz $(ONLY) $(if $(MINUTES),--minutes $(MINUTES))
+
+soak: export OMP_NUM_THREADS := 1
+soak: $(STAMP) ## a federation of processes under random faults: FAULTS=1000, MINUTES=600, SEED=1 (Linux, hours)
+	$(BIN)/python -m tests.soak $(if $(FAULTS),--faults $(FAULTS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

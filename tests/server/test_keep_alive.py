@@ -1,5 +1,6 @@
 """What starts the coordinator's app is kept alive for as long as the SuperLink serves, and no longer."""
 
+import importlib
 import sys
 from pathlib import Path
 from threading import Event, Thread
@@ -44,3 +45,14 @@ def test_it_ends_with_the_superlink(kept, eventually):
     assert not thread.is_alive()
     (number,) = numbers()
     assert not Path(f"/proc/{number}").exists()
+
+
+def test_what_stops_it_is_said_in_words(monkeypatch, capsys):
+    """Seed 12 of `make soak`: with a full disk, a traceback of Flower's was in the coordinator's log."""
+    module = importlib.import_module("flwr.supercore.cli.flower_superexec")
+    monkeypatch.setattr(module, "flower_superexec", lambda: (_ for _ in ()).throw(OSError("the disk is full")))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(OSError, match="full") as raised:
+        exec(superlink._SUPEREXEC, {})
+    sys.excepthook(raised.type, raised.value, raised.tb)
+    assert capsys.readouterr().err == "OSError: the disk is full\n"

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from flwr.superlink.auth_plugin import ControlAuthnPlugin
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
 
-_SUPEREXEC = "from flwr.supercore.cli.flower_superexec import flower_superexec; flower_superexec()"
+_IN_WORDS = 'import sys; sys.excepthook = lambda kind, error, _: print(f"{kind.__name__}: {error}", file=sys.stderr); '
+"""Beginning of a program that ends with an error in words: Flower's own give up where a disk is full."""
+_SUPEREXEC = f"{_IN_WORDS}from flwr.supercore.cli.flower_superexec import flower_superexec; flower_superexec()"
 _SERVERAPP = "from flwr.superlink.cli.flwr_serverapp import flwr_serverapp; flwr_serverapp()"
 POLL_SECONDS = "1"
 """Interval at which the SuperLink's own processes poll for submitted runs, seconds."""
