@@ -28,6 +28,7 @@ from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
+from sottovoce_server.flower.deployed_coordinator import tell_late
 from sottovoce_server.flower.run_app import train
 from sottovoce_server.flower.run_endings import tell
 from sottovoce_server.rounds.checkpoint import Keeper
@@ -228,6 +229,25 @@ def test_nodes_that_never_joined_and_those_that_are_gone_are_no_obstacle_to_an_e
     run_of()
     assert keeper.ending.read().untold == {}
     assert all(is_over(home, run_of.run) for home in federation.homes[1:])
+
+
+def test_a_run_that_broke_off_while_labels_joined_it_is_over_for_those_who_are_connected(
+    grid, run_of, federation, keeper
+):
+    """`make soak`: `server end` told nobody of such a run, and their promises stayed for 30 days."""
+
+    def crash(label, message):
+        if message.metadata.message_type == Action.PAIRING:
+            raise Crash
+
+    grid.tamper = crash
+    with pytest.raises(Crash):
+        run_of()
+    assert all(promises(home, run_of.run) for home in federation.homes)
+    known = {"run": run_of.run, "agreement": federation.agreement.digest, "round": 0}
+    keeper.ending.write(Ending(RunOver.sign(federation.coordinator, **known, parameters_digest=NO_MODEL)))
+    tell_late(grid, SimpleNamespace(keeper=keeper, order=lambda: SimpleNamespace(patience=0)))
+    assert all(is_over(home, run_of.run) for home in federation.homes)
 
 
 def test_a_run_without_a_model_is_over_too(grid, run_of, federation):

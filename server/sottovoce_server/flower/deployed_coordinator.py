@@ -26,7 +26,7 @@ from sottovoce.release.write import Provenance, write
 from sottovoce_server.flower.cosignature_requests import WORDS, cosign
 from sottovoce_server.flower.polling_grid import PollingGrid, sleep
 from sottovoce_server.flower.run_app import train
-from sottovoce_server.flower.run_endings import tell
+from sottovoce_server.flower.run_endings import tell, tell_others
 from sottovoce_server.home.coordinator_home import ServerHome, default_root
 from sottovoce_server.home.journal import Journal
 from sottovoce_server.home.runs import OVER, Order, RunFolder
@@ -89,6 +89,8 @@ def tell_late(grid: Grid, folder: RunFolder) -> None:
     """Tell labels that a run is over as they connect, for as long as the run's order waits for labels."""
     deadline = time.monotonic() + folder.order().patience
     tell_of(grid, folder)
+    if (ending := folder.keeper.ending.read()) and not folder.keeper.has_snapshot:
+        tell_others(grid, ending)  # it broke off while labels joined it, and nothing says which
     while (ending := folder.keeper.ending.read()) and ending.untold and time.monotonic() < deadline:
         if set(ending.untold.values()) & set(grid.get_node_ids()):
             tell_of(grid, folder)
