@@ -9,7 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PLACES = sorted(set(re.findall(r"`([\w/.]+\.py:[\w.]+)`", PAGE)))
-PACKAGES = {"shared": "sottovoce", "client": "sottovoce_client", "server": "sottovoce_server", "simulations": "sottovoce_simulations"}
+PACKAGES = {
+    "shared": "sottovoce",
+    "client": "sottovoce_client",
+    "server": "sottovoce_server",
+    "simulations": "sottovoce_simulations",
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
