@@ -97,6 +97,13 @@ def test_run_states_without_a_head_and_damaged_ones_name_none(spent):
     assert known_heads(spent) == ()
 
 
+def test_a_damaged_line_hides_no_head_before_it(spent):
+    spent.diary.over(RUN, after=2, ledger=head(spent))
+    with spent.diary.file.open("ab") as file:
+        file.write(b'{"ledger":[x\n')
+    assert known_heads(spent) == (head(spent),)
+
+
 def test_a_coordinators_words_in_the_diary_name_no_head(spent):
     forged = '"ledger":[99,"' + "00" * 32 + '"]'
     spent.diary.round_declined(RUN, 1, forged)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tests.faults.disk import Fault, every_fault
 
+from sottovoce.errors import LedgerError
 from sottovoce.privacy.calibration import plan_for
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.budget.rows import THE_REST, Kind
@@ -124,3 +125,19 @@ def test_sides_are_all_written_or_none_and_never_change(fresh, monkeypatch):
         assert list(found.values()) == ([True, True, True] if counts == (0, 1) else [True, False, False])
         lost += counts == (0, 1)
     assert lost
+
+
+def test_only_an_open_run_can_be_charged_with_its_rest(tmp_path, plan):
+    with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+        with pytest.raises(LedgerError, match="open run"):
+            ledger.spend_rest(RUN)
+        CHANGES["a promise"](ledger, plan)
+        ledger.charge(RUN, 1, plan.events(1))
+        ledger.spend_rest(RUN)
+        rows = ledger.rows()
+        assert [(row.kind, row.round) for row in rows[2:]] == ROWS["all that is left"]
+        with pytest.raises(LedgerError, match="open run"):
+            ledger.spend_rest(RUN)
+        assert ledger.rows() == rows
+        assert RUN in ledger
+        assert RUN.hex() not in ledger
