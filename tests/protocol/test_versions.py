@@ -257,7 +257,9 @@ def test_a_set_up_is_repeated_in_a_newer_version() -> None:
     again = aggregator.start_again(without=["label-003"], version=VERSION)
     assert again.version == VERSION
     for label in ("label-000", "label-001", "label-002"):
-        aggregator.receive(table.participants[label].join_again(again))
+        advert = table.participants[label].join_again(again)
+        assert advert.version == VERSION
+        aggregator.receive(advert)
     table._answer(aggregator.fix_members())
     table._answer(aggregator.close_reveals())
     table._answer(aggregator.close_ciphertexts())
