@@ -261,10 +261,12 @@ def test_bounds_on_honest_sums_are_exceeded_with_the_stated_probability(survivor
     mechanism = a_grid(300, 64, variance=400.0, sum_bound=900)
     room = mechanism.largest_coordinate(survivors) - survivors * mechanism.sum_bound
     deviation_squared = 400.0 * survivors
+    assert room > 0
     assert math.log2(2 * 300) - room**2 / (2 * deviation_squared) / math.log(2) == pytest.approx(-41)
     room = mechanism.longest(survivors) - survivors * math.sqrt(mechanism.norm_squared)
-    root = (math.sqrt(2 * room**2 / deviation_squared - 300) - math.sqrt(300)) / 2
-    assert root**2 / math.log(2) == pytest.approx(41)
+    chance = 41 * math.log(2)
+    assert room > 0
+    assert room**2 / deviation_squared == pytest.approx(300 + 2 * math.sqrt(300 * chance) + 2 * chance)
 
 
 def test_a_label_reports_what_all_rounds_weights_may_add_up_to():

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sottovoce.errors import LocalProtocolError
+from sottovoce.errors import LocalProtocolError, RoundAborted
 from sottovoce.federation.agreement import Agreement, Member
 from sottovoce.federation.identity import Identity
 from sottovoce.protocol.adverts import roster_of
@@ -270,3 +271,20 @@ def test_a_set_up_is_repeated_in_a_newer_version() -> None:
     kept.restore([decode(message) for message in aggregator.setup_messages()], 0)
     assert kept.announcement.version == VERSION
     assert kept.session == aggregator.session
+    with pytest.raises(RoundAborted, match="Only 0 labels"):
+        Aggregator(table.agreement, aggregator.announcement).restore([], 0)
+
+
+def test_an_announcement_has_the_version_that_it_is_made_for() -> None:
+    config = InMemoryRounds(3).aggregator.announcement.config
+    assert Announcement.of(agreed(), config, version=FORMER_VERSION).version == FORMER_VERSION
+    assert Announcement.of(agreed(), config).version == VERSION
+
+
+def test_a_cross_check_of_another_version_is_refused() -> None:
+    table = InMemoryRounds(3, ring_bits=16)
+    table.join()
+    table.report(table.request(1, 5), {label: np.zeros(5, np.uint16) for label in table.participants})
+    request = table.aggregator.close_reports()[ME]
+    with pytest.raises(WrongVersion, match="the run uses 3"):
+        table.participants[ME].cross_check(replace(request, version=FORMER_VERSION))

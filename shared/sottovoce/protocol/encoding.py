@@ -24,12 +24,13 @@ class Reader:
 
     Args:
         data: the bytes.
-        version: the protocol's version, for messages within.
     """
 
-    def __init__(self, data: Bytes, version: int = 0) -> None:
+    version: int
+    """The protocol's version, for messages within; set once it has been read."""
+
+    def __init__(self, data: Bytes) -> None:
         self._rest = memoryview(data).toreadonly()
-        self.version = version
 
     def take(self, size: int) -> memoryview:
         """The next `size` bytes.

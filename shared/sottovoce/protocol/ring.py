@@ -55,9 +55,9 @@ class Ring:
 
     def unpack(self, packed: Bytes) -> RingArray:
         """The vector of a wire form, `[elements]`: a view of the same memory if every byte was sent."""
-        if self.bits == 16 and len(packed):
+        if self.bits == 16:
             return np.frombuffer(packed, np.dtype("<u2"))
-        if self.bits == 32 and len(packed):
+        if self.bits == 32:
             return np.frombuffer(packed, np.dtype("<u4"))
         vector = self.zeros(len(packed) // self.element_bytes)
         self.add_packed(vector, packed)
