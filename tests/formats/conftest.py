@@ -1,4 +1,4 @@
-"""Homes as the first version of masked rounds left them, and the program as their people run it now."""
+"""Homes as earlier versions of masked rounds left them, and the program as their people run it now."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from sottovoce.cli import app
 from sottovoce_client.home.node_key import NodeKey
 from sottovoce_server.home.certificates import make_authority
 
-FORMER = Path(__file__).parent / "protocol_1"
+FORMER = Path(__file__).parent
 
 
 class Former:
@@ -39,8 +39,19 @@ class Former:
 
 @pytest.fixture
 def former(tmp_path, monkeypatch):
+    """Of protocol 1, which is refused."""
+    return homes_of("protocol_1", tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def one_back(tmp_path, monkeypatch):
+    """Of protocol 2, which is read."""
+    return homes_of("protocol_2", tmp_path, monkeypatch)
+
+
+def homes_of(version, tmp_path, monkeypatch):
     monkeypatch.setattr("sottovoce.release.logged.user_state_path", lambda _: tmp_path / "state")
-    root = shutil.copytree(FORMER, tmp_path / "former")
+    root = shutil.copytree(FORMER / version, tmp_path / "former")
     for path in root.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     NodeKey.generate().save(root / "east" / "node.key")  # keys in PEM are in no repository

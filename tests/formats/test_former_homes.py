@@ -90,7 +90,7 @@ def test_the_coordinator_reads_its_journal_and_lists_its_runs(former):
         ("published, by another version", 2),
     ]
     home = ServerHome.open(former.server)
-    with pytest.raises(OtherVersion, match="order is of version 1") as caught:
+    with pytest.raises(OtherVersion, match=r"order \(order.json\) has version 1") as caught:
         RunFolder.of(home, former.broken_off).order()
     assert "server train" in (caught.value.hint or "")
     with pytest.raises(ConfigurationError, match="checkpoint has version 1") as caught:

@@ -97,7 +97,7 @@ def test_one_run_that_cannot_be_resumed_does_not_stop_the_others(run_in, resume)
     (broken.folder / "order.json").write_bytes(b"{")
     seen, _ = resume()
     assert seen == [
-        (broken.run[:8], "not resumed: The run's order is missing or damaged."),
+        (broken.run[:8], "not resumed: The run's order (order.json) is damaged: Input data was truncated"),
         (other.run[:8], "resumed after round 0"),
     ]
 

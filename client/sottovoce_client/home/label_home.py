@@ -1,9 +1,9 @@
 """A label's home: the folder with its keys, policy, ledger and unfinished runs, readable by the owner only."""
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sottovoce.canonical import canonical_json
@@ -12,6 +12,7 @@ from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.log import LogMemory
 from sottovoce.files import new_home, write_bytes
+from sottovoce.versioned import Versioned, read
 from sottovoce_client.home.diary import Diary
 from sottovoce_client.home.node_key import NodeKey, passphrase_of_environment
 
@@ -19,6 +20,8 @@ OWNER_ONLY = 0o700
 HOME = "SOTTOVOCE_HOME"
 """Environment variable that names the label's home."""
 _FILE = "home.json"
+VERSION = 1
+"""Version of the description. Homes of earlier releases have no number in it."""
 
 
 def default_root() -> Path:
@@ -104,20 +107,24 @@ class LabelHome:
         Raises:
             ConfigurationError: there is no home, or its description is damaged.
         """
-        try:
-            described = json.loads((root / _FILE).read_bytes())
-            name, catalogues, cache = described["name"], described["catalogues"], described["cache"]
-            if not NAME.fullmatch(name) or not all(isinstance(folder, str) and folder for folder in catalogues):
-                raise ValueError
-            folders = tuple(Path(folder) for folder in catalogues)
-            return cls(root, name, folders, Path(cache), described.get("sides") is True)
-        except (FileNotFoundError, NotADirectoryError):
+        described = (
+            read(
+                root / _FILE,
+                _Described,
+                partial(_opened, root),
+                version=VERSION,
+                what="The description of this label's home",
+                hint="Restore it from a backup: sottovoce label restore",
+            )
+            if root.is_dir()
+            else None
+        )
+        if described is None:
             raise ConfigurationError(
                 "There is no label's home in this folder.",
                 hint=f"Set it with --home or {HOME}, or create one with: sottovoce label init NAME",
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise ConfigurationError(f"The description of this label's home ({_FILE}) is damaged.") from None
+            )
+        return described
 
     def with_catalogues(self, folders: Iterable[Path]) -> "LabelHome":
         """The home with additional audio folders, saved.
@@ -146,6 +153,7 @@ class LabelHome:
     def describe(self) -> None:
         """Write the home's description."""
         described = {
+            "version": VERSION,
             "name": self.name,
             "catalogues": list(map(str, self.catalogues)),
             "cache": str(self.cache),
@@ -262,3 +270,18 @@ class LabelHome:
 
 def _resolved(folders: Iterable[Path]) -> list[Path]:
     return [folder.resolve() for folder in folders]
+
+
+class _Described(Versioned):
+    name: str
+    catalogues: list[str]
+    cache: str
+    sides: bool = False
+
+
+def _opened(root: Path, kept: _Described) -> LabelHome:
+    if not NAME.fullmatch(kept.name):
+        raise ValueError("it has no valid label name")
+    if not all(kept.catalogues):
+        raise ValueError("a catalogue has no folder")
+    return LabelHome(root, kept.name, tuple(map(Path, kept.catalogues)), Path(kept.cache), kept.sides)

@@ -4,16 +4,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from sottovoce.canonical import canonical_json
-from sottovoce.errors import ConfigurationError, OtherVersion, ProtocolError
+from sottovoce.errors import ConfigurationError
 from sottovoce.files import folder_aside, write_bytes
+from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce.protocol.messages import Announcement, decode
+from sottovoce.versioned import Versioned, read
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.rounds.checkpoint import Keeper
 
@@ -33,6 +35,7 @@ OVER = ("published", ENDED, "failed")
 """States of a run that is not at work; resuming it begins by forgetting the state."""
 GLANCE_SECONDS = 2.0
 """Time that a process starting work on a run waits for others that only check whether it is locked, seconds."""
+ORDER_HINT = "Continue with the release that began the run, or start a new one: sottovoce server train"
 BEGUN = "begun"
 """Name of an empty file whose modification time is the run's creation time."""
 
@@ -56,6 +59,26 @@ class Order:
     timeout: float
     resume: bool = False
     init: str | None = None
+
+
+class _KeptOrder(Versioned):
+    announcement: str
+    name: str
+    patience: float
+    timeout: float
+    resume: bool
+    init: str | None
+
+
+def _order(kept: _KeptOrder) -> Order:
+    announcement = decode(bytes.fromhex(kept.announcement))
+    if not isinstance(announcement, Announcement):
+        raise TypeError("it holds another message than an announcement")
+    return Order(announcement, kept.name, kept.patience, kept.timeout, kept.resume, kept.init)
+
+
+class _KeptNames(Versioned):
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -143,8 +166,9 @@ class RunFolder:
 
     def write_order(self, order: Order) -> None:
         """Write the run's order."""
+        # A run chooses its version of the protocol when it begins; the former release lists the run, too.
         values = {
-            "announcement": order.announcement.encode(),
+            "announcement": replace(order.announcement, version=FORMER_VERSION).encode(),
             "name": order.name,
             "patience": order.patience,
             "timeout": order.timeout,
@@ -161,20 +185,11 @@ class RunFolder:
             OtherVersion: another version of Sottovoce began the run.
             ConfigurationError: the file is missing or damaged.
         """
-        try:
-            values = json.loads((self.folder / "order.json").read_bytes())
-            version = values.pop("version", 1)
-            if version != VERSION:
-                raise OtherVersion(
-                    f"The run's order is of version {version}; this release reads version {VERSION}.",
-                    hint="Continue with the release that began the run, or start a new one: sottovoce server train",
-                )
-            announcement = decode(bytes.fromhex(values["announcement"]))
-            if not isinstance(announcement, Announcement):
-                raise TypeError
-            return Order(**{**values, "announcement": announcement})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ProtocolError):
-            raise ConfigurationError("The run's order is missing or damaged.") from None
+        file = self.folder / "order.json"
+        order = read(file, _KeptOrder, _order, version=VERSION, what="The run's order", hint=ORDER_HINT)
+        if order is None:
+            raise ConfigurationError(f"The run's order ({file.name}) is missing.", hint=ORDER_HINT)
+        return order
 
     def report(self, state: str, **details: Any) -> None:
         """Record the run's progress for `server runs`; rounds already reported are kept.
@@ -217,15 +232,15 @@ class RunFolder:
             OtherVersion: another version of Sottovoce wrote the file.
             ConfigurationError: it is damaged.
         """
-        try:
-            values = json.loads(self._leave_out_file.read_bytes())
-            if values["version"] != LEAVE_OUT_VERSION:
-                raise OtherVersion(f"The run's {self._leave_out_file.name} is of another version.")
-            return {str(label): str(why) for label, why in values["labels"].items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise ConfigurationError(f"The run's {self._leave_out_file.name} is damaged.") from None
+        named = read(
+            self._leave_out_file,
+            _KeptNames,
+            lambda kept: kept.labels,
+            version=LEAVE_OUT_VERSION,
+            what="The list of labels that are left out",
+            hint="Restore it from a backup; or delete it, and: sottovoce server leave-out LABEL --run RUN",
+        )
+        return named or {}
 
     @property
     def _leave_out_file(self) -> Path:

@@ -1,6 +1,5 @@
 """Resumes runs that were under way when the server stopped, with growing pauses while they make no progress."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.files import write_bytes
+from sottovoce.versioned import Versioned, read
 from sottovoce_server.flower.control import Control
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.home.runs import AT_WORK, OVER, RunFolder
@@ -109,11 +109,21 @@ def _attempts(folder: RunFolder) -> Attempts:
     """Attempts without progress so far; a damaged count begins anew."""
     newest = folder.keeper.newest_round
     try:
-        values = json.loads(_file(folder).read_bytes())
-        kept = Attempts(int(values["attempts"]), int(values["after"])) if values["version"] == VERSION else Attempts()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        kept = Attempts()
-    return kept if kept.after == newest else Attempts(0, newest)
+        kept = read(
+            _file(folder),
+            _Kept,
+            lambda kept: Attempts(kept.attempts, kept.after),
+            version=VERSION,
+            what="The count of resumptions",
+        )
+    except ConfigurationError:
+        kept = None
+    return kept if kept and kept.after == newest else Attempts(0, newest)
+
+
+class _Kept(Versioned):
+    attempts: int
+    after: int
 
 
 def _write(folder: RunFolder, attempts: Attempts) -> None:

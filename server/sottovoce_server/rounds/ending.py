@@ -1,17 +1,17 @@
 """The end of a run, kept until each of its labels has been notified."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sottovoce.canonical import canonical_json
-from sottovoce.errors import ConfigurationError, OtherVersion, ProtocolError
 from sottovoce.files import write_bytes
 from sottovoce.protocol.messages import RunOver, decode
+from sottovoce.versioned import Versioned, read
 
 VERSION = 1
 """Version of the file."""
+HINT = "Restore it from a backup, or use the release that wrote it. Unnotified labels leave after 30 days."
 
 
 @dataclass(frozen=True)
@@ -56,24 +56,17 @@ class EndingFile:
             OtherVersion: another version of Sottovoce wrote the file.
             ConfigurationError: it is damaged.
         """
-        try:
-            values = json.loads(self.path.read_bytes())
-            if values["version"] != VERSION:
-                raise OtherVersion(f"The run's {self.path.name} is of another version.")
-            over = decode(bytes.fromhex(values["over"]))
-            if not isinstance(over, RunOver):
-                raise TypeError
-            return Ending(over, _numbers(values["untold"]), _numbers(values["stands"]))
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ProtocolError):
-            raise ConfigurationError(f"The run's {self.path.name} is damaged.") from None
+        return read(self.path, _Kept, _ending, version=VERSION, what="The run's end", hint=HINT)
 
 
-def _numbers(values: Mapping[str, object]) -> dict[str, int]:
-    numbers = {}
-    for label, number in values.items():
-        if type(number) is not int:
-            raise TypeError
-        numbers[label] = number
-    return numbers
+class _Kept(Versioned):
+    over: str
+    untold: dict[str, int]
+    stands: dict[str, int]
+
+
+def _ending(kept: _Kept) -> Ending:
+    over = decode(bytes.fromhex(kept.over))
+    if not isinstance(over, RunOver):
+        raise TypeError("it holds another message than a run's end")
+    return Ending(over, kept.untold, kept.stands)
