@@ -8,6 +8,7 @@ import pytest
 from sottovoce.errors import ConfigurationError
 from sottovoce.privacy.accountant import epsilon
 from sottovoce.privacy.events import Gaussian
+from sottovoce.protocol.message import VERSION as NEWEST_PROTOCOL
 from sottovoce_client.budget.account import Account, RunAccount, _joined, account_of, run_of
 from sottovoce_client.budget.ledger import Ceilings, Ledger
 from sottovoce_client.budget.rows import Kind, Row
@@ -48,7 +49,7 @@ def test_each_run_as_the_ledger_and_the_diary_have_it(home):
     assert (running.state, closed.state, refused.state) == ("open", "closed", "refused")
     assert (running.charged, closed.charged, refused.charged) == ((1, 3), (2,), ())
     assert (running.planned, running.promised, running.federation) == (4, 4.0, "isles")
-    assert (running.task, running.family) == ("style", "svm")
+    assert (running.task, running.family, running.protocol) == ("style", "svm", NEWEST_PROTOCOL)
     assert running.epsilon == epsilon([Gaussian(9.0, 2)], DELTA)
     assert (closed.task, closed.family, closed.planned, closed.promised) == ("", "", 0, None)
     assert (refused.reason, refused.why, refused.hint, refused.planned) == ("budget", "too dear", "wait", 4)

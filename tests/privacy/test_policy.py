@@ -66,6 +66,8 @@ def test_a_file_sets_what_it_names(tmp_path):
     [
         ("epsilon_per_rum = 3.0", "unknown setting 'epsilon_per_rum'", "Did you mean 'epsilon_per_run'?"),
         ("alow_non_private = true", "unknown setting 'alow_non_private'", "Did you mean 'allow_non_private'?"),
+        ("oldest_protocol = 1", "Expected oldest_protocol=1", None),
+        ("oldest_protocol = 99", "Expected oldest_protocol=99", None),
         ("'' = 3", "unknown setting ''", None),
         ("= 3", "cannot be read", None),
         ("default_consent = 3", "'default_consent' has a value of the wrong type", None),
