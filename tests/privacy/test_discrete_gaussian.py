@@ -311,6 +311,16 @@ def test_a_tail_far_out_is_reached():
     assert discrete_gaussian._from_tail(table, Given((1 << 63) | 0, (1 << 17) - 1, 1 << 40)) is None
 
 
+def test_a_draw_whose_cell_is_the_tails_comes_from_the_tail_or_is_drawn_again():
+    """It is one in two million, too seldom for tests of distributions to see that it is lost."""
+    table = table_for(10.0)
+    tail = cell_of(table, 2 * table.blocks) << 48
+    far = [(1 << 63) | 0, (1 << 17) - 1, 0, 0, 0, 0, 1]
+    integer = -1 - (table.blocks + (17 << table.tail_shift))
+    assert discrete_gaussian._accepted(table, Given(tail, *far), 1).tolist() == [integer]
+    assert discrete_gaussian._accepted(table, Given(tail, (1 << 63) | 0, (1 << 17) - 1, 1 << 40), 1).tolist() == []
+
+
 def test_the_variance_itself_is_smaller_than_the_parameter():
     for variance in (0.01, 0.1, 0.3, 1.0, 2.9, 3.0, 10.0):
         integers, _ = integers_and_chances(variance)
