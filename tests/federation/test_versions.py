@@ -13,6 +13,7 @@ from sottovoce.protocol.message import FORMER_VERSION, VERSION
 from sottovoce.protocol.messages import Announcement, Versions, decode
 from sottovoce.run.configuration import RunConfiguration
 from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce_client.commands.label.status import show_status
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
@@ -197,7 +198,8 @@ def test_a_coordinator_that_has_spoken_the_newer_version_cannot_go_back_unseen(
     agreement,
     config,
     federation,
-    former_coordinator,  # type: ignore[no-untyped-def]
+    former_coordinator,
+    capsys,  # type: ignore[no-untyped-def]
 ) -> None:
     """Unless the label's people say that it may, or a member speaks no newer one."""
     train(mixed, agreement, config)
@@ -206,6 +208,8 @@ def test_a_coordinator_that_has_spoken_the_newer_version_cannot_go_back_unseen(
         train(mixed, agreement, config)
     for home in federation.homes:
         assert noted(home, What.ROUND_DECLINED) == [{"round": 0, "reason": "protocol"}]
+        show_status(home.root, as_json=False)
+        assert "all its members speak a newer version of the protocol" in " ".join(capsys.readouterr().out.split())
         policy(home, FORMER_VERSION)
     mixed.labels[:] = [Label(home) for home in federation.homes]
     assert reporting(train(mixed, agreement, config).history) == EVERYBODY

@@ -23,6 +23,7 @@ from sottovoce.protocol.keys import (
     secret_commitment,
     share_tag,
 )
+from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce.protocol.messages import (
     Advert,
     CrossCheckRequest,
@@ -37,6 +38,7 @@ from sottovoce.protocol.messages import (
     Signature,
     Signed,
     UnmaskRequest,
+    VersionsRequest,
 )
 from sottovoce.protocol.pair_keys import PairKeys
 from sottovoce.protocol.participant import Participant
@@ -46,6 +48,7 @@ from sottovoce.protocol.seal import seal
 from sottovoce.protocol.session import Session
 from sottovoce.protocol.shamir import split
 from sottovoce.protocol.topology import Topology, partner_count, share_threshold, threshold
+from sottovoce.protocol.versions import stated
 from sottovoce_simulations.engine.in_process_rounds import PARAMETERS_DIGEST, InMemoryRounds, plain_config
 
 FOLDER = Path(__file__).parent
@@ -72,6 +75,7 @@ class Story:
 
     def __init__(self) -> None:
         self.table = table = InMemoryRounds(LABELS, ring_bits=RING_BITS, n_min=4)
+        table.aggregator.announced_in(FORMER_VERSION)  # messages of the newest one differ in the number only
         self.states: dict[str, str] = {}
         self.said: list[Message] = [table.aggregator.announcement]
         table.advertise()
@@ -125,6 +129,7 @@ def decoding(story: Story) -> Case:
         agreement=story.table.agreement.digest,
         label=ME,
         reason=RefusalReason.PRIVACY,
+        version=FORMER_VERSION,
     )
     over = RunOver.sign(
         story.table.identities[ME],  # any key: decoding checks no signature
@@ -132,6 +137,7 @@ def decoding(story: Story) -> Case:
         agreement=story.table.agreement.digest,
         round=3,
         parameters_digest=PARAMETERS_DIGEST,
+        version=FORMER_VERSION,
     )
     messages = {type(message).__name__: message for message in (*story.said, refusal, over)}
     cases = []
@@ -141,8 +147,10 @@ def decoding(story: Story) -> Case:
             case(f"{name}", "accepted", type=name, bytes=data.hex()),
             case(f"{name}, last byte missing", "Malformed", bytes=data[:-1].hex()),
             case(f"{name}, one byte too many", "Malformed", bytes=(data + b"\x00").hex()),
-            case(f"{name}, another version", "Malformed", bytes=(data[:4] + b"\x01" + data[5:]).hex()),
+            case(f"{name}, another version", "WrongVersion", bytes=(data[:4] + b"\x01" + data[5:]).hex()),
+            case(f"{name}, version 3", "accepted", type=name, bytes=(data[:4] + b"\x03" + data[5:]).hex()),
         ]
+    cases += of_no_version(story)
     check = CrossCheckRequest(story.request.run, 3, ("a", "b")).encode()
     advert = story.adverts[ME].encode()
     cases += [
@@ -159,6 +167,24 @@ def decoding(story: Story) -> Case:
         case("an unknown kind", "Malformed", bytes=story.request.encode().replace(b"\x05train", b"\x05brain").hex()),
     ]
     return {"about": "Bytes as `sottovoce.protocol.messages.decode` must take them.", "cases": cases}
+
+
+def of_no_version(story: Story) -> list[Case]:
+    """The messages by which a version is agreed, whose own is 0."""
+    asked = VersionsRequest(story.request.run, story.table.agreement.digest)
+    identity = story.table.identities[ME]
+    answer = stated(asked, identity, label=ME, agreement=story.table.agreement.digest, oldest=0)
+    cases = []
+    for name, message in (("VersionsRequest", asked), ("Versions", answer)):
+        data = message.encode()
+        cases += [
+            case(f"{name}", "accepted", type=name, bytes=data.hex()),
+            case(f"{name}, last byte missing", "Malformed", bytes=data[:-1].hex()),
+            case(f"{name}, one byte too many", "Malformed", bytes=(data + b"\x00").hex()),
+            case(f"{name}, with a run's version", "Malformed", bytes=(data[:4] + b"\x03" + data[5:]).hex()),
+        ]
+    backwards = answer.encode()[:-66] + bytes([3, 2]) + bytes(64)
+    return [*cases, case("Versions, from 3 to 2", "Malformed", bytes=backwards.hex())]
 
 
 def complaint(story: Story, unmask: UnmaskRequest) -> Message:
@@ -195,9 +221,10 @@ def label_side(story: Story) -> Case:
         public_key=own.public,
         encapsulation_key=own.encapsulation,
         commitment=bytes(32),
+        version=FORMER_VERSION,
     )
     prepared = request.participants
-    prepare = PrepareRequest(request.run, request.session, 4)
+    prepare = PrepareRequest(request.run, request.session, 4, version=FORMER_VERSION)
     few = check.survivors[:-1]
     return {
         "about": "A label in one of the states, which `Participant.from_bytes` reads, is told something.",

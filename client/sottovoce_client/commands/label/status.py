@@ -54,6 +54,7 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
                     {"run": run.run, "complained": run.complained, "left_out": run.left_out}
                     for run in _gone_wrong(account)
                 ],
+                "lowered": [run.run for run in _lowered(account)],
                 "refused": [_plain(run) for run in account.runs if run.state == "refused"][-LATEST:],
                 "lifetime": _lifetime(account),
             }
@@ -82,6 +83,9 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
         if 0 < run.protocol < VERSION:
             used = f"run {run.run[:SHORT]} uses version {run.protocol} of the protocol"
             say(console, "Version", f"{used}; this release also speaks {VERSION}", "bold")
+    for run in _lowered(account):
+        why = f"{_explained(RefusalReason.PROTOCOL)}; it was left before any round"
+        say(console, "Declined", f"run {run.run[:SHORT]}: {why}. See docs/upgrade.md", "bold yellow")
     if wrong := _gone_wrong(account):
         console.print(_labels_gone_wrong(wrong))
     refused = [run for run in account.runs if run.state == "refused"][-LATEST:]
@@ -205,6 +209,12 @@ def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
 def _without_tracks(number: int) -> str:
     since = f"since round {number}" if number else "since this label joined it"
     return f"has had no fitting track {since}: this label contributes only noise. {RESCAN}"
+
+
+def _lowered(account: Account) -> list[RunAccount]:
+    """Latest runs in an older version of the protocol than all members and the coordinator speak."""
+    found = (run for run in account.runs if any(reason == RefusalReason.PROTOCOL for _, reason in run.declined))
+    return list(found)[-LATEST:]
 
 
 def _explained(reason: str) -> str:
