@@ -19,6 +19,8 @@ from sottovoce_client.budget.rows import Kind
 from sottovoce_server.home.runs import RunFolder
 
 TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?P<frames>(?:[ \t].*\n)+)(?P<error>.*)")
+OURS = re.compile(r"/(shared|client|server|simulations|site-packages)/sottovoce\w*/")
+"""Path of this project's code in a traceback."""
 WEIGHTS = "model.safetensors"
 
 
@@ -126,7 +128,7 @@ class Checks:
                 text = file.read()
                 self._read[log] = file.tell()
             for found in TRACEBACK.finditer(text):
-                if "/sottovoce" in found["frames"]:
+                if OURS.search(found["frames"]):
                     self.complain(f"{log.name} has a traceback: {found[0]}")
                 else:  # of one of Flower's own processes, which is restarted
                     self.foreign[f"{log.stem}: {found['error'][:100]}"] += 1

@@ -22,20 +22,20 @@ CUT_SECONDS = (20.0, 40.0)
 FULL_SECONDS = (3.0, 20.0)
 """Time that a disk is full, seconds."""
 WEIGHTS = {
-    "kill a process of the coordinator": 10,
-    "kill a process of a label": 25,
-    "kill all of the coordinator": 3,
-    "kill all of a label": 5,
-    "kill a command": 8,
-    "kill the registry": 5,
-    "pause a process of the coordinator": 8,
-    "pause a process of a label": 14,
+    "kill a process of the coordinator": 8,
+    "kill a process of a label": 16,
+    "kill all of the coordinator": 2,
+    "kill all of a label": 4,
+    "kill a command": 4,
+    "kill the registry": 4,
+    "pause a process of the coordinator": 10,
+    "pause a process of a label": 20,
     "pause the registry": 2,
-    "fill the coordinator's disk": 4,
-    "fill a label's disk": 8,
+    "fill the coordinator's disk": 6,
+    "fill a label's disk": 12,
     "fill the registry's disk": 2,
-    "silence the network": 3,
-    "reset all connections": 5,
+    "silence the network": 4,
+    "reset all connections": 6,
 }
 """How often each is drawn."""
 

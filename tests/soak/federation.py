@@ -112,11 +112,15 @@ class Federation:
             (self.disk(name) / "tmp").mkdir()
         self.done("synthesise", self.music, "--labels", len(LABELS), "--tracks", TRACKS, "--seconds", SECONDS, "--json")
         self.done("server", "init", FEDERATION, "--address", f"127.0.0.1:{self._ports[0]}", *self._at("coordinator"))
+        listing = []
         for name, catalogue in zip(LABELS, sorted(self.music.glob("label-*")), strict=True):
             at, enrolment = self._at(name), self.root / f"{name}.json"
             self.done("label", "init", name, *at, "--federation", FEDERATION, "--out", enrolment)
             (self.home(name) / "split.key").write_bytes(sha256(name.encode()).digest())
-            self.done("label", "catalogue", catalogue, "--declare", *at, "--json")
+            listing.append(self.command("label", "catalogue", catalogue, "--declare", *at, "--json"))
+        for name, command in zip(LABELS, listing, strict=True):
+            if command.wait():
+                raise AssertionError(command.stderr)
             home = self.label(name)
             text = home.policy_file.read_text()
             text = re.sub(r"(?m)^epsilon_lifetime = .*$", f"epsilon_lifetime = {EPSILON_LIFETIME}", text)

@@ -6,6 +6,7 @@ A run under way ends as it would without them, and `/health` of the SuperLink an
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ HEADERS, BODY = 200 << 20, 1 << 30
 """Bytes."""
 HEALTH_SECONDS = 1.0
 """Longest time in which `/health` may answer, seconds."""
-CHUNK = bytes(1 << 16)
+CHUNK = 1 << 16
 LONGEST = 900.0
 GLANCE = 0.5
 
@@ -122,29 +123,30 @@ async def _idle(superlink: str, registry: str, release: str, root: Path) -> dict
     return {"opened": opened}
 
 
-async def _sent(url: str, root: Path, head: bytes, size: int) -> int:
+def _sent(url: str, root: Path, head: bytes, size: int) -> int:
     """How many bytes of an endless request were taken."""
-    reader, writer = await asyncio.open_connection(*_place(url), ssl=_trusting(root))
-    sent = 0
-    with contextlib.suppress(OSError):
-        writer.write(head)
-        while sent < size and not reader.at_eof():
-            writer.write(CHUNK.replace(b"\0", b"a"))
-            await writer.drain()
-            sent += len(CHUNK)
-    writer.transport.abort()
+    sent, part = 0, b"a" * CHUNK
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(_place(url)) as plain,
+        _trusting(root).wrap_socket(plain, server_hostname=_place(url)[0]) as connection,
+    ):
+        connection.sendall(head)
+        while sent < size:
+            connection.sendall(part)
+            sent += len(part)
     return sent
 
 
 async def _headers(superlink: str, registry: str, release: str, root: Path) -> dict[str, Any]:
     head = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: "
-    taken = [await _sent(url, root, head, HEADERS) for url in (superlink, registry)]
+    taken = [_sent(url, root, head, HEADERS) for url in (superlink, registry)]
     return {"taken_mib": [round(each / (1 << 20), 2) for each in taken]}
 
 
 async def _body(superlink: str, registry: str, release: str, root: Path) -> dict[str, Any]:
     head = b"POST /v1/fleet/push-object HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % BODY
-    taken = [await _sent(url, root, head, BODY) for url in (superlink, registry)]
+    taken = [_sent(url, root, head, BODY) for url in (superlink, registry)]
     return {"taken_mib": [round(each / (1 << 20), 2) for each in taken]}
 
 

@@ -5,6 +5,8 @@ SIGUSR1 stops everything that passes, and lets it pass again; SIGUSR2 resets all
 
 import asyncio
 import signal
+import socket
+import struct
 import sys
 from contextlib import suppress
 
@@ -29,13 +31,13 @@ class Network:
 
     def reset(self) -> None:
         for writer in list(self._open):
-            writer.transport.abort()
+            _reset(writer)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection(LOOPBACK, self._target)
         except OSError:
-            writer.transport.abort()
+            _reset(writer)  # nearest to a refusal
             return
         ends = {writer, there[1]}
         self._open |= ends
@@ -53,6 +55,13 @@ class Network:
                 writer.write(data)
                 await writer.drain()
             writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    with suppress(OSError):  # closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def main(listen: int, target: int) -> None:

@@ -65,6 +65,17 @@ class Runs:
         """Whether no run is under way."""
         return self.folder is None and self._command is None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a run works with its labels, and does not wait for them to connect."""
+        if self.folder is None:
+            return False
+        progress = self.folder.progress()
+        state = progress["state"]
+        return state in ("training", "publishing") or (
+            state == "waiting" and progress["connected"] >= len(self.federation.members)
+        )
+
     def tick(self, begin: bool = True) -> None:
         """Look what became of the run, and do what is due; a new one only with `begin`."""
         now = time.monotonic()

@@ -25,6 +25,8 @@ UP_SECONDS = 600.0
 """Time within which all services are up, seconds."""
 CALM = (0.5, 2.0, 6.0)
 """Factors of the mean pause between faults, one drawn for each run, so that some runs are published."""
+PATIENCE_SECONDS = 120.0
+"""Time that a fault waits for a run at work, seconds, unless the run is one with many faults."""
 RECOVERY_SECONDS = 240.0
 """Time within which a label that was hit is connected again, seconds: heartbeats, and imports on a busy machine."""
 SIGN_EVERY = 4
@@ -61,7 +63,7 @@ class Soak:
         self._began = time.monotonic()
         self.last: tuple[RunFolder, str] | None = None
         self._said = 0.0
-        self._calm = 1.0
+        self._calm = 2.0
 
     def say(self, words: str) -> None:
         sys.stdout.write(f"{time.monotonic() - self._began:7.0f} s  {words}\n")
@@ -115,7 +117,8 @@ class Soak:
             self.tick()
             if self._sign_due and self.runs.idle and self.publishing.idle:
                 self.sign()
-            if time.monotonic() >= due:
+            late = time.monotonic() >= due + PATIENCE_SECONDS
+            if time.monotonic() >= due and (self._calm < 1 or self.runs.at_work or late):
                 self.say(self.faults.inject())
                 due = time.monotonic() + self.asked.every * self._calm * self.random.uniform(0.5, 1.5)
             if time.monotonic() > self._said + PROGRESS_SECONDS:
