@@ -5,14 +5,19 @@ app, in a process of its own that faults may strike.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import count
 from typing import Any
 
 import httpx
 from flwr.app import Array, Context, Message, RecordDict
+from tests.simulation.answers import MINUTE, Answer, Answers, content_of, key_of
 from tests.simulation.choices import Choices
+from tests.simulation.disk import Disk, Folder
 from tests.simulation.processes import Fault, Killed, Process, Processes
 
 from sottovoce.run.records import FRAME, RECORD
@@ -21,6 +26,8 @@ LATE = (2.0, 8.0, 30.0)
 """Delays of messages, seconds: within one exchange, in the next one, and rounds later."""
 MOVES = (-86_400.0, -3_600.0, 3_600.0, 86_400.0, 0.0)
 """Where wall clocks are set, seconds from the right time."""
+CHANGES = 100
+"""Number of ways in which a message may be changed by a byte."""
 EFFECTS = 30
 """Effects of a process among which a fault chooses the one that it strikes; most processes have fewer."""
 
@@ -76,6 +83,11 @@ class SuperLink:
         heard: told what leaves a label: name, request, reply.
         sent: told what leaves the coordinator: name, request.
         rates: how often what goes wrong.
+        disk: everybody's disk.
+        answers: what labels are known to answer.
+        frozen: all frozen folders.
+        made: told what a process has done whose answer was known: its plain vectors and bugs.
+        recording: records such things while a process runs.
     """
 
     processes: Processes
@@ -85,6 +97,14 @@ class SuperLink:
     heard: Callable[[str, Message, Message], None]
     sent: Callable[[str, Message], None]
     rates: Rates
+    disk: Disk
+    answers: Answers
+    frozen: dict[bytes, Folder]
+    made: Callable[[Sequence[Any], Sequence[str]], None]
+    recording: Callable[[], AbstractContextManager[tuple[Sequence[Any], Sequence[str]]]]
+    _working: list[str] = field(default_factory=list)
+    _left: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+    """Replies that left a label, by its name and the content of the message."""
     _numbers: Any = field(default_factory=lambda: count(1))
     _due: list[tuple[float, int, Message]] = field(default_factory=list)
     _replies: dict[str, list[tuple[float, Message]]] = field(default_factory=dict)
@@ -109,9 +129,10 @@ class SuperLink:
 
     def changed(self, site: str, message: Message) -> Message:
         """The message, or a copy with one byte changed."""
-        where = self.choices.happens(f"{site} changed", 1 << 30, self.rates.changed)
+        where = self.choices.happens(f"{site} changed", CHANGES, self.rates.changed)
         if not where:
             return message
+        where = int.from_bytes(blake2b(b"%d" % where, digest_size=6).digest())
         other = copy.deepcopy(message)
         if other.has_error():
             return other
@@ -179,29 +200,65 @@ class SuperLink:
         name, app = self.apps[node]
         received = self.changed(f"to {name}", message)
         fault = fault_of(self.choices, f"{name} fault", self.rates.process)
-        caller = self.processes.running
-        self.processes.running = None
-        reply: Message | None = None
-        try:
-            with self.processes.process(f"{name} {message.metadata.message_type}", name, fault) as process:
-                process.beside = self.choices.happens(f"{name} beside", EFFECTS, self.rates.beside)
-                reply = app(received, Context(1, node, {"node": node}, RecordDict(), {}))
-                if process.ended:  # it could not tell
-                    raise Killed(process.ended)
-        except Killed as killed:
-            reply = None
-            if killed.fault is Fault.POWER:
+        beside = self.choices.happens(f"{name} beside", EFFECTS, self.rates.beside)
+        if not any(each[2].metadata.dst_node_id == node for each in self._due):
+            beside = 0
+        content = content_of(received)
+        answer = self._answer(node, received, content, fault, beside)
+        if answer.ended:
+            if fault and fault[0] is Fault.POWER:
                 self.power_cut(name)
-        finally:
-            self.processes.running = caller
-        if reply is None:
             return
+        reply = answer.reply_to(received)
+        assert reply is not None
         reply.metadata.__dict__["_src_node_id"] = node
+        self._left[name, content] += 1
         self.heard(name, received, reply)
         for delay in self.later(f"from {name}"):
             arrives = self.processes.clock.now + delay
             number = reply.metadata.reply_to_message_id
             self._replies.setdefault(number, []).append((arrives, self.changed(f"from {name}", reply)))
+
+    def _answer(
+        self, node: int, received: Message, content: bytes, fault: tuple[Fault, int] | None, beside: int
+    ) -> Answer:
+        """What comes of a message: known, or answered by the label's app."""
+        name, app = self.apps[node]
+        strike = (Fault.KILLED, fault[1]) if fault and fault[0] is Fault.POWER else fault
+        clock = self.processes.clock
+        inner = name in self._working
+        state = b"" if inner else self.disk.freeze(name, self.frozen).digest
+        when = clock.now // MINUTE, clock.skew, self._left[name, content]
+        key = key_of(name, state, content, *when, beside, len(self._working) if inner else 0)
+        known = None if inner or beside else self.answers.find(key, strike)
+        if known:
+            self.disk.put(name, known.state)
+            self.made(known.vectors, known.bugs)
+            return known
+        if not inner:
+            self.disk.thaw(name)
+        caller, self.processes.running = self.processes.running, None
+        step, clock.step, began = clock.step, MINUTE, clock.now
+        self._working.append(name)
+        reply: Message | None = None
+        with self.recording() as (vectors, bugs):
+            try:
+                what = f"{name} {received.metadata.message_type}"
+                with self.processes.process(what, name, strike, key) as process:
+                    process.beside = beside
+                    reply = app(received, Context(1, node, {"node": node}, RecordDict(), {}))
+                    if process.ended:  # it could not tell
+                        raise Killed(process.ended)
+            except Killed:
+                reply = None
+            finally:
+                self._working.pop()
+                self.processes.running, clock.step = caller, step
+        folder = self.disk.machine(name) if inner else self.disk.freeze(name, self.frozen)
+        answer = Answer.of(process, folder, reply, vectors, bugs)
+        if not (inner or beside or clock.now != began):
+            self.answers.keep(key, strike, answer, struck=process.struck)
+        return answer
 
     def collect(self, numbers: Iterable[str]) -> list[Message]:
         """Replies to these messages that have arrived."""

@@ -1,11 +1,13 @@
 """The processes of the simulation, and its clock: which one runs, where it is killed, what it sees as the time."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b, shake_128
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -47,25 +49,37 @@ class Process:
         machine: whose disk it writes to.
         number: its process number.
         fault: what strikes it, and at which of its effects, from 1.
+        seed: of its randomness.
     """
 
     name: str
     machine: str
     number: int
     fault: tuple[Fault, int] | None = None
+    seed: bytes = b""
     effects: int = 0
+    last_write: int = 0
+    commits: int = 0
+    struck: bool = False
     ended: Fault | None = None
     beside: int = 0
     """Effect at which its label is handed another message; 0: none."""
     locks: set[File] = field(default_factory=set)
+    _drawn: int = 0
+
+    def random(self, size: int) -> bytes:
+        """Random bytes for this process: from its seed, so that a schedule replays to the byte."""
+        self._drawn += 1
+        return shake_128(self.seed + self._drawn.to_bytes(4)).digest(size)
 
 
 class Clock:
-    """Seconds of the simulation. `skew` is how far the wall clocks are off."""
+    """Seconds of the simulation. `skew` is how far the wall clocks are off, `step` the smallest one that they show."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.skew = 0.0
+        self.step = 0.0
         self.on_sleep: Callable[[], None] = lambda: None
 
     def monotonic(self) -> float:
@@ -73,15 +87,20 @@ class Clock:
 
     perf_counter = monotonic
 
+    @property
+    def shown(self) -> float:
+        """What wall clocks show, seconds since `BEGINNING`."""
+        return (self.now // self.step * self.step if self.step else self.now) + self.skew
+
     def time(self) -> float:
-        return BEGINNING.timestamp() + self.now + self.skew
+        return BEGINNING.timestamp() + self.shown
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
         self.on_sleep()
 
     def datetime(self, zone: Any = None) -> datetime:
-        return (BEGINNING + timedelta(seconds=self.now + self.skew)).astimezone(zone)
+        return (BEGINNING + timedelta(seconds=self.shown)).astimezone(zone)
 
 
 class Processes:
@@ -89,21 +108,36 @@ class Processes:
 
     Args:
         trace: told of every effect; None: nobody is.
+        seed: of all randomness.
     """
 
-    def __init__(self, trace: Callable[[str], None] | None = None) -> None:
+    def __init__(self, trace: Callable[[str], None] | None = None, seed: str = "") -> None:
         self.clock = Clock()
         self.running: Process | None = None
         self.on_effect: Callable[[Process, str], None] = lambda process, what: None
         self._trace = trace
         self._alive: dict[int, Process] = {}
-        self._number = FIRST_NUMBER
+        self._seed = seed
+        self._count: Counter[str] = Counter()
 
     @contextmanager
-    def process(self, name: str, machine: str, fault: tuple[Fault, int] | None = None) -> Iterator[Process]:
-        """What the block does, this process does. Afterwards it is gone, and what it locked is free."""
-        self._number += 1
-        process = self._alive[self._number] = Process(name, machine, self._number, fault)
+    def process(
+        self, name: str, machine: str, fault: tuple[Fault, int] | None = None, seed: bytes = b""
+    ) -> Iterator[Process]:
+        """What the block does, this process does. Afterwards it is gone, and what it locked is free.
+
+        Args:
+            name: for the trace.
+            machine: whose disk it writes to.
+            fault: what strikes it.
+            seed: of its randomness; empty: from its name, and how often there was one of that name.
+        """
+        self._count[name] += 1
+        seed = seed or f"{self._seed}/{name}/{self._count[name]}".encode()
+        number = FIRST_NUMBER + int.from_bytes(blake2b(seed, digest_size=2).digest())
+        while number in self._alive:
+            number += 1
+        process = self._alive[number] = Process(name, machine, number, fault, seed)
         before, self.running = self.running, process
         try:
             yield process
@@ -128,11 +162,19 @@ class Processes:
         if process.ended:  # what `finally` blocks do after the end has no effect
             raise Killed(process.ended)
         process.effects += 1
+        if what.startswith("write"):
+            process.last_write = process.effects
+        process.commits += what == "commit"
         if self._trace:
             self._trace(f"{process.name} #{process.effects}: {what}")
         self.on_effect(process, what)
-        if process.fault is None:
-            return None
+        failed = self._strike(process, what) if process.fault else None
+        process.struck = process.struck or failed is not None
+        return failed
+
+    def _strike(self, process: Process, what: str) -> str | None:
+        """What `effect` returns where a fault is to strike."""
+        assert process.fault is not None
         fault, at = process.fault
         if fault is Fault.STUCK:
             return "full" if what == "commit" else None
@@ -147,7 +189,7 @@ class Processes:
             if self._trace:
                 self._trace(f"{process.name} {fault}")
             if fault in (Fault.KILLED, Fault.POWER):
-                process.ended = fault
+                process.ended, process.struck = fault, True
                 raise Killed(fault)
             return "short" if fault is Fault.SHORT and what.startswith("write") else "full"
         if fault is Fault.SHORT and process.effects == at + 1:
@@ -157,6 +199,10 @@ class Processes:
     def now(self) -> float:
         """What wall clocks show, seconds since 1970."""
         return self.clock.time()
+
+    def random(self, size: int) -> bytes:
+        """`os.urandom`."""
+        return self.running.random(size) if self.running else blake2b(self._seed.encode(), digest_size=64).digest()[:size]
 
     def number(self) -> int:
         """`os.getpid`."""

@@ -76,6 +76,7 @@ class Schedule:
         rates: how often what goes wrong.
         trace: told of every effect.
         effects: of the coordinator's app among which a fault chooses.
+        salt: of the randomness of the coordinator's processes.
     """
 
     def __init__(
@@ -87,9 +88,10 @@ class Schedule:
         rates: Rates,
         trace: Callable[[str], None] | None = None,
         effects: int = 160,
+        salt: str = "",
     ) -> None:
-        self.processes = stage.processes = Processes(trace)
-        self.disk = stage.disk = disk.clone(self.processes)
+        self.processes = stage.processes = Processes(trace, salt)
+        self.disk = stage.disk = disk.clone(self.processes, stage.frozen)
         self.choices, self.rates = choices, rates
         self.effects = effects
         self._signing = False
@@ -101,7 +103,18 @@ class Schedule:
         self.turns = Turns(self.processes, choices)
         self.processes.clock.on_sleep = self.turns.hand_over
         self.link = SuperLink(
-            self.processes, choices, apps, self.power_cut, self.witness.heard, self.witness.sent, rates
+            self.processes,
+            choices,
+            apps,
+            self.power_cut,
+            self.witness.heard,
+            self.witness.sent,
+            rates,
+            self.disk,
+            stage.answers,
+            stage.frozen,
+            self.witness.made,
+            self.witness.recording,
         )
         self.processes.on_effect = self.link.beside
 
@@ -117,6 +130,7 @@ class Schedule:
         effects = self.effects if what == "app" else COMMAND_EFFECTS
         fault = fault_of(self.choices, f"{what} fault", self.rates.coordinator, effects, COORDINATORS_FAULTS)
         outcome = SimpleNamespace(killed=False)
+        self.disk.thaw(COORDINATOR)
         try:
             with self.processes.process(what, COORDINATOR, fault) as process:
                 yield outcome
@@ -211,6 +225,7 @@ class Schedule:
             home.sign()
         for label in LABELS:
             if not self.choices.happens(f"{label} does not join anew", 1, 0.3):
+                self.disk.thaw(label)
                 with suppress(Killed), self.processes.process(f"{label} join", label), suppress(OSError):
                     home = LabelHome.open(Path(f"{ROOT}/{label}"))
                     pin(home, HOME / "signed" / "federation.toml", Policy.from_toml(home.policy_file))

@@ -119,6 +119,7 @@ class Simulation:
             rates,
             trace.append if traced else None,
             prepared.effects,
+            name,
         )
         outcome = Outcome(seed, name, "", choices.made, rates, None, trace)
         try:
@@ -170,11 +171,11 @@ def simulation(folder: Path) -> Iterator[Simulation]:
         witness.begin(journal.data)
         states = {NEW: State(stage.disk, witness)}
         for name, (effect, visit, left) in BEGUN.items():
-            schedule = Schedule(stage, states[NEW].disk, witness, Choices(0), QUIET)
+            schedule = Schedule(stage, states[NEW].disk, witness, Choices(0), QUIET, salt=f"before {name}")
             run = schedule.play_until(effect, visit)
             states[name] = State(schedule.disk, schedule.witness, (run,), left)
         joined = states["joined"]
-        schedule = Schedule(stage, joined.disk, joined.witness, Choices(1), QUIET)
+        schedule = Schedule(stage, joined.disk, joined.witness, Choices(1), QUIET, salt=f"before {BOTH}")
         effect, visit, left = BEGUN["joined"]
         both = (*joined.runs, schedule.play_until(effect, visit))
         states[BOTH] = State(schedule.disk, schedule.witness, both, left)

@@ -3,7 +3,8 @@
 import hashlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,7 @@ class Witness:
     _ledgers: dict[str, bytes] = field(default_factory=dict)
     _rows: dict[str, tuple[tuple[object, ...], ...]] = field(default_factory=dict)
     _journal: bytes = b""
+    _records: tuple[list[tuple[str, int, str, np.ndarray]], list[str]] = field(default_factory=lambda: ([], []))
     _journalled: set[str] = field(default_factory=set)
 
     def clone(self, disk: Disk) -> "Witness":
@@ -134,9 +136,32 @@ class Witness:
                 expect(key[0] not in self.open_runs(label), f"{label} has ended a run, and keeps its promise")
                 expect(key[0] not in self.secrets(label), f"{label} has ended a run, and keeps its key")
 
+    @contextmanager
+    def recording(self) -> Iterator[tuple[list[tuple[str, int, str, np.ndarray]], list[str]]]:
+        """Record what a label's process does that its reply does not show: its plain vectors, and bugs."""
+        vectors: list[tuple[str, int, str, np.ndarray]] = []
+        bugs: list[str] = []
+        before, self._records = self._records, (vectors, bugs)
+        try:
+            yield self._records
+        finally:
+            self._records = before
+
+    def made(self, vectors: Sequence[tuple[str, int, str, np.ndarray]], bugs: Sequence[str]) -> None:
+        """A label's process has done, once more, what was recorded."""
+        for run, number, label, vector in vectors:
+            self.vectors[run, number, label] = vector
+        self.bugs += bugs
+
+    def bug(self, what: str) -> None:
+        """A label's process has raised an exception that nobody foresaw."""
+        self.bugs.append(what)
+        self._records[1].append(what)
+
     def masked(self, run: str, number: int, label: str, vector: np.ndarray) -> None:
         """A label has made a report of a plain vector."""
         self.vectors[run, number, label] = vector
+        self._records[0].append((run, number, label, vector))
 
     def finished(self, run: str, total: Sum, ring: Ring) -> None:
         """The coordinator has a sum."""

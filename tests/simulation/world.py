@@ -1,11 +1,13 @@
 """The federation of the simulation: one coordinator, its labels, and the real code of all of them."""
 
 import os
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256, shake_128
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 import tomli_w
 from flwr.supercore.task_identity import TaskIdentity
+from tenacity import wait as wait_module
 from tests.simulation import disk as disks
 from tests.simulation import ledgers
-from tests.simulation.disk import ROOT, Disk, File
+from tests.simulation.answers import Answers
+from tests.simulation.disk import ROOT, Disk, File, Folder
 from tests.simulation.processes import Processes, lock_class
 
 from sottovoce.errors import SottovoceError
@@ -24,7 +28,11 @@ from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
 from sottovoce.files import clear_asides
+from sottovoce.protocol import keys as keys_module
+from sottovoce.protocol import label_setup
 from sottovoce.protocol.aggregator import Aggregator, Sum
+from sottovoce.protocol.keys import RunKey
+from sottovoce.protocol.message import CIPHERTEXT_BYTES
 from sottovoce.protocol.messages import Report
 from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
@@ -61,6 +69,8 @@ class Stage:
 
     processes: Processes = field(default_factory=Processes)
     disk: Disk = field(init=False)
+    frozen: dict[bytes, Folder] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
     witness: Any = None
 
     def __post_init__(self) -> None:
@@ -116,6 +126,22 @@ def _trainable(config: Any) -> int:
     return int(trainable_mask(config).sum())
 
 
+def _run_key(kind: type[RunKey]) -> RunKey:
+    """`RunKey.generate`, from simulated randomness."""
+    return kind.from_bytes(os.urandom(96))
+
+
+def _encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
+    """A stand-in for ML-KEM, whose own randomness cannot be seeded: an altered ciphertext yields another secret."""
+    keys_module.check_encapsulation_key(encapsulation_key)
+    ciphertext = shake_128(os.urandom(32)).digest(CIPHERTEXT_BYTES)
+    return sha256(encapsulation_key + ciphertext).digest(), ciphertext
+
+
+def _opened(key: RunKey, ciphertext: bytes) -> bytes:
+    return sha256(key.encapsulation + ciphertext).digest()
+
+
 def _watched(real: Callable[..., bytes], stage: Stage) -> Callable[..., bytes]:
     """A label's method whose unforeseen exceptions the witness hears of; Flower's app hides them."""
 
@@ -125,7 +151,7 @@ def _watched(real: Callable[..., bytes], stage: Stage) -> Callable[..., bytes]:
         except (SottovoceError, OSError):
             raise
         except Exception as error:
-            stage.witness.bugs.append(f"{label.home.name}: {type(error).__name__}: {error}")
+            stage.witness.bug(f"{label.home.name}: {type(error).__name__}: {error}")
             raise
 
     return watched
@@ -173,6 +199,14 @@ def laid_under() -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch:
         disks.mount(patch, lambda: stage.disk)
         ledgers.mount(patch, ledger_module, lambda: stage.disk, stage.effect)
+        patch.setattr(os, "urandom", lambda size: processes().random(size))
+        patch.setattr(tempfile, "_get_candidate_names", lambda: iter(lambda: processes().random(4).hex(), ""))
+        uniform = lambda low, high: low + (high - low) * int.from_bytes(processes().random(4)) / 2**32  # noqa: E731
+        patch.setattr(wait_module, "random", SimpleNamespace(uniform=uniform))
+        patch.setattr(RunKey, "generate", classmethod(_run_key))
+        patch.setattr(RunKey, "open", _opened)
+        for module in (keys_module, label_setup):
+            patch.setattr(module, "encapsulate", _encapsulate)
         patch.setattr(os, "getpid", lambda real=os.getpid: processes().number() if processes().running else real())
         patch.setattr(
             os,
