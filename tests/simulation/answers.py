@@ -74,6 +74,8 @@ class Answers:
     """Number of messages whose answer was known."""
     made: int = 0
     """Number of messages that the real code has answered."""
+    delivered: list[tuple[str, Message]] | None = None
+    """Every message that a label is handed, with the label's name; None: they are not recorded."""
     _clean: dict[bytes, Answer] = field(default_factory=dict)
     _struck: dict[tuple[bytes, Strike], Answer] = field(default_factory=dict)
 

@@ -198,6 +198,8 @@ class SuperLink:
         """Have a label answer a message; its reply is on its way then."""
         node = message.metadata.dst_node_id
         name, app = self.apps[node]
+        if self.answers.delivered is not None:
+            self.answers.delivered.append((name, message))
         received = self.changed(f"to {name}", message)
         fault = fault_of(self.choices, f"{name} fault", self.rates.process)
         beside = self.choices.happens(f"{name} beside", EFFECTS, self.rates.beside)

@@ -2,11 +2,12 @@
 
 import gc
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flwr.app import Message
 from tests.simulation.choices import Choices, shrunk
 from tests.simulation.disk import ROOT, Disk, File
 from tests.simulation.network import Rates
@@ -111,16 +112,7 @@ class Simulation:
         name = state or names[seed % len(names)]
         prepared, trace = self.states[name], []
         choices = Choices(seed, only)
-        schedule = Schedule(
-            self._stage,
-            prepared.disk,
-            prepared.witness,
-            choices,
-            rates,
-            trace.append if traced else None,
-            prepared.effects,
-            name,
-        )
+        schedule = self.schedule(name, choices, rates, trace.append if traced else None)
         outcome = Outcome(seed, name, "", choices.made, rates, None, trace)
         try:
             runs = schedule.play([replace(run) for run in prepared.runs])
@@ -130,6 +122,22 @@ class Simulation:
         if seed % COLLECT_EVERY == 0:
             gc.collect()
         return outcome
+
+    def schedule(self, state: str, choices: Choices, rates: Rates, trace: Callable[[str], None] | None) -> Schedule:
+        """A schedule that begins in a prepared state."""
+        prepared = self.states[state]
+        return Schedule(
+            self._stage, prepared.disk, prepared.witness, choices, rates, trace, prepared.effects, salt=state
+        )
+
+    @contextmanager
+    def delivered(self) -> Iterator[list[tuple[str, Message]]]:
+        """All messages that labels are handed meanwhile, each with the label's name."""
+        messages = self._stage.answers.delivered = []
+        try:
+            yield messages
+        finally:
+            self._stage.answers.delivered = None
 
     def shrink(self, failed: Outcome) -> Outcome:
         """The same violation, with as little as possible going wrong; traced."""
