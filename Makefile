@@ -58,8 +58,8 @@ mutants: $(STAMP) ## mutation tests of the core: MINUTES=30, ONLY=protocol; resu
 	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY))
 
 simulate-faults: export OMP_NUM_THREADS := 1
-simulate-faults: $(STAMP) ## seeded histories of a whole federation under faults: SCHEDULES=1000, SEED=1
-	$(BIN)/python -m tests.simulation $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
+simulate-faults: $(STAMP) ## seeded histories of a whole federation under faults: SCHEDULES=1000, SEED=1; of one label: LABEL=1
+	$(BIN)/python -m tests.simulation $(if $(LABEL),--label )$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
 
 fuzz: export OMP_NUM_THREADS := 1
 fuzz: $(STAMP) ## fuzz the readers of untrusted bytes: MINUTES=10, ONLY="message manifest"; inputs that reach new code are kept

@@ -197,7 +197,7 @@ class SuperLink:
     def answered(self, message: Message) -> None:
         """Have a label answer a message; its reply is on its way then."""
         node = message.metadata.dst_node_id
-        name, app = self.apps[node]
+        name, _ = self.apps[node]
         if self.answers.delivered is not None:
             self.answers.delivered.append((name, message))
         received = self.changed(f"to {name}", message)
@@ -254,11 +254,12 @@ class SuperLink:
             except Killed:
                 reply = None
             finally:
-                self._working.pop()
+                self._working.remove(name)
                 self.processes.running, clock.step = caller, step
-        folder = self.disk.machine(name) if inner else self.disk.freeze(name, self.frozen)
+        done = name not in self._working  # otherwise another process of this label is still at work
+        folder = self.disk.freeze(name, self.frozen) if done else self.disk.machine(name)
         answer = Answer.of(process, folder, reply, vectors, bugs)
-        if not (inner or beside or clock.now != began):
+        if done and not (inner or beside or clock.now != began):
             self.answers.keep(key, strike, answer, struck=process.struck)
         return answer
 

@@ -12,12 +12,11 @@ from flwr.app import Message
 from tests.simulation.choices import Choices, shrunk
 from tests.simulation.network import Rates
 from tests.simulation.schedule import Schedule
-from tests.simulation.simulation import BOTH, QUIET, STORM, Outcome, Simulation
+from tests.simulation.simulation import QUIET, STORM, Outcome, Simulation
 from tests.simulation.witness import Violation
 
 LABEL = "label-2"
-STARTS = ("joined", "after the first round", BOTH)
-COURSES = 24
+COURSES = 10
 """Number of courses in each state; the first is one in which nothing goes wrong."""
 LIKELY = Rates(**{**dict.fromkeys(Rates.__dataclass_fields__, 0.0), "process": 0.06, "changed": 0.01})
 """How often what goes wrong at the label."""
@@ -29,12 +28,12 @@ MOST = 40
 
 @dataclass(frozen=True)
 class Courses:
-    """Messages to one label, in the order in which it was handed them.
+    """Messages to one label in several courses of a run, and the histories made from them.
 
     Args:
         simulation: the federation.
         state: prepared state from which all of them begin.
-        courses: the messages of each.
+        courses: the messages of each, in the order in which the label was handed them.
     """
 
     simulation: Simulation
@@ -42,7 +41,7 @@ class Courses:
     courses: Sequence[Sequence[Message]]
 
     @classmethod
-    def of(cls, simulation: Simulation, state: str) -> "Courses":
+    def of(cls, simulation: Simulation, state: str = "joined") -> "Courses":
         """Play some histories of the federation, and keep what the label is sent in them."""
         courses = []
         for seed in range(COURSES):

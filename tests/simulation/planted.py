@@ -35,12 +35,14 @@ class Planted:
     Args:
         what: in words.
         plant: puts it into the product.
-        state: prepared state from which it is found soonest; None: all in turn.
+        state: prepared state from which it is found soonest.
+        label: whether histories of one label find it.
     """
 
     what: str
     plant: Plant
-    state: str | None = None
+    state: str
+    label: bool = False
 
 
 def _run_before_journal(patch: pytest.MonkeyPatch) -> None:
@@ -189,16 +191,16 @@ PLANTED = (
     Planted("a run begins before the journal says so", _run_before_journal, "new"),
     Planted("a release is shown before it is in the log", _release_not_logged, "trained"),
     Planted("files are renamed before they are flushed", _no_flush, "after the last round"),
-    Planted("a label forgets that it answered a round", _answered_again, "joined"),
-    Planted("a round is charged once it is unmasked", _charged_later, "after the last round"),
-    Planted("a charge that fails is passed over", _failed_charge, "after the first round"),
-    Planted("shares can be asked for again", _shares_again),
-    Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped),
+    Planted("a label forgets that it answered a round", _answered_again, "joined", label=True),
+    Planted("a round is charged once it is unmasked", _charged_later, "joined", label=True),
+    Planted("a charge that fails is passed over", _failed_charge, "joined", label=True),
+    Planted("shares can be asked for again", _shares_again, "joined", label=True),
+    Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped, "after the first round"),
     Planted("a resumed run writes another release", _second_manifest, "trained"),
-    Planted("the end of a run does not free its promise", _promise_kept, "after the last round"),
+    Planted("the end of a run does not free its promise", _promise_kept, "joined", label=True),
     Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round"),
-    Planted("the journal's newest line is the one with the latest time", _ordered_by_clock),
-    Planted("a reply that arrives twice is added twice", _reply_added_twice),
-    Planted("half a line stays in the journal", _half_a_line),
+    Planted("the journal's newest line is the one with the latest time", _ordered_by_clock, "after the last round"),
+    Planted("a reply that arrives twice is added twice", _reply_added_twice, "after the first round"),
+    Planted("half a line stays in the journal", _half_a_line, "trained"),
     Planted("a killed process' temporary file stays in the release", _leftovers, "trained"),
 )

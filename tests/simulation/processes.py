@@ -202,7 +202,9 @@ class Processes:
 
     def random(self, size: int) -> bytes:
         """`os.urandom`."""
-        return self.running.random(size) if self.running else blake2b(self._seed.encode(), digest_size=64).digest()[:size]
+        return (
+            self.running.random(size) if self.running else blake2b(self._seed.encode(), digest_size=64).digest()[:size]
+        )
 
     def number(self) -> int:
         """`os.getpid`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flwr.app import Message
 from tests.simulation.choices import Choices, shrunk
-from tests.simulation.disk import ROOT, Disk, File
+from tests.simulation.disk import ROOT, Disk, File, Folder
 from tests.simulation.network import Rates
 from tests.simulation.schedule import HOME, ROUNDS, Run, Schedule
 from tests.simulation.witness import Violation, Witness, journal_of
@@ -33,6 +33,8 @@ BEGUN = {
 when it is resumed."""
 NEW = "new"
 BOTH = "two runs joined"
+EACH = 2
+"""How often each other state is played for one time that two runs are, which take as long as many."""
 COLLECT_EVERY = 50
 """Number of schedules between two garbage collections."""
 
@@ -107,7 +109,8 @@ class Simulation:
             state: name of the prepared state; None: the seed decides.
             rates: how often what goes wrong; None: as usual for half of the seeds, and `STORM` for the others.
         """
-        names = list(self.states)
+        single = [name for name in self.states if name != BOTH]
+        names = EACH * single + [BOTH]
         rates = rates or (Rates(), STORM)[seed // len(names) % 2]
         name = state or names[seed % len(names)]
         prepared, trace = self.states[name], []
@@ -129,6 +132,20 @@ class Simulation:
         return Schedule(
             self._stage, prepared.disk, prepared.witness, choices, rates, trace, prepared.effects, salt=state
         )
+
+    @property
+    def known(self) -> float:
+        """Share of the messages whose answer was known."""
+        answers = self._stage.answers
+        return answers.known / max(1, answers.known + answers.made)
+
+    def forget_answers(self) -> None:
+        """Have labels answer everything anew: their code has changed."""
+        self._stage.answers.clear()
+
+    def frozen(self) -> dict[bytes, Folder]:
+        """All states of machines so far, by the digest that they had."""
+        return self._stage.frozen
 
     @contextmanager
     def delivered(self) -> Iterator[list[tuple[str, Message]]]:

@@ -2,13 +2,17 @@
 
 import pytest
 from tests.simulation.choices import Choices, shrunk
+from tests.simulation.disk import digest_of
+from tests.simulation.one_label import Courses
 from tests.simulation.planted import PLANTED
 from tests.simulation.simulation import QUIET, STORM, report, simulation
 
-SCHEDULES = 100
+SCHEDULES = 60
 """Number of schedules; `make simulate-faults` plays more."""
+HISTORIES = 1500
+"""Number of histories of one label."""
 BUDGET = 300
-"""Number of schedules within which a planted fault must be found."""
+"""Number of schedules, or of histories of one label, within which a planted fault must be found."""
 pytestmark = pytest.mark.slow
 
 
@@ -18,9 +22,20 @@ def federation(tmp_path_factory):
         yield federation
 
 
+@pytest.fixture(scope="module")
+def courses(federation):
+    return Courses.of(federation)
+
+
+@pytest.fixture
+def plant(federation, monkeypatch):
+    yield lambda planted: (federation.forget_answers(), planted.plant(monkeypatch))
+    federation.forget_answers()
+
+
 def test_where_nothing_goes_wrong_each_run_is_published(federation):
-    for seed in range(len(federation.states)):
-        assert federation.play(seed, rates=QUIET).end in ("published", "published, published")
+    for seed, state in enumerate(federation.states):
+        assert federation.play(seed, state=state, rates=QUIET).end in ("published", "published, published")
 
 
 def test_no_schedule_violates_what_must_hold(federation):
@@ -30,26 +45,43 @@ def test_no_schedule_violates_what_must_hold(federation):
             pytest.fail(report(federation.shrink(outcome)), pytrace=False)
 
 
-def test_a_schedule_replays_from_its_seed(federation):
+def test_no_history_of_a_label_violates_what_must_hold(courses):
+    for seed in range(HISTORIES):
+        outcome = courses.play(seed)
+        if outcome.violation:
+            pytest.fail(report(courses.shrink(outcome)), pytrace=False)
+
+
+def test_answers_that_are_known_are_those_that_the_real_code_gives(federation, courses):
+    known = [(outcome.end, outcome.made) for outcome in map(courses.play, range(20))]
+    federation.forget_answers()
+    assert [(outcome.end, outcome.made) for outcome in map(courses.play, range(20))] == known
+    assert all(digest_of(folder) == digest for digest, folder in federation.frozen().items())
+
+
+def test_a_schedule_replays_from_its_seed_to_the_byte(federation):
     first = federation.play(7, traced=True)
-    again = federation.play(7, traced=True)
-    assert first.made
-    assert (first.made, first.end) == (again.made, again.end)
-    assert len(first.trace) == len(again.trace) > 10
+    federation.forget_answers()
+    again, third = (federation.play(7, traced=True) for _ in range(2))
+    assert first.made == again.made == third.made
+    assert first.end == again.end == third.end
+    effects = [[line for line in each.trace if line.startswith("app")] for each in (first, again, third)]
+    assert effects[0] == effects[1] == effects[2]  # names of temporary files are random bytes
+    assert len(effects[0]) > 10
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.what)
-def test_a_planted_fault_is_found(federation, planted, monkeypatch):
-    planted.plant(monkeypatch)
-    seeds = range(BUDGET)
-    assert any(
-        federation.play(seed, state=planted.state, rates=STORM if planted.state else None).violation for seed in seeds
-    )
+def test_a_planted_fault_is_found(federation, courses, planted, plant):
+    plant(planted)
+    if planted.label:
+        assert any(courses.play(seed).violation for seed in range(BUDGET))
+    else:
+        assert any(federation.play(seed, state=planted.state, rates=STORM).violation for seed in range(BUDGET))
 
 
-def test_what_led_to_a_violation_shrinks(federation, monkeypatch):
+def test_what_led_to_a_violation_shrinks(federation, plant):
     planted = next(each for each in PLANTED if each.what == "a resumed run writes another release")
-    planted.plant(monkeypatch)
+    plant(planted)
     outcomes = (federation.play(seed, state="trained", rates=STORM) for seed in range(BUDGET))
     found = next(outcome for outcome in outcomes if outcome.violation)
     small = federation.shrink(found)
