@@ -125,6 +125,26 @@ def test_headers_that_trickle_in_do_not_turn_the_clock_back(port, monkeypatch):
             pytest.fail("headers may trickle in for ever")
 
 
+def test_a_body_that_nobody_reads_is_not_taken_for_ever(port, monkeypatch):
+    """`make soak`: the registry answered 404, and took a gigabyte."""
+    monkeypatch.setattr(bounded_http, "HEADER_SECONDS", 0.3)
+    with connected(port) as stranger:
+        stranger.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nX-Key: 1\r\nContent-Length: 1000000\r\n\r\n")
+        assert stranger.recv(1 << 16).startswith(b"HTTP/1.1 404")
+        stranger.settimeout(0.05)
+        for _ in range(10_000):
+            try:
+                stranger.sendall(b"x")
+                if not stranger.recv(1 << 16):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        else:
+            pytest.fail("a body that nobody reads may come for ever")
+
+
 def test_a_second_half_request_on_a_connection_is_closed_too(port, monkeypatch):
     monkeypatch.setattr(bounded_http, "HEADER_SECONDS", 0.3)
     with connected(port) as stranger:

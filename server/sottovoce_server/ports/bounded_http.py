@@ -17,7 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_BYTES = 32 << 10
 """Largest size of a request's line and headers together, bytes."""
 HEADER_SECONDS = 10.0
-"""Longest time to send a request's headers, since the connection or the last response, seconds."""
+"""Longest time to send a request's headers, since the connection or the last response, or the rest of a request that
+was answered before its body, seconds."""
 HANDSHAKE_SECONDS = 10.0
 """Longest time for the TLS handshake, seconds."""
 CONNECTIONS = 8192
@@ -70,9 +71,9 @@ class BoundedH11(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Handle received data; the timeout applies while a request's headers are incomplete."""
+        """Handle received data; the timeout applies while headers, or the rest of an answered request, are awaited."""
         super().handle_events()
-        if self.conn.their_state is h11.IDLE:
+        if self._awaits():
             self._wait_for_headers()
         else:
             self._stop_clock()
@@ -80,8 +81,13 @@ class BoundedH11(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        if self.conn.their_state is h11.IDLE:
+        if self._awaits():
             self._wait_for_headers()
+
+    def _awaits(self) -> bool:
+        """Whether no request is being worked on. An app may answer before the body, which is then thrown away."""
+        answered = self.cycle is not None and self.cycle.response_complete
+        return self.conn.their_state is h11.IDLE or (self.conn.their_state is h11.SEND_BODY and answered)
 
     def _wait_for_headers(self) -> None:
         """Start the timeout unless it is running: slowly arriving headers do not reset it."""
