@@ -170,10 +170,20 @@ def _pem(key: str) -> bytes:
 
 
 def _know_only(state: "LinkState", wanted: Set[bytes]) -> None:
-    """Register exactly the nodes with these keys (PEM) in the SuperLink's database; existing ones keep their number."""
-    from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
-    from flwr.supercore.constant import NodeStatus
+    """Register exactly the nodes with these keys (PEM) in the SuperLink's database; existing ones keep their number.
 
+    A label that left and is back is still there, unregistered, and Flower would not register its key again.
+    """
+    from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+    from flwr.server.superlink.linkstate.sql_linkstate import SqlLinkState
+    from flwr.supercore.constant import NodeStatus
+    from flwr.supercore.state.schema.linkstate_models import Node
+    from sqlalchemy import update
+
+    if isinstance(state, SqlLinkState):
+        back = update(Node).where(Node.public_key.in_(sorted(wanted)), Node.status == NodeStatus.UNREGISTERED)
+        with state.session() as session:
+            session.execute(back.values(status=NodeStatus.REGISTERED, unregistered_at=None))
     known = {
         node.public_key: node.node_id
         for node in state.get_node_info(owner_aids=[NOOP_FLWR_AID])
