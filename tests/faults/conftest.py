@@ -196,7 +196,7 @@ def _federations(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int
     return make
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")  # a package lasts to the session's end, in which other folders follow
 def _no_audio() -> Iterator[None]:
     """No label has a catalogue: its data are drawn from its number."""
     torch.set_num_threads(1)  # a forked process has no use for the pool of its parent
@@ -205,7 +205,7 @@ def _no_audio() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def table_in(
     tmp_path_factory: pytest.TempPathFactory, _federations: Callable[[str, int], tuple[Federation, RunConfiguration]]
 ) -> Callable[..., Table]:

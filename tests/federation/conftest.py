@@ -81,7 +81,7 @@ def a_dataset(tracks: int, seed: int, *, artists: bool = False) -> TrackDataset:
     return TrackDataset.build(samples, default_spec())
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")  # a package lasts to the session's end, in which other folders follow
 def _no_engine_and_no_audio() -> Iterator[None]:
     """What Flower's engine sets before an app may make messages; and labels' data are made up, not extracted."""
 
