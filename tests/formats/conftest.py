@@ -57,5 +57,6 @@ def homes_of(version, tmp_path, monkeypatch):
     NodeKey.generate().save(root / "east" / "node.key")  # keys in PEM are in no repository
     make_authority(root / "server" / "authority.key", root / "server" / "authority.pem")
     home = json.loads((root / "east" / "home.json").read_text())
-    (root / "east" / "home.json").write_text(json.dumps(home | {"cache": str(root / "east" / "cache")}))
+    here = {"cache": str(root / "east" / "cache"), "catalogues": []}  # their music is not in the repository
+    (root / "east" / "home.json").write_text(json.dumps(home | here))
     return Former(root)

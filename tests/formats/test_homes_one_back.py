@@ -43,7 +43,9 @@ def test_a_label_knows_what_it_spent_whom_it_confirmed_and_what_is_held_out(one_
     assert opened.home.diary.newest_protocol() == 0
     with Sides(opened.home.sides_file) as sides:
         assert sum(sides.counts()) == 24
-    assert one_back.run("label", "check", one_back.agreement)[0] == 0
+    _, out, objections = one_back.run("label", "check", one_back.agreement)
+    assert "Federation 'isles', 3 labels" in out
+    assert objections.startswith("Cannot take part: this label has no catalogue")  # which is in no repository
 
 
 def test_a_label_goes_on_in_a_run_under_way(one_back, opened):

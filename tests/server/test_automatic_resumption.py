@@ -151,6 +151,7 @@ def test_the_app_notifies_labels_as_they_connect(home, run_in, monkeypatch):
         return replace(ending, untold={label: node for label, node in ending.untold.items() if node not in known})
 
     monkeypatch.setattr(deployed_coordinator, "tell", tell)
+    monkeypatch.setattr(deployed_coordinator, "tell_others", lambda grid, ending: None)
     monkeypatch.setattr(deployed_coordinator.time, "sleep", lambda _: None)
     deployed_coordinator._execute(home, run, grid)
     assert run.keeper.ending.read().untold == {}
