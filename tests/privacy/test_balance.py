@@ -61,3 +61,9 @@ def test_rates_fill_a_batch_evenly_up_to_their_limit():
     assert even * [300, 200, 100] == pytest.approx([20, 20, 20])
     limited = class_rates(np.array([880.0, 100.0, 20.0]), 1.0, base_rate=0.1, largest=0.2)
     assert limited == pytest.approx([76 / 880, 0.2, 0.2])
+
+
+@pytest.mark.parametrize(("owned", "counts"), [([], [0, 0, 0]), ([1, 1], [0, 2, 0]), ([0, 0, 0], [3, 0, 0])])
+def test_a_class_that_no_unit_has_is_counted_too(owned, counts):
+    found = noisy_histogram(np.array(owned, np.int64), 3, 1e-6, Randomness.system())
+    assert found == pytest.approx(counts, abs=1e-3)
