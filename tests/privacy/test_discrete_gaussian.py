@@ -314,7 +314,7 @@ def test_a_tail_far_out_is_reached():
 def test_a_draw_whose_cell_is_the_tails_comes_from_the_tail_or_is_drawn_again():
     """It is one in two million, too seldom for tests of distributions to see that it is lost."""
     table = table_for(10.0)
-    tail = cell_of(table, 2 * table.blocks) << 48
+    tail = (cell_of(table, 2 * table.blocks) << 48) | 12_345
     far = [(1 << 63) | 0, (1 << 17) - 1, 0, 0, 0, 0, 1]
     integer = -1 - (table.blocks + (17 << table.tail_shift))
     assert discrete_gaussian._accepted(table, Given(tail, *far), 1).tolist() == [integer]
