@@ -73,7 +73,7 @@ class Mutants:
     ) -> None:
         self.targets, self.results, self.seconds, self.sample, self.seed = targets, results, seconds, sample, seed
         self.sources = {module: (ROOT / module).read_text() for module in targets}
-        self.ends = time.monotonic() + 60 * minutes if minutes else float("inf")
+        self.ends = float("inf") if minutes is None else time.monotonic() + 60 * minutes
         self.warm: set[str] = set()
         self.rows: list[Row] = []
         self.unexplained: list[str] = []
