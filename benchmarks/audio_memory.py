@@ -47,7 +47,7 @@ def _write(path: Path) -> None:
     minute = sum(np.sin(2 * np.pi * hertz * times) for hertz in 110 * 2 ** (rng.integers(0, 36, 6) / 12)) / 12
     minute = np.stack([minute, minute[::-1]], axis=1) + rng.normal(0, 0.002, (len(times), 2))
     with soundfile.SoundFile(path, "w", RATE, 2, subtype="PCM_16") as file:
-        for _ in range(round(60 * HOURS)):
+        for _ in range(60 * HOURS):
             file.write(minute * rng.uniform(0.3, 1))
 
 

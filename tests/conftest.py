@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from click.testing import Result
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from tests.small_run import small_run
 from typer.testing import CliRunner
 
 from sottovoce.run.configuration import RunConfiguration
@@ -102,30 +104,21 @@ def ledgers_wait_for_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def run_configuration() -> Callable[..., RunConfiguration]:
-    """Makes a small, private run of the linear model; keywords override its configuration."""
+    return small_run
 
-    def make(**changes: Any) -> RunConfiguration:
-        knobs: dict[str, Any] = {
-            "classes": ("fugue", "reel"),
-            "feature_spec": "0" * 64,
-            "first_parameters": "0" * 64,
-            "distributed": None,
-            "rounds": 3,
-            "local_steps": 1,
-            "batch_size": 8,
-            "learning_rate": 0.1,
-            "momentum": 0.0,
-            "max_grad_norm": 1.0,
-            "segments_per_track": 1,
-            "update_clip": 1.0,
-            "ring_bits": 32,
-            "server_optimizer": "fedavg",
-            "server_learning_rate": 1.0,
-            "seed": 0,
-        }
-        return RunConfiguration(**(knobs | changes))
 
-    return make
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[Callable[[Path], object]], Path]:
+    """Makes numbered folders, each after `prepare`."""
+    numbers = count()
+
+    def made(prepare: Callable[[Path], object]) -> Path:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        prepare(folder)
+        return folder
+
+    return made
 
 
 @pytest.fixture

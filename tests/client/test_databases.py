@@ -1,6 +1,5 @@
 """Databases survive every fault of the disk: what is in them afterwards is the old or the new, and work goes on."""
 
-from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -19,20 +18,6 @@ RUN = bytes(range(16))
 @pytest.fixture(scope="module")
 def plan(run_configuration):
     return plan_for(run_configuration(), 100)
-
-
-@pytest.fixture
-def fresh(tmp_path):
-    """Makes numbered folders, each after `prepare`."""
-    numbers = count()
-
-    def made(prepare):
-        folder = tmp_path / str(next(numbers))
-        folder.mkdir()
-        prepare(folder)
-        return folder
-
-    return made
 
 
 def opened(folder):

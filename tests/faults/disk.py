@@ -230,7 +230,7 @@ def every_fault(
         operation: changes a folder.
         fresh: makes the folder as it is before.
         monkeypatch: of pytest.
-        step: for a slow operation, each fault hits every so many calls; different faults hit different ones.
+        step: distance of the calls that each fault hits, for a slow operation; faults begin at different calls.
     """
     folder = fresh()
     with Disk(folder).mounted(monkeypatch) as counting:

@@ -1,7 +1,6 @@
 """Every store survives every fault of the disk: what is there afterwards is the old or the new, and work goes on."""
 
 import os
-from itertools import count
 
 import pytest
 from tests.faults.disk import Fault, Stopped, every_fault
@@ -21,20 +20,6 @@ from sottovoce_server.home.runs import Order, RunFolder
 from sottovoce_server.rounds.checkpoint import Keeper, Snapshot
 from sottovoce_server.rounds.history import RunHistory
 from sottovoce_server.rounds.listing import listed_runs
-
-
-@pytest.fixture
-def fresh(tmp_path):
-    """Makes numbered folders, each after `prepare`."""
-    numbers = count()
-
-    def made(prepare):
-        folder = tmp_path / str(next(numbers))
-        folder.mkdir()
-        prepare(folder)
-        return folder
-
-    return made
 
 
 def test_a_file_is_the_old_or_the_new(fresh, monkeypatch):

@@ -169,7 +169,7 @@ def test_a_label_whose_policy_wants_a_newer_version_than_most_speak_is_told_why(
 
 @pytest.mark.parametrize("mute", [EVERYBODY, {"label-3"}])
 def test_statements_that_are_lost_delay_the_newer_version_only(mixed, agreement, config, mute) -> None:  # type: ignore[no-untyped-def]
-    """Whoever holds them back gets a second set-up, and no run in the former version."""
+    """If they are held back, the set-up is repeated, and the run is not in the former version."""
     mixed.mute = lambda answer: answer.label in mute
     history = train(mixed, agreement, config).history
     assert (history.protocol, history.behind) == (VERSION, ())

@@ -486,7 +486,7 @@ def test_a_vector_of_another_kind_is_our_own_mistake(table: InMemoryRounds) -> N
 
 
 def test_a_key_in_a_vault_that_does_not_match_its_tag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else whoever unmasks with a dropped label's vault would subtract a mask that nobody added."""
+    """Otherwise the coordinator would subtract a mask that no label added, from a dropped label's vault."""
     table = InMemoryRounds(3, ring_bits=16)
     table.join()
     pairs, identity = table.participants[ME]._stage.pairs, table.identities[ME]  # type: ignore[union-attr]

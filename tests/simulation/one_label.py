@@ -1,8 +1,8 @@
 """Histories of one label that a coordinator of any kind writes to: messages of many runs' courses, in any order.
 
 The courses are those of whole histories of the federation that began in the same state: in each, other labels dropped
-out, so that their messages contradict one another. A label must stay as careful as its witness asks whatever it is
-sent, and whatever strikes it meanwhile.
+out, so that their messages contradict one another. What the witness checks must hold for any messages and
+any faults.
 """
 
 from collections.abc import Collection, Sequence

@@ -110,7 +110,7 @@ class Soak:
         time.sleep(GLANCE)
 
     def play(self) -> None:
-        """All faults, as far as the time allows."""
+        """All faults, or those that fit in the time."""
         ends = self._began + 60 * self.asked.minutes
         due = time.monotonic()
         while self.faults.total < self.asked.faults and time.monotonic() < ends:

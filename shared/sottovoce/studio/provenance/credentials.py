@@ -35,6 +35,8 @@ _PARENT = {"title": _SOURCE, "relationship": "parentOf", "label": _SOURCE}
 """Parent ingredient, identified by digest only: a file's name may be private."""
 _HEAD = 16
 _LARGEST_SIDECAR = 1 << 24
+_IN_MEMORY = 16
+"""Size above which the library copies a file to a temporary one instead of into memory, MB; its default is 512."""
 
 _CHANGED = frozenset({"assertion.dataHash.mismatch", "assertion.bmffHash.mismatch", "assertion.boxesHash.mismatch"})
 _UNKNOWN_SIGNER = "signingCredential.untrusted"
@@ -71,10 +73,6 @@ class Credentials:
     source_type: str | None = None
     origin: Origin | None = None
     audio: str | None = None
-
-
-_IN_MEMORY = 16
-"""Size above which the library copies a file to a temporary one instead of into memory, MB; its default is 512."""
 
 
 def sign(
