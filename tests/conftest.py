@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -28,6 +29,8 @@ MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # Flower reads it when it is imported
 
 settings.register_profile(
     "any machine",  # a busy or slow one takes as long as it takes
@@ -227,6 +230,11 @@ class Forked:
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(self._output / name, os.O_WRONLY | os.O_APPEND), number)
             setattr(sys, name, os.fdopen(number, "w", buffering=1, closefd=False))
+        for handler in logging.getLogger(
+            "flwr"
+        ).handlers:  # each has kept what was `sys.stderr` when Flower was imported
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(sys.stderr)
         if "torch" in sys.modules:  # the threads of its pool are not in a fork, and would be waited for
             sys.modules["torch"].set_num_threads(1)
         try:

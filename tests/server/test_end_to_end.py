@@ -4,14 +4,19 @@ One label is killed within a round and returns; the coordinator's SuperLink is k
 The release is published, pulled, verified and used.
 """
 
+import importlib
 import json
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +26,20 @@ from click.testing import Result
 
 from sottovoce.federation.invitation import Invitation
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.flower import supernode
 from sottovoce_client.home.confirmations import confirm
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.home.runs import RunFolder
+from sottovoce_server.rounds import submission
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * 3600)]
 LABELS = ("east", "north", "south", "west")
 KILLED = "west"
 STYLES = "ambient,blues,bossa,chiptune,chorale,gamelan,march,techno,waltz"
 HELD = "south"
+FORKED = ("east", "north")
+"""Labels whose processes are forks of this one, which need not import everything again; the others' are their own."""
 PATIENCE = ROUND_TIMEOUT = 3000
 """Seconds: longer than a busy machine needs for anything. Against hanging: nothing waits for one of them to be over."""
 SET_UP_STAGES = 3
@@ -51,6 +60,52 @@ def child_of(process: int) -> int:
     """The only child of a process: of `label join` the SuperNode, of that one what answers messages."""
     (child,) = subprocess.check_output(["pgrep", "-P", str(process)]).split()
     return int(child)
+
+
+class InFork:
+    """A label's own process as `subprocess.Popen` starts it, but in a fork of this one."""
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        env: Mapping[str, str] = os.environ,
+        stdin: int | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        arguments = command[command.index(supernode.__name__) :]
+        reading, writing = os.pipe()
+        self.stdin = os.fdopen(writing, "wb")
+        self._process = get_context("fork").Process(
+            target=self._run, args=(arguments, dict(env), reading, start_new_session)
+        )
+        self._process.start()
+        os.close(reading)
+        self.pid = self._process.pid
+
+    def _run(self, arguments: list[str], environment: dict[str, str], reading: int, session: bool) -> None:
+        if session:
+            os.setsid()
+        self.stdin.close()
+        sys.stdin = os.fdopen(reading)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = arguments
+        supernode.main()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a fork", timeout or 0.0)
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        self._process.terminate()
 
 
 class Gate:
@@ -89,6 +144,11 @@ def start(program: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             process.signal(signal.SIGTERM)
     for process in started:
         process.wait()
+
+
+def hours_later_after(event: Any, clock: Callable[[], float]) -> float:
+    """A clock that jumps when an event is set."""
+    return clock() + 3600 * event.is_set()
 
 
 def said(process: Any) -> str:
@@ -170,15 +230,23 @@ def test_a_federation_trains_over_killed_processes(
 ):
     root, _ = federation
     server = root / "server"
+    for name in ("flwr.superlink.cli.flower_superlink", *supernode.NODE_MODULES, *supernode.ANSWER_MODULES):
+        importlib.import_module(name)  # here, once for all forks
     superlink = start_superlink()
     gate = Gate(root / KILLED)
 
     def join(name: str) -> Any:
-        return start("label", "join", server / "signed" / "federation.toml", "--home", root / name)
+        with pytest.MonkeyPatch.context() as patch:
+            if name in FORKED:
+                patch.setattr(subprocess, "Popen", InFork)
+            return start("label", "join", server / "signed" / "federation.toml", "--home", root / name)
 
     joined = {name: join(name) for name in LABELS}
     common = ("--home", server, "--patience", PATIENCE, "--timeout", ROUND_TIMEOUT, "--json")
-    run = start("server", "train", "--classes", STYLES, "--rounds", 2, *common)
+    gone = get_context("fork").Event()
+    with pytest.MonkeyPatch.context() as patch:  # for `train`, the time that a SuperLink may be silent flies once it is
+        patch.setattr(submission.time, "monotonic", partial(hours_later_after, gone, time.monotonic))
+        run = start("server", "train", "--classes", STYLES, "--rounds", 2, *common)
     for _ in range(SET_UP_STAGES):
         assert gate.let_through()["round"] == 0
     eventually(lambda: "4 labels joined" in run.stderr, "all labels have joined", alive=run.alive)
@@ -203,6 +271,7 @@ def test_a_federation_trains_over_killed_processes(
         pass
     eventually(lambda: "round 2: 4 of 4 labels" in run.stderr, "the second round ends", alive=run.alive)
     kill(superlink)
+    gone.set()
     assert run.wait() == 1, said(run)
     assert f"train --resume {identifier[:8]}" in run.stderr
     again = start_superlink()  # it resumes the run by itself

@@ -37,12 +37,14 @@ class Planted:
         plant: puts it into the product.
         state: prepared state from which it is found soonest.
         label: whether histories of one label find it.
+        seed: where the search begins: the first schedule that found it when this was written.
     """
 
     what: str
     plant: Plant
     state: str
     label: bool = False
+    seed: int = 0
 
 
 def _run_before_journal(patch: pytest.MonkeyPatch) -> None:
@@ -195,12 +197,14 @@ PLANTED = (
     Planted("a round is charged once it is unmasked", _charged_later, "joined", label=True),
     Planted("a charge that fails is passed over", _failed_charge, "joined", label=True),
     Planted("shares can be asked for again", _shares_again, "joined", label=True),
-    Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped, "after the first round"),
-    Planted("a resumed run writes another release", _second_manifest, "trained"),
+    Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped, "after the first round", seed=2),
+    Planted("a resumed run writes another release", _second_manifest, "trained", seed=21),
     Planted("the end of a run does not free its promise", _promise_kept, "joined", label=True),
-    Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round"),
-    Planted("the journal's newest line is the one with the latest time", _ordered_by_clock, "after the last round"),
-    Planted("a reply that arrives twice is added twice", _reply_added_twice, "after the first round"),
-    Planted("half a line stays in the journal", _half_a_line, "trained"),
-    Planted("a killed process' temporary file stays in the release", _leftovers, "trained"),
+    Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round", seed=72),
+    Planted(
+        "the journal's newest line is the one with the latest time", _ordered_by_clock, "after the last round", seed=20
+    ),
+    Planted("a reply that arrives twice is added twice", _reply_added_twice, "after the first round", seed=123),
+    Planted("half a line stays in the journal", _half_a_line, "trained", seed=21),
+    Planted("a killed process' temporary file stays in the release", _leftovers, "trained", seed=80),
 )

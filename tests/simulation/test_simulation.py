@@ -76,13 +76,14 @@ def test_a_planted_fault_is_found(federation, courses, planted, plant):
     if planted.label:
         assert any(courses.play(seed).violation for seed in range(BUDGET))
     else:
-        assert any(federation.play(seed, state=planted.state, rates=STORM).violation for seed in range(BUDGET))
+        seeds = range(planted.seed, planted.seed + BUDGET)
+        assert any(federation.play(seed, state=planted.state, rates=STORM).violation for seed in seeds)
 
 
 def test_what_led_to_a_violation_shrinks(federation, plant):
     planted = next(each for each in PLANTED if each.what == "a resumed run writes another release")
     plant(planted)
-    outcomes = (federation.play(seed, state="trained", rates=STORM) for seed in range(BUDGET))
+    outcomes = (federation.play(planted.seed + more, state="trained", rates=STORM) for more in range(BUDGET))
     found = next(outcome for outcome in outcomes if outcome.violation)
     small = federation.shrink(found)
     assert small.violation

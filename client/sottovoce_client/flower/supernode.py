@@ -51,6 +51,19 @@ ALONE = 2.0
 """Time that a node waits before it exits when the process that answers messages has ended, seconds."""
 LOOPBACK = "127.0.0.1"
 SECRET_BYTES = 32
+NODE_MODULES = ("flwr.supernode.cli.flower_supernode", "flwr.supercore.cli.flower_superexec")
+"""What the SuperNode's process imports before it forks."""
+ANSWER_MODULES = (
+    "flwr.supernode.cli.flwr_clientapp",
+    "sottovoce_client.flower.deployed_label",
+    "sottovoce_client.rounds.trainer",
+    # What these import only when they are used, which would be for each message:
+    "cryptography.hazmat.backends.openssl",
+    "httpcore",
+    "platformdirs",
+    "torchaudio",
+)
+"""What the process that answers messages imports before it forks."""
 
 
 def environment(home: LabelHome, superlink: str, certificate: Path) -> dict[str, str]:
@@ -89,7 +102,7 @@ def _node(parent: str) -> None:
     from flwr.supercore.app_utils import start_parent_process_monitor
 
     # Imported before the fork, so that this happens once.
-    for name in ("flwr.supernode.cli.flower_supernode", "flwr.supercore.cli.flower_superexec"):
+    for name in NODE_MODULES:
         importlib.import_module(name)
     port = _free_port()
     with _in_memory(os.urandom(SECRET_BYTES)) as secret:
@@ -217,16 +230,7 @@ class Warm:
 
 def _warm() -> None:
     """Import what answers need, then fork a process for each line of arguments."""
-    for name in (
-        "flwr.supernode.cli.flwr_clientapp",
-        "sottovoce_client.flower.deployed_label",
-        "sottovoce_client.rounds.trainer",
-        # What these import only when they are used, which would be for each message:
-        "cryptography.hazmat.backends.openssl",
-        "httpcore",
-        "platformdirs",
-        "torchaudio",
-    ):
+    for name in ANSWER_MODULES:
         importlib.import_module(name)
     gc.freeze()  # keep imported modules shared after forking
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reap forked processes automatically
