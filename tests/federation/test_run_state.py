@@ -132,14 +132,31 @@ def test_nobody_else_reads_a_state_and_nothing_of_it_stays(joined):
 
 def test_a_run_is_forgotten_only_if_what_comes_first_succeeds(joined):
     states, run, _ = joined
+    states.save_model(run, b"model")
     with pytest.raises(OSError, match="no"), forget_run(states.folder, run):
         raise OSError("no")
     assert states.exists(run)
-    with forget_run(states.folder, run):
-        assert (states.folder / f".{run.hex()}.lock").stat().st_mode & 0o077 == 0
-    assert list(states.folder.iterdir()) == []
+    assert states.model(run)
     with forget_run(states.folder, run):
         pass
+    assert list(states.folder.iterdir()) == []
+    with forget_run(states.folder, run):
+        lock = states.folder / f".{run.hex()}.lock"
+        assert lock.stat().st_mode & 0o077 == 0
+        lock.unlink()  # another process has forgotten the run meanwhile
+    assert list(states.folder.iterdir()) == []
+
+
+def test_a_state_of_an_earlier_release_names_no_ledger_and_no_version_that_was_met(joined):
+    states, run, state = joined
+    assert state.ledger
+    file = states.folder / f"{run.hex()}.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in values.items() if name not in ("ledger", "met")}))
+    former = states.load(run)
+    assert (former.ledger, former.participant.met) == (None, 0)
+    states.save(run, former)
+    assert states.load(run).ledger is None
 
 
 def test_what_is_not_there_or_damaged_is_said(joined):

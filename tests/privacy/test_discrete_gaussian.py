@@ -5,8 +5,10 @@ Draws come from the operating system, so that every run of these tests is a new 
 fails one of them about once in a million runs.
 """
 
+import decimal
 import itertools
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import mpmath
@@ -105,6 +107,28 @@ def test_a_table_shares_out_all_cells_and_never_asks_for_more_than_certainty(var
             assert int(certain) > farthest * 2**table.bits - 2  # as tight as it can be: the draws stay fast
         assert limit == pytest.approx(float(table.scale << table.bits) / int(height), rel=1e-15)
     assert table.certain[-1] == table.limits[-1] == 0
+
+
+@pytest.mark.parametrize("variance", [10.0, 1e3])
+def test_margins_cover_how_a_table_is_rounded(monkeypatch, variance):
+    """With thirty digits their absence would be hidden below one unit of a word; eight digits show it."""
+    monkeypatch.setattr(discrete_gaussian, "DIGITS", 8)
+    table = table_for.__wrapped__(variance)
+    for start, height, certain in zip(table.starts[:-1], table.heights, table.certain[:-1], strict=True):
+        ends = sorted((int(start), int(start) + (1 << table.shift) - 1), key=abs)
+        nearest, farthest = (table.scale * density(end, variance) / int(height) for end in ends)
+        assert nearest < 1
+        assert int(certain) <= farthest * 2**table.bits
+
+
+def test_a_programs_own_settings_of_decimal_arithmetic_change_nothing(monkeypatch):
+    for name, value in (("rounding", decimal.ROUND_UP), ("Emin", -3), ("Emax", 3)):
+        monkeypatch.setattr(decimal.DefaultContext, name, value)
+    with discrete_gaussian._digits(3):
+        assert Decimal(1) / Decimal(3) == Decimal("0.333")
+        tiny, large = Decimal("1e-1000000"), Decimal("1e1000000")
+        assert tiny * 1 > 0
+        assert large * 1 == large
 
 
 @pytest.mark.parametrize("variance", SMALL + LARGE + HUGE)

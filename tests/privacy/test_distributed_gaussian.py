@@ -206,7 +206,10 @@ def assert_never_wraps(mechanism, config, labels):
     ring = config.ring_bits
     row = mechanism.sum_bound * sum(map(abs, mechanism.coefficients)) + math.ceil(REACH * math.sqrt(mechanism.variance))
     assert labels * row < 2 ** (ring - 1)
-    assert 8 * mechanism.scale <= mechanism.sum_bound <= max(8, config.batch_size) * mechanism.scale
+    most = max(8, config.batch_size) * mechanism.scale
+    assert 8 * mechanism.scale <= mechanism.sum_bound <= most
+    growth = sum(map(abs, mechanism.coefficients))
+    assert mechanism.sum_bound == most or labels * (row + growth) >= 2 ** (ring - 1)  # no room is left unused
     assert mechanism.scale.bit_count() == 1
     assert grid_module._growth(mechanism.scale, mechanism.parameters) <= COARSE
     layout = VectorLayout.for_round(config, Kind.TRAIN, 2, 0, labels)

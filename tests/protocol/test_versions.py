@@ -190,7 +190,10 @@ def test_a_run_uses_the_newest_version_that_all_or_else_most_speak(
     assert negotiation.chosen(stated_by, silent=silent) == chosen
     out = negotiation.left_out(chosen)
     assert out.keys() == {label for label, (least, most) in stated_by.items() if not least <= chosen <= most}
-    assert all(f"uses version {chosen} of the protocol, and it speaks version" in why for why in out.values())
+    for label, why in out.items():
+        least, most = stated_by[label]
+        spoken = f"version {least} only" if least == most else f"versions {least} to {most} only"
+        assert why == f"the run uses version {chosen} of the protocol, and it speaks {spoken}"
 
 
 def test_what_a_label_speaks_is_its_own_word() -> None:
@@ -223,6 +226,7 @@ def test_a_nonce_says_what_its_label_speaks_and_is_drawn_anew() -> None:
     assert {len(nonce) for nonce in nonces} == {32}
     assert {newest_of(nonce) for nonce in nonces} == {VERSION}
     assert newest_of(bytes(32)) == FORMER_VERSION
+    assert newest_of(bytes(31) + bytes([VERSION])) == FORMER_VERSION  # its last byte happens to be a version
     assert newest_of(bytes(24) + MARK + bytes([1])) == FORMER_VERSION
     assert newest_of(bytes(23) + MARK + bytes([VERSION, 0])) == FORMER_VERSION
 

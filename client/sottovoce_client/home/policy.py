@@ -102,9 +102,8 @@ class Policy:
         self._expect("least_noise_multiplier", math.isfinite(noise) and noise >= 0, ">= 0 and finite")
         self._expect("audit_samples", 2 <= self.audit_samples <= 1_000, "from 2 to 1000")
         self._expect("audit_false_alarms", 1e-6 <= self.audit_false_alarms <= 0.2, "from 1e-6 to 0.2")
-        for folder in sorted(self.folders):
-            if not Path(folder).is_absolute():
-                raise ConfigurationError("The policy's folders must be absolute paths, such as /srv/music.")
+        if not all(Path(folder).is_absolute() for folder in self.folders):
+            raise ConfigurationError("The policy's folders must be absolute paths, such as /srv/music.")
 
     def _expect(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -118,7 +117,7 @@ class Policy:
             ConfigurationError: it is not TOML, has an unknown setting, or a value has the wrong type or range.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_bytes().decode())
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, RecursionError) as error:  # unreadable, not UTF-8, or not TOML
@@ -126,7 +125,7 @@ class Policy:
         kinds = {field.name: field.type for field in fields(cls)}
         for name in values:
             if name not in kinds:
-                near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]
+                near = difflib.get_close_matches(name, kinds, cutoff=0.0)[0]
                 raise ConfigurationError(f"The policy has an unknown setting '{name}'.", hint=f"Did you mean '{near}'?")
         return cls(**{name: _typed(name, kinds[name], value) for name, value in values.items()})
 

@@ -58,7 +58,7 @@ def plan_for(
     if units < 1:
         raise ConfigurationError("There are no units to train on.")
     ceiling = min(config.epsilon, math.inf if epsilon is None else epsilon)
-    delta = min(config.delta, 1.0 if delta is None else delta)
+    delta = min(config.delta, math.inf if delta is None else delta)
     check_delta(delta, units)
     distributed = config.distributed
     if (distributed is None) != (mechanism is None):

@@ -89,9 +89,9 @@ class DistributedDiscreteGaussian:
             matrix, rows = BandedToeplitz(banded.coefficients), config.rounds
             energy = matrix.sensitivity_squared(-(-config.rounds // banded.min_separation), banded.min_separation)
         scale = FINEST
-        while scale and _growth(scale // 2, parameters) <= FINE:
+        while _growth(scale // 2, parameters) <= FINE:
             scale //= 2
-        while scale and _growth(scale, parameters) <= COARSE:
+        while _growth(scale, parameters) <= COARSE:
             count = max(_count_values(scale, distributed.clip_quantile), key=abs) if distributed.clip_quantile else 0
             norm_squared = math.floor(_bound_squared(scale, parameters)) + count * count
             variance = distributed.noise_multiplier**2 * norm_squared * energy / distributed.min_honest
@@ -163,7 +163,7 @@ class DistributedDiscreteGaussian:
             `[parameters]`. For any `vectors`, one additional row changes it by a vector within the norm's bound.
         """
         total = np.zeros(self.parameters, np.int64)
-        bound = math.floor(_bound_squared(self.scale, self.parameters))
+        bound = _bound_squared(self.scale, self.parameters)
         rows = max(1, _BLOCK // self.parameters)
         for start in range(0, len(vectors), rows):
             block = vectors[start : start + rows]
@@ -230,7 +230,7 @@ def _count_values(scale: int, quantile: float) -> tuple[int, int]:
     return round(weight * (1 - quantile)), -round(weight * quantile)
 
 
-def _rounded(rotated: NDArray[np.float32], bound: int, randomness: Randomness) -> NDArray[np.int64]:
+def _rounded(rotated: NDArray[np.float32], bound: float, randomness: Randomness) -> NDArray[np.int64]:
     """Round each row `[units, n]` to integers at random, again until its squared norm is within the bound."""
     possible = np.abs(rotated) <= _LARGEST  # False for values that are not finite, too
     finite = np.where(possible, rotated, np.float32(0.0))

@@ -169,7 +169,7 @@ class VectorLayout:
             # Modulo 2^b. Absurdly large noise would wrap, which costs no privacy: the ring only sees the sum.
             out[:] = (coordinates & (2**self.ring_bits - 1)).astype(self.ring.dtype)
             return False  # the noise does not cover whether a sum was cut
-        update = coordinates.astype(np.float32, copy=False)
+        update = np.asarray(coordinates, np.float32)
         norm = norm_of(update)
         clipped = norm > self.update_clip
         self.quantiser.quantise(update, self.update_clip / norm if clipped else 1.0, out)

@@ -52,9 +52,8 @@ class Quantiser:
         random = Keystream(os.urandom(SEED_BYTES))
         factor = np.float32(scale / self.step)
         half = self.top // 2
-        size = min(CHUNK, update.size)
-        value, floor, chance = (np.empty(size, np.float32) for _ in range(3))
-        bits, whole = np.empty(size, np.uint32), np.empty(size, np.int32)
+        value, floor, chance = (np.empty(CHUNK, np.float32) for _ in range(3))
+        bits, whole = np.empty(CHUNK, np.uint32), np.empty(CHUNK, np.int32)
         for start in range(0, update.size, CHUNK):
             part = update[start : start + CHUNK]
             number = part.size
@@ -66,7 +65,7 @@ class Quantiser:
             np.multiply(v, FRACTIONS, out=v)
             random.fill(r.view(np.uint8))
             np.right_shift(r, 8, out=r)
-            np.copyto(c, r.view(np.int32), casting="unsafe")
+            np.copyto(c, r.view(np.int32))  # 24 bits, which float32 represents
             np.add(f, np.less(c, v), out=f)
             np.add(f, half, out=w, casting="unsafe")
             out[start : start + number] = w
@@ -96,9 +95,9 @@ def norm_of(update: NDArray[np.float32] | NDArray[np.int64]) -> float:
     Raises:
         LocalProtocolError: a number is not finite.
     """
-    totals = np.zeros(1 << (min(CHUNK, max(1, update.size)) - 1).bit_length())
-    for start in range(0, update.size, totals.size):
-        part = update[start : start + totals.size].astype(np.float64)
+    totals = np.zeros(CHUNK)  # places beyond the numbers stay 0, which no sum sees
+    for start in range(0, update.size, CHUNK):
+        part = update[start : start + CHUNK].astype(np.float64)
         part *= part
         totals[: part.size] += part
     while totals.size > 1:

@@ -17,21 +17,19 @@ from sottovoce.protocol.violations import WrongShares
 
 MOST_HOLDERS = 255
 _POLYNOMIAL = 0x11B
-_GENERATOR = 3
 
 
 @cache
-def _powers() -> tuple[list[int], list[int]]:
-    """Powers of the generator (each twice in a row, so that exponents need no reduction), and logarithms."""
-    powers, logarithms = [0] * 510, [0] * 256
+def _powers() -> tuple[list[int], dict[int, int]]:
+    """All 255 powers of the generator x + 1, and the logarithm of each field element but 0."""
+    logarithms: dict[int, int] = {}
     value = 1
-    for exponent in range(255):
-        powers[exponent] = powers[exponent + 255] = value
-        logarithms[value] = exponent
-        value ^= value << 1  # times the generator, x + 1
-        if value > 255:
+    while value not in logarithms:
+        logarithms[value] = len(logarithms)
+        value ^= value << 1
+        if value >> 8:
             value ^= _POLYNOMIAL
-    return powers, logarithms
+    return list(logarithms), logarithms
 
 
 def multiply(left: int, right: int) -> int:
@@ -39,7 +37,7 @@ def multiply(left: int, right: int) -> int:
     if not left or not right:
         return 0
     powers, logarithms = _powers()
-    return powers[logarithms[left] + logarithms[right]]
+    return powers[(logarithms[left] + logarithms[right]) % len(powers)]
 
 
 def divide(left: int, right: int) -> int:
@@ -47,7 +45,7 @@ def divide(left: int, right: int) -> int:
     if not left:
         return 0
     powers, logarithms = _powers()
-    return powers[logarithms[left] + 255 - logarithms[right]]
+    return powers[(logarithms[left] - logarithms[right]) % len(powers)]
 
 
 @cache

@@ -108,8 +108,6 @@ class Topology:
     @cached_property
     def holders(self) -> tuple[str, ...]:
         """Share holders, in ascending order; the position is the holder's index in `shamir`."""
-        if len(self.members) <= COMMITTEE:
-            return self.members
         return tuple(sorted(drawn("committee", self.seed, self.members)[:COMMITTEE]))
 
     @cached_property

@@ -8,7 +8,13 @@ from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.protocol.message import SPOKEN, VERSION
 from sottovoce.protocol.messages import Advert, Shares, VersionsRequest, decode
-from sottovoce.protocol.violations import Downgraded, OutOfOrder, UnfollowedParameters, WrongAgreement
+from sottovoce.protocol.violations import (
+    Downgraded,
+    OutOfOrder,
+    TooFewSurvivors,
+    UnfollowedParameters,
+    WrongAgreement,
+)
 from sottovoce.run.records import Carried
 from sottovoce_client.budget.rows import Kind as RowKind
 from sottovoce_client.home.confirmations import withdraw
@@ -90,6 +96,14 @@ def test_a_label_remembers_how_many_survivors_it_signed_or_unmasked(at, name):
     Label.open(here.home.root)._opened.states.save(here.run, state)
     here.answer()
     assert here.state().witnessed == {1: Witnessed(4, survivors=4)}
+
+
+def test_a_policy_that_wants_more_survivors_holds_for_a_round_that_is_under_way(at):
+    here = at("cross-check 1")
+    here.allow(least_participants=4)
+    with pytest.raises(TooFewSurvivors):
+        here.answer(here.changed(survivors=here.message.survivors[:3]))
+    here.answer()  # all four
 
 
 def test_a_sealed_share_that_does_not_open_is_complained_of_to_the_labels_own_people_too(at):
