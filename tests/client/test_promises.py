@@ -13,6 +13,7 @@ from sottovoce_client.budget.known_heads import known_heads
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds import promises
 from sottovoce_client.rounds.promises import (
     KILLED_WHILE_JOINING,
     LONGEST_SILENCE_DAYS,
@@ -20,7 +21,7 @@ from sottovoce_client.rounds.promises import (
     release_stale,
     stale_promises,
 )
-from sottovoce_client.rounds.run_state import lock_of
+from sottovoce_client.rounds.run_state import delete_state, lock_of
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -72,13 +73,23 @@ def test_silence_is_counted_to_the_second(home):
 def test_a_run_that_is_joined_at_this_moment_is_left_alone(home):
     with FileLock(lock_of(home.runs, JOINING)):
         assert release_stale(home, now=NOW).keys() == {SILENT_RUN}
-    assert release_stale(home, now=NOW, but=JOINING) == {}
     assert JOINING in still_open(home)
 
 
-def test_a_run_whose_state_comes_to_be_while_it_is_looked_at_is_left_alone(home, monkeypatch):
-    from sottovoce_client.rounds import promises
+def test_nobody_else_reads_a_lock_and_another_process_may_remove_it(home, monkeypatch):
+    modes = []
 
+    def also_elsewhere(folder, run):
+        delete_state(folder, run)
+        modes.append(lock_of(folder, run).stat().st_mode & 0o077)
+        lock_of(folder, run).unlink()
+
+    monkeypatch.setattr(promises, "delete_state", also_elsewhere)
+    assert len(release_stale(home, now=NOW)) == 2
+    assert modes == [0, 0]
+
+
+def test_a_run_whose_state_comes_to_be_while_it_is_looked_at_is_left_alone(home, monkeypatch):
     looked = promises.stale_promises
 
     def then_joins(home, *, now):

@@ -54,7 +54,7 @@ def _of_diary(home: LabelHome) -> Iterator[Head]:
     with suppress(FileNotFoundError):
         data = home.diary.file.read_bytes()
         at = len(data)
-        while (at := data.rfind(_FIELD, 0, at)) >= 0:
+        while (at := data.rfind(_FIELD, None, at)) != -1:
             match = _HEAD.match(data, at)
             if match:
                 yield _head(match)

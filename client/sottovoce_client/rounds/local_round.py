@@ -155,7 +155,7 @@ def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.fl
         PrivacyError, Diverged, ConfigurationError: as for `train` and `clipped_sum`.
     """
     plan = inputs.plan
-    if inputs.config.distributed and plan and plan.mechanism:
+    if plan and plan.mechanism:
         state.remember(inputs.number, clipped_sum(inputs, plan.mechanism.signs(run, inputs.number)))
         return add_noise(state.last_sums(inputs.number), plan, inputs.randomness)
     return train(inputs)

@@ -38,13 +38,12 @@ def stale_promises(home: LabelHome, *, now: float) -> dict[bytes, str]:
     return found
 
 
-def release_stale(home: LabelHome, *, now: float, but: bytes = b"") -> dict[bytes, str]:
-    """Close these runs in the ledger, and delete their keys; a run that another process works on is left alone.
+def release_stale(home: LabelHome, *, now: float) -> dict[bytes, str]:
+    """Close these runs in the ledger, and delete their keys; a run whose lock is held is left alone.
 
     Args:
         home: the label's home.
         now: time in seconds since 1970.
-        but: a run that is not to be touched.
 
     Returns:
         The runs that were closed, and why.
@@ -53,7 +52,7 @@ def release_stale(home: LabelHome, *, now: float, but: bytes = b"") -> dict[byte
         LedgerError: the ledger cannot be read or written.
     """
     released = {}
-    for run in stale_promises(home, now=now).keys() - {but}:
+    for run in stale_promises(home, now=now):
         with suppress(Timeout), FileLock(lock := lock_of(home.runs, run), mode=OWNER_ONLY, timeout=0):
             why = stale_promises(home, now=now).get(run)  # it may have joined while we looked
             if why:

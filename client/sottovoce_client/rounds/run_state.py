@@ -157,7 +157,7 @@ class RunStates:
             else {},
             "witnessed": {number: asdict(seen) for number, seen in state.witnessed.items()},
             **({"ledger": state.ledger.to_json()} if state.ledger else {}),
-            "met": state.participant.met,
+            **({"met": state.participant.met} if state.participant.met else {}),
         }
         write_bytes(self._file(run), canonical_json(values), mode=OWNER_ONLY)
 

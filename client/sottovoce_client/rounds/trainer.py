@@ -99,7 +99,7 @@ class Trainer:
                 return self._refusal(announcement, RefusalReason.CATALOGUE, error)
             except PrivacyError as error:
                 return self._refusal(announcement, RefusalReason.PRIVACY, error)
-            release_stale(self._home, now=time.time(), but=announcement.run)
+            release_stale(self._home, now=time.time())  # but not this run, whose lock is held
             with open_ledger(self._home) as ledger:
                 try:
                     ledger.open_run(announcement.run, plan, opened.policy.ceilings)

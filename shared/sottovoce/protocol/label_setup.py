@@ -49,7 +49,7 @@ def paired(pairing: Pairing, stage: Keyed, *, label: str) -> PairKeys:
     """
     session = stage.session
     session.check(pairing.run, pairing.session)
-    if tuple(item.label for item in pairing.ciphertexts) != tuple(sorted(stage.agreed)):
+    if tuple(item.label for item in pairing.ciphertexts) != tuple(stage.agreed):
         raise WrongCiphertexts("There must be exactly one ciphertext from each peer that has to make one.")
     links = dict(stage.secrets)
     for item in pairing.ciphertexts:
@@ -61,4 +61,4 @@ def paired(pairing: Pairing, stage: Keyed, *, label: str) -> PairKeys:
             labels={label, item.label},
             session=session.digest,
         )
-    return PairKeys(session, label, 1, dict(sorted(links.items())))
+    return PairKeys(session, label, 1, links)

@@ -113,12 +113,8 @@ class VectorLayout:
         return Quantiser(min(self.value_bits, MOST_QUANTISER_BITS), reach_of(self.update_clip, max(1, self.parameters)))
 
     @property
-    def _limb_bits(self) -> int:
-        return min(self.value_bits, COUNTER_BITS)
-
-    @property
     def _limbs(self) -> int:
-        return -(-COUNTER_BITS // self._limb_bits)
+        return -(-COUNTER_BITS // self.value_bits)
 
     @property
     def elements(self) -> int:
@@ -157,8 +153,8 @@ class VectorLayout:
             raise LocalProtocolError(f"A counter is not in 0 to 2^{COUNTER_BITS} - 1.")
         vector = np.empty(self.elements, self.ring.dtype)
         clipped = self._write(coordinates, vector[: self.parameters])
-        shifts = np.arange(self._limbs) * self._limb_bits
-        limbs = (counters[:, None] >> shifts) & (2**self._limb_bits - 1)
+        shifts = np.arange(self._limbs) * self.value_bits
+        limbs = (counters[:, None] >> shifts) & (2**self.value_bits - 1)
         vector[self.parameters : -1] = limbs.ravel()
         vector[-1] = clipped
         return vector
@@ -193,9 +189,9 @@ class VectorLayout:
             )
         coordinates, limbs = total[: self.parameters], total[self.parameters : -1]
         clipped = int(total[-1])
-        if (limbs.size and int(limbs.max()) > survivors * (2**self._limb_bits - 1)) or clipped > survivors:
+        if (limbs.size and int(limbs.max()) > survivors * (2**self.value_bits - 1)) or clipped > survivors:
             raise ImplausibleSum("A round's sum is larger than its labels can produce.")
-        places = [int(limb) << (index % self._limbs * self._limb_bits) for index, limb in enumerate(limbs)]
+        places = [int(limb) << (index % self._limbs * self.value_bits) for index, limb in enumerate(limbs)]
         sums = [sum(places[start : start + self._limbs]) for start in range(0, len(places), self._limbs)]
         if any(value >= survivors << COUNTER_BITS for value in sums):
             raise ImplausibleSum("A round's counter is larger than its labels can produce.")
@@ -205,9 +201,9 @@ class VectorLayout:
         return Decoded(self.mean(coordinates, survivors) if self.parameters else None, None, counters, clipped)
 
     def integers(self, coordinates: RingArray) -> NDArray[np.int64]:
-        """The signed integers that a sum's coordinates `[parameters]` encode."""
+        """The signed integers that a reduced sum's coordinates `[parameters]` encode."""
         half = 1 << (self.ring_bits - 1)
-        numbers: NDArray[np.int64] = ((coordinates.astype(np.int64) + half) & (2**self.ring_bits - 1)) - half
+        numbers: NDArray[np.int64] = (coordinates.astype(np.int64) ^ half) - half
         return numbers
 
     def mean(self, coordinates: RingArray, survivors: int) -> NDArray[np.float32]:

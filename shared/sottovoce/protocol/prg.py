@@ -44,7 +44,7 @@ def add_masks(vector: RingArray, *, plus: Iterable[bytes] = (), minus: Iterable[
     """
     streams = [(np.add, Keystream(seed)) for seed in plus] + [(np.subtract, Keystream(seed)) for seed in minus]
     step = CHUNK_BYTES // vector.itemsize
-    buffer = np.empty(min(CHUNK_BYTES, vector.nbytes), np.uint8)
+    buffer = np.empty(CHUNK_BYTES, np.uint8)
     for start in range(0, vector.size, step):
         part = vector[start : start + step]
         filled = buffer[: part.nbytes]

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import count
 from math import comb
 
 ALL_PARTNERS = 64
@@ -70,11 +71,11 @@ def share_threshold(members: int) -> int:
     corrupt = most_corrupt(members)
     draws = comb(members, COMMITTEE)
     tail = 0
-    for holders in range(min(corrupt, COMMITTEE), -1, -1):
+    for holders in count(min(corrupt, COMMITTEE), -1):
         tail += comb(corrupt, holders) * comb(members - corrupt, COMMITTEE - holders)
         if tail << _DRAW_BITS > draws:
-            return holders + 1
-    raise AssertionError("a tail over all outcomes has probability 1")
+            break  # at the latest with all outcomes, whose probability is 1
+    return holders + 1
 
 
 def drawn(purpose: str, seed: bytes, labels: Iterable[str]) -> list[str]:
@@ -145,9 +146,9 @@ class Topology:
         return (distance > 0) == (distance % 2 == 1)
 
     def _nearest(self, label: str) -> tuple[str, ...]:
-        count, others = len(self.members), partner_count(len(self.members))
-        if others == count - 1:
+        members, others = len(self.members), partner_count(len(self.members))
+        if others == members - 1:
             return tuple(other for other in self.members if other != label)
         seat = self._seats[label]
         steps = [step for step in range(-(others // 2), others // 2 + 1) if step]
-        return tuple(sorted(self._circle[(seat + step) % count] for step in steps))
+        return tuple(sorted(self._circle[(seat + step) % members] for step in steps))

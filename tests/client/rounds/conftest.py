@@ -94,6 +94,7 @@ CONFIGURATIONS: Mapping[str, Callable[[], RunConfiguration]] = {
     "distributed": lambda: _distributed(clip_quantile=0.5),
     "banded": lambda: _distributed(sample_rate=1.0, banded=BandedFactorisation(2, (64, 32))),
     "without privacy": lambda: _config(private=False),
+    "one step without privacy": lambda: _config(private=False, rounds=1),
 }
 """Kinds of runs; "former" is one in the former version of the protocol."""
 

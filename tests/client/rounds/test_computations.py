@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sottovoce.errors import CatalogueError
+from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.models import discovery
 from sottovoce.models.trainable import trainable_mask
 from sottovoce.protocol.messages import Kind
 from sottovoce.protocol.violations import WrongVector
 from sottovoce.randomness import Randomness
-from sottovoce.run.configuration import Balance, Unit
+from sottovoce.run.configuration import Balance, DistributedNoise, Unit
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
 
@@ -85,6 +85,18 @@ def test_a_label_that_declares_too_few_artists_does_not_protect_artists(run):
     with pytest.raises(CatalogueError, match="declares 9") as caught:
         local_round.plan_of(config.changed(unit=Unit.ARTIST), agreement, few)
     assert "--declare" in caught.value.hint
+
+
+def test_a_plan_keeps_the_policys_delta_and_one_that_all_labels_together_may_have(run):
+    config, agreement = run("local")
+    assert local_round.plan_of(config, agreement, replace(POLICY, delta_max=1e-6)).delta == 1e-6
+    labels = run("distributed")[0].changed(
+        unit=Unit.LABEL,
+        delta=0.3,  # one of four labels could be published outright
+        distributed=DistributedNoise(min_honest=2, noise_multiplier=20.0, sample_rate=1.0),
+    )
+    with pytest.raises(PrivacyError, match="4 units"):
+        local_round.plan_of(labels, run("distributed")[1], replace(POLICY, delta_max=0.3))
 
 
 @pytest.mark.parametrize("kind", ["local", "distributed", "banded"])

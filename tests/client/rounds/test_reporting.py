@@ -119,6 +119,12 @@ def test_a_run_without_privacy_is_recorded_as_such_and_its_evaluation_costs_noth
     assert here.charges() == trained
 
 
+def test_a_run_without_privacy_of_a_single_step_is_not_taken_for_one_that_is_paid_at_once(at):
+    here = at("train 1", "one step without privacy")
+    here.answer()
+    assert here.charges() == {1: (NonPrivate(),)}
+
+
 def test_the_class_counts_are_drawn_in_the_first_round_and_kept(at):
     here = at("train 1")
     assert here.state().histogram is None
@@ -370,9 +376,9 @@ def test_a_model_that_does_not_follow_is_noted_and_declined(at, declined):
 
 
 def test_a_round_that_has_taken_place_is_refused_before_what_comes_with_it_is_read(at, declined):
-    here = at("train 1")
+    here = at("train 2")
     here.answer()
-    declined(here, StaleRound, carried=Carried())
+    declined(here, StaleRound, carried=Carried(sums={1: b"no sum"}))
 
 
 def test_a_round_of_another_run_or_set_up_is_refused(at):
