@@ -57,7 +57,10 @@ class Task(Protocol):
         ...
 
     def measure(self, family: "Family", model: "nn.Module", batch: Batch, classes: int) -> NDArray[np.int64]:
-        """This batch's contribution to each counter, `[len(counters)]`; real numbers (a loss) count in whole steps."""
+        """This batch's contribution to each counter, `[len(counters)]`; real numbers (a loss) count in whole steps.
+
+        A label measures one track at a time: random draws are the same in each batch, and go by the place within it.
+        """
         ...
 
     def norm_squared(self, classes: int) -> int:
