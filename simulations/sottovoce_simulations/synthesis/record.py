@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from sottovoce_simulations.synthesis.drums import KIT
 from sottovoce_simulations.synthesis.scene import Scene
@@ -72,23 +73,23 @@ def _room(mix: NDArray[np.float32], scene: Scene, reverb: float) -> NDArray[np.f
     artist, rng, samples = scene.artist, scene.rng, mix.shape[1]
     decay = float(np.clip(artist.room * reverb * np.exp(rng.normal(0, 0.3)), 0.1, 5.0))
     wet = artist.wet * min(1.5, reverb) * float(np.exp(rng.normal(0, 0.4)))
-    size = 1 << (samples + min(samples, round(decay * artist.rate)) - 1).bit_length()
-    hertz = np.fft.rfftfreq(size, 1 / artist.rate)
+    ring = min(samples, round(decay * artist.rate))
+    size = fft.next_fast_len(samples + ring, real=True)
+    hertz = fft.rfftfreq(size, 1 / artist.rate).astype(np.float32)
     tilt = artist.brightness + rng.normal(0, 0.7)
     shape = (np.maximum(hertz, _LEAST_HZ) / _PIVOT) ** (tilt / 6.02)
-    low = np.exp(rng.uniform(np.log(20), np.log(120)))
+    low = float(np.exp(rng.uniform(np.log(20), np.log(120))))
     high = artist.rate / 2 if rng.random() < 0.7 else rng.uniform(3000, 9000)
     shape /= (1 + (low / np.maximum(hertz, 1.0)) ** 4) * (1 + (hertz / high) ** 8)
-    tail = np.arange(min(samples, round(decay * artist.rate))) / artist.rate
-    fall = np.exp(tail * (-6.9 / decay)).astype(np.float32)  # 60 dB in `decay` seconds
-    wetted = np.empty_like(mix)
-    for channel, dry in enumerate(mix):
-        response = rng.standard_normal(len(fall), np.float32) * fall
+    fall = np.exp(np.arange(ring) / artist.rate * (-6.9 / decay)).astype(np.float32)  # 60 dB in `decay` seconds
+    heard = np.zeros((2, *mix.shape), np.float32)  # the music, and what the room answers to an impulse
+    heard[0] = mix
+    for response in heard[1, :, :ring]:
+        response[:] = rng.standard_normal(ring, np.float32) * fall
         response *= np.float32(wet / np.sqrt(np.sum(response**2) + 1e-12))
         response[0] += 1.0
-        spectrum = np.fft.rfft(dry, size) * np.fft.rfft(response, size) * shape
-        wetted[channel] = np.fft.irfft(spectrum, size)[:samples]
-    return wetted
+    spectra = fft.rfft(heard, size)  # all at once, which takes half as long as one after the other
+    return fft.irfft(spectra[0] * spectra[1] * shape, size)[:, :samples]
 
 
 def _master(mix: NDArray[np.float32], scene: Scene) -> NDArray[np.float32]:
