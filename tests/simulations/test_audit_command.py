@@ -15,7 +15,7 @@ AUDIT = ("simulate", "--audit", "--rounds", 1, "--epsilon", 2)
 
 @pytest.fixture(autouse=True, scope="module")
 def few_sources():
-    """Of randomness: what they are opened for is seen in `privacy/test_audit_finds_faults.py`."""
+    """Of randomness: what they are opened for is seen in `attacks/test_audit_finds_faults.py`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audits, "SOURCES", 256)
         yield
