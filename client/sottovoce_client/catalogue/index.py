@@ -36,11 +36,11 @@ _LEARN = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 
 
 def default_index(root: Path) -> Path:
-    """Default path of a catalogue's index: in the user's cache, never beside the audio."""
+    """Default path of a catalogue's index: in the user's cache, never beside the audio; each version has its own."""
     from platformdirs import user_cache_path
 
     name = sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-    return user_cache_path("sottovoce") / "catalogues" / f"{name}.sqlite"
+    return user_cache_path("sottovoce") / "catalogues" / f"{name}-{VERSION}.sqlite"
 
 
 class Index:

@@ -6,6 +6,7 @@ import pytest
 
 from sottovoce.errors import CatalogueError
 from sottovoce_client.catalogue import default_index, file_facts, scan
+from sottovoce_client.catalogue import index as index_module
 from sottovoce_client.catalogue.index import APPLICATION
 
 
@@ -153,6 +154,25 @@ def test_by_default_it_lives_in_the_users_cache_and_each_catalogue_has_its_own(
     assert default_index(root) != default_index(tmp_path)
     (tmp_path / "link").symlink_to(root)
     assert scan(tmp_path / "link").opened == 0
+
+
+def test_another_version_beside_it_leaves_the_index_alone(
+    root: Path, tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write("jazz/a.wav")
+    inner: list[int] = []
+
+    def scan_with_another_version(done: int, total: int | None) -> None:
+        if total is not None and not inner:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(index_module, "VERSION", index_module.VERSION + 1)
+                inner.append(scan(root, workers=1).opened)
+
+    assert scan(root, workers=1, progress=scan_with_another_version).opened == 1
+    assert inner == [1]
+    assert scan(root, workers=1).opened == 0
 
 
 def test_two_scans_at_once_share_an_index(root: Path, index: Path, write) -> None:
