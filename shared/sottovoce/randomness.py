@@ -80,6 +80,10 @@ class Randomness(ABC):
         drawn: NDArray[np.int64] = (self.words(count) % np.asarray(high).astype(np.uint64)).astype(np.int64)
         return drawn
 
+    def permutation(self, count: int) -> NDArray[np.int64]:
+        """A random order of 0, 1, …, `count` - 1: `[count]`."""
+        return np.argsort(self.words(count)).astype(np.int64)
+
     def gaussian(self, shape: tuple[int, ...], std: float) -> "torch.Tensor":
         """Independent N(0, std²), float32, computed in float64; hardened as the class describes.
 

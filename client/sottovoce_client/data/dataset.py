@@ -131,23 +131,24 @@ class TrackDataset:
         """`Sample.subset_key` of each unit, `[units]`; all tracks of a unit have the same."""
         return self.subset_keys.take(np.unique(self.unit_of, return_index=True)[1])
 
-    def batch(
-        self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness, *, padding: int = 0
-    ) -> Batch:
+    def random_tracks(self, count: int, randomness: Randomness) -> NDArray[np.int64]:
+        """Indices of tracks for padding, `[count]`; of an empty data set -1, for silence."""
+        if not len(self):
+            return np.full(count, -1)
+        return randomness.integers(len(self), count)
+
+    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
         """Random segments of some tracks, without repetition within a track.
 
         The shape of the batch follows from the arguments, so that the time spent on it does not depend on the tracks.
 
         Args:
-            tracks: indices, `[n]`.
+            tracks: indices, `[n]`; as from `random_tracks` if the data set is empty.
             segments_per_track: largest number of segments per track; the mask marks missing ones.
             randomness: source of the random choice.
-            padding: number of further rows: random tracks, or silence if the data set is empty.
         """
         if not len(self):
-            return self._silence(padding, segments_per_track)
-        if padding:
-            tracks = np.concatenate([tracks, randomness.integers(np.full(padding, len(self)), padding)])
+            return self._silence(len(tracks), segments_per_track)
         lengths = self.offsets[tracks + 1] - self.offsets[tracks]
         keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
         chosen = [

@@ -77,19 +77,25 @@ def _gradient_sum(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray
 def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.int64]) -> Iterator[tuple[Batch, Tensor]]:
     """The sampled tracks and random ones as padding, in batches whose gradients fit in memory.
 
+    The rows' order is random. A row's last bits may depend on its place, and a crafted model could turn them into
+    another gradient: one track more then takes a padding row's place, and no other track's place changes.
+
     Yields:
         A batch, and which of its rows were sampled: 1 or 0 for padding, `[rows]`.
     """
-    size = inputs.plan.padded_batch if inputs.plan else 0
-    # A step then takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
-    rows = size * max(1, -(-len(tracks) // size)) if size else len(tracks)
+    dataset, randomness = inputs.dataset, inputs.randomness
+    sampled = np.ones(len(tracks), dtype=np.float32)
+    if size := inputs.plan.padded_batch if inputs.plan else 0:
+        # A step takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
+        rows = size * max(1, -(-len(tracks) // size))
+        order, padding = randomness.permutation(rows), rows - len(tracks)
+        tracks = np.concatenate([tracks, dataset.random_tracks(padding, randomness)])[order]
+        sampled = np.pad(sampled, (0, padding))[order]
     segments_per_track = inputs.config.segments_per_track
     at_once = gradients.units_at_once(segments_per_track)
-    for start in range(0, rows, at_once):
-        part, length = tracks[start : start + at_once], min(at_once, rows - start)
-        missing = length - len(part)
-        batch = inputs.dataset.batch(part, segments_per_track, inputs.randomness, padding=missing)
-        yield batch, torch.cat([torch.ones(len(part)), torch.zeros(missing)])
+    for start in range(0, len(tracks), at_once):
+        part = slice(start, start + at_once)
+        yield dataset.batch(tracks[part], segments_per_track, randomness), torch.from_numpy(sampled[part])
 
 
 def check_plan(inputs: RoundInputs) -> None:
