@@ -50,19 +50,31 @@ class Watched(TrackDataset):
     """Tracks that record which units are sampled: training can only read tracks through this class."""
 
     drawn: list[NDArray[np.int64]] = field(default_factory=list, compare=False)
+    padding: list[NDArray[np.int64]] = field(default_factory=list, compare=False)
 
-    def batch(
-        self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness, *, padding: int = 0
-    ) -> Batch:
+    def random_tracks(self, count: int, randomness: Randomness) -> NDArray[np.int64]:
         """As for `TrackDataset`. Padding has weight zero, and counts as not sampled."""
-        self.drawn.append(self.unit_of[tracks])
-        return super().batch(tracks, segments_per_track, randomness, padding=padding)
+        tracks = super().random_tracks(count, randomness)
+        self.padding.append(self._units(tracks))
+        return tracks
+
+    def batch(self, tracks: NDArray[np.int64], segments_per_track: int, randomness: Randomness) -> Batch:
+        """As for `TrackDataset`."""
+        self.drawn.append(self._units(tracks))
+        return super().batch(tracks, segments_per_track, randomness)
+
+    def _units(self, tracks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.unit_of[tracks[tracks >= 0]]  # an empty data set's padding is no track
 
     def counts(self) -> NDArray[np.int64]:
         """How often each unit was sampled since the last call: `[units]`."""
-        drawn = np.bincount(np.concatenate([np.empty(0, np.int64), *self.drawn]), minlength=self.units)
+        read, padding = (
+            np.bincount(np.concatenate([np.empty(0, np.int64), *some]), minlength=self.units)
+            for some in (self.drawn, self.padding)
+        )
         self.drawn.clear()
-        return drawn
+        self.padding.clear()
+        return read - padding
 
 
 @dataclass(frozen=True)
