@@ -42,6 +42,10 @@ style: $(STAMP)
 
 # Several workers, and each with as many threads as there are cores, wait for one another most of the time.
 test suite test-deployment: export OMP_NUM_THREADS := 1
+# Gradients of many units are tens of megabytes, which glibc would return to the system, and fault in again, each time.
+test suite test-deployment: export MALLOC_MMAP_THRESHOLD_ := 268435456
+test suite test-deployment: export MALLOC_TRIM_THRESHOLD_ := 536870912
+test suite test-deployment: export MALLOC_TOP_PAD_ := 67108864
 test: $(STAMP) ## check, and run all tests except test-deployment
 	$(MAKE) --no-print-directory --jobs 2 types suite
 
