@@ -2,7 +2,7 @@
 
 The attack needs no skill: a run that was joined went on for as many rounds as it planned, though the label's people
 forbade its task, its kind of privacy or its ε after the first one. Only hours, participants and confirmations were
-looked at in each round.
+looked at in each round. Here is what becomes of the run; each rule is tried in `client/rounds/test_reporting.py`.
 """
 
 import tomllib
@@ -16,17 +16,7 @@ from sottovoce_client.home.diary import What
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.run_app import train
 
-EDITS = {
-    'tasks = ["generator"]': "task",
-    'purposes = ["generator"]': "purpose",
-    'families = ["cnn"]': "family",
-    'trust = ["distributed"]': "trust",
-    'least_unit = "artist"': "privacy",
-    "epsilon_per_run = 0.5": "privacy",
-    "delta_max = 1e-9": "privacy",
-    "most_rounds = 1": "rounds",
-    "largest_model = 1": "model-size",
-}
+EDITS = {'tasks = ["generator"]': "task", "epsilon_per_run = 0.5": "privacy"}
 
 
 @pytest.mark.parametrize("edit", EDITS)

@@ -334,7 +334,12 @@ def test_a_round_outside_the_policys_hours_is_declined(at, declined, monkeypatch
     ("rules", "reason"),
     [
         ({"tasks": ["generator"]}, RefusalReason.TASK),
+        ({"purposes": ["generator"]}, RefusalReason.PURPOSE),
+        ({"families": ["cnn"]}, RefusalReason.FAMILY),
+        ({"trust": ["distributed"]}, RefusalReason.TRUST),
+        ({"least_unit": "artist"}, RefusalReason.PRIVACY),
         ({"most_rounds": 1}, RefusalReason.ROUNDS),
+        ({"largest_model": 1}, RefusalReason.MODEL_SIZE),
         ({"epsilon_per_run": 7.9}, RefusalReason.PRIVACY),
         ({"delta_max": 1e-6}, RefusalReason.PRIVACY),
         ({"tasks": ["generator"], "epsilon_per_run": 7.9}, RefusalReason.TASK),
