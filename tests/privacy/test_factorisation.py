@@ -193,6 +193,13 @@ def test_a_shape_that_cannot_be_is_refused(arguments, message):
         BandedToeplitz.optimal(*arguments)
 
 
+def test_the_smallest_numbers_make_a_matrix_too():
+    """A run with distributed noise and no bands is the first of these."""
+    alone = BandedToeplitz((1,))
+    assert (alone.error(9), alone.growth, alone.encode([np.array([3, -4])]).tolist()) == (1.0, 1, [3, -4])
+    assert BandedToeplitz.optimal(5, 2, 1).coefficients[0] == 2
+
+
 def test_nothing_is_encoded_or_judged_without_its_rounds():
     matrix = BandedToeplitz.optimal(5, 3, 4)
     with pytest.raises(PrivacyError, match="no gradient"):

@@ -116,7 +116,7 @@ class BandedToeplitz:
         latest = list(reversed(gradients))[: self.bands]
         if not latest:
             raise PrivacyError("There is no gradient to encode.")
-        row = np.zeros_like(latest[0], dtype=np.int64)
+        row = np.zeros_like(latest[0])
         for coefficient, gradient in zip(self.coefficients, latest, strict=False):
             row += coefficient * gradient
         return row
@@ -142,8 +142,8 @@ class BandedToeplitz:
         Noise multiplier 1 means noise whose variance is the squared column norm, for gradients of norm at most 1 and
         one participation. For k participations, noise multiplier z and norm Δ, multiply by k·z²·Δ².
         """
-        noise = _noise_in_sums(self._ratios(), rounds)
-        errors: NDArray[np.float64] = float(self._ratios() @ self._ratios()) * np.cumsum(noise**2)
+        noise = _noise_in_sums(np.asarray(self.coefficients, np.float64), rounds)
+        errors: NDArray[np.float64] = float(self.column_norm_squared) * np.cumsum(noise**2)
         return errors
 
     def error(self, rounds: int) -> float:
@@ -156,13 +156,10 @@ class BandedToeplitz:
             raise PrivacyError(f"Expected rounds={rounds} >= bands={self.bands}.")
         return math.sqrt(float(self.squared_errors(rounds).mean()) / ((rounds + 1) / 2))
 
-    def _ratios(self) -> NDArray[np.float64]:
-        return np.array(self.coefficients, dtype=np.float64) / self.coefficients[0]
 
-
-def _noise_in_sums(ratios: NDArray[np.float64], rounds: int) -> NDArray[np.float64]:
+def _noise_in_sums(coefficients: NDArray[np.float64], rounds: int) -> NDArray[np.float64]:
     """First column of B = A·C⁻¹, `[T]`; as a power series 1/((1 − x)·c(x))."""
-    column: NDArray[np.float64] = scipy.signal.lfilter([1.0], ratios, np.ones(rounds))
+    column: NDArray[np.float64] = scipy.signal.lfilter([1.0], coefficients, np.ones(rounds))
     return column
 
 
