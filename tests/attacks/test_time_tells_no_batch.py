@@ -7,6 +7,7 @@ of timed: rows of each batch that a gradient is computed of, in order.
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from sottovoce.privacy.padding import GROWTH, OVERFLOW_SHARE, padded_batch
 from sottovoce.randomness import Randomness
 from sottovoce.run.configuration import BandedFactorisation, DistributedNoise, RunConfiguration, Unit
 from sottovoce_client.data.dataset import Sample, TrackDataset
+from sottovoce_client.data.preparation import Prepared
+from sottovoce_client.rounds import local_round
+from sottovoce_client.rounds.run_state import RunState
 from sottovoce_client.training.distributed_noise import clipped_sum
 from sottovoce_client.training.dp_sgd import batches, train
 from sottovoce_client.training.round_inputs import RoundInputs
@@ -198,3 +202,39 @@ def test_what_it_costs(batch, units, cost):
 def test_whole_labels_are_not_padded():
     distributed = DistributedNoise(min_honest=1, noise_multiplier=1.0, sample_rate=1.0)
     assert padded_batch(a_run(unit=Unit.LABEL, local_steps=1, distributed=distributed), LABELS, 1e-5) == 0
+
+
+def subnormal(numbers: int) -> int:
+    """How many of so many products are subnormal where this is computed."""
+    return int((torch.full((numbers,), 1e-40) * 1.0).view(torch.int32).count_nonzero())
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_no_number_of_a_track_is_slower_than_others(monkeypatch, two_threads):
+    """Own attack, which worked: weights of 1e-20 make a generator's evaluation 20 times slower where anything is heard.
+
+    Numbers below 1e-38 cost a processor up to a hundred times as much, and weights decide for which tracks they arise.
+    """
+    many = 1 << 20  # so that torch divides the work among its threads
+    assert subnormal(many) == many
+    seen = []
+    state = SimpleNamespace(config=a_run().changed(private=False), plan=None)
+    inputs = SimpleNamespace(plan=None, config=state.config)
+    prepared = Prepared(tracks(0), tracks(1))
+    monkeypatch.setattr(local_round, "train", lambda _: seen.append(subnormal(many)))
+    monkeypatch.setattr(local_round, "measure", lambda *_: seen.append(subnormal(many)) or 0)
+    local_round.update_of(state, b"run", inputs)
+    local_round.counters_of(state, 1, start(), prepared, Randomness.for_simulation(0))
+    monkeypatch.setattr(local_round, "clipped_sum", lambda *_: seen.append(subnormal(many)) or np.zeros(1, np.int64))
+    monkeypatch.setattr(local_round, "add_noise", lambda *_: None)
+    config = a_distributed_run()
+    inputs = SimpleNamespace(plan=plan_of(config), config=config, number=1, randomness=None)
+    local_round.update_of(RunState(None, inputs.plan), b"run", inputs)
+    assert seen == [0, 0, 0]
+    assert subnormal(many) == many  # a label follows the model with every bit

@@ -34,6 +34,7 @@ from sottovoce_client.training.distributed_noise import add_noise, clipped_sum
 from sottovoce_client.training.dp_sgd import train
 from sottovoce_client.training.evaluation import measure
 from sottovoce_client.training.round_inputs import RoundInputs
+from sottovoce_client.training.subnormals import without_subnormals
 
 LEAST_UNITS = 10
 """Smallest declared number of units that a label trains with."""
@@ -156,9 +157,10 @@ def update_of(state: RunState, run: bytes, inputs: RoundInputs) -> NDArray[np.fl
     """
     plan = inputs.plan
     if plan and plan.mechanism:
-        state.remember(inputs.number, clipped_sum(inputs, plan.mechanism.signs(run, inputs.number)))
+        signs = plan.mechanism.signs(run, inputs.number)
+        state.remember(inputs.number, without_subnormals(lambda: clipped_sum(inputs, signs)))
         return add_noise(state.last_sums(inputs.number), plan, inputs.randomness)
-    return train(inputs)
+    return without_subnormals(lambda: train(inputs))
 
 
 def counters_of(
@@ -178,8 +180,9 @@ def counters_of(
     noise = state.plan.evaluations if state.plan is not None else None
     if number not in config.evaluated or (config.private and noise is None):
         return counters + COUNTER_OFFSET
-    if prepared.holdout is not None:
-        counters += measure(discovery.family(config.task, config.family), model, prepared.holdout, config)
+    if (held_out := prepared.holdout) is not None:
+        family = discovery.family(config.task, config.family)
+        counters += without_subnormals(lambda: measure(family, model, held_out, config))
     if noise is not None:
         counters += sample(randomness, noise.variance, len(counters))
     return np.clip(counters, -LARGEST_COUNT, LARGEST_COUNT) + COUNTER_OFFSET
