@@ -12,9 +12,11 @@ from torchaudio.transforms import Resample
 
 from sottovoce.audio import decoding, resampling
 from sottovoce.errors import AudioError
+from sottovoce.features import extract
 from sottovoce.features import segments as segments_module
+from sottovoce.features.extract import default_spec, extract_file
 from sottovoce.features.segments import cut, level, read_segments, segments
-from sottovoce.features.spec import FeatureSpec
+from sottovoce.features.spec import FeatureSpec, View
 
 RATE = 8_000
 SPEC = FeatureSpec(sample_rate=RATE, segment_seconds=0.5, hop_seconds=0.25, max_segments=7, f_max=4_000.0)
@@ -59,7 +61,25 @@ def test_frames_in_parts_are_those_of_the_whole(samples: int) -> None:
     whole = torch.stft(
         audio, 64, 16, window=torch.hann_window(64), center=True, pad_mode="constant", return_complex=True
     )
-    assert torch.allclose(torch.cat(list(resampling.framed(audio, 64, 16, 5)), dim=1), whole, atol=1e-5)
+    for part in (1, 37, samples):
+        framed = list(resampling.framed(audio.split(part), 64, 16, 5))
+        assert torch.allclose(torch.cat(framed, dim=1), whole, atol=1e-5)
+        assert {each.shape[1] for each in framed[:-1]} <= {5}
+        assert framed[-1].shape[1] < 10
+
+
+def test_segments_are_described_a_few_at_a_time_as_all_at_once(track, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = track(30.0)
+    for spec in (SPEC, replace(default_spec(View.SPECTROGRAM), segment_seconds=1.0, hop_seconds=3.0)):
+        found = extract_file(path, spec)
+        with monkeypatch.context() as patched:
+            patched.setattr(extract, "_FEW", 1000)
+            whole = extract_file(path, spec)
+        monkeypatch.setattr(extract, "_FEW", 4)
+        for few in (found, extract_file(path, spec)):
+            for view in spec.views:
+                assert few.view(view).dtype == whole.view(view).dtype
+                assert np.allclose(few.view(view), whole.view(view), atol=1e-4)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 0.74, 2.0, 30.0])

@@ -8,6 +8,7 @@ wide compared with the differences between copies of one track.
 """
 
 import hmac
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sottovoce.audio.decoding import read
+from sottovoce.audio.decoding import read_parts
 from sottovoce.audio.resampling import framed
 
 RATE = 11_025
@@ -28,7 +29,9 @@ STRIPE = 0.8
 """Width of a stripe. Tracks of one style have a standard deviation of 0.4 to 0.7 along the direction; a copy is 0.001
 to 0.03 from its original (`docs/catalogue.md`)."""
 
-_FRAMES = 4096  # at a time, which bounds memory
+_FRAMES = 256  # at a time, which bounds memory
+_BANDS = np.floor(12 * np.log2(np.arange(1, WINDOW // 2 + 1) * RATE / WINDOW / LOWEST)).astype(np.int64)
+_FIRST, _LAST = 1 + np.searchsorted(_BANDS, [0, SEMITONES])  # bins
 
 
 def spectrum_of(path: Path) -> NDArray[np.float64]:
@@ -37,28 +40,25 @@ def spectrum_of(path: Path) -> NDArray[np.float64]:
     Raises:
         AudioError: the file cannot be used; `reason` says why.
     """
-    return spectrum(read(path, RATE))
+    return spectrum(read_parts(path, RATE))
 
 
-def spectrum(audio: Tensor) -> NDArray[np.float64]:
-    """The average spectrum of mono samples at `RATE`, float32 `[samples]`.
+def spectrum(audio: Iterable[Tensor]) -> NDArray[np.float64]:
+    """The average spectrum of mono samples at `RATE`, in parts, float32 `[samples]`.
 
     The middle of the track has more weight than its ends, so that cutting half a second off an end changes little.
 
     Returns:
         Square root of each semitone's share of the energy, `[SEMITONES]`; its norm is 1, or 0 for silence.
     """
-    frames = 1 + len(audio) // HOP
-    weights = np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2
-    energy, done = np.zeros(WINDOW // 2 + 1), 0
+    bands, parts = torch.from_numpy(_BANDS[_FIRST - 1 : _LAST - 1]), []
     with torch.inference_mode():
         for part in framed(audio, WINDOW, HOP, _FRAMES):
-            energy += part.abs().square().double().numpy() @ weights[done : done + part.shape[1]]
-            done += part.shape[1]
-    frequencies = np.arange(1, WINDOW // 2 + 1) * RATE / WINDOW
-    bands = np.floor(12 * np.log2(frequencies / LOWEST)).astype(np.int64)
-    within = (bands >= 0) & (bands < SEMITONES)
-    energies = np.bincount(bands[within], energy[1:][within], minlength=SEMITONES)
+            power = part[_FIRST:_LAST].abs().square().double()
+            parts.append(torch.zeros(SEMITONES, power.shape[1]).double().index_add_(0, bands, power))
+    by_frame = torch.cat(parts, dim=1).numpy()
+    frames = by_frame.shape[1]
+    energies = by_frame @ np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2
     total = energies.sum()
     shares: NDArray[np.float64] = energies / max(float(total), np.finfo(np.float64).tiny)
     return np.sqrt(shares)

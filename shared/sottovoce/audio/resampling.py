@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,23 +54,26 @@ def resampled_blocks(blocks: Iterable[NDArray[np.float32]], rate: int, wanted: i
         yield resample(torch.from_numpy(waiting))[reached // before * after :]
 
 
-def framed(audio: "Tensor", window: int, hop: int, frames: int) -> Iterator["Tensor"]:
-    """The complex spectrogram of audio `[samples]` by a centred Hann window, `[bins, at most frames]` at a time.
+def framed(parts: Iterable["Tensor"], window: int, hop: int, frames: int) -> Iterator["Tensor"]:
+    """The complex spectrogram, by a centred Hann window, of audio that arrives in parts: `[bins, frames]` at a time.
 
     Args:
-        audio: samples; silence is assumed around them.
+        parts: consecutive samples, each `[samples]`; silence is assumed around the whole.
         window: length of the window in samples, even.
         hop: samples between frames.
-        frames: number of frames at a time.
+        frames: number of frames at a time; the last has up to one fewer than twice as many, so that it is not so narrow
+            that it is multiplied in another order than a part of a whole spectrogram.
     """
     import torch
 
-    hann, count = torch.hann_window(window), 1 + len(audio) // hop
-    for start in range(0, count, frames):
-        first = start * hop - window // 2
-        last = first + (min(frames, count - start) - 1) * hop + window
-        part = torch.nn.functional.pad(audio[max(first, 0) : last], (max(-first, 0), max(last - len(audio), 0)))
-        yield torch.stft(part, window, hop, window=hann, center=False, return_complex=True)
+    hann, waiting = torch.hann_window(window), torch.zeros(window // 2)
+    first, step = (frames - 1) * hop + window, frames * hop
+    for part in chain(parts, [torch.zeros(window // 2)]):
+        waiting = torch.cat([waiting, part])
+        while len(waiting) >= first + step:
+            yield torch.stft(waiting[:first], window, hop, window=hann, center=False, return_complex=True)
+            waiting = waiting[step:]
+    yield torch.stft(waiting, window, hop, window=hann, center=False, return_complex=True)
 
 
 def resampled_length(samples: int, rate: int, wanted: int) -> int:

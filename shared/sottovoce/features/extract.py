@@ -32,6 +32,7 @@ VERSION = 2
 """Version of this code, as in `FeatureSpec.version`; raised whenever the same audio would give other numbers."""
 
 _NAMING_SEED = 0
+_FEW = 8  # segments that are described at a time, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -132,20 +133,21 @@ def _constants(spec: FeatureSpec, normalisation: Constants | None) -> Constants 
 
 def _features(levelled: Tensor, spec: FeatureSpec, constants: Constants | None) -> Features:
     """Features of a track's levelled segments, `[segments, samples]`."""
+    parts = [_views(few, spec, constants) for few in torch.split(levelled, _FEW)]
+    return Features({view: torch.cat([part[view] for part in parts]).numpy() for view in spec.views})
+
+
+def _views(levelled: Tensor, spec: FeatureSpec, constants: Constants | None) -> Mapping[View, Tensor]:
     if spec.views == (View.SPECTROGRAM,):
-        return Features({View.SPECTROGRAM: _spectrogram(levelled, spec, constants)})
+        levels = spectrogram.decibels(levelled, spec)
+        if isinstance(constants, SpectrogramNormalisation):
+            levels = constants.spectrogram(levels)
+        return {View.SPECTROGRAM: levels.to(torch.float16)}
     found = spectra(levelled, spec)
     summary, log_mel = torch.cat(list(_columns(_describe(found))), dim=1), found.mel
     if isinstance(constants, Normalisation):
         summary, log_mel = constants.summary(summary), constants.log_mel(log_mel)
-    return Features({View.SUMMARY: summary.numpy(), View.LOG_MEL: log_mel.to(torch.float16).numpy()})
-
-
-def _spectrogram(segments: Tensor, spec: FeatureSpec, constants: Constants | None) -> NDArray[np.float16]:
-    levels = spectrogram.decibels(segments, spec)
-    if isinstance(constants, SpectrogramNormalisation):
-        levels = constants.spectrogram(levels)
-    return levels.to(torch.float16).numpy()
+    return {View.SUMMARY: summary, View.LOG_MEL: log_mel.to(torch.float16)}
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def read_segments(path: Path, spec: FeatureSpec) -> Tensor:
         gathered, mean_square, peak, found = _gathered(path, spec, expected)
         if found == expected:
             expect_a_segment(found, spec)
-            return gathered * _gain(mean_square, peak, spec.loudness)
+            return gathered.mul_(_gain(mean_square, peak, spec.loudness))
         expected = found
     raise AudioError("The file changed while it was read.", reason=RejectReason.CHANGED)
 
