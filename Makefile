@@ -52,7 +52,7 @@ test: $(STAMP) ## check, and run all tests except test-deployment
 # Beside the types, which are checked while tests wait. A file stays with one worker until the other has nothing left.
 suite: export BUILT_SITE := $(CURDIR)/site
 suite: docs style
-	$(BIN)/pytest -n 2 --dist worksteal -m "not deployment"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not deployment"
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment

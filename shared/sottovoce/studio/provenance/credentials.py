@@ -106,7 +106,9 @@ def sign(
 
     try:
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private, None))
-        with _builder(origin, audio, None if origin.made else source) as builder:
+        # A file with a sidecar is hashed here: the library would take two buffers of 256 MB.
+        whole = None if container.embeds else sha256_file(unsigned)
+        with _builder(origin, audio, None if origin.made else source, whole) as builder:
             if not container.embeds:
                 builder.set_no_embed()
             with unsigned.open("rb") as before, signed.open("w+b") as after:
@@ -119,14 +121,15 @@ def sign(
     return None if container.embeds else manifest
 
 
-def _builder(origin: Origin, audio: str | None, source: Path | None) -> "c2pa.Builder":
+def _builder(origin: Origin, audio: str | None, source: Path | None, whole: str | None) -> "c2pa.Builder":
     """The signer, with the source as parent if the library can parse it: it is stricter than decoders."""
     import c2pa
 
     changed = None if source is None else sha256_file(source)
     mime = None if source is None else _mime_of(source)
+    context = _context(b"", hashed_here=whole is not None)
     if source is not None and mime is not None:
-        builder = c2pa.Builder(_manifest(origin, audio, changed, named=True), _context(b""))
+        builder = c2pa.Builder(_manifest(origin, audio, changed, whole, named=True), context)
         try:
             with source.open("rb") as file:
                 builder.add_ingredient(_PARENT, mime, file)
@@ -134,7 +137,7 @@ def _builder(origin: Origin, audio: str | None, source: Path | None) -> "c2pa.Bu
             builder.close()
         else:
             return builder
-    return c2pa.Builder(_manifest(origin, audio, changed, named=False), _context(b""))
+    return c2pa.Builder(_manifest(origin, audio, changed, whole, named=False), context)
 
 
 def read(path: Path, trusted: bytes = b"") -> Credentials:
@@ -183,11 +186,16 @@ def _sidecar(path: Path) -> bytes | None:
     return None
 
 
-def _context(trusted: bytes) -> Any:
+def _context(trusted: bytes, *, hashed_here: bool = False) -> Any:
     import c2pa
 
     settings: dict[str, Any] = {
-        "verify": {"verify_trust": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
+        "verify": {
+            "verify_trust": True,
+            "remote_manifest_fetch": False,
+            "ocsp_fetch": False,
+            "verify_after_sign_hash": not hashed_here,
+        },
         "core": {"backing_store_memory_threshold_in_mb": _IN_MEMORY},
     }
     if trusted:
@@ -195,10 +203,13 @@ def _context(trusted: bytes) -> Any:
     return c2pa.Context.from_dict(settings)
 
 
-def _manifest(origin: Origin, audio: str | None, source: str | None, *, named: bool) -> dict[str, Any]:
+def _manifest(
+    origin: Origin, audio: str | None, source: str | None, whole: str | None, *, named: bool
+) -> dict[str, Any]:
     """The content to be signed.
 
-    `source` is the digest of the edited file; `named` says whether that file is added as the parent.
+    `source` is the digest of the edited file; `named` says whether that file is added as the parent. `whole` is the
+    digest of the file to be signed, if its credentials are in a sidecar; None leaves hashing to the library.
     """
     agent = {"name": "Sottovoce", "version": __version__}
     kind = SOURCE_TYPES + origin.source_type
@@ -219,8 +230,14 @@ def _manifest(origin: Origin, audio: str | None, source: str | None, *, named: b
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": actions}},
             {"label": ORIGIN_LABEL, "data": said},
+            *([] if whole is None else [{"label": "c2pa.hash.data", "data": _data_hash(whole)}]),
         ],
     }
+
+
+def _data_hash(whole: str) -> dict[str, Any]:
+    """The assertion that binds the credentials to all bytes of a file (C2PA, data hash)."""
+    return {"alg": "sha256", "name": "jumbf manifest", "hash": list(bytes.fromhex(whole)), "exclusions": [], "pad": []}
 
 
 def _mime_of(source: Path) -> str | None:
