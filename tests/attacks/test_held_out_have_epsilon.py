@@ -60,6 +60,19 @@ def agreement():
     return Agreement("test", Identity.generate().public_key, members)
 
 
+@pytest.fixture
+def measured_once(monkeypatch):
+    """Model and tracks are the same in all trials, and so is what is measured: only the noise is drawn anew."""
+    measure, known = local_round.measure, {}
+
+    def once(family, model, held_out, config):
+        if len(held_out) not in known:
+            known[len(held_out)] = measure(family, model, held_out, config)
+        return known[len(held_out)]
+
+    monkeypatch.setattr(local_round, "measure", once)
+
+
 def tracks(number: int, *, artist: str | None = None) -> TrackDataset:
     features = np.random.default_rng(0).normal(size=(30, 1, len(summary_names(default_spec())))).astype(np.float32)
     return TrackDataset.build((Sample(features[i], i % len(CLASSES), artist) for i in range(number)), default_spec())
@@ -84,6 +97,7 @@ def test_a_private_run_whose_plan_has_no_evaluations_measures_nothing(agreement)
     assert not counted(a_run(), replace(plan, evaluations=None), tracks(24), 0).any()
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_whether_a_track_is_held_out_is_not_revealed_by_its_counts(agreement):
     """24 tracks against 23, by the most informative projection: exact counts distinguished them every time."""
     config = a_run(epsilon=0.5, evaluations=1)
@@ -189,6 +203,7 @@ def test_no_run_chooses_what_is_held_out():
     assert "holdout" not in {field.name for field in fields(RunConfiguration)}
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_noise_costs_the_accuracy_of_five_labels_about_two_points(agreement):
     """ε = 8, five evaluations, five labels of 24 held-out tracks, local noise."""
     config = a_run()

@@ -12,7 +12,7 @@ from tests.fuzz.targets import Target, targets
 from sottovoce.errors import ConfigurationError
 
 NAMES = sorted(file.stem for file in corpus.CORPORA.glob("*.zip"))
-RUNS = 10_000
+RUNS = 4_000
 """Inputs of the short search, of all targets together."""
 
 
