@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from tests.small_run import small_run
 
 from sottovoce.errors import CatalogueError, PrivacyError
 from sottovoce.features.extract import default_spec, summary_names
@@ -35,23 +36,11 @@ def a_run(**changes) -> RunConfiguration:
     values = {
         "classes": CLASSES,
         "feature_spec": discovery.spec_of("style", "svm").digest,
-        "first_parameters": "0" * 64,
         "rounds": 20,
-        "local_steps": 1,
         "batch_size": 25,
-        "learning_rate": 0.1,
-        "momentum": 0.0,
-        "max_grad_norm": 1.0,
-        "distributed": None,
         "balance": Balance.NONE,
-        "segments_per_track": 1,
-        "update_clip": 1.0,
-        "ring_bits": 32,
-        "server_optimizer": "fedavg",
-        "server_learning_rate": 1.0,
-        "seed": 0,
     }
-    return RunConfiguration(**(values | changes))
+    return small_run(**(values | changes))
 
 
 @pytest.fixture

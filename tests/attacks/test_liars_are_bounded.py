@@ -33,7 +33,7 @@ def honest(layout):
 
 
 def with_lie(layout, honest, steps: float) -> np.ndarray:
-    """The sum with a liar's vector, whose largest coordinate is so many steps of the grid from zero."""
+    """The sum with a liar's vector, whose largest coordinate is this number of grid steps from zero."""
     (wanted,) = directions(1, seed=1)
     lie = layout.encode(np.zeros(PARAMETERS, np.float32), NONE)
     lie[:PARAMETERS] += (wanted / np.abs(wanted).max() * steps).astype(np.int64).astype(lie.dtype)

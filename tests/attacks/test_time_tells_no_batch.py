@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
+from tests.small_run import small_run
 
 from sottovoce.features.spec import View
 from sottovoce.models import discovery
@@ -43,20 +44,10 @@ def a_run(**changes) -> RunConfiguration:
         "feature_spec": SPEC.digest,
         "rounds": 6,
         "local_steps": 2,
-        "distributed": None,
         "batch_size": 16,
-        "learning_rate": 0.1,
-        "momentum": 0.0,
-        "max_grad_norm": 1.0,
         "segments_per_track": SEGMENTS,
-        "update_clip": 1.0,
-        "ring_bits": 32,
-        "server_optimizer": "fedavg",
-        "server_learning_rate": 1.0,
-        "seed": 0,
-        "first_parameters": "0" * 64,
     }
-    return RunConfiguration(**(values | changes))
+    return small_run(**(values | changes))
 
 
 def a_distributed_run(sample_rate: float = 0.2, **changes) -> RunConfiguration:
@@ -205,7 +196,7 @@ def test_whole_labels_are_not_padded():
 
 
 def subnormal(numbers: int) -> int:
-    """How many of so many products are subnormal where this is computed."""
+    """Number of products, of `numbers`, that are subnormal in the thread that computes them."""
     return int((torch.full((numbers,), 1e-40) * 1.0).view(torch.int32).count_nonzero())
 
 

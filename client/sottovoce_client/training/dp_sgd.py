@@ -86,7 +86,7 @@ def batches(inputs: RoundInputs, gradients: UnitGradients, tracks: NDArray[np.in
     dataset, randomness = inputs.dataset, inputs.randomness
     sampled = np.ones(len(tracks), dtype=np.float32)
     if size := inputs.plan.padded_batch if inputs.plan else 0:
-        # A step takes equally long whatever it sampled; see `sottovoce.privacy.padding`.
+        # The time of a step does not depend on its sample; see `sottovoce.privacy.padding`.
         rows = size * max(1, -(-len(tracks) // size))
         order, padding = randomness.permutation(rows), rows - len(tracks)
         tracks = np.concatenate([tracks, dataset.random_tracks(padding, randomness)])[order]

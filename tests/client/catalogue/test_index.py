@@ -141,11 +141,17 @@ def test_an_index_is_its_owners_only_and_says_whose_it_is(root: Path, index: Pat
     assert int.from_bytes(index.read_bytes()[68:72], "big") == APPLICATION
 
 
-def test_by_default_it_lives_in_the_users_cache_and_each_catalogue_has_its_own(
-    root: Path, tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache folder is below `tmp_path`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("users_cache")
+def test_by_default_it_lives_in_the_users_cache_and_each_catalogue_has_its_own(
+    root: Path, tmp_path: Path, write
+) -> None:
     write("jazz/a.wav")
     assert scan(root).opened == 1
     assert default_index(root).is_file()
@@ -156,11 +162,8 @@ def test_by_default_it_lives_in_the_users_cache_and_each_catalogue_has_its_own(
     assert scan(tmp_path / "link").opened == 0
 
 
-def test_another_version_beside_it_leaves_the_index_alone(
-    root: Path, tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.mark.usefixtures("users_cache")
+def test_another_version_beside_it_leaves_the_index_alone(root: Path, write) -> None:
     write("jazz/a.wav")
     inner: list[int] = []
 
