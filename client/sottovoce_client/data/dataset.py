@@ -1,7 +1,7 @@
 """A label's tracks for training: concatenated segments of one view, with classes and units."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -150,29 +150,31 @@ class TrackDataset:
         if not len(self):
             return self._silence(len(tracks), segments_per_track)
         lengths = self.offsets[tracks + 1] - self.offsets[tracks]
-        keys = np.split(randomness.uniform(int(lengths.sum())), np.cumsum(lengths)[:-1])
-        chosen = [
-            first + np.argsort(order)[:segments_per_track]
-            for first, order in zip(self.offsets[tracks], keys, strict=True)
-        ]
-        return self._batch(tracks, chosen, segments_per_track)
+        order = np.lexsort((randomness.uniform(int(lengths.sum())), np.repeat(np.arange(len(tracks)), lengths)))
+        return self._batch(tracks, order, segments_per_track)
 
     def all_batches(self, tracks_per_batch: int, tracks: NDArray[np.intp] | None = None) -> Iterator[Batch]:
         """Batches of some tracks (default: all) with all their segments, in order."""
         chosen = np.arange(len(self)) if tracks is None else np.sort(tracks)
         for start in range(0, len(chosen), tracks_per_batch):
             tracks = chosen[start : start + tracks_per_batch]
-            segments = [np.arange(self.offsets[track], self.offsets[track + 1]) for track in tracks]
-            yield self._batch(tracks, segments, max(len(some) for some in segments))
+            lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+            yield self._batch(tracks, np.arange(lengths.sum()), int(lengths.max()))
 
     def _silence(self, rows: int, width: int) -> Batch:
         features = torch.zeros(rows, width, *self.segments.shape[1:])
         return Batch(features, torch.zeros(rows, dtype=torch.int64), torch.ones(rows, width, dtype=torch.bool))
 
-    def _batch(self, tracks: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]], width: int) -> Batch:
+    def _batch(self, tracks: NDArray[np.int64], order: NDArray[np.int64], width: int) -> Batch:
+        """The first `width` segments of each track, in this order of all the tracks' segments, track by track."""
+        lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+        starts = np.cumsum(lengths) - lengths
+        row = np.repeat(np.arange(len(tracks)), lengths)
+        place = np.arange(len(row)) - starts[row]
+        kept = place < width
+        segment = order + (self.offsets[tracks] - starts)[row]
         features = np.zeros((len(tracks), width, *self.segments.shape[1:]), dtype=np.float32)
         mask = np.zeros((len(tracks), width), dtype=np.bool_)
-        for row, segments in enumerate(chosen):
-            features[row, : len(segments)] = self.segments[segments]
-            mask[row, : len(segments)] = True
+        features[row[kept], place[kept]] = np.asarray(self.segments)[segment[kept]]
+        mask[row[kept], place[kept]] = True
         return Batch(torch.from_numpy(features), torch.from_numpy(self.targets[tracks]), torch.from_numpy(mask))

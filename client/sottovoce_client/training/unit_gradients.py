@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from opacus.grad_sample import GradSampleHooks
@@ -20,12 +20,41 @@ MARGIN = 4e-6
 """Relative margin for the same purpose, for norms computed in float32."""
 
 
+class UnitHooks(GradSampleHooks):  # type: ignore[misc]
+    """Opacus' hooks, with the gradients of a unit's segments summed inside each linear layer.
+
+    One product per unit computes the sum, so that the segments' own gradients never take memory.
+
+    Args:
+        model: the model to put hooks on; losses of all examples are summed.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, loss_reduction="sum")
+        self.mask = torch.empty(0, 0, dtype=torch.bool)
+        """Which segments of the present batch are no padding, bool `[rows, segments]`."""
+
+    def rearrange_grad_samples(self, *, module: nn.Module, **of_layer: Any) -> tuple[list[Tensor], Tensor]:
+        """Inputs of a layer and gradients of its outputs, `[examples, …]`; of a linear layer `[rows, …]`.
+
+        Padded segments are zeros there, even where the model overflows.
+        """
+        inputs, outputs = super().rearrange_grad_samples(module=module, **of_layer)
+        if type(module) is nn.Linear and len(outputs) == self.mask.numel():
+            inputs, outputs = [self._by_unit(value) for value in inputs], self._by_unit(outputs)
+            module.max_batch_len = len(self.mask)  # type: ignore[assignment]
+        return inputs, outputs
+
+    def _by_unit(self, values: Tensor) -> Tensor:
+        padding = ~self.mask.view(-1, *[1] * (values.dim() - 1))
+        return values.masked_fill(padding, 0.0).view(len(self.mask), -1, values.shape[-1])
+
+
 class UnitGradients:
     """Sums of one model's per-unit gradients; a unit is one row of a batch.
 
-    Opacus' hooks compute the gradient of every segment separately. A unit's gradient is that of the mean loss over its
-    segments, so it is summed over them before clipping: a track's influence is that of one clipped vector, for any
-    number of segments.
+    A unit's gradient is that of the mean loss over its segments, so it is summed over them before clipping: a track's
+    influence is that of one clipped vector, for any number of segments.
 
     Args:
         family: the model's family, which defines the loss.
@@ -49,8 +78,7 @@ class UnitGradients:
         )
         self._parameters = list(private.values())
         self._clip = clip
-        if clip is not None:
-            GradSampleHooks(model, loss_reduction="sum")
+        self._hooks = None if clip is None else UnitHooks(model)
 
     @property
     def size(self) -> int:
@@ -114,6 +142,8 @@ class UnitGradients:
         return whole
 
     def _backward(self, batch: Batch, weights: Tensor, generator: torch.Generator) -> None:
+        if self._hooks is not None:
+            self._hooks.mask = batch.mask
         losses = self._losses(batch, weights, generator)
         with warnings.catch_warnings():
             # The first layer's input is data and needs no gradient; its hook warns each time.
@@ -130,15 +160,8 @@ class UnitGradients:
 
     def _per_unit(self, mask: Tensor) -> tuple[list[Tensor], Tensor]:
         """Each unit's gradient, `[rows, size]` per parameter, and its norm, `[rows]`."""
-        rows = len(mask)
-        # Padding has no loss, but if the model overflows, even a gradient of 0 becomes NaN, and a row is padded only
-        # because another track has more segments: padding must not count.
-        padding = ~mask.flatten()
-        for value in self._parameters:
-            _grad_sample(value)[padding] = 0.0
-        # A row's gradient is the sum over its segments.
-        gradients = [_grad_sample(value).view(rows, -1, value.numel()).sum(dim=1) for value in self._parameters]
-        norms = torch.stack([gradient.square().sum(dim=1) for gradient in gradients]).sum(dim=0).sqrt()
+        gradients = [self._summed(_grad_sample(value), mask) for value in self._parameters]
+        norms = torch.stack([torch.linalg.vector_norm(gradient, dim=1) for gradient in gradients]).norm(dim=0)
         broken = ~torch.isfinite(norms)
         for gradient in gradients:
             gradient[broken] = 0.0  # not by a factor: 0 · inf is NaN
@@ -147,6 +170,16 @@ class UnitGradients:
             value.grad = None
             value.grad_sample = None  # type: ignore[attr-defined]
         return gradients, norms
+
+    def _summed(self, gradients: Tensor, mask: Tensor) -> Tensor:
+        """A parameter's gradients, `[rows, …]` or `[rows · segments, …]`, summed over segments, `[rows, size]`."""
+        rows, segments = mask.shape
+        if len(gradients) == rows * segments:
+            # Padding has no loss, but if the model overflows, even a gradient of 0 becomes NaN, and a row is padded
+            # only because another track has more segments: padding must not count.
+            gradients[~mask.flatten()] = 0.0
+            gradients = gradients.view(rows, segments, -1).sum(dim=1)
+        return gradients.view(rows, -1)
 
     def _taken(self) -> Tensor:
         total = torch.cat([value.grad.flatten() for value in self._parameters if value.grad is not None])

@@ -146,5 +146,5 @@ def shapes_of(family: Family, spec: FeatureSpec, classes: int) -> dict[str, tupl
 def fresh(family: Family, spec: FeatureSpec, classes: int, seed: int) -> nn.Module:
     """A family's model with initial parameters; torch's global generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # without the traceback that torch keeps for a GPU
         return family.build(spec, classes)
