@@ -15,7 +15,7 @@ from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS = (5, 20, 100)
-ROUNDS = 6
+ROUNDS = 30
 TRACKS_A_LABEL = 24
 
 
