@@ -34,18 +34,21 @@ def test_where_ray_gives_up_on_a_busy_machine_it_is_started_again(starts: list[A
     assert starts == ["not started a fourth time"]
 
 
-def test_rays_processes_inherit_where_to_import_from(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", [None, "/elsewhere"])
+def test_rays_processes_inherit_where_to_import_from(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given by Ray's own means, it would make Ray start each process twice."""
     seen: list[Any] = []
 
     def init(**options: Any) -> None:
         seen.append((os.environ["PYTHONPATH"].split(os.pathsep), options.get("runtime_env")))
 
-    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if before:
+        monkeypatch.setenv("PYTHONPATH", before)
     monkeypatch.setattr(flower_engine.ray, "init", init)
     flower_engine._start_ray(1)
-    assert seen == [([*sys.path, "/elsewhere"], None)]
-    assert os.environ["PYTHONPATH"] == "/elsewhere"
+    assert seen == [([*sys.path, *filter(None, [before])], None)]
+    assert os.environ.get("PYTHONPATH") == before
 
 
 def test_a_start_that_fails_otherwise_or_always_is_an_error(starts: list[Any]) -> None:

@@ -115,12 +115,15 @@ def _start_ray(cpus: int) -> None:
 
     Its processes inherit where this one imports from. Given as `runtime_env`, it would make Ray start every one twice.
     """
-    before = os.environ.get("PYTHONPATH", "")
+    before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path, *filter(None, [before])])
     try:
         _try_to_start_ray(cpus)
     finally:
-        os.environ["PYTHONPATH"] = before
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _try_to_start_ray(cpus: int) -> None:

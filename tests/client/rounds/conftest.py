@@ -156,7 +156,7 @@ class Course:
         self.sums: dict[int, bytes] = {}
 
     def announcement(self, config: RunConfiguration | None = None, version: int = VERSION) -> Announcement:
-        """Of a new run under the same agreement."""
+        """The announcement of a new run under the same agreement."""
         return Announcement.of(self.agreement, config or self.config, version=version)
 
     def ask(self, name: str, message: Message, carried: Carried) -> Message:
