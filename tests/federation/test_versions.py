@@ -71,7 +71,7 @@ def former_coordinator(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the coordinator one of the former release: it asks nobody, and knows no other version."""
 
     def make() -> None:
-        monkeypatch.setattr(MaskedRounds, "_negotiate", lambda rounds, nodes: None)
+        monkeypatch.setattr(MaskedRounds, "_negotiate", lambda rounds: list(rounds._grid.get_node_ids()))
         monkeypatch.setattr(MaskedRounds, "_may_be_newer", False)
         started = MaskedRounds.play
 

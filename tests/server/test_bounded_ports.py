@@ -1,10 +1,13 @@
 """Strangers at a port: endless headers, bodies without a key, half-sent requests and idle sockets stop nobody else."""
 
+import asyncio
 import base64
 import datetime as dt
 import socket
+import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -169,6 +172,26 @@ def test_two_thousand_idle_sockets_keep_nobody_out(port):
     finally:
         for each in idle:
             each.close()
+
+
+def test_a_connection_that_says_nothing_takes_little_memory():
+    """asyncio alone reserves 256 KiB for each."""
+    loop, strangers = bounded_http.BoundedLoop(), 20
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate: nobody gets as far
+    server = loop.run_until_complete(loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=context))
+    tracemalloc.start()
+    idle = [connected(server.sockets[0].getsockname()[1]) for _ in range(strangers)]
+    try:
+        loop.run_until_complete(asyncio.sleep(0.1))
+        taken, _ = tracemalloc.get_traced_memory()
+        assert bounded_http.TLS_BUFFER_BYTES * strangers < taken < 2 * bounded_http.TLS_BUFFER_BYTES * strangers
+    finally:
+        tracemalloc.stop()
+        for each in idle:
+            each.close()
+        server.close()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
 def test_one_address_has_a_limited_number_of_connections(port, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ from sottovoce_client.rounds import run_state as run_state_module
 from sottovoce_client.rounds.label import Label
 from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_client.rounds.opened_home import OpenedHome
-from sottovoce_server.flower import cosignature_requests, deployed_coordinator, masked_rounds, polling_grid
+from sottovoce_server.flower import cosignature_requests, deployed_coordinator, joining, masked_rounds, polling_grid
 from sottovoce_server.home import journal as journal_module
 from sottovoce_server.home import log_file as log_file_module
 from sottovoce_server.home import runs as runs_module
@@ -126,6 +127,12 @@ def _trainable(config: Any) -> int:
     return int(trainable_mask(config).sum())
 
 
+def _random_in(thread: int, simulated: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """`os.urandom` for the simulation's thread; others, which tests before it may have left, draw from the system."""
+    real = os.urandom
+    return lambda size: simulated(size) if threading.get_ident() == thread else real(size)
+
+
 def _run_key(kind: type[RunKey]) -> RunKey:
     """`RunKey.generate`, from simulated randomness."""
     return kind.from_bytes(os.urandom(96))
@@ -199,7 +206,7 @@ def laid_under() -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch:
         disks.mount(patch, lambda: stage.disk)
         ledgers.mount(patch, ledger_module, lambda: stage.disk, stage.effect)
-        patch.setattr(os, "urandom", lambda size: processes().random(size))
+        patch.setattr(os, "urandom", _random_in(threading.get_ident(), lambda size: processes().random(size)))
         patch.setattr(tempfile, "_get_candidate_names", lambda: iter(lambda: processes().random(4).hex(), ""))
         uniform = lambda low, high: low + (high - low) * int.from_bytes(processes().random(4)) / 2**32  # noqa: E731
         patch.setattr(wait_module, "random", SimpleNamespace(uniform=uniform))
@@ -221,7 +228,8 @@ def laid_under() -> Iterator[Stage]:
             time=lambda: stage.processes.clock.time(),
             sleep=lambda seconds: stage.processes.clock.sleep(seconds),
         )
-        for module in (masked_rounds, deployed_coordinator, cosignature_requests, polling_grid, opened_home, trainer):
+        coordinator = joining, masked_rounds, deployed_coordinator, cosignature_requests, polling_grid
+        for module in (*coordinator, opened_home, trainer):
             patch.setattr(module, "time", clock)
         dates = SimpleNamespace(now=lambda zone=None: stage.processes.clock.datetime(zone))
         for module in (journal_module, diary_module, ledger_module, write_module):

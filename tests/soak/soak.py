@@ -13,7 +13,7 @@ from typing import Any
 from tests.soak.checks import Checks
 from tests.soak.faults import Faults
 from tests.soak.federation import LABELS, Federation
-from tests.soak.growth import Growth
+from tests.soak.growth import STRANGERS_BOUND, Growth
 from tests.soak.publishing import Publishing
 from tests.soak.runs import Runs, described
 
@@ -191,12 +191,14 @@ def soak(root: Path, asked: argparse.Namespace) -> dict[str, Any]:
         it.say("services are up")
         it.play()
         it.quiet()
+        it.growth.measure()
+        it.complaints += it.growth.beyond()
         if asked.ports:
             from tests.soak.ports import strangers
 
             strange = strangers(it)
-        it.growth.measure()
-        it.complaints += it.growth.beyond()
+            it.growth.measure()
+            it.complaints += it.growth.beyond(STRANGERS_BOUND)
         it.federation.stop()
         it.checks.logs()
         it.checks.end()

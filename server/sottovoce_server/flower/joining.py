@@ -3,10 +3,12 @@
 And what every exchange with labels needs: sending, checking answers, and leaving labels out.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from sottovoce.errors import ProtocolError, RoundAborted
@@ -26,6 +28,11 @@ from sottovoce_server.rounds.history import Promise, RunHistory
 LOG = getLogger(__name__)
 VERSIONS_SECONDS = 60.0
 """Time for labels to say which versions of the protocol they speak, seconds."""
+RETURN_SECONDS = 120.0
+"""Longest wait for labels that Flower takes for connected and cannot reach, seconds: after a restart it does so until
+their former connections' heartbeats are overdue, and lets them connect again only then."""
+RETURN_PAUSE = 1.0
+"""Interval between checks for reconnected labels, seconds."""
 
 
 class Joining:
@@ -68,6 +75,7 @@ class Joining:
         self._joined = False
         self._bytes_up = 0
         self._unfollowed: set[str] = set()
+        self._away: set[int] = set()
 
     @property
     def nodes(self) -> Mapping[str, int]:
@@ -84,8 +92,7 @@ class Joining:
 
         If a label does not complete the set-up, it is excluded and the others start again.
         """
-        nodes = list(self._grid.get_node_ids())
-        self._negotiate(nodes)
+        nodes = self._negotiate()
         for _ in range(MOST_DRAWS):
             self._announce(nodes)
             missing = None if self._may_be_newer else self._set_up()
@@ -102,17 +109,31 @@ class Joining:
         self.history.behind = tuple(label for label in self._nodes if VERSION not in self._negotiation.spoken_by(label))
         self._on_change(self.history)
 
-    def _negotiate(self, nodes: Sequence[int]) -> None:
-        """Choose the version of the protocol; a label that does not answer counts as one of the former release."""
-        requests = dict.fromkeys(nodes, self._negotiation.request)
-        self._exchange(Action.ANNOUNCE, requests, timeout=min(self._timeout, VERSIONS_SECONDS))
+    def _negotiate(self) -> list[int]:
+        """Choose the version of the protocol; a label that does not answer counts as one of the former release.
+
+        Returns:
+            The connected nodes.
+        """
+        deadline = time.monotonic() + min(self._timeout, RETURN_SECONDS)
+        asked: set[int] = set()
+        while True:
+            nodes = set(self._grid.get_node_ids())
+            self._away -= nodes
+            requests = dict.fromkeys(sorted(nodes - asked), self._negotiation.request)
+            self._exchange(Action.ANNOUNCE, requests, timeout=min(self._timeout, VERSIONS_SECONDS))
+            asked = (asked | nodes) - self._away
+            if not self._away or time.monotonic() >= deadline:
+                break
+            time.sleep(RETURN_PAUSE)
         answered = self._negotiation.answered
-        silent = len(nodes) - len(answered)
+        silent = len(asked) - len(answered)
         if silent:
             LOG.warning("%d labels do not say which versions they speak; the former release does not.", silent)
         version = self._negotiation.chosen(answered, silent=silent)
         self._aggregator.announced_in(version)
         self._leave_out(self._negotiation.left_out(version))
+        return sorted(asked)
 
     @property
     def _may_be_newer(self) -> bool:
@@ -215,6 +236,8 @@ class Joining:
         for reply in replies:
             node = reply.metadata.src_node_id
             if reply.has_error():
+                if reply.error.code == ErrorCode.NODE_UNAVAILABLE:
+                    self._away.add(node)
                 self._note_refusal(node, reply.error.reason)
                 continue
             try:

@@ -6,6 +6,7 @@ the rest of a request. h11 limits what it buffers; timeouts and connection limit
 
 import asyncio
 import resource
+from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -21,6 +22,9 @@ HEADER_SECONDS = 10.0
 was answered before its body, seconds."""
 HANDSHAKE_SECONDS = 10.0
 """Longest time for the TLS handshake, seconds."""
+TLS_BUFFER_BYTES = 32 << 10
+"""Memory that each TLS connection reserves for reading, bytes: two records. asyncio takes 256 KiB, so that idle
+connections would fill the memory."""
 CONNECTIONS = 8192
 """Largest number of open connections. Further ones are closed at once."""
 CONNECTIONS_PER_ADDRESS = 512
@@ -31,12 +35,13 @@ OPEN_FILES = CONNECTIONS + 1024
 
 
 class BoundedLoop(asyncio.SelectorEventLoop):
-    """An event loop with a short timeout for TLS handshakes."""
+    """An event loop with a short timeout for TLS handshakes, and little memory for each."""
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
         """Listen, like `asyncio`."""
         if options.get("ssl") is not None:
             options["ssl_handshake_timeout"] = HANDSHAKE_SECONDS
+            SSLProtocol.max_size = TLS_BUFFER_BYTES
         return await super().create_server(*args, **options)
 
 
