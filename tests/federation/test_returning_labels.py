@@ -1,4 +1,4 @@
-"""Labels that Flower takes for connected after a restart, and cannot reach: a run waits until they are connected again."""
+"""Labels that Flower takes for connected after a restart, and cannot reach: a run waits until they are back."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
