@@ -49,10 +49,10 @@ test suite test-deployment: export MALLOC_TOP_PAD_ := 67108864
 test: $(STAMP) ## check, and run all tests except test-deployment
 	$(MAKE) --no-print-directory --jobs 2 types suite
 
-# Beside the types, which are checked while tests wait. A file stays with one worker until the other has nothing left.
+# Beside the types, which are checked while tests wait. Four workers keep two cores busy: many tests wait for processes.
 suite: export BUILT_SITE := $(CURDIR)/site
 suite: docs style
-	$(BIN)/pytest -n 3 --dist worksteal -m "not deployment"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not deployment"
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment
