@@ -269,7 +269,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, eventually):
     )
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=600)
-    assert process.returncode == 130
+    assert process.returncode == 130, words
     assert "Interrupted" in words
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
 
