@@ -193,13 +193,13 @@ def test_a_simulations_draws_repeat_and_differ_from_round_to_round(at):
 
 @pytest.mark.parametrize("seed", [5, None])
 def test_a_label_trains_with_what_its_seed_draws_and_without_one_with_what_nobody_draws_again(at, monkeypatch, seed):
-    update, drawn = local_round.update_of, []
+    update, drawn, twice = local_round.update_of, [], (at("train 1"), at("train 1"))
 
     def kept(*arguments):
         drawn.append(update(*arguments))
         return drawn[-1]
 
     monkeypatch.setattr(local_round, "update_of", kept)
-    for _ in range(2):
-        at("train 1").answer(seed=seed)
+    for here in twice:
+        here.answer(seed=seed)
     assert (drawn[0] == drawn[1]).all() == (seed is not None)
