@@ -15,14 +15,13 @@ from sottovoce_simulations.engine.simulation import simulate
 from sottovoce_simulations.synthesis import synthesise
 
 LABELS = (5, 20, 100)
-ROUNDS = 30
 TRACKS_A_LABEL = 24
 
 
-def overhead(catalogues: Path, labels: int, out: Path) -> dict[str, float]:
+def overhead(catalogues: Path, labels: int, out: Path, rounds: int | None = None) -> dict[str, float]:
     """Mean seconds of a round after the first (which loads the labels' code and data), and the part beyond training."""
     experiment = Experiment(
-        catalogues, Scheme.parse("iid"), clients=labels, rounds=ROUNDS, epsilon=50.0, delta=1e-3, seed=1
+        catalogues, Scheme.parse("iid"), clients=labels, rounds=rounds, epsilon=50.0, delta=1e-3, seed=1
     )
     simulate(experiment, out)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))

@@ -38,6 +38,12 @@ def audio(tmp_path):
 
 
 @pytest.fixture
+def nothing_held_out(monkeypatch):
+    """Of three tracks, all are held out once in 125 times."""
+    monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
+
+
+@pytest.fixture
 def opened(label_home, config):
     """A run in the home's ledger, with two of its four rounds charged, and one that was refused."""
     plan = plan_for(config, 100)
@@ -99,8 +105,8 @@ def test_the_policys_folders_bound_what_is_looked_at(as_json, run, label_home, a
     assert [catalogue["root"] for catalogue in found["catalogues"]] == [str(music)]
 
 
-def test_catalogue_suggests_what_to_declare_and_declares_it_on_request(as_json, label_home, audio, monkeypatch):
-    monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
+@pytest.mark.usefixtures("nothing_held_out")
+def test_catalogue_suggests_what_to_declare_and_declares_it_on_request(as_json, label_home, audio):
     _, found = as_json("catalogue", *audio)
     assert Policy.from_toml(label_home.policy_file).declared_tracks == 0
     as_json("catalogue", "--declare")
@@ -110,8 +116,8 @@ def test_catalogue_suggests_what_to_declare_and_declares_it_on_request(as_json, 
     assert policy.declared_tracks == 3
 
 
-def test_catalogue_warns_if_many_more_tracks_are_trained_on_than_declared(run, label_home, audio, monkeypatch):
-    monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
+@pytest.mark.usefixtures("nothing_held_out")
+def test_catalogue_warns_if_many_more_tracks_are_trained_on_than_declared(run, label_home, audio):
     label_home.write_policy("declared_tracks = 2")
     assert "3 training tracks, but only 2 declared" in " ".join(run("catalogue", *audio)[2].split())
     label_home.write_policy("declared_tracks = 3")
@@ -150,8 +156,8 @@ def test_without_its_table_a_label_says_what_is_missing(run, label_home):
     assert "table of held-out tracks is missing" in err
 
 
-def test_check_says_what_would_be_allowed(run, as_json, audio, invite, confirmed, monkeypatch):
-    monkeypatch.setattr("sottovoce_client.data.split.HELD_OUT_SHARE", 1e-9)
+@pytest.mark.usefixtures("nothing_held_out")
+def test_check_says_what_would_be_allowed(run, as_json, audio, invite, confirmed):
     as_json("catalogue", *audio, "--declare")
     code, found = as_json("check", invite())
     assert code == 0

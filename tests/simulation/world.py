@@ -207,8 +207,8 @@ def laid_under() -> Iterator[Stage]:
         disks.mount(patch, lambda: stage.disk)
         ledgers.mount(patch, ledger_module, lambda: stage.disk, stage.effect)
         patch.setattr(os, "urandom", _random_in(threading.get_ident(), lambda size: processes().random(size)))
-        patch.setattr(tempfile, "_get_candidate_names", lambda: iter(lambda: processes().random(4).hex(), ""))
-        uniform = lambda low, high: low + (high - low) * int.from_bytes(processes().random(4)) / 2**32  # noqa: E731
+        patch.setattr(tempfile, "_get_candidate_names", lambda: iter(lambda: os.urandom(4).hex(), ""))
+        uniform = lambda low, high: low + (high - low) * int.from_bytes(os.urandom(4)) / 2**32  # noqa: E731
         patch.setattr(wait_module, "random", SimpleNamespace(uniform=uniform))
         patch.setattr(RunKey, "generate", classmethod(_run_key))
         patch.setattr(RunKey, "open", _opened)

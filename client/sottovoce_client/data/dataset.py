@@ -149,7 +149,7 @@ class TrackDataset:
         """
         if not len(self):
             return self._silence(len(tracks), segments_per_track)
-        lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+        lengths = self._lengths(tracks)
         order = np.lexsort((randomness.uniform(int(lengths.sum())), np.repeat(np.arange(len(tracks)), lengths)))
         return self._batch(tracks, order, segments_per_track)
 
@@ -158,8 +158,12 @@ class TrackDataset:
         chosen = np.arange(len(self)) if tracks is None else np.sort(tracks)
         for start in range(0, len(chosen), tracks_per_batch):
             tracks = chosen[start : start + tracks_per_batch]
-            lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+            lengths = self._lengths(tracks)
             yield self._batch(tracks, np.arange(lengths.sum()), int(lengths.max()))
+
+    def _lengths(self, tracks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of segments of each of these tracks."""
+        return self.offsets[tracks + 1] - self.offsets[tracks]
 
     def _silence(self, rows: int, width: int) -> Batch:
         features = torch.zeros(rows, width, *self.segments.shape[1:])
@@ -167,7 +171,7 @@ class TrackDataset:
 
     def _batch(self, tracks: NDArray[np.int64], order: NDArray[np.int64], width: int) -> Batch:
         """The first `width` segments of each track, in this order of all the tracks' segments, track by track."""
-        lengths = self.offsets[tracks + 1] - self.offsets[tracks]
+        lengths = self._lengths(tracks)
         starts = np.cumsum(lengths) - lengths
         row = np.repeat(np.arange(len(tracks)), lengths)
         place = np.arange(len(row)) - starts[row]
@@ -175,6 +179,7 @@ class TrackDataset:
         segment = order + (self.offsets[tracks] - starts)[row]
         features = np.zeros((len(tracks), width, *self.segments.shape[1:]), dtype=np.float32)
         mask = np.zeros((len(tracks), width), dtype=np.bool_)
-        features[row[kept], place[kept]] = np.asarray(self.segments)[segment[kept]]
-        mask[row[kept], place[kept]] = True
+        target = row[kept], place[kept]
+        features[target] = np.asarray(self.segments)[segment[kept]]
+        mask[target] = True
         return Batch(torch.from_numpy(features), torch.from_numpy(self.targets[tracks]), torch.from_numpy(mask))

@@ -16,17 +16,13 @@ from sottovoce.release.cosigning import Cosignature, CosignRequest, NotAudited, 
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, Signature, decode, encode
 from sottovoce.run.records import FRAME, RECORD, Action
+from sottovoce_server.flower.polling_grid import RETURN_PAUSE, RETURN_SECONDS
 from sottovoce_server.rounds.history import RunHistory
 
 LOG = getLogger(__name__)
 PATIENCE = 60.0
 """Longest wait for answers to one request, in seconds: a release is valid without co-signatures, and a label can add
 its own by hand."""
-RETURN_SECONDS = 120.0
-"""Longest wait, when the release is written, for labels that took part and are disconnected, seconds: after a restart
-of the SuperLink, nodes reconnect one by one."""
-RETURN_PAUSE = 1.0
-"""Interval between checks for reconnected labels, seconds."""
 NO_ANSWER = "NoAnswer"
 INVALID = "Invalid"
 _REASONS = {

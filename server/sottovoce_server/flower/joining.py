@@ -22,17 +22,13 @@ from sottovoce.protocol.topology import MOST_DRAWS
 from sottovoce.protocol.versions import Negotiation, newest_of
 from sottovoce.protocol.violations import UnfollowedParameters
 from sottovoce.run.records import FRAME, RECORD, Action, OwnWords
+from sottovoce_server.flower.polling_grid import RETURN_PAUSE, RETURN_SECONDS
 from sottovoce_server.flower.round_messages import message_to
 from sottovoce_server.rounds.history import Promise, RunHistory
 
 LOG = getLogger(__name__)
 VERSIONS_SECONDS = 60.0
 """Time for labels to say which versions of the protocol they speak, seconds."""
-RETURN_SECONDS = 120.0
-"""Longest wait for labels that Flower takes for connected and cannot reach, seconds: after a restart it does so until
-their former connections' heartbeats are overdue, and lets them connect again only then."""
-RETURN_PAUSE = 1.0
-"""Interval between checks for reconnected labels, seconds."""
 
 
 class Joining:
@@ -112,8 +108,10 @@ class Joining:
     def _negotiate(self) -> list[int]:
         """Choose the version of the protocol; a label that does not answer counts as one of the former release.
 
+        Nodes that Flower takes for connected and cannot reach are asked again, for up to `RETURN_SECONDS`.
+
         Returns:
-            The connected nodes.
+            The nodes that were reached.
         """
         deadline = time.monotonic() + min(self._timeout, RETURN_SECONDS)
         asked: set[int] = set()

@@ -19,6 +19,11 @@ AWAY_SECONDS = 600.0
 """Longest time without a connection to the SuperLink, as in a network outage, before the run breaks off, seconds."""
 LONGEST_WAIT = 10.0
 """Longest wait between two attempts, seconds."""
+RETURN_SECONDS = 120.0
+"""Longest wait for labels that are disconnected, seconds. After a restart nodes connect again one by one, each when the
+heartbeats of its former connection are overdue; until then Flower takes it for connected, but cannot reach it."""
+RETURN_PAUSE = 1.0
+"""Interval between checks for reconnected labels, seconds."""
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Errors that mean that nothing reached the SuperLink, so a message may be sent again."""
 _T = TypeVar("_T")
