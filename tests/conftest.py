@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from click.testing import Result
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from tests import workers
 from tests.small_run import small_run
 from typer.testing import CliRunner
 
@@ -39,6 +40,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("any machine")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Workers are forks of one process that has imported all tests."""
+    if not workers.AVAILABLE:
+        return
+    python = ExitStack()
+    config.add_cleanup(python.close)
+    command = python.enter_context(workers.template(*config.invocation_params.args))
+    for spec in specs:
+        spec.python = command
 
 
 def pytest_collection(session: pytest.Session) -> None:
