@@ -14,7 +14,7 @@ Errors are those of `sottovoce.errors`. Importing `sottovoce` loads no torch; us
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -38,16 +38,33 @@ SIMULATE = "simulate"
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a track.
+
+    Args:
+        start: seconds from the track's start.
+        end: likewise.
+        probabilities: probability of every style, most probable first.
+    """
+
+    start: float
+    end: float
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Classification:
     """A track's style.
 
     Args:
         style: the most probable one.
         probabilities: probability of every style, most probable first.
+        segments: the same for parts of the track, in order, if requested. A long track's are spread evenly over it.
     """
 
     style: str
     probabilities: Mapping[str, float]
+    segments: Sequence[Segment] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +97,12 @@ class Model:
         """Whether it is signed with the key that `load` was given."""
         return self.release.vouched
 
-    def classify(self, path: PATH) -> Classification:
+    def classify(self, path: PATH, *, over_time: bool = False) -> Classification:
         """Recognise the style of a whole track.
+
+        Args:
+            path: an audio file.
+            over_time: whether to return the segments' probabilities as well.
 
         Raises:
             AudioError: the file cannot be used; `reason` says why.
@@ -90,9 +111,20 @@ class Model:
         file = Path(path)
         if file.exists() and not file.is_file():  # opening a pipe would block for ever
             raise AudioError("It is not a regular file.", reason=RejectReason.NOT_AUDIO)
-        values = map(float, self.release.probabilities(file))
-        ranked = sorted(zip(self.styles, values, strict=True), key=lambda pair: -pair[1])
-        return Classification(ranked[0][0], dict(ranked))
+        if not over_time:
+            ranked = self._ranked(self.release.probabilities(file))
+            return Classification(next(iter(ranked)), ranked)
+        from sottovoce.audio.decoding import probe
+
+        rows = self.release.probabilities_over_time(file)
+        places = self.release.seconds_of(len(rows), probe(file).seconds)
+        segments = [Segment(*place, self._ranked(row)) for place, row in zip(places, rows, strict=False)]
+        ranked = self._ranked(rows.mean(axis=0))
+        return Classification(next(iter(ranked)), ranked, segments)
+
+    def _ranked(self, probabilities: Iterable[float]) -> dict[str, float]:
+        values = map(float, probabilities)
+        return dict(sorted(zip(self.styles, values, strict=True), key=lambda pair: -pair[1]))
 
     def generate(
         self,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sottovoce.commands.declared_options import takes
 from sottovoce.commands.doctor import RepairOption, diagnose
 from sottovoce.commands.output import counted, notes, print_json, results, say
-from sottovoce.commands.run_options import takes_run_options
 from sottovoce.run.request import RunRequest
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _say_run(run: str, what: str) -> None:
     "  sottovoce server train --classes blues,techno --family cnn --rounds 30 --epsilon 4\n\n"
     "  sottovoce server train --resume 3fa1"
 )
-@takes_run_options(without=AGREED)
+@takes(RunRequest, without=AGREED)
 def train(
     request: RunRequest,
     classes: Annotated[str, typer.Option(help="The agreed styles, separated by commas.")] = "",

@@ -9,15 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.api import Model
+from sottovoce.commands.declared_options import takes
 from sottovoce.commands.output import notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.studio.requests import ClassificationRequest
 
 BAR = 24
 SOME_FAILED = 1
 
 
+@takes(ClassificationRequest)
 def classify(
+    request: ClassificationRequest,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.", show_default=False)],
     release: ReleaseOption,
     key: KeyOption = None,
@@ -34,7 +38,7 @@ def classify(
     found, failed = [], 0
     for file in files:
         try:
-            answer = _classified(model, file)
+            answer = _classified(model, file, request.over_time)
         except AudioError as error:
             failed += 1
             if as_json:
@@ -61,8 +65,11 @@ def _expect_files(files: list[Path]) -> None:
             )
 
 
-def _classified(model: Model, file: Path) -> dict[str, Any]:
-    return {"file": str(file), **asdict(model.classify(file))}
+def _classified(model: Model, file: Path, over_time: bool) -> dict[str, Any]:
+    answer = {"file": str(file), **asdict(model.classify(file, over_time=over_time))}
+    if not over_time:
+        del answer["segments"]
+    return answer
 
 
 def _print_answer(file: Path, answer: dict[str, Any], top: int) -> None:
@@ -72,4 +79,7 @@ def _print_answer(file: Path, answer: dict[str, Any], top: int) -> None:
         bar = Text("█" * round(BAR * probability), "green" if chosen else "bright_black")
         table.add_row(Text(f"  {style}", "bold" if chosen else ""), f"{probability:6.1%}", bar)
     results().print(Text(shown(file)), soft_wrap=True)
+    for part in answer.get("segments", ()):
+        style, probability = next(iter(part["probabilities"].items()))
+        table.add_row(Text(f"  {part['start']:.1f} to {part['end']:.1f} s"), f"{probability:6.1%}", Text(style))
     results().print(table)

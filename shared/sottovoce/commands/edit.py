@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sottovoce.commands.declared_options import takes
 from sottovoce.commands.output import bar, beside, counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption
 from sottovoce.commands.release_options import opened as opened_release
 from sottovoce.commands.signing_options import SigningCertificateOption, SigningKeyOption, signing_key
 from sottovoce.errors import AudioError, ConfigurationError
 from sottovoce.files import expect_writable
+from sottovoce.studio.requests import EditRequest
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -32,85 +34,21 @@ Examples:
   sottovoce edit song.flac --stretch 1.1 --pitch=-2 -o slower.flac
 """
 
-REPAIR, LEARNED, CHANGE = "Repair", "Change with a release", "Change, in this order"
 
-
+@takes(EditRequest)
 def edit(
+    request: EditRequest,
     source: Annotated[Path, typer.Argument(metavar="IN", help="The audio file.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help="The file to write.")] = None,
-    repairs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--repair", metavar="START:END", help="Fill a gap, in seconds. Repeat for more.", rich_help_panel=REPAIR
-        ),
-    ] = None,
-    find: Annotated[
-        bool, typer.Option("--find-gaps", help="List drop-outs; with -o, fill them.", rich_help_panel=REPAIR)
-    ] = False,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method", metavar="METHOD", help="auto, lpc, exemplar, interpolate or model.", rich_help_panel=REPAIR
-        ),
-    ] = "auto",
     release: Annotated[
         Path | None,
         typer.Option(
             "--release",
             metavar="DIR",
             help="Folder of an editor's release; for --restyle, a vae generator's.",
-            rich_help_panel=LEARNED,
         ),
     ] = None,
-    denoise: Annotated[
-        float | None,
-        typer.Option("--denoise", metavar="AMOUNT", help="Reduce noise, from 0 to 1.", rich_help_panel=LEARNED),
-    ] = None,
-    extend: Annotated[
-        float | None,
-        typer.Option("--extend", metavar="SECONDS", help="Seconds of music to append.", rich_help_panel=LEARNED),
-    ] = None,
-    restyle: Annotated[
-        str | None,
-        typer.Option("--restyle", metavar="STYLE", help="Style to move the music towards.", rich_help_panel=LEARNED),
-    ] = None,
-    amount: Annotated[
-        float, typer.Option("--amount", metavar="A", help="Strength of --restyle, 0 to 1.", rich_help_panel=LEARNED)
-    ] = 1.0,
     trusted_key: KeyOption = None,
-    trim: Annotated[
-        str | None,
-        typer.Option("--trim", metavar="START:END", help="Keep only this part, in seconds.", rich_help_panel=CHANGE),
-    ] = None,
-    stretch: Annotated[
-        float | None,
-        typer.Option("--stretch", metavar="FACTOR", help="Tempo factor; 2 doubles the length.", rich_help_panel=CHANGE),
-    ] = None,
-    pitch: Annotated[
-        float | None,
-        typer.Option("--pitch", metavar="SEMITONES", help="Semitones to shift the pitch up.", rich_help_panel=CHANGE),
-    ] = None,
-    eq: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--eq", metavar="FREQ:GAIN[:Q]", help="Peak or dip, in Hz and dB. Repeat for more.", rich_help_panel=CHANGE
-        ),
-    ] = None,
-    compress: Annotated[
-        str | None,
-        typer.Option(
-            "--compress", metavar="THRESHOLD:RATIO", help="Compress above a threshold in dB.", rich_help_panel=CHANGE
-        ),
-    ] = None,
-    gain: Annotated[
-        float | None, typer.Option("--gain", metavar="DB", help="Change of level in dB.", rich_help_panel=CHANGE)
-    ] = None,
-    fade_in: Annotated[
-        float | None, typer.Option("--fade-in", metavar="SECONDS", help="Fade in at the start.", rich_help_panel=CHANGE)
-    ] = None,
-    fade_out: Annotated[
-        float | None, typer.Option("--fade-out", metavar="SECONDS", help="Fade out at the end.", rich_help_panel=CHANGE)
-    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     key: SigningKeyOption = None,
     certificate: SigningCertificateOption = None,
@@ -121,35 +59,15 @@ def edit(
     Filling gaps changes no sample outside them. Sample rate, channels, bit depth and tags are kept. OUT records what
     was done to it (see `sottovoce inspect`). IN is only read.
     """
-    from sottovoce.studio.editing import effect_parsing
-    from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects
-    from sottovoce.studio.editing.gaps import parse as parse_gap
-    from sottovoce.studio.editing.request import Request
-
-    request = Request(
-        [parse_gap(text) for text in repairs or []],
-        find,
-        method,
-        LearnedEffects(denoise, extend, restyle, amount),
-        PlainEffects(
-            None if trim is None else effect_parsing.stretch_of_time(trim),
-            stretch,
-            pitch,
-            tuple(effect_parsing.band(text) for text in eq or []),
-            None if compress is None else effect_parsing.compression(compress),
-            gain,
-            fade_in,
-            fade_out,
-        ),
-    )
-    request.expect_release(given=release is not None)
+    wanted = request.parsed()
+    wanted.expect_release(given=release is not None)
     try:
         if output is None:
-            answer = _found(source, wants_more=bool(request.repairs or request.effects()))
+            answer = _found(source, wants_more=bool(wanted.repairs or wanted.effects()))
         else:
             _expect_free(source, output, force)
-            model = None if release is None else opened_release(release, trusted_key, request.learned.task)
-            answer = _edited(source, output, request, model, signing_key(key, certificate))
+            model = None if release is None else opened_release(release, trusted_key, wanted.learned.task)
+            answer = _edited(source, output, wanted, model, signing_key(key, certificate))
     except AudioError as error:
         raise AudioError(f"{shown(source)}: {error.message}", reason=error.reason, hint=error.hint) from None
     if as_json:

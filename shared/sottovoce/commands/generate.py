@@ -1,6 +1,5 @@
 """`sottovoce generate`: generate new music of a style with a release."""
 
-import math
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sottovoce.commands.declared_options import takes
 from sottovoce.commands.output import bar, beside, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption, KeyOption, ReleaseOption, opened
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import expect_writable
-from sottovoce.studio.best_of import CANDIDATES, MOST_CANDIDATES, BestOf
+from sottovoce.studio.best_of import CANDIDATES, BestOf
+from sottovoce.studio.requests import GenerationRequest
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -30,42 +31,21 @@ Examples:
   sottovoce generate --release run/release --style waltz --judge styles/release -o waltz.flac
 """
 
-LONGEST_SECONDS = 3600.0
-LARGEST_SEED = 2**53 - 1
-"""Largest seed. Content credentials are read as JSON, which rounds larger whole numbers."""
 
-
-def _number(value: float) -> float:
-    """Reject NaN, which passes every range check of typer.
-
-    Raises:
-        BadParameter: it is NaN.
-    """
-    if math.isnan(value):
-        raise typer.BadParameter("NaN is not a number.")
-    return value
-
-
+@takes(GenerationRequest)
 def generate(
+    request: GenerationRequest,
     release: ReleaseOption,
-    style: Annotated[str, typer.Option("--style", help="One of the release's styles.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="OUT", help="A .wav, .flac or .ogg file.", show_default=False),
-    ],
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=LONGEST_SECONDS, callback=_number, help="Length in seconds.")
-    ] = 10.0,
-    count: Annotated[int, typer.Option(min=1, help="Number of pieces; above 1, writes OUT-1, OUT-2, ….")] = 1,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Random seed; equal seeds give equal music.")
-    ] = None,
-    temperature: Annotated[
-        float,
         typer.Option(
-            min=0.0, max=2.0, callback=_number, help="Sampling temperature: 1 as trained; lower favours likelier music."
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A .wav, .flac or .ogg file; several pieces become OUT-1, OUT-2, ….",
+            show_default=False,
         ),
-    ] = 1.0,
+    ],
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -73,12 +53,6 @@ def generate(
             metavar="DIR",
             help="A style release that picks the best of several candidates: the one that it "
             "recognises most clearly as STYLE is continued.",
-        ),
-    ] = None,
-    candidates: Annotated[
-        int | None,
-        typer.Option(
-            min=2, max=MOST_CANDIDATES, help="With --judge: number of candidates.", show_default=str(CANDIDATES)
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
@@ -93,14 +67,15 @@ def generate(
     from sottovoce.studio.provenance.containers import container_of
 
     container_of(output)
-    places = _places(output, count, force)
+    places = _places(output, request.count, force)
     model = opened(release, key, task="generator")
-    best_of = _best_of(judge, candidates, key)
-    seed = secrets.randbits(31) if seed is None else seed
+    best_of = _best_of(judge, request.candidates, key)
+    seed = secrets.randbits(31) if request.seed is None else request.seed
     made = []
     for index, place in enumerate(places):
+        asked = Asked(request.style, request.seconds, seed, index, request.temperature, best_of)
         with bar(place.name) as progress:
-            made.append(_made(model, Asked(style, seconds, seed, index, temperature, best_of), place, progress))
+            made.append(_made(model, asked, place, progress))
         if not as_json:
             results().print(shown(place), soft_wrap=True)
     if as_json:

@@ -13,6 +13,7 @@ from sottovoce.audio.resampling import resampled
 from sottovoce.errors import ConfigurationError, ReleaseError
 from sottovoce.features.extract import Features, computable, extract, extract_file, summary_names
 from sottovoce.features.normalisation import Constants, Normalisation, load_normalisation
+from sottovoce.features.segments import starts
 from sottovoce.features.spec import FeatureSpec, View
 from sottovoce.federation.agreement import Agreement
 from sottovoce.models import discovery
@@ -55,6 +56,26 @@ class Release:
         """
         self.expect_task("style")
         return self._probabilities(extract_file(path, self.manifest.features, self.constants))
+
+    def probabilities_over_time(self, path: Path) -> NDArray[np.float32]:
+        """The probabilities of each segment of a track, `[segments, classes]`, whose mean is that of `probabilities`.
+
+        Errors as for `probabilities`. `seconds_of` tells where the segments lie.
+        """
+        self.expect_task("style")
+        features = extract_file(path, self.manifest.features, self.constants).view(self.family.view)
+        return prediction.by_segment(cast(Classifier, self.family), self.model, features).numpy()
+
+    def seconds_of(self, segments: int, seconds: float) -> list[tuple[float, float]]:
+        """Start and end of each segment of a track, in seconds.
+
+        Args:
+            segments: number of segments of the track.
+            seconds: its length.
+        """
+        spec = self.manifest.features
+        firsts = starts(round(seconds * spec.sample_rate), spec)[:segments] / spec.sample_rate
+        return [(first, first + spec.segment_seconds) for first in firsts.tolist()]
 
     def probabilities_of(self, audio: Tensor, sample_rate: int) -> NDArray[np.float32]:
         """Class probabilities for audio in memory, `[classes]`; errors as for `probabilities`.

@@ -1,6 +1,6 @@
-"""Declarations of a run's settings: once, as `Annotated[type, Knob(…)]`, with meaning, unit and range.
+"""Declarations of settings, of a run or of the studio: once, as `Annotated[type, Knob(…)]`, with unit and range.
 
-Checks (`check`), command-line options (`sottovoce.commands.run_options`) and the table in the documentation (`table`)
+Checks (`check`), command-line options (`sottovoce.commands.declared_options`) and the documentation's table (`table`)
 are generated from these declarations.
 """
 
@@ -24,6 +24,8 @@ class Knob:
         range: interval of allowed numbers, such as `(0, 1]` or `[1, ∞)`; empty for other types.
         unset: description of the default if the value is omitted.
         names: option names, if they differ from the field's; in typer's form.
+        form: form of a text that is parsed, such as `START:END`.
+        group: heading under which help and forms show it.
     """
 
     help: str
@@ -31,6 +33,8 @@ class Knob:
     range: str = ""
     unset: str = ""
     names: tuple[str, ...] = ()
+    form: str = ""
+    group: str = ""
 
     @property
     def bounds(self) -> tuple[float, float, bool, bool]:

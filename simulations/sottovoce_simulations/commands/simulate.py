@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
+from sottovoce.commands.declared_options import takes
 from sottovoce.commands.output import notes, say
-from sottovoce.commands.run_options import takes_run_options
 from sottovoce.errors import ConfigurationError
 from sottovoce.run.configuration import Trust
 from sottovoce.run.request import RunRequest
 
 
-@takes_run_options()
+@takes(RunRequest)
 def simulate(
     request: RunRequest,
     catalogues: Annotated[

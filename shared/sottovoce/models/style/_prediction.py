@@ -20,8 +20,8 @@ def outputs(model: nn.Module, features: Tensor) -> Tensor:
         return torch.cat(list(parts))
 
 
-def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """A whole track's class probabilities `[classes]`: the mean over its segments.
+def by_segment(family: Classifier, model: nn.Module, features: NDArray[np.floating]) -> Tensor:
+    """Class probabilities of each segment of a track, `[segments, classes]`.
 
     Args:
         family: the model's family.
@@ -33,5 +33,9 @@ def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.flo
     """
     if len(features) == 0:
         raise AudioError("The track is shorter than one segment.", reason=RejectReason.TOO_SHORT)
-    found = family.probabilities(outputs(model, torch.from_numpy(features))).mean(dim=0)
-    return found.numpy()
+    return family.probabilities(outputs(model, torch.from_numpy(features)))
+
+
+def probabilities(family: Classifier, model: nn.Module, features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A whole track's class probabilities, `[classes]`: the mean over its segments; see `by_segment`."""
+    return by_segment(family, model, features).mean(dim=0).numpy()

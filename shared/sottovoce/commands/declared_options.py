@@ -1,41 +1,41 @@
-"""Command-line options for a run's settings, made from their declarations."""
+"""Command-line options made from declared settings (`sottovoce.run.knobs`)."""
 
 import inspect
 import math
 from collections.abc import Callable, Collection
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
 import typer
 
 from sottovoce.run.knobs import Knob, knobs, type_of
-from sottovoce.run.request import RunRequest
 
 REQUEST = "request"
-"""Name of the parameter that receives all run options of a command."""
+"""Name of the parameter that receives all declared options of a command."""
 
 
-def takes_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of `RunRequest`, after its own; it receives them as `request`.
+def takes(declaration: type, *, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a dataclass, after its own; it receives them as `request`.
 
     Args:
+        declaration: the dataclass, whose fields are declared as `Annotated[type, Knob(…)]`.
         without: fields for which the command has no option; they keep their defaults.
     """
-    declared = {name: each for name, each in knobs(RunRequest).items() if name not in without}
+    declared = {name: each for name, each in knobs(declaration).items() if name not in without}
     options = [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=Annotated[type_of(field), _option(declared[field.name], field.default)],
         )
-        for field in fields(RunRequest)
+        for field in fields(declaration)
         if field.name in declared
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(**values: Any) -> None:
-            command(request=RunRequest(**{name: values.pop(name) for name in declared}), **values)
+            command(request=declaration(**{name: values.pop(name) for name in declared}), **values)
 
         own = [each for each in inspect.signature(command).parameters.values() if each.name != REQUEST]
         parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + options
@@ -55,7 +55,9 @@ def _option(declared: Knob, default: object) -> Any:
     return typer.Option(
         *declared.names,
         help=meaning,
+        metavar=declared.form or None,
         min=low if from_low else None,
         max=high if to_high else None,
-        show_default=declared.unset or not isinstance(default, bool),
+        show_default=declared.unset or not (isinstance(default, bool) or default is MISSING),
+        rich_help_panel=declared.group or None,
     )
