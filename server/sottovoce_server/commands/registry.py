@@ -307,7 +307,7 @@ def doctor(
     """Examine the registry: what is wrong, and what is safe to do. Every published file is read."""
     from functools import partial
 
+    from sottovoce_server.database import DataLocation
     from sottovoce_server.registry.examination import examine
-    from sottovoce_server.registry.settings import DataLocation
 
     diagnose(partial(examine, DataLocation(data, database)), repair=repair, as_json=as_json)

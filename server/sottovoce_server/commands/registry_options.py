@@ -7,7 +7,7 @@ import click
 import typer
 
 if TYPE_CHECKING:
-    from sottovoce_server.registry.database import Database
+    from sottovoce_server.database import Database
 
 DATA = Path("registry")
 DataOption = Annotated[
@@ -29,8 +29,7 @@ DatabaseOption = Annotated[
 
 def opened(data: Path, url: str | None) -> "Database":
     """The registry's database, migrated; it is closed when the command ends."""
-    from sottovoce_server.registry.database import Database
-    from sottovoce_server.registry.settings import DataLocation
+    from sottovoce_server.database import Database, DataLocation
 
     database = Database(DataLocation(data, url))
     click.get_current_context().call_on_close(database.close)

@@ -7,9 +7,9 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from sottovoce_server.database import Database
 from sottovoce_server.registry import audit_log
 from sottovoce_server.registry.audit_log import Action
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.rate_limit import Limiter
 from sottovoce_server.registry.tokens import Caller, Scope, authenticate
 

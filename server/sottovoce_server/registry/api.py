@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 from sottovoce.release.check import LARGEST_SIGNATURES
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.version import __version__
+from sottovoce_server.database import Database
 from sottovoce_server.registry import audit_log, listing, schema
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.audit_log import Action
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.downloads import file_response
 from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.problems import described, install

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sottovoce.errors import ConfigurationError
 from sottovoce.files import sha256_file
 from sottovoce.findings import REPAIR, Finding, open_to_others
-from sottovoce_server.registry.database import Database
+from sottovoce_server.database import Database, DataLocation
 from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.schema import File, Release
-from sottovoce_server.registry.settings import LARGEST_FILE, DataLocation
+from sottovoce_server.registry.settings import LARGEST_FILE
 
 AGAIN = "Restore the file from a backup, or withdraw the version and publish the release under a new one."
 

@@ -21,9 +21,9 @@ from sottovoce.release.logged import MEMORY_FILE, check_logged, evidence_of
 from sottovoce.release.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.release.signatures import Role, decode, encode
 from sottovoce.release.versions import expect_identity, publishable_name
+from sottovoce_server.database import Database
 from sottovoce_server.registry import audit_log
 from sottovoce_server.registry.audit_log import Action
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.file_store import Gone, Store
 from sottovoce_server.registry.listing import Visibility
 from sottovoce_server.registry.schema import File, Model, Release, Upload

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import Agreement
 
-DATABASE_FILE = "registry.sqlite"
 LARGEST_FILE = 1 << 30
 OPEN_UPLOADS = 4
 UPLOAD_SECONDS = 3600
@@ -45,14 +43,6 @@ class Settings:
     def agreement_of(self, digest: str) -> Agreement | None:
         """The agreement with this digest (hex), if known."""
         return next((each for each in self.agreements if each.digest.hex() == digest), None)
-
-
-@dataclass(frozen=True)
-class DataLocation:
-    """Locations of the registry's data: `data` for files, `url` for the database (default: SQLite in `data`)."""
-
-    data: Path
-    url: str | None = None
 
 
 def pinned(keys: Sequence[bytes | None]) -> frozenset[bytes]:

@@ -14,11 +14,11 @@ from sottovoce.models.parameters import initial
 from sottovoce.release import write as writing
 from sottovoce.release.seen_versions import Seen
 from sottovoce.release.write import Provenance, write
+from sottovoce_server.database import Database, DataLocation
 from sottovoce_server.registry import tokens
 from sottovoce_server.registry.api import make_app
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.file_store import Store
-from sottovoce_server.registry.settings import DataLocation, Settings
+from sottovoce_server.registry.settings import Settings
 from sottovoce_server.registry.tokens import Scope
 
 LABELS = ("east", "north", "south")

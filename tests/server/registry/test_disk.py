@@ -11,13 +11,12 @@ from sqlalchemy import select
 from tests.faults.disk import every_fault
 
 from sottovoce.files import sha256_file
+from sottovoce_server.database import Database, DataLocation
 from sottovoce_server.registry import database as database_module
 from sottovoce_server.registry import tokens
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.publishing import Publishing
 from sottovoce_server.registry.schema import Release
-from sottovoce_server.registry.settings import DataLocation
 from sottovoce_server.registry.tokens import Scope
 
 NAME, VERSION = "isles-style-svm", "20260101T000000Z"

@@ -18,10 +18,9 @@ from sqlalchemy import inspect
 
 from sottovoce.release.check import FILES
 from sottovoce.release.signatures import Role, Signature, encode
+from sottovoce_server.database import Database, DataLocation
 from sottovoce_server.registry import audit_log, listing, tokens
-from sottovoce_server.registry.database import Database
 from sottovoce_server.registry.schema import Base
-from sottovoce_server.registry.settings import DataLocation
 
 NAME = "isles-style-svm"
 VERSION = "20260101T000000Z"

@@ -1,7 +1,8 @@
-"""The registry's database: SQLite in the data folder, or PostgreSQL by URL; migrated when opened."""
+"""A service's database: SQLite in its data folder, or PostgreSQL by URL; migrated when opened."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,40 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from sottovoce.errors import ConfigurationError, OtherVersion
-from sottovoce_server.registry.settings import DATABASE_FILE, DataLocation
 
-MIGRATIONS = "sottovoce_server.registry:migrations"
 MIGRATION_LOCK = 0x50770  # PostgreSQL advisory lock against concurrent migrations
 BUSY_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Service:
+    """What distinguishes the services' databases.
+
+    Args:
+        name: name for messages, and of the file in the data folder.
+        migrations: package of its migrations, in Alembic's form.
+    """
+
+    name: str
+    migrations: str
+
+    @property
+    def file(self) -> str:
+        """Name of the SQLite database in the data folder."""
+        return f"{self.name}.sqlite"
+
+
+REGISTRY = Service("registry", "sottovoce_server.registry:migrations")
+STUDIO = Service("studio", "sottovoce_server.studio:migrations")
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Locations of a service's data: `data` for files, `url` for the database (default: SQLite in `data`)."""
+
+    data: Path
+    url: str | None = None
+    service: Service = REGISTRY
 
 
 class Database:
@@ -32,20 +62,20 @@ class Database:
     """
 
     def __init__(self, place: DataLocation) -> None:
-        _make_private(place.data)
+        _make_private(place)
         url = _url(place)
         try:
             self.engine = _engine(url)
             self._sessions = sessionmaker(self.engine, expire_on_commit=False)
             with FileLock(place.data / "migration.lock"):
-                migrate(self.engine)
+                migrate(self.engine, place.service)
         except ModuleNotFoundError:
             raise ConfigurationError(
                 "PostgreSQL needs a driver that is not installed.", hint="pip install 'sottovoce[postgres]'"
             ) from None
         except CommandError:
             raise OtherVersion(
-                "The registry's database was migrated by a newer version of Sottovoce.",
+                f"The {place.service.name}'s database was migrated by a newer version of Sottovoce.",
                 hint="Run that version, or restore a copy of the database from before.",
             ) from None
         except SQLAlchemyError as error:
@@ -65,10 +95,10 @@ class Database:
         self.engine.dispose()
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine, service: Service) -> None:
     """Apply missing migrations in one transaction."""
     config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
+    config.set_main_option("script_location", service.migrations)
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
@@ -76,16 +106,18 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _make_private(data: Path) -> None:
+def _make_private(place: DataLocation) -> None:
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except FileExistsError:
-        raise ConfigurationError("The registry's data folder is a file.", hint="Choose another --data.") from None
+        raise ConfigurationError(
+            f"The {place.service.name}'s data folder is a file.", hint="Choose another --data."
+        ) from None
 
 
 def _url(place: DataLocation) -> URL:
     if place.url is None:
-        return URL.create("sqlite", database=str(place.data / DATABASE_FILE))
+        return URL.create("sqlite", database=str(place.data / place.service.file))
     try:
         url = make_url(place.url)
         if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
