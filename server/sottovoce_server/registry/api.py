@@ -4,6 +4,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi_offline import FastAPIOffline
@@ -69,11 +70,17 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["download"])
     anybody = Depends(access.caller)
 
+    apart = CapacityLimiter(1)  # the other threads may all be busy with downloads
+
     @routes.get("/health", responses=described())
-    def health() -> Health:
+    async def health() -> Health:
         """Whether the service and its database respond."""
-        with database.session() as session:
-            session.execute(text("SELECT 1"))
+
+        def ask() -> None:
+            with database.session() as session:
+                session.execute(text("SELECT 1"))
+
+        await to_thread.run_sync(ask, limiter=apart)
         return Health()
 
     @routes.get("/models", responses=described())

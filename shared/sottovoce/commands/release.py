@@ -15,14 +15,8 @@ from sottovoce.release.trusted_key import trusted_agreement, trusted_key, truste
 
 if TYPE_CHECKING:
     from sottovoce.release.check import Checked
-    from sottovoce.release.manifest import Privacy, Promise
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The release's folder.", show_default=False)]
-
-TRUST = {
-    "local": "local noise: the guarantee depends on no other party",
-    "distributed": "distributed noise: the guarantee depends on the masks and {min_honest} honest labels in every sum",
-}
 
 release = typer.Typer(
     help="Show, verify, publish or download a model: what it is, who signed it, with what privacy.",
@@ -129,6 +123,8 @@ def _described(checked: "Checked") -> dict[str, Any]:
 
 
 def _print_card(checked: "Checked") -> None:
+    from sottovoce.release.words import privacy_in_words, start_in_words
+
     manifest = checked.manifest
     coordinator = checked.signatures[0]
     spec = manifest.features
@@ -139,8 +135,8 @@ def _print_card(checked: "Checked") -> None:
         ("Model", f"{manifest.task}, family {manifest.family}, {manifest.parameters:,} parameters"),
         ("Classes", ", ".join(manifest.classes)),
         ("Trained by", f"{counted(manifest.labels, 'label')} in {counted(manifest.rounds, 'round')}"),
-        ("Started from", _start(manifest.start)),
-        *[("Privacy" if number == 0 else "", line) for number, line in enumerate(_privacy(manifest.privacy))],
+        ("Started from", start_in_words(manifest)),
+        *[("Privacy" if number == 0 else "", line) for number, line in enumerate(privacy_in_words(manifest.privacy))],
         ("Features", f"segments of {spec.segment_seconds:g} s at {spec.sample_rate:,} Hz, {spec.n_mels} mel bands"),
         ("Created", manifest.created.replace("T", " ").replace("Z", " UTC")),
         ("Signed by", f"coordinator of {coordinator.name}"),
@@ -156,33 +152,3 @@ def _print_card(checked: "Checked") -> None:
         card.add_row(name, Text(value))
     results().print(Text(manifest.name, "bold"))
     results().print(card)
-
-
-def _start(start: str) -> str:
-    from sottovoce.release.manifest import UNSTATED
-    from sottovoce.run.configuration import NONE, PUBLIC
-
-    words = {
-        NONE: "random parameters",
-        PUBLIC: "parameters learned from public audio",
-        UNSTATED: "not stated: the release was made by a version that did not say so",
-    }
-    return words.get(start, f"the release {start}, whose own privacy statement covers its training data")
-
-
-def _privacy(privacy: "Privacy") -> list[str]:
-    """The privacy statement in words, one line per item."""
-    from sottovoce.release.manifest import Noise
-
-    if privacy.noise is Noise.NONE:
-        return ["None: trained without differential privacy. It may reveal its training data."]
-    lines = [f"{counted(each.labels, 'label')}: {_bound(each)}, for each {privacy.unit}" for each in privacy.promises]
-    lines.append(f"neighbours: {privacy.neighbours}; accountant: {privacy.accountant}")
-    lines.append(TRUST[privacy.trust].format(min_honest=privacy.min_honest))
-    if privacy.noise is Noise.SEEDED:
-        lines.append("Noise from a seed: a simulation. Anyone who knows the seed can subtract it.")
-    return lines
-
-
-def _bound(promise: "Promise") -> str:
-    return "no guarantee" if promise.epsilon is None else f"ε ≤ {promise.epsilon:g} at δ = {promise.delta:g}"

@@ -1,0 +1,1 @@
+"""The studio: models as a service, with a page to make music on."""

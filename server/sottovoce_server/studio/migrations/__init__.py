@@ -1,0 +1,1 @@
+"""Migrations of the database; `database` applies missing ones."""

@@ -1,0 +1,1 @@
+"""Migrations, one per module, ordered by their revisions."""

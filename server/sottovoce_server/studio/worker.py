@@ -1,0 +1,131 @@
+"""A worker process: takes jobs from the queue one at a time, and keeps releases loaded.
+
+Its standard input belongs to the studio: a byte says that there may be a job, and its end that the studio is gone, even
+if it was killed. Memory beyond the limit ends an allocation, not the machine.
+"""
+
+import gc
+import os
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from sottovoce.errors import SottovoceError
+from sottovoce.files import clear_asides
+from sottovoce_server.database import STUDIO, Database, DataLocation
+from sottovoce_server.registry.schema import Token
+from sottovoce_server.studio.jobs import Jobs
+from sottovoce_server.studio.schema import Job
+from sottovoce_server.studio.settings import Limits
+
+JOBS = "jobs"
+"""Folder of the jobs' files, in the data folder."""
+MIB = 1 << 20
+IDLE_SECONDS = 1.0
+"""Longest wait before the queue is looked at again without being asked, seconds."""
+PROGRESS_SECONDS = 0.25
+"""Shortest time between two records of a job's progress, seconds."""
+FULL = "The studio's disk is full."
+NO_MEMORY = "This needs more memory than a job may use."
+OUT_OF_MEMORY = 3
+"""Exit status of a worker that has reached its memory limit."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is told by its command line.
+
+    Args:
+        name: the worker's name, which no other worker ever has.
+        data: the studio's folder.
+        url: its database, if it is not the file in the folder.
+        memory: its memory limit, MiB.
+        limits: limits of the studio's users.
+    """
+
+    name: str
+    data: str
+    url: str | None
+    memory: int
+    limits: Limits
+
+
+class _Studio:
+    """The studio that started this worker, at the other end of its standard input."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until there may be a job."""
+        self._asked.wait(IDLE_SECONDS)
+        self._asked.clear()
+
+    def _listen(self) -> None:
+        while os.read(sys.stdin.fileno(), 64):
+            self._asked.set()
+        os._exit(0)  # whatever it was doing: the job is taken up again when a studio starts
+
+
+def main(order: Order) -> None:
+    """Work until the studio is gone."""
+    studio = _Studio()
+    resource.setrlimit(resource.RLIMIT_DATA, (order.memory * MIB, order.memory * MIB))
+    database = Database(DataLocation(Path(order.data), order.url, STUDIO))
+    jobs = Jobs(database, Path(order.data) / JOBS)
+
+    import torch
+
+    from sottovoce_server.studio.work import Warm, Work
+
+    torch.set_num_threads(1)  # one job a core
+    work = Work(order.limits, Warm())
+    while True:
+        job = jobs.claim(order.name)
+        if job is None:
+            studio.wait()
+        else:
+            _do(job, jobs, work, database)
+
+
+def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:  # type: ignore[name-defined] # noqa: F821
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            jobs.progress(job, done, total)
+
+    folder = jobs.folder(job.id)
+    try:
+        result, made = work.carry_out(job, folder, progress)
+        with database.session() as session:
+            token = session.get(Token, job.owner) if job.owner else None
+        jobs.end(job, result, made, None if token is None else token.name)
+    except SottovoceError as error:
+        jobs.fail(job, error.message, error.hint)
+    except MemoryError:
+        _out_of_memory(job, jobs)
+    except RuntimeError as error:
+        if "not enough memory" not in str(error):  # torch's own words
+            raise
+        _out_of_memory(job, jobs)
+    except OSError as error:
+        jobs.fail(job, FULL if error.errno in FULL_ERRORS else f"System error: {error.strerror}.")
+    finally:
+        clear_asides(folder)
+        gc.collect()
+
+
+def _out_of_memory(job: Job, jobs: Jobs) -> None:
+    jobs.fail(job, NO_MEMORY, "Try less audio.")
+    os._exit(OUT_OF_MEMORY)  # what is fragmented or half-built goes with the process
+
+
+if __name__ == "__main__":
+    main(msgspec.json.decode(sys.argv[1], type=Order))
