@@ -47,7 +47,7 @@ def install(app: FastAPI) -> None:
     """Register a response for each of our errors."""
     answers: dict[type[Exception], Callable[[Any], JSONResponse]] = {
         ReleaseError: lambda error: _answer(422, error.message, error.hint),
-        RequestValidationError: lambda error: _answer(422, _invalid(error)),
+        RequestValidationError: lambda error: _answer(422, invalid(error)),
         Taken: lambda _: _answer(409, "This version is already published.", "A published version never changes."),
         Gone: lambda _: _answer(404, "There is no such upload.", "It may have ended: start again."),
         TooLarge: lambda _: _answer(413, "The file is larger than this registry accepts."),
@@ -78,7 +78,7 @@ def _answer(
     return JSONResponse({"detail": detail, "hint": hint}, status, headers)
 
 
-def _invalid(error: RequestValidationError) -> str:
+def invalid(error: RequestValidationError) -> str:
     """What is invalid and why, without repeating the input."""
     found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return "; ".join(found).encode(errors="replace").decode()

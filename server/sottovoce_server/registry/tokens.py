@@ -29,6 +29,7 @@ class Scope(StrEnum):
     READ = "read"
     PUBLISH = "publish"
     COSIGN = "cosign"
+    USE = "use"
 
 
 @dataclass(frozen=True)

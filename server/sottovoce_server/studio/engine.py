@@ -53,7 +53,7 @@ class LocalEngine:
         self._settings = settings
         self._jobs = jobs
         self._url = url
-        self._places = [_Worker() for _ in range(settings.engine.workers)]
+        self._places = [_Worker() for _ in range(settings.engine.processes)]
         self._over = threading.Event()
         self._watching = threading.Thread(target=self._watch, name="studio-engine", daemon=True)
 
@@ -106,7 +106,7 @@ class LocalEngine:
                 self._settings.engine.memory,
                 self._settings.limits,
             )
-            place.process = subprocess.Popen(
+            place.process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-P", "-m", "sottovoce_server.studio.worker", json.dumps(msgspec.to_builtins(order))],
                 stdin=subprocess.PIPE,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},

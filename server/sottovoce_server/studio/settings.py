@@ -1,12 +1,11 @@
 """The studio's configuration: frozen values, checked when constructed."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from sottovoce.errors import ConfigurationError
-from sottovoce.run.knobs import Knob, knobs
+from sottovoce.run.knobs import Knob, check
 
 MIB = 1 << 20
 DAY = 24 * 3600
@@ -32,7 +31,7 @@ class Limits:
     refusals: Annotated[int, Knob("Wrong tokens per minute allowed from one address.", range="[1, ∞)")] = 30
 
     def __post_init__(self) -> None:
-        _expect_in_range(self)
+        check(self)
 
     @property
     def largest_upload_bytes(self) -> int:
@@ -48,7 +47,7 @@ class EngineLimits:
         ConfigurationError: a number is out of range.
     """
 
-    workers: Annotated[int, Knob("Worker processes.", range="[1, ∞)", unset="one a core")] = 0
+    workers: Annotated[int | None, Knob("Worker processes.", range="[1, 1000]", unset="one a core")] = None
     job_seconds: Annotated[float, Knob("Longest time for one job, in seconds.", unit="seconds", range="[1, ∞)")] = (
         1800.0
     )
@@ -56,9 +55,12 @@ class EngineLimits:
     keep_hours: Annotated[float, Knob("Hours for which finished audio is kept.", unit="hours", range="(0, ∞)")] = 24.0
 
     def __post_init__(self) -> None:
-        if not self.workers:
-            object.__setattr__(self, "workers", len(os.sched_getaffinity(0)))
-        _expect_in_range(self)
+        check(self)
+
+    @property
+    def processes(self) -> int:
+        """Number of worker processes."""
+        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +76,23 @@ class Settings:
     """
 
     data: Path
-    limits: Limits = Limits()
-    engine: EngineLimits = EngineLimits()
+    limits: Limits = field(default_factory=Limits)
+    engine: EngineLimits = field(default_factory=EngineLimits)
     tokens: bool = False
     hosts: frozenset[str] = frozenset()
 
 
-def _expect_in_range(value: Limits | EngineLimits) -> None:
-    declared = knobs(value)
-    for field in fields(value):
-        number = getattr(value, field.name)
-        if not declared[field.name].allows(number):
-            raise ConfigurationError(f"Expected {field.name}={number} in {declared[field.name].range}.")
+@dataclass(frozen=True, kw_only=True)
+class StudioRequest(EngineLimits, Limits):
+    """Everything that a command line says about limits."""
+
+    def __post_init__(self) -> None:
+        EngineLimits.__post_init__(self)
+
+    def limits(self) -> Limits:
+        """The limits of users."""
+        return Limits(**{each.name: getattr(self, each.name) for each in fields(Limits)})
+
+    def engine_limits(self) -> EngineLimits:
+        """The limits of workers."""
+        return EngineLimits(**{each.name: getattr(self, each.name) for each in fields(EngineLimits)})

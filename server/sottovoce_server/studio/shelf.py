@@ -98,7 +98,7 @@ class Shelf:
 
     def _checked(self, folder: Path) -> Shelved | ReleaseError:
         problem = None
-        for trust in self._trusted or [None]:
+        for trust in self._trusted or (None,):
             said: list[str] = []
             try:
                 found = check(
@@ -115,7 +115,7 @@ class Shelf:
 
 def _shelved(folder: Path, found: Checked, said: Sequence[str]) -> Shelved:
     if found.cosigned is not None:
-        cosigners: Sequence[str] = found.cosigned.names
+        cosigners: Sequence[str] = found.cosigned.labels
     else:
         cosigners = [each.name for each in found.signatures[1:]]
     digest = hashlib.sha256(found.raw).hexdigest()

@@ -17,14 +17,11 @@ from sottovoce.studio.piece import Asked, compose
 from sottovoce.studio.provenance.examination import as_plain, examine
 from sottovoce.studio.provenance.signing_key import own_authorities
 from sottovoce.studio.requests import EditRequest, GenerationRequest
+from sottovoce_server.studio.job_files import FORMATS, UPLOAD, piece_name
 from sottovoce_server.studio.jobs import Made
 from sottovoce_server.studio.schema import Job, Kind
 from sottovoce_server.studio.settings import Limits
 
-UPLOAD = "upload"
-"""Name of the uploaded file in a job's folder, before its extension."""
-FORMATS = (".flac", ".wav")
-"""Extensions of the files of each piece."""
 MOST_CHANNELS = 8
 Progress = Callable[[int, int], None]
 
@@ -112,7 +109,7 @@ class Work:
 
             asked = Asked(request.style, request.seconds, seed, index, request.temperature, judge)
             piece = compose(self._model(job).release, asked, progress=count)
-            written, *_ = (piece.save(folder / f"{job.claim}-{index}{form}") for form in FORMATS)
+            written, *_ = (piece.save(folder / piece_name(job.claim, index, form)) for form in FORMATS)
             digests = _digests(folder, job.claim, index)
             pieces.append(
                 {
@@ -132,7 +129,7 @@ class Work:
         request = EditRequest(**job.parameters).parsed()
         release = self._model(job).release if "model" in job.sources else None
         results = [
-            carry_out(request, source, folder / f"{job.claim}-0{form}", release=release, progress=progress)
+            carry_out(request, source, folder / piece_name(job.claim, 0, form), release=release, progress=progress)
             for form in FORMATS
         ]
         result = results[0]
@@ -182,4 +179,4 @@ class Work:
 
 def _digests(folder: Path, claim: int, number: int) -> dict[str, str]:
     """SHA-256 (hex) of a piece's files, by format."""
-    return {form[1:]: sha256_file(folder / f"{claim}-{number}{form}") for form in FORMATS}
+    return {form[1:]: sha256_file(folder / piece_name(claim, number, form)) for form in FORMATS}

@@ -4,6 +4,7 @@ Its standard input belongs to the studio: a byte says that there may be a job, a
 if it was killed. Memory beyond the limit ends an allocation, not the machine.
 """
 
+import errno
 import gc
 import os
 import resource
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +24,9 @@ from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.schema import Job
 from sottovoce_server.studio.settings import Limits
 
+if TYPE_CHECKING:
+    from sottovoce_server.studio.work import Work
+
 JOBS = "jobs"
 """Folder of the jobs' files, in the data folder."""
 MIB = 1 << 20
@@ -30,6 +35,7 @@ IDLE_SECONDS = 1.0
 PROGRESS_SECONDS = 0.25
 """Shortest time between two records of a job's progress, seconds."""
 FULL = "The studio's disk is full."
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = "This needs more memory than a job may use."
 OUT_OF_MEMORY = 3
 """Exit status of a worker that has reached its memory limit."""
@@ -92,7 +98,7 @@ def main(order: Order) -> None:
             _do(job, jobs, work, database)
 
 
-def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:  # type: ignore[name-defined] # noqa: F821
+def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:
     last = 0.0
 
     def progress(done: int, total: int) -> None:

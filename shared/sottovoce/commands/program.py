@@ -30,7 +30,7 @@ PANELS = {
     "Label": ("label", "catalogue"),
     "Coordinator": ("server", "registry"),
     "Researcher": ("simulate", "synthesise"),
-    "Musician, or anyone with a release": ("classify", "generate", "edit", "inspect", "evaluate", "release"),
+    "Musician, or anyone with a release": ("studio", "classify", "generate", "edit", "inspect", "evaluate", "release"),
 }
 """Commands by who uses them, in the order of the help; commands not listed here come first."""
 
