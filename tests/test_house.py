@@ -148,6 +148,14 @@ WITHOUT_TORCH = {
             for path in (PACKAGES["sottovoce_server"] / "registry").glob("[!_]*.py")
         ),
     ],
+    "the studio, but its workers": [
+        "sottovoce_server.commands.studio",
+        *sorted(
+            ".".join(path.relative_to(PACKAGES["sottovoce_server"].parent).with_suffix("").parts)
+            for path in (PACKAGES["sottovoce_server"] / "studio").glob("[!_]*.py")
+            if path.stem != "work"
+        ),
+    ],
     "a label that only signs": [
         "sottovoce_client.flower.deployed_label",
         "sottovoce_client.rounds.label",

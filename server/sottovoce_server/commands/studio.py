@@ -121,7 +121,7 @@ def run(
                 port,
                 (tls_cert, tls_key),
                 proxy,
-                "jobs that had not ended go on at the next start.",
+                "jobs that had not ended continue at the next start.",
             )
         finally:
             engine.stop()

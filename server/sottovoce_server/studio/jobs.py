@@ -56,7 +56,7 @@ class Asked:
         seconds: seconds of audio that it will make; 0 if it reads some.
         file: name of the uploaded file, for people.
         key: the caller's idempotency key.
-        webhook: URL that is told about its end.
+        webhook: URL to call when it ends.
     """
 
     kind: Kind

@@ -70,7 +70,9 @@ class Work:
             )
         extra["webhook"] = (
             str | None,
-            Field(None, max_length=2000, description="URL that is told when the job ends, if the operator allows it."),
+            Field(
+                None, max_length=2000, description="URL that is called when the job ends, if the operator allows it."
+            ),
         )
         name = self.declaration.__name__
         return create_model(

@@ -35,7 +35,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._follow, name="studio-mirror", daemon=True)
 
     def start(self) -> None:
-        """Pull everything once, then go on in a thread. What was pulled before is used if the registry is away."""
+        """Pull everything once, then continue in a thread. What was pulled before is used if the registry is away."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._refresh()
         self._thread.start()

@@ -123,7 +123,7 @@ def _shelved(folder: Path, found: Checked, said: Sequence[str]) -> Shelved:
 
 
 def _state(folder: Path) -> object:
-    """Changes when a release is replaced or damaged, as far as times of files show."""
+    """Changes when a release is replaced or damaged, unless somebody also forges the times of its files."""
     try:
         return [
             (each.name, (stat := each.stat()).st_mtime_ns, stat.st_size, stat.st_ino)

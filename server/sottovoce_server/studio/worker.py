@@ -42,7 +42,7 @@ OUT_OF_MEMORY = 3
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a worker is told by its command line.
+    """The settings that a worker gets on its command line.
 
     Args:
         name: the worker's name, which no other worker ever has.

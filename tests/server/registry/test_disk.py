@@ -11,8 +11,8 @@ from sqlalchemy import select
 from tests.faults.disk import every_fault
 
 from sottovoce.files import sha256_file
+from sottovoce_server import database as database_module
 from sottovoce_server.database import Database, DataLocation
-from sottovoce_server.registry import database as database_module
 from sottovoce_server.registry import tokens
 from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.publishing import Publishing
@@ -48,7 +48,7 @@ def visible(data):
 def test_a_release_is_published_whole_or_can_be_published_again(uploaded, settings, release, tmp_path, monkeypatch):
     source, caller, upload = uploaded
     numbers = count()
-    monkeypatch.setattr(database_module, "migrate", lambda engine: None)
+    monkeypatch.setattr(database_module, "migrate", lambda *_: None)
 
     def publishing(data):
         return closing(database := Database(DataLocation(data))), Publishing(
@@ -83,7 +83,7 @@ def test_a_release_is_published_whole_or_can_be_published_again(uploaded, settin
 def test_a_token_is_made_or_not(start_registry, settings, tmp_path, monkeypatch):
     start_registry(tmp_path / "made", settings).database.close()
     numbers = count()
-    monkeypatch.setattr(database_module, "migrate", lambda engine: None)
+    monkeypatch.setattr(database_module, "migrate", lambda *_: None)
 
     def create(data):
         with closing(Database(DataLocation(data))) as database, database.session() as session:
