@@ -99,7 +99,7 @@ def test_one_label_that_speaks_the_former_version_is_reason_enough(lowered: InMe
             from sottovoce.protocol import membership
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(membership, "marked_nonce", lambda: bytes(32))
+                patch.setattr(membership, "marked_nonce", lambda join_tag: bytes(32))
                 advert = participant.join_again(again)
         lowered.aggregator.receive(advert)
         assert label == advert.label

@@ -12,12 +12,15 @@ from flwr.app import ConfigRecord, RecordDict
 
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.refusals import RefusalReason
+from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.messages import Advert, Announcement, Refusal, decode
 from sottovoce.protocol.violations import WrongParameters
 from sottovoce.run.records import ADVERT, FRAME, RECORD, ROUNDS, Action, Carried, OwnWords
+from sottovoce_client.budget.account import account_of
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.budget.rows import THE_REST, Kind
 from sottovoce_client.flower.client_app import _carried
+from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.rounds.label import Label
 from sottovoce_server.flower.run_app import train
@@ -148,6 +151,36 @@ def test_the_others_train_without_it_and_the_coordinator_reads_why(after_a_run, 
     assert outcome.history.refusals == {NAME: RefusalReason.UNAVAILABLE}
     assert len(outcome.history.rounds[0].survivors) == 4
     assert f"{NAME} was sent its own earlier advert: its ledger may be an older copy." in caplog.text
+
+
+def set_up(federation, config, homes):
+    """All join a run and reveal their nonces; the coordinator sends nobody its own words. Returns the run."""
+    aggregator = Aggregator(federation.agreement, Announcement.of(federation.agreement, config))
+    labels = {home.name: Label.open(home.root) for home in homes}
+    requests = dict.fromkeys(labels, aggregator.announcement)
+    for then in (aggregator.fix_members, aggregator.close_reveals, aggregator.close_ciphertexts):
+        for name, request in requests.items():
+            aggregator.receive(decode(labels[name].answer(request.encode())))
+        requests = then()
+    return aggregator.announcement.run
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_the_other_labels_notice_although_the_coordinator_says_nothing(after_a_run, config, tmp_path, caplog, put_back):
+    federation, before, folder = after_a_run
+    first = before if put_back else federation.homes[0]
+    roots = [first.root, *(home.root for home in federation.homes[1:])]
+    homes = [LabelHome.open(shutil.copytree(root, tmp_path / str(node))) for node, root in enumerate(roots)]
+    run = set_up(federation, config, homes)
+    earlier = decode(remembered([folder])[1].advert).run.hex()
+    for home in homes[1:]:
+        noted = [(note.run, note.details["runs"]) for note in home.diary.notes() if note.what is What.PUT_BACK]
+        assert noted == ([(run.hex(), {NAME: earlier})] if put_back else [])
+        assert [each.put_back for each in account_of(home).runs] == [{}, {NAME: earlier} if put_back else {}]
+    assert not [note for note in homes[0].diary.notes() if note.what is What.PUT_BACK]
+    assert (f"The home of {NAME} was put back: it joins this run in the place of run {earlier[:8]}" in caplog.text) == (
+        put_back
+    )
 
 
 @pytest.mark.parametrize("words", [{ADVERT: "text"}, {ADVERT: b"", ROUNDS: 1}, {ADVERT: b"", ROUNDS: ["one"]}])

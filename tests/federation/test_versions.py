@@ -49,7 +49,7 @@ def mixed(grid_of: type, labels: list[Label], monkeypatch: pytest.MonkeyPatch): 
                 reply.metadata.__dict__["_src_node_id"] = node
                 return [reply]
             else:
-                monkeypatch.setattr(membership, "marked_nonce", lambda: bytes(31) + bytes([node]))
+                monkeypatch.setattr(membership, "marked_nonce", lambda join_tag: bytes(31) + bytes([node]))
             return [reply for reply in super().send_and_receive([message]) if not self._lost(reply)]
 
         def _lost(self, reply: Message) -> bool:

@@ -32,7 +32,15 @@ from sottovoce.protocol.messages import (
     decode,
 )
 from sottovoce.protocol.participant import Participant
-from sottovoce.protocol.versions import MARK, Negotiation, check_no_downgrade, marked_nonce, newest_of, stated
+from sottovoce.protocol.versions import (
+    MARK,
+    Negotiation,
+    check_no_downgrade,
+    join_tag_of,
+    marked_nonce,
+    newest_of,
+    stated,
+)
 from sottovoce.protocol.violations import BadSignature, Downgraded, Malformed, WrongAgreement, WrongRun, WrongVersion
 from sottovoce_simulations.engine.in_process_rounds import PARAMETERS_DIGEST, InMemoryRounds
 
@@ -222,13 +230,20 @@ def test_what_a_label_speaks_is_its_own_word() -> None:
 
 def test_a_nonce_says_what_its_label_speaks_and_is_drawn_anew() -> None:
     nonces = {marked_nonce() for _ in range(100)}
-    assert len({nonce[:24] for nonce in nonces}) == 100
+    assert len({nonce[:18] for nonce in nonces}) == 100
     assert {len(nonce) for nonce in nonces} == {32}
     assert {newest_of(nonce) for nonce in nonces} == {VERSION}
     assert newest_of(bytes(32)) == FORMER_VERSION
     assert newest_of(bytes(31) + bytes([VERSION])) == FORMER_VERSION  # its last byte happens to be a version
     assert newest_of(bytes(24) + MARK + bytes([1])) == FORMER_VERSION
     assert newest_of(bytes(23) + MARK + bytes([VERSION, 0])) == FORMER_VERSION
+
+
+def test_a_nonce_holds_its_labels_join_tag_or_random_bytes() -> None:
+    assert join_tag_of(marked_nonce(b"abcdef")) == b"abcdef"
+    assert len({marked_nonce(b"abcdef") for _ in range(100)}) == 100
+    assert len({join_tag_of(marked_nonce()) for _ in range(100)}) == 100
+    assert join_tag_of(bytes(32)) is None  # of the former release
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class RunAccount:
         declined: declined rounds of it: (number, reason).
         complained: labels whose shares for this one were wrong, through them or the coordinator: (round, labels).
         left_out: labels that the coordinator no longer asks, in its latest request.
+        put_back: labels whose homes were put back, each with the run (hex) that their ledgers lack since.
         protocol: version of the protocol that the run uses; 0 if the diary does not know it.
         no_tracks: the first round that no track of the catalogue fits (0: on joining); None if there is none.
         ended: why a closed run ended; empty if the label's people closed it, or the diary does not know.
@@ -54,6 +55,7 @@ class RunAccount:
     declined: tuple[tuple[int, str], ...] = ()
     complained: tuple[tuple[int, tuple[str, ...]], ...] = ()
     left_out: tuple[str, ...] = ()
+    put_back: Mapping[str, str] = field(default_factory=dict)
     protocol: int = 0
     no_tracks: int | None = None
     ended: str = ""
@@ -123,9 +125,9 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
     for run, epsilon in spent.items():
         mine = [row for row in rows if row.run == run]
         known = about.get(run.hex(), {})
-        declined, complained, left_out, no_tracks = (
+        declined, complained, left_out, put_back, no_tracks = (
             of_run.get((run.hex(), what), [])
-            for what in (What.ROUND_DECLINED, What.COMPLAINED, What.LEFT_OUT, What.NO_TRACKS)
+            for what in (What.ROUND_DECLINED, What.COMPLAINED, What.LEFT_OUT, What.PUT_BACK, What.NO_TRACKS)
         )
         promised = known.get("epsilon")
         accounts.append(
@@ -143,6 +145,7 @@ def _joined(home: LabelHome, rows: tuple[Row, ...], spent: dict[bytes, float]) -
                 declined=tuple((_int(each.get("round")), str(each.get("reason"))) for each in declined),
                 complained=tuple((_int(each.get("round")), _names(each)) for each in complained),
                 left_out=_names(left_out[-1]) if left_out else (),
+                put_back=_runs(put_back[-1]) if put_back else {},
                 protocol=_int(known.get("protocol")),
                 no_tracks=_int(no_tracks[0].get("round")) if no_tracks else None,
                 ended=_ended(of_run, run.hex()),
@@ -186,6 +189,11 @@ def _printable(value: object) -> str:
 def _names(details: dict[str, Any]) -> tuple[str, ...]:
     labels = details.get("labels")
     return tuple(label for label in labels if isinstance(label, str)) if isinstance(labels, list) else ()
+
+
+def _runs(details: dict[str, Any]) -> dict[str, str]:
+    runs = details.get("runs")
+    return {label: _printable(run) for label, run in runs.items()} if isinstance(runs, dict) else {}
 
 
 def _int(value: object) -> int:

@@ -222,6 +222,14 @@ class Ledger:
     def __contains__(self, run: object) -> bool:
         return isinstance(run, bytes) and bool(self._read("WHERE row.run = ?", run.hex()))
 
+    def place_of(self, run: bytes) -> int:
+        """Which of all runs ever opened this one is, from 1."""
+        (opened,) = (row.number for row in self._read("WHERE row.run = ?", run.hex()) if row.kind is Kind.OPEN)
+        with named_errors():
+            earlier = "SELECT count(*) FROM ledger WHERE kind = 'open' AND number <= ?"
+            place: int = self._database.execute(earlier, (opened,)).fetchone()[0]
+        return place
+
     def is_open(self, run: bytes) -> bool:
         """Whether a run was opened, and is not closed."""
         kinds = [row.kind for row in self._read("WHERE row.run = ?", run.hex())]

@@ -6,7 +6,7 @@ One line of JSON per note, appended and flushed. Spending is recorded in the led
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -28,6 +28,8 @@ VERSION = 2
 LARGEST = 4_000_000
 """Size of the file in bytes above which old refusals are dropped: a coordinator can announce runs without end."""
 KEPT_REFUSALS = 1_000
+KEPT_JOIN_TAGS = 50
+"""Notes of other labels' join tags, about one a run, that are kept when refusals are dropped: 2 MB at 1,000 labels."""
 
 
 class What(StrEnum):
@@ -39,6 +41,8 @@ class What(StrEnum):
     COMPLAINED = "complained"
     LEFT_OUT = "left-out"
     NO_TRACKS = "no-tracks"
+    JOIN_TAGS = "join-tags"
+    PUT_BACK = "put-back"
     FOLLOWED = "followed"
     OVER = "over"
     CLOSED = "closed"
@@ -131,6 +135,30 @@ class Diary:
         if not any(note.what is What.NO_TRACKS and note.run == run.hex() for note in self._read()):
             self._add(What.NO_TRACKS, run, {"round": round_number})
 
+    def join_tags(self, run: bytes, tags: Mapping[str, bytes]) -> dict[str, str]:
+        """Record other labels' join tags in a run, and which of them showed theirs in another run before.
+
+        Returns:
+            Labels whose homes were put back, each with the earlier run (hex) of the same tag.
+        """
+        shown = {(label, tag.hex()) for label, tag in tags.items()}
+        known = dict(self._tags())
+        new = dict(sorted(shown - known.keys()))
+        again = {label: known[label, tag] for label, tag in sorted(shown & known.keys())}
+        twice = {label: earlier for label, earlier in again.items() if earlier != run.hex()}
+        if new:
+            self._add(What.JOIN_TAGS, run, {"tags": new})
+        if twice and not any((note.what, note.run) == (What.PUT_BACK, run.hex()) for note in self._read()):
+            self._add(What.PUT_BACK, run, {"runs": twice})
+        return twice
+
+    def _tags(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Labels' join tags (hex), each with the run (hex) that it was shown in first."""
+        for note in self._read():
+            tags = note.details.get("tags")
+            if note.what is What.JOIN_TAGS and isinstance(tags, dict):
+                yield from (((label, tag), note.run) for label, tag in tags.items() if isinstance(tag, str))
+
     def followed(self, run: bytes, *, weights: str) -> None:
         """Record the digest (SHA-256, hex) of the weights file that this label computed from a run's sums."""
         if self.weights(run.hex()) != weights:
@@ -215,8 +243,10 @@ class Diary:
 
     def _shorten(self) -> None:
         notes = self.notes()
-        refusals = deque((note for note in notes if note.what not in _LASTING), maxlen=KEPT_REFUSALS)
-        kept = {id(note) for note in refusals} | {id(note) for note in notes if note.what in _LASTING}
+        tags = deque((note for note in notes if note.what is What.JOIN_TAGS), maxlen=KEPT_JOIN_TAGS)
+        passing = (note for note in notes if note.what not in {*_LASTING, What.JOIN_TAGS})
+        refusals = deque(passing, maxlen=KEPT_REFUSALS)
+        kept = {id(note) for note in (*tags, *refusals, *(note for note in notes if note.what in _LASTING))}
         lines = (
             canonical_json(
                 {**note.details, "time": note.time, "what": note.what.value, "run": note.run, "version": VERSION}

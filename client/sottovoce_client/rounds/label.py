@@ -29,6 +29,7 @@ from sottovoce.run.records import Carried
 from sottovoce_client.budget.known_heads import open_ledger
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.policy import Policy
+from sottovoce_client.rounds import join_tags
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class Label:
             except Downgraded:
                 self.home.diary.round_declined(request.run, 0, RefusalReason.PROTOCOL.value)
                 raise
+            if isinstance(request, Nonces):
+                join_tags.notice(request, self._opened)
             if isinstance(request, CrossCheckRequest | UnmaskRequest):
                 state.survived(request)
             self._opened.states.save(request.run, state)

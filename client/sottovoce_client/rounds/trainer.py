@@ -34,6 +34,7 @@ from sottovoce_client.data.preparation import Prepared, prepare
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds import local_round
 from sottovoce_client.rounds.following import follow
+from sottovoce_client.rounds.join_tags import join_tag
 from sottovoce_client.rounds.opened_home import OpenedHome, TooFewConfirmed
 from sottovoce_client.rounds.own_words import expect_remembered
 from sottovoce_client.rounds.promises import release_stale
@@ -105,7 +106,7 @@ class Trainer:
                     ledger.open_run(announcement.run, plan, opened.policy.ceilings)
                 except BudgetExceeded as error:
                     return self._refusal(announcement, RefusalReason.BUDGET, error)
-                head = ledger.head
+                head, tag = ledger.head, join_tag(opened.identity, ledger, announcement.run)
             participant, advert = Participant.join(
                 announcement,
                 label=self._home.name,
@@ -115,6 +116,7 @@ class Trainer:
                 delta=0.0 if plan is None else plan.delta,
                 least_survivors=opened.policy.least_participants,
                 met=0 if opened.policy.oldest_protocol else self._home.diary.newest_protocol(),
+                join_tag=tag,
             )
             self._note_joined(announcement, advert, head)
             opened.states.save(announcement.run, RunState(participant, plan, ledger=head))
@@ -137,7 +139,9 @@ class Trainer:
         states = self._opened.states
         state = states.load(announcement.run)
         former = state.participant.version
-        advert = state.participant.join_again(announcement)
+        with open_ledger(self._home) as ledger:
+            tag = join_tag(self._opened.identity, ledger, announcement.run)
+        advert = state.participant.join_again(announcement, tag)
         if advert.version != former:
             self._note_joined(announcement, advert, state.ledger)
         states.save(announcement.run, state)

@@ -91,6 +91,7 @@ class Membership:
         delta: float,
         least_survivors: int = 0,
         met: int = 0,
+        join_tag: bytes | None = None,
     ) -> tuple[Self, Advert]:
         """Take part in a run, with new keys.
 
@@ -103,6 +104,7 @@ class Membership:
             delta: δ of that ceiling.
             least_survivors: labels that the label's own policy requires in a sum; the agreement may require more.
             met: newest version of the protocol in which the label has met this coordinator; 0 to accept any.
+            join_tag: 6 bytes that stand for this run among all that the label has joined; None for random ones.
 
         Raises:
             WrongAgreement: the run is under another agreement.
@@ -113,6 +115,7 @@ class Membership:
         config = announcement.config
         stage, advert = _advertised(
             identity,
+            join_tag,
             version=announcement.version,
             run=announcement.run,
             agreement=announcement.agreement,
@@ -172,8 +175,12 @@ class Membership:
         """
         return self._staged(ReportRequest, Seat).session
 
-    def join_again(self, announcement: Announcement) -> Advert:
+    def join_again(self, announcement: Announcement, join_tag: bytes | None = None) -> Advert:
         """Restart the set-up with new keys and a new nonce, since some label did not complete it.
+
+        Args:
+            announcement: the run's announcement.
+            join_tag: as for `join`, and the same.
 
         Raises:
             OutOfOrder: the set-up is complete.
@@ -187,6 +194,7 @@ class Membership:
             raise WrongRun("Another run was announced under the id of a run that this label joined.")
         self._stage, self._advert = _advertised(
             self._identity,
+            join_tag,
             version=announcement.version,
             run=old.run,
             agreement=old.agreement,
@@ -365,9 +373,9 @@ class Membership:
             )
 
 
-def _advertised(identity: Identity, **fields: object) -> tuple[Joined, Advert]:
+def _advertised(identity: Identity, join_tag: bytes | None, **fields: object) -> tuple[Joined, Advert]:
     """New keys and a new nonce, and their advert."""
-    key, nonce = RunKey.generate(), marked_nonce()
+    key, nonce = RunKey.generate(), marked_nonce(join_tag)
     advert = Advert.sign(
         identity,
         **fields,

@@ -21,6 +21,8 @@ from sottovoce.protocol.violations import Downgraded, WrongAgreement, WrongVersi
 
 MARK = b"SoVo\x00\x00\x00"
 """The bytes of a nonce before its last one, which is the newest version that its label speaks."""
+JOIN_TAG_BYTES = 6
+"""Length of the join tag before the mark."""
 
 
 def stated(request: VersionsRequest, identity: Identity, *, label: str, agreement: bytes, oldest: int) -> Versions:
@@ -121,10 +123,20 @@ def check_version(message: Message, version: int) -> None:
         )
 
 
-def marked_nonce() -> bytes:
-    """A new nonce (32 bytes): 24 random bytes, and the newest version that this release speaks."""
-    end = MARK + bytes([VERSION])
+def marked_nonce(join_tag: bytes | None = None) -> bytes:
+    """A new nonce (32 bytes): 18 random bytes, a join tag, and the newest version that this release speaks.
+
+    Args:
+        join_tag: 6 bytes that differ in each run that the label joins; None for random ones.
+    """
+    end = (os.urandom(JOIN_TAG_BYTES) if join_tag is None else join_tag) + MARK + bytes([VERSION])
     return os.urandom(SECRET_BYTES - len(end)) + end
+
+
+def join_tag_of(nonce: bytes) -> bytes | None:
+    """The join tag in a nonce; None if its label speaks only the former version, which has none."""
+    marked = nonce[-1 - len(MARK) : -1] == MARK
+    return nonce[-1 - len(MARK) - JOIN_TAG_BYTES : -1 - len(MARK)] if marked else None
 
 
 def newest_of(nonce: bytes) -> int:

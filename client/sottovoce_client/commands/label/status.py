@@ -51,7 +51,12 @@ def show_status(home: Path | None, *, as_json: bool) -> None:
                 "training_now": policy.awake(),
                 "open_runs": [_plain(run) for run in account.runs if run.state == "open"],
                 "gone_wrong": [
-                    {"run": run.run, "complained": run.complained, "left_out": run.left_out}
+                    {
+                        "run": run.run,
+                        "complained": run.complained,
+                        "left_out": run.left_out,
+                        "put_back": run.put_back,
+                    }
                     for run in _gone_wrong(account)
                 ],
                 "lowered": [run.run for run in _lowered(account)],
@@ -187,8 +192,8 @@ def _show_refusals(runs: list[RunAccount], title: str) -> None:
 
 
 def _gone_wrong(account: Account) -> list[RunAccount]:
-    """The latest runs in which other labels lied to this one, or are no longer asked."""
-    return [run for run in account.runs if run.complained or run.left_out][-LATEST:]
+    """The latest runs in which other labels lied to this one, are no longer asked, or had forgotten earlier runs."""
+    return [run for run in account.runs if run.complained or run.left_out or run.put_back][-LATEST:]
 
 
 def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
@@ -203,6 +208,9 @@ def _labels_gone_wrong(runs: list[RunAccount]) -> Table:
                 )
         for label in run.left_out:
             table.add_row(run.run[:SHORT], Text(label), "left out of the run by the coordinator")
+        for label, earlier in run.put_back.items():
+            lacking = f"its ledger lacks run {earlier[:SHORT]}, so its home was put back: tell its people"
+            table.add_row(run.run[:SHORT], Text(label), lacking)
     return table
 
 
