@@ -1,17 +1,17 @@
 """Sottovoce: record labels train music models together without sharing their audio.
 
 This package is what both sides and every user of a model import; it imports neither side. Its face for Python is
-`sottovoce.api`, whose names are here as well: `load`, `edit`, `simulate`, `Model`.
+`sottovoce.api`, whose names are here as well: `load`, `edit`, `simulate`, `connect`, `Model`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from sottovoce.version import __version__
 
-__all__ = ["Classification", "Model", "Simulation", "__version__", "edit", "load", "simulate"]
+__all__ = ["Classification", "Model", "Simulation", "__version__", "connect", "edit", "load", "simulate"]
 
 if TYPE_CHECKING:
-    from sottovoce.api import Classification, Model, Simulation, edit, load, simulate
+    from sottovoce.api import Classification, Model, Simulation, connect, edit, load, simulate
 
 
 def __getattr__(name: str) -> Any:

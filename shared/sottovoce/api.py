@@ -3,12 +3,14 @@
     import sottovoce
 
     model = sottovoce.load("run/release", key="federation.toml")
-    model.privacy                       # what was promised to each track
     model.privacy                       # privacy guarantee per track
     model.generate("waltz", seconds=30).save("waltz.flac")
 
     run = sottovoce.simulate("music/", epsilon=4)
     run.metrics["macro_f1"], run.release.classify("song.flac")
+
+    studio = sottovoce.connect("http://127.0.0.1:8480")
+    studio.classify("song.flac", model="isles-style-svm").style
 
 Errors are those of `sottovoce.errors`. Importing `sottovoce` loads no torch; using a model does.
 """
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sottovoce.studio.editing.equaliser import Band
     from sottovoce.studio.editing.request import Result
     from sottovoce.studio.piece import Piece
+    from sottovoce.studio.remote import Studio
 
 PATH = str | PathLike[str]
 SIMULATE = "simulate"
@@ -203,6 +206,22 @@ def load(release: PATH, *, key: str | bytes | None = None) -> Model:
     if isinstance(key, bytes):
         return Model(load_release(Path(release), key))
     return Model(load_release(Path(release), trusted_key(key), agreement=trusted_agreement(key)))
+
+
+def connect(url: str, *, token: str | None = None, authority: PATH | None = None) -> "Studio":
+    """Use a studio over HTTP. `sottovoce.studio.remote.AsyncStudio` is the same with `async`.
+
+    Args:
+        url: its address, such as http://127.0.0.1:8480.
+        token: your token, where it asks for one.
+        authority: PEM file of the certificate authority to trust; by default the system's.
+
+    Raises:
+        ConfigurationError: the address cannot be used, or would expose the token.
+    """
+    from sottovoce.studio.remote import Studio
+
+    return Studio(url, token, authority=None if authority is None else Path(authority))
 
 
 def edit(

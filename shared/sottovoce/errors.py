@@ -17,6 +17,7 @@
     │   ├── LocalProtocolError        our own side called the protocol wrongly
     │   └── RemoteProtocolError       the peer sent an invalid message (see `sottovoce.protocol`)
     ├── RegistryError                 a registry cannot be reached, or refuses; exit code 6
+    ├── StudioError                   a studio cannot be reached, or refuses, or a job failed; exit code 7
     ├── Diverged                      training produced a number that is not finite: nothing leaves the label
     └── RoundAborted                  a round ended without a sum and revealed nothing
 
@@ -134,6 +135,12 @@ class RegistryError(SottovoceError):
     """A registry cannot be reached, refuses a request, or sends an invalid answer."""
 
     exit_code = 6
+
+
+class StudioError(SottovoceError):
+    """A studio cannot be reached or refuses a request, or a job failed."""
+
+    exit_code = 7
 
 
 class Diverged(SottovoceError):

@@ -1,6 +1,5 @@
 """Serving an app: the address, TLS, and the end by Ctrl-C; shared by the registry and the studio."""
 
-import ipaddress
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from sottovoce.commands.output import notes, say, shown
 from sottovoce.errors import ConfigurationError
+from sottovoce.web import is_here
 
 GRACE_SECONDS = 10
 """Time for running transfers to finish after Ctrl-C, seconds."""
@@ -45,19 +45,11 @@ def expect_tls(host: str, cert: Path | None, key: Path | None, plain_http: bool)
     for path in (cert, key):
         if path is not None and not path.is_file():
             raise ConfigurationError(f"There is no file '{shown(path)}'.")
-    if cert is None and not plain_http and not is_loopback(host):
+    if cert is None and not plain_http and not is_here(host):
         raise ConfigurationError(
             f"Without TLS, others could read tokens sent to {host}.",
             hint="Use --tls-cert and --tls-key, or --plain-http behind a proxy that adds TLS.",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(

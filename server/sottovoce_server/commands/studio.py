@@ -11,6 +11,7 @@ import typer
 from sottovoce.commands.declared_options import takes
 from sottovoce.commands.output import counted, notes, say, shown
 from sottovoce.errors import ConfigurationError
+from sottovoce.web import is_here
 from sottovoce_server.commands.serving import (
     CertificateKeyOption,
     CertificateOption,
@@ -19,7 +20,6 @@ from sottovoce_server.commands.serving import (
     PortOption,
     ProxyOption,
     expect_tls,
-    is_loopback,
     serve,
 )
 from sottovoce_server.commands.studio_administration import DataOption, log, token
@@ -102,7 +102,7 @@ def run(
 
     expect_tls(host, tls_cert, tls_key, plain_http)
     folder = _folder(data)
-    local = is_loopback(host)
+    local = is_here(host)
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host, *(names or ())}) if local or names else frozenset()
     settings = Settings(
         data=folder, limits=request.limits(), engine=request.engine_limits(), tokens=not local, hosts=hosts

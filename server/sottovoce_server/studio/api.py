@@ -52,6 +52,7 @@ EVENT_SECONDS = 0.2
 """Time between two events of a job's progress, seconds."""
 JOBS_PAGE = 100
 CallerOf = Callable[..., Caller]
+Prefer = Annotated[str, Header(description="`wait=N`: answer when the job ends, within N seconds.")]
 
 
 def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: LocalEngine, settings: Settings) -> FastAPI:
@@ -110,7 +111,7 @@ def _work(intake: Intake, jobs: Jobs, engine: LocalEngine, caller: CallerOf) -> 
         async def post(
             request: Request,
             who: Annotated[Caller, Depends(caller)],
-            prefer: Annotated[str, Header(description="`wait=N`: answer when the job ends, within N seconds.")] = "",
+            prefer: Prefer = "",
             _key: Annotated[
                 str | None,
                 Header(alias="Idempotency-Key", description="Repeating a request with its key repeats its answer."),
@@ -159,9 +160,10 @@ def _jobs(database: Database, jobs: Jobs, engine: LocalEngine, caller: CallerOf)
         return JobList(jobs=[job_view(each, jobs) for each in jobs.latest(who.token or "", limit, kind)])
 
     @routes.get("/jobs/{job}", responses=described(401, 404))
-    def show(job: str, who: Who) -> JobView:
+    async def show(job: str, who: Who, prefer: Prefer = "") -> JobView:
         """A job: its state, progress and result."""
-        return job_view(found(job, who), jobs)
+        row = await run_in_threadpool(found, job, who)
+        return await run_in_threadpool(job_view, await _ended(jobs, row, _wait_of(prefer)), jobs)
 
     @routes.delete("/jobs/{job}", responses=described(401, 404))
     def cancel(job: str, who: Who) -> JobView:

@@ -4,14 +4,11 @@ Answers are bounded, addresses consist of checked names only, redirects are not 
 elsewhere), and an interrupted download resumes.
 """
 
-import ipaddress
 import json
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
@@ -19,13 +16,13 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from sottovoce.errors import ConfigurationError, RegistryError
 from sottovoce.release.manifest import FileEntry
 from sottovoce.version import __version__
+from sottovoce.web import expect_url, printable, retry_after, trusting
 
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 30.0
 TIMEOUT_SECONDS = 30.0
 LARGEST_ANSWER = 1 << 24
 LARGEST_TOKEN_FILE = 4096
-LONGEST_DETAIL = 500
 TRY_AGAIN = {429, 500, 502, 503, 504}
 CHUNK = 1 << 18
 
@@ -71,12 +68,12 @@ class RegistryClient:
         authority: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        _expect_url(url, token)
+        expect_url(url, token, what="registry", example="https://models.example.org or http://127.0.0.1:8470")
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/v1/",
             headers={"User-Agent": f"sottovoce/{__version__}", "Accept-Encoding": "identity"}
             | ({"Authorization": f"Bearer {token}"} if token else {}),
-            verify=_trusting(authority) if url.startswith("https:") or authority else True,
+            verify=trusting(authority) if url.startswith("https:") or authority else True,
             timeout=TIMEOUT_SECONDS,
             transport=transport,
         )
@@ -189,7 +186,7 @@ class RegistryClient:
         try:
             with self._http.stream(method, path, **request) as answer:
                 if answer.status_code in TRY_AGAIN:
-                    raise _Transient(_refusal(answer), _retry_after(answer))
+                    raise _Transient(_refusal(answer), retry_after(answer))
                 if not answer.is_success:
                     raise _refusal(answer)
                 if answer.headers.get("content-encoding", "identity") != "identity":
@@ -242,38 +239,6 @@ def read_token(path: Path) -> str:
     return text
 
 
-def _expect_url(url: str, token: str | None) -> None:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
-        raise ConfigurationError(
-            "That is not a registry's address.",
-            hint="It looks like https://models.example.org or http://127.0.0.1:8470.",
-        )
-    if parts.scheme == "http" and token and not _is_here(host):
-        raise ConfigurationError("Over http, others could read the token.", hint="Use https, or omit the token.")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _trusting(authority: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=authority)
-    except OSError:  # SSLError is one
-        raise ConfigurationError(
-            "The certificate authority's file cannot be used.",
-            hint="It must be a PEM file with the authority's certificate.",
-        ) from None
-
-
 def _bounded(answer: httpx.Response, limit: int) -> bytes:
     data = bytearray()
     for chunk in answer.iter_raw():
@@ -294,19 +259,10 @@ def _refusal(answer: httpx.Response) -> Refused:
         hint = "It answers with a redirect, which is not followed: use the address that it redirects to."
     words = detail if isinstance(detail, str) else f"status {answer.status_code}"
     return Refused(
-        f"The registry says: {_printable(words)}",
+        f"The registry says: {printable(words)}",
         answer.status_code,
-        hint=_printable(hint) if isinstance(hint, str) else None,
+        hint=printable(hint) if isinstance(hint, str) else None,
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_DETAIL])
-
-
-def _retry_after(answer: httpx.Response) -> float:
-    asked = answer.headers.get("retry-after", "")
-    return float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
 
 
 def _unreachable(error: httpx.TransportError) -> RegistryError:
