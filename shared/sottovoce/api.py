@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sottovoce.audio.reject_reason import RejectReason
 from sottovoce.errors import AudioError, ConfigurationError
+from sottovoce.studio.classification import Classification, Segment
 
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
@@ -38,36 +39,6 @@ if TYPE_CHECKING:
 PATH = str | PathLike[str]
 SIMULATE = "simulate"
 """Entry point, in the group `sottovoce.python`, by which the simulations package adds `sottovoce.simulate`."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of a track.
-
-    Args:
-        start: seconds from the track's start.
-        end: likewise.
-        probabilities: probability of every style, most probable first.
-    """
-
-    start: float
-    end: float
-    probabilities: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Classification:
-    """A track's style.
-
-    Args:
-        style: the most probable one.
-        probabilities: probability of every style, most probable first.
-        segments: the same for parts of the track, in order, if requested. A long track's are spread evenly over it.
-    """
-
-    style: str
-    probabilities: Mapping[str, float]
-    segments: Sequence[Segment] = ()
 
 
 @dataclass(frozen=True)

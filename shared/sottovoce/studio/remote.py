@@ -15,9 +15,9 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from sottovoce.api import Classification, Segment
 from sottovoce.errors import AudioError, ConfigurationError, StudioError
 from sottovoce.files import written_aside
+from sottovoce.studio.classification import Classification, Segment
 from sottovoce.studio.requests import ClassificationRequest, EditRequest, GenerationRequest, asked
 from sottovoce.version import __version__
 from sottovoce.web import expect_url, printable, retry_after, trusting
