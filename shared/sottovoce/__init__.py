@@ -11,7 +11,8 @@ from sottovoce.version import __version__
 __all__ = ["Classification", "Model", "Simulation", "__version__", "connect", "edit", "load", "simulate"]
 
 if TYPE_CHECKING:
-    from sottovoce.api import Classification, Model, Simulation, connect, edit, load, simulate
+    from sottovoce.api import Model, Simulation, connect, edit, load, simulate
+    from sottovoce.studio.classification import Classification
 
 
 def __getattr__(name: str) -> Any:
