@@ -90,6 +90,17 @@ class Database:
         with self._sessions.begin() as session:
             yield session
 
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction that reads before it writes: in SQLite, nobody else writes meanwhile.
+
+        In PostgreSQL, whoever reads selects the rows `FOR UPDATE`.
+        """
+        with self.session() as session:
+            if self.engine.dialect.name == "sqlite":  # the driver begins a transaction only at the first change
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            yield session
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

@@ -22,7 +22,7 @@ from sottovoce_server.registry.tokens import Caller, Scope
 from sottovoce_server.studio.door import Door
 from sottovoce_server.studio.engine import LocalEngine
 from sottovoce_server.studio.intake import Intake
-from sottovoce_server.studio.job_files import FORMATS, piece_name
+from sottovoce_server.studio.job_files import FORMATS, keep_only, piece_name
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.kinds import KINDS, Work
 from sottovoce_server.studio.outputs import entries, written
@@ -172,7 +172,10 @@ def _jobs(database: Database, jobs: Jobs, engine: LocalEngine, caller: CallerOf)
         worker = jobs.cancel(job, who.token or "")
         if worker is not None:
             engine.stop_worker(worker)
-        return job_view(found(job, who), jobs)
+        row = found(job, who)
+        if row.state == State.CANCELLED:
+            keep_only(jobs.folder(job), 0)
+        return job_view(row, jobs)
 
     @routes.get(
         "/jobs/{job}/events",

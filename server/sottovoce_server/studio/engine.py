@@ -1,18 +1,21 @@
 """The studio's workers: processes that are replaced when they die, hang or outgrow their memory."""
 
 import json
+import logging
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
-from sottovoce_server.studio.jobs import Jobs
+from sottovoce_server.studio.job_files import keep_only
+from sottovoce_server.studio.jobs import ANY, Jobs
+from sottovoce_server.studio.schema import Job
 from sottovoce_server.studio.settings import Settings
 from sottovoce_server.studio.worker import JOBS, OUT_OF_MEMORY, Order
 
@@ -20,6 +23,9 @@ LOOK_SECONDS = 0.2
 """Time between two looks at the workers, seconds."""
 SWEEP_SECONDS = 60.0
 """Time between two deletions of what is no longer kept, seconds."""
+ARRIVAL_SECONDS = 3600.0
+"""Longest time between the arrival of a job's first file and the job, seconds."""
+LOG = logging.getLogger(__name__)
 STEADY_SECONDS = 5.0
 """A worker that dies younger is replaced after this time, so that a broken installation does not spin."""
 DIED = "The process that did this died."
@@ -35,8 +41,8 @@ class _Worker:
     name: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
-    stopped_for: str = ""
-    blameless: bool = False
+    stopped_for: str = DIED
+    blamed: str | None = ANY
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -75,7 +81,7 @@ class LocalEngine:
         for place in self._places:
             if place.process is not None:
                 place.process.wait()
-                self._jobs.lost(place.name, DIED, strike=False)
+                self._jobs.lost(place.name, DIED, blamed=None)
 
     def wake(self) -> None:
         """Tell the workers that there may be a job."""
@@ -87,7 +93,7 @@ class LocalEngine:
         for place in self._places:
             with place.lock:
                 if place.name == name and place.process is not None:
-                    place.blameless = True  # it may have taken another job meanwhile
+                    place.blamed = None  # it may have taken another job meanwhile
                     place.process.kill()
 
     @property
@@ -98,7 +104,7 @@ class LocalEngine:
     def _begin(self, place: _Worker) -> None:
         with place.lock:
             place.name, place.started = secrets.token_hex(16), time.monotonic()
-            place.stopped_for, place.blameless = "", False
+            place.stopped_for, place.blamed = DIED, ANY
             order = Order(
                 place.name,
                 str(self._settings.data),
@@ -115,21 +121,35 @@ class LocalEngine:
 
     def _watch(self) -> None:
         swept = time.monotonic()
-        while not self._over.wait(LOOK_SECONDS):
-            self._stop_late()
-            for place in self._places:
-                self._replace_if_dead(place)
-            if time.monotonic() - swept > SWEEP_SECONDS:
-                swept = time.monotonic()
-                self._sweep()
+        pause = LOOK_SECONDS
+        while not self._over.wait(pause):
+            pause = LOOK_SECONDS
+            try:
+                self._look()
+                if time.monotonic() - swept > SWEEP_SECONDS:
+                    swept = time.monotonic()
+                    self._sweep()
+            except Exception:  # a full disk, say: without this thread, nothing would go on once it is not
+                pause = STEADY_SECONDS
+                LOG.exception("The workers could not be looked after; next attempt in %g s.", pause)
 
-    def _stop_late(self) -> None:
+    def _look(self) -> None:
+        running = self._jobs.running()
+        names = {place.name for place in self._places}
+        for job in running:
+            if job.worker is not None and job.worker not in names:  # an earlier studio's, which took it at its end
+                self._jobs.lost(job.worker, DIED, blamed=None)
+        self._stop_late(running)
+        for place in self._places:
+            self._replace_if_dead(place)
+
+    def _stop_late(self, running: list[Job]) -> None:
         oldest = time.time() - self._settings.engine.job_seconds
-        late = {job.worker for job in self._jobs.running() if (job.started or 0.0) < oldest}
+        late = {job.worker: job.id for job in running if (job.started or 0.0) < oldest}
         for place in self._places:
             with place.lock:
-                if place.name in late and place.process is not None:
-                    place.stopped_for = HUNG
+                if place.name in late and place.process is not None and place.blamed == ANY:
+                    place.stopped_for, place.blamed = HUNG, late[place.name]
                     place.process.kill()
 
     def _replace_if_dead(self, place: _Worker) -> None:
@@ -141,21 +161,31 @@ class LocalEngine:
         status = process.poll()
         if status is None:
             return
-        reason = place.stopped_for or (OUTGREW if status == OUT_OF_MEMORY else DIED)
-        self._jobs.lost(place.name, reason, strike=not place.blameless)
-        young = not place.blameless and time.monotonic() - place.started < STEADY_SECONDS
+        reason = OUTGREW if status == OUT_OF_MEMORY else place.stopped_for
+        for job in self._jobs.lost(place.name, reason, blamed=place.blamed):
+            keep_only(self._jobs.folder(job), 0)
+        young = place.blamed is not None and time.monotonic() - place.started < STEADY_SECONDS
         place.process = None
         if not young:
             self._begin(place)
 
     def _sweep(self) -> None:
-        """Delete the audio of jobs that ended long ago, and uploads that no job uses."""
+        """Delete the audio of jobs that ended long ago, and what a killed process left of others."""
         for job in self._jobs.forget(time.time() - 3600 * self._settings.engine.keep_hours):
-            shutil.rmtree(self._jobs.folder(job), ignore_errors=True)
-        known = self._jobs.known()
-        for folder in (self._settings.data / JOBS).glob("*"):
-            if folder.name not in known and time.time() - folder.stat().st_mtime > SWEEP_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+            keep_only(self._jobs.folder(job), 0)
+        folders = list((self._settings.data / JOBS).glob("*"))
+        kept = self._jobs.kept()
+        for folder in folders:
+            claim = kept.get(folder.name, 0)
+            if claim is not None and (folder.name in kept or _age(folder) > ARRIVAL_SECONDS):
+                keep_only(folder, claim)
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _tell(process: "subprocess.Popen[bytes] | None") -> None:

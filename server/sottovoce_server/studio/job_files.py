@@ -1,4 +1,7 @@
-"""Names of the files in a job's folder."""
+"""The files in a job's folder."""
+
+import shutil
+from pathlib import Path
 
 UPLOAD = "upload"
 """Name of the uploaded file, before its extension."""
@@ -15,3 +18,18 @@ def piece_name(claim: int, number: int, form: str) -> str:
         form: its extension.
     """
     return f"{claim}-{number}{form}"
+
+
+def keep_only(folder: Path, claim: int) -> None:
+    """Delete what an ended job no longer needs: the upload, and what claims before the last one made.
+
+    Args:
+        folder: its folder.
+        claim: the claim whose pieces are kept; 0: none, and no folder.
+    """
+    if not claim:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for file in folder.glob("*"):
+        if not file.name.startswith(f"{claim}-"):
+            file.unlink(missing_ok=True)

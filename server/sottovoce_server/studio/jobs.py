@@ -25,6 +25,8 @@ from sottovoce_server.studio.settings import DAY, Limits
 
 STRIKES = 2
 """Number of workers that a job may cost before it fails."""
+ANY = "any"
+"""Whatever job it was."""
 
 
 class Refused(Exception):
@@ -123,7 +125,11 @@ class Jobs:
             Refused: a limit of the caller is reached.
         """
         try:
-            with self._database.session() as session:
+            with self._database.writing() as session:
+                if (
+                    session.get_bind().dialect.name == "postgresql"
+                ):  # one after the other, or each counts without the rest
+                    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(asked.owner))))
                 self._expect_within(session, asked, limits)
                 row = Job(
                     id=job,
@@ -136,6 +142,8 @@ class Jobs:
                     sources=asked.sources,
                     file=asked.file,
                     webhook=asked.webhook,
+                    webhook_due=None if asked.webhook is None else 0.0,
+                    seconds=asked.seconds,
                     created=time.time(),
                     state=State.QUEUED,
                 )
@@ -165,7 +173,10 @@ class Jobs:
         used = session.scalar(
             select(func.coalesce(func.sum(Output.seconds), 0.0)).where(Output.owner == asked.owner, Output.time > since)
         )
-        if (used or 0.0) + asked.seconds > limits.seconds_per_day:
+        coming = session.scalar(
+            select(func.coalesce(func.sum(Job.seconds), 0.0)).where(Job.owner == asked.owner, Job.state.in_(OPEN))
+        )
+        if (used or 0.0) + (coming or 0.0) + asked.seconds > limits.seconds_per_day:
             raise Refused(
                 f"This would be more than {limits.seconds_per_day:g} seconds of audio within a day.",
                 "Try again tomorrow, or ask the operator for more.",
@@ -232,22 +243,29 @@ class Jobs:
         with self._database.session() as session:
             return _changed(session, update(Job).where(_held(job)).values(**values)) == 1
 
-    def lost(self, worker: str, reason: str, *, strike: bool = True) -> None:
+    def lost(self, worker: str, reason: str, *, blamed: str | None = ANY) -> list[str]:
         """Return the job of a worker that is gone to the queue, or fail it if it has cost too many workers.
 
         Args:
             worker: the worker.
             reason: what happened to it, as a sentence.
-            strike: whether the job may be to blame.
+            blamed: id of the job that it may be due to; None: no job's.
+
+        Returns:
+            Ids of the jobs that failed.
         """
-        with self._database.session() as session:
-            for job in session.scalars(select(Job).where(Job.worker == worker, Job.state == State.RUNNING)):
-                job.strikes += strike
+        held = select(Job).where(Job.worker == worker, Job.state == State.RUNNING).with_for_update()
+        failed = []
+        with self._database.writing() as session:
+            for job in session.scalars(held):
+                job.strikes += blamed in (ANY, job.id)
                 if job.strikes < STRIKES:
                     job.state, job.worker, job.started = State.QUEUED, None, None
                 else:
                     job.state, job.ended, job.problem = State.FAILED, time.time(), reason
                     job.hint = f"It was tried {job.strikes} times. Try less audio, or another file."
+                    failed.append(job.id)
+        return failed
 
     def recover(self) -> None:
         """Return all running jobs to the queue. Only when no worker runs: when the studio starts."""
@@ -257,7 +275,7 @@ class Jobs:
 
     def cancel(self, job: str, owner: str) -> str | None:
         """Cancel a job; return the worker that must be stopped, if any. A job that has ended stays as it is."""
-        with self._database.session() as session:
+        with self._database.writing() as session:
             found = session.scalar(select(Job).where(Job.id == job, Job.owner == owner).with_for_update())
             if found is None or found.state not in OPEN:
                 return None
@@ -293,10 +311,11 @@ class Jobs:
         with self._database.session() as session:
             return list(session.scalars(old))
 
-    def known(self) -> set[str]:
-        """Ids of all jobs."""
+    def kept(self) -> dict[str, int | None]:
+        """What may be in each job's folder: everything (None), or only what this claim of it made; 0: nothing."""
         with self._database.session() as session:
-            return set(session.scalars(select(Job.id)))
+            rows = session.execute(select(Job.id, Job.state, Job.claim))
+            return {job: None if state in OPEN else claim if state == State.DONE else 0 for job, state, claim in rows}
 
 
 def new_id() -> str:

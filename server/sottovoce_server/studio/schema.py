@@ -61,6 +61,9 @@ class Job(Base):
     sources: Mapped[dict[str, list[str]]] = mapped_column(JSON)
     file: Mapped[str | None] = mapped_column(String(255))  # name of the uploaded file, for people
     webhook: Mapped[str | None] = mapped_column(String(2000))
+    webhook_due: Mapped[float | None] = mapped_column(Float)  # of the next call, once the job has ended; null: none
+    webhook_calls: Mapped[int] = mapped_column(Integer, default=0)
+    seconds: Mapped[float] = mapped_column(Float)  # of audio that it will make; 0 if it reads some
     created: Mapped[float] = mapped_column(Float)
     started: Mapped[float | None] = mapped_column(Float)
     ended: Mapped[float | None] = mapped_column(Float)

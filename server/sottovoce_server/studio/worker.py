@@ -20,6 +20,7 @@ from sottovoce.errors import SottovoceError
 from sottovoce.files import clear_asides
 from sottovoce_server.database import STUDIO, Database, DataLocation
 from sottovoce_server.registry.schema import Token
+from sottovoce_server.studio.job_files import keep_only
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.schema import Job
 from sottovoce_server.studio.settings import Limits
@@ -112,9 +113,10 @@ def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:
         result, made = work.carry_out(job, folder, progress)
         with database.session() as session:
             token = session.get(Token, job.owner) if job.owner else None
-        jobs.end(job, result, made, None if token is None else token.name)
+        if jobs.end(job, result, made, None if token is None else token.name):
+            keep_only(folder, job.claim)
     except SottovoceError as error:
-        jobs.fail(job, error.message, error.hint)
+        _fail(job, jobs, error.message, error.hint)
     except MemoryError:
         _out_of_memory(job, jobs)
     except RuntimeError as error:
@@ -122,14 +124,19 @@ def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:
             raise
         _out_of_memory(job, jobs)
     except OSError as error:
-        jobs.fail(job, FULL if error.errno in FULL_ERRORS else f"System error: {error.strerror}.")
+        _fail(job, jobs, FULL if error.errno in FULL_ERRORS else f"System error: {error.strerror}.")
     finally:
         clear_asides(folder)
         gc.collect()
 
 
+def _fail(job: Job, jobs: Jobs, problem: str, hint: str | None = None) -> None:
+    if jobs.fail(job, problem, hint):
+        keep_only(jobs.folder(job.id), 0)
+
+
 def _out_of_memory(job: Job, jobs: Jobs) -> None:
-    jobs.fail(job, NO_MEMORY, "Try less audio.")
+    _fail(job, jobs, NO_MEMORY, "Try less audio.")
     os._exit(OUT_OF_MEMORY)  # what is fragmented or half-built goes with the process
 
 
