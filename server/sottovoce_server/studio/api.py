@@ -1,6 +1,7 @@
 """The studio's HTTP interface."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from sottovoce_server.studio.intake import Intake
 from sottovoce_server.studio.job_files import FORMATS, keep_only, piece_name
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.kinds import KINDS, Work
-from sottovoce_server.studio.outputs import entries, written
+from sottovoce_server.studio.outputs import MONTH, entries, written
 from sottovoce_server.studio.problems import described, install
 from sottovoce_server.studio.schema import OPEN, Job, Kind, State
 from sottovoce_server.studio.settings import MIB, Settings
@@ -51,6 +52,8 @@ LOOK_SECONDS = 0.02
 EVENT_SECONDS = 0.2
 """Time between two events of a job's progress, seconds."""
 JOBS_PAGE = 100
+ID = re.compile(r"[0-9a-f]{32}")
+"""A job's id: whatever else a path holds reaches no database."""
 CallerOf = Callable[..., Caller]
 Prefer = Annotated[str, Header(description="`wait=N`: answer when the job ends, within N seconds.")]
 
@@ -147,7 +150,7 @@ def _jobs(database: Database, jobs: Jobs, engine: LocalEngine, caller: CallerOf)
     Who = Annotated[Caller, Depends(caller)]  # noqa: N806 - a type
 
     def found(job: str, who: Caller) -> Job:
-        row = jobs.find(job, who.token or "")
+        row = jobs.find(job, who.token or "") if ID.fullmatch(job) else None
         if row is None:
             raise HTTPException(404, "There is no such job. It may have been deleted.")
         return row
@@ -229,10 +232,8 @@ def _jobs(database: Database, jobs: Jobs, engine: LocalEngine, caller: CallerOf)
     )
     def log(
         who: Who,
-        month: Annotated[
-            str | None, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Such as 2026-12.")
-        ] = None,
-        model: Annotated[str | None, Query(max_length=80)] = None,
+        month: Annotated[str | None, Query(pattern=f"^{MONTH}$", description="Such as 2026-12.")] = None,
+        model: Annotated[str | None, Query(max_length=80, pattern=r"^[^\x00]*$")] = None,
         form: Annotated[str, Query(alias="format", pattern="^(json|csv)$")] = "json",
     ) -> Response:
         """The log of your results: when, with which model and parameters, and the digest of the audio."""

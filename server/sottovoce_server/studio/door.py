@@ -84,7 +84,8 @@ def _token(cookies: str) -> str | None:
 def _host(header: str) -> str:
     """The name or address in a Host header, without the port."""
     try:
-        return urlsplit(f"//{header}").hostname or ""
+        place = urlsplit(f"//{header}")
+        return "" if place.port == 0 else place.hostname or ""  # the port must be a number
     except ValueError:
         return ""
 

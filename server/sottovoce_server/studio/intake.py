@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
@@ -61,11 +62,14 @@ class Intake:
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             raise Refused(f"An idempotency key has 1 to {LONGEST_KEY} characters.")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD) as form:
-                file = form.get(FILE)
-                body = _validated(work.body, _fields(form, work.body))
-                upload = file if isinstance(file, UploadFile) else None
-                return await run_in_threadpool(self._accept, caller, work, body, upload, key)
+            try:
+                async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD) as form:
+                    file = form.get(FILE)
+                    body = _validated(work.body, _fields(form, work.body))
+                    upload = file if isinstance(file, UploadFile) else None
+                    return await run_in_threadpool(self._accept, caller, work, body, upload, key)
+            except FormParserError:
+                raise Refused("The form cannot be read.", "Send multipart/form-data (RFC 7578).", status=400) from None
         body = _validated(work.body, await _json(request))
         return await run_in_threadpool(self._accept, caller, work, body, None, key)
 
@@ -78,12 +82,13 @@ class Intake:
         sources = self._releases(work, extra, request)
         parameters = asked(request)
         digests = {role: each.digest for role, each in sources.items()}
-        digest = hashlib.sha256(json.dumps([work.kind, parameters, digests, extra["source"]]).encode())
+        wanted = [work.kind, parameters, digests, extra["source"], extra["webhook"]]
+        digest = hashlib.sha256(json.dumps(wanted).encode())
         job = new_id()
         folder = self._jobs.folder(job)
         try:
             name = self._receive(work, folder, owner, upload, extra["source"], digest)
-            wanted = Asked(
+            asked_for = Asked(
                 work.kind,
                 owner,
                 parameters,
@@ -95,7 +100,8 @@ class Intake:
                 key,
                 extra["webhook"],
             )
-            found = self._jobs.repeated(owner, key, wanted.fingerprint) or self._jobs.submit(job, wanted, self._limits)
+            found = self._jobs.repeated(owner, key, asked_for.fingerprint)
+            found = found or self._jobs.submit(job, asked_for, self._limits)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
