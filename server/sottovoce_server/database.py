@@ -94,7 +94,7 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """One transaction that reads before it writes: in SQLite, nobody else writes meanwhile.
 
-        In PostgreSQL, whoever reads selects the rows `FOR UPDATE`.
+        In PostgreSQL, rows are selected `FOR UPDATE`.
         """
         with self.session() as session:
             if self.engine.dialect.name == "sqlite":  # the driver begins a transaction only at the first change

@@ -129,7 +129,7 @@ class LocalEngine:
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     swept = time.monotonic()
                     self._sweep()
-            except Exception:  # a full disk, say: without this thread, nothing would go on once it is not
+            except Exception:  # a full disk, say: without this thread, dead workers would stay dead afterwards
                 pause = STEADY_SECONDS
                 LOG.exception("The workers could not be looked after; next attempt in %g s.", pause)
 
