@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "sottovoce_server": {"sottovoce", "sottovoce_server"},
     "sottovoce_simulations": set(PACKAGES),
 }
-SPEAKS_FLOWER = re.compile(r"[\w]+/flower/|sottovoce_simulations/engine/")
+SPEAKS_FLOWER = re.compile(r"[\w]+/flower/|sottovoce_simulations/engine/|sottovoce_server/studio/ray_engine")
 UNPICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_CALLS = {
@@ -153,7 +153,7 @@ WITHOUT_TORCH = {
         *sorted(
             ".".join(path.relative_to(PACKAGES["sottovoce_server"].parent).with_suffix("").parts)
             for path in (PACKAGES["sottovoce_server"] / "studio").glob("[!_]*.py")
-            if path.stem != "work"
+            if path.stem not in ("work", "ray_engine")
         ),
     ],
     "a label that only signs": [

@@ -45,6 +45,19 @@ def test_a_model_says_its_styles_its_privacy_and_who_vouched(release, coordinato
     assert model.privacy.promises[0].epsilon == 8.0
 
 
+def test_the_parts_of_a_track_average_to_the_whole(release, song):
+    model = sottovoce.load(release)
+    whole, parts = model.classify(song), model.classify(song, over_time=True)
+    assert whole.segments == ()
+    spec = model.manifest.features
+    assert [part.start for part in parts.segments] == [n * spec.hop_seconds for n in range(len(parts.segments))]
+    assert parts.segments[-1].end == pytest.approx(20.0, abs=spec.hop_seconds)
+    for style, probability in whole.probabilities.items():
+        found = np.mean([part.probabilities[style] for part in parts.segments])
+        assert parts.probabilities[style] == pytest.approx(probability, abs=1e-6)
+        assert found == pytest.approx(probability, abs=1e-6)
+
+
 def test_another_key_is_refused(release):
     with pytest.raises(ReleaseError, match="another key"):
         sottovoce.load(release, key=bytes(32))

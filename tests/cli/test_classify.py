@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -151,3 +152,13 @@ def test_an_unpinned_release_comes_with_a_note(sottovoce, release, music):
     result = sottovoce("classify", music / "fugue/a.wav", "--release", release)
     assert result.exit_code == 0
     assert result.stderr.startswith("Note: the release's key is not confirmed")
+
+
+def test_the_parts_of_a_track_are_shown_on_request(sottovoce, release, music):
+    file = music / "tango/f.flac"
+    [found] = answers(sottovoce("classify", file, "--release", release, "--over-time", "--json"))
+    assert len(found["segments"]) > 1
+    shown = sottovoce("classify", file, "--release", release, "--over-time").stdout
+    for part in found["segments"]:
+        style, _ = next(iter(part["probabilities"].items()))
+        assert re.search(rf"{part['start']:.1f} to {part['end']:.1f} s .* {style}", shown)

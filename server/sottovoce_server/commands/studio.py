@@ -26,6 +26,9 @@ from sottovoce_server.commands.studio_administration import DataOption, log, tok
 from sottovoce_server.studio.settings import StudioRequest
 
 if TYPE_CHECKING:
+    from sottovoce_server.studio.engine import Engine
+    from sottovoce_server.studio.jobs import Jobs
+    from sottovoce_server.studio.settings import Settings
     from sottovoce_server.studio.shelf import Shelf, Trust
 
 studio = typer.Typer(
@@ -75,6 +78,16 @@ def run(
             help="PostgreSQL database to use instead of SQLite in the folder.",
         ),
     ] = None,
+    engine_name: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="ENGINE", help="local: processes on this machine; ray: a Ray cluster, with PostgreSQL."
+        ),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="HOST:PORT", help="The cluster; by default one on this machine."),
+    ] = None,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8480,
     names: Annotated[
@@ -95,7 +108,6 @@ def run(
         return
     from sottovoce_server.database import STUDIO, Database, DataLocation
     from sottovoce_server.studio.api import make_app
-    from sottovoce_server.studio.engine import LocalEngine
     from sottovoce_server.studio.jobs import Jobs
     from sottovoce_server.studio.settings import Settings
     from sottovoce_server.studio.worker import JOBS
@@ -112,7 +124,7 @@ def run(
         context.call_on_close(database.close)
         jobs = Jobs(database, folder / JOBS)
         shelf = _shelf(releases, registry, keys, token_file, folder)
-        engine = LocalEngine(settings, jobs, database_url)
+        engine = _engine(engine_name, settings, jobs, database_url, ray_address)
         engine.start()
         try:
             serve(
@@ -125,6 +137,26 @@ def run(
             )
         finally:
             engine.stop()
+
+
+def _engine(name: str, settings: "Settings", jobs: "Jobs", url: str | None, address: str | None) -> "Engine":
+    if name == "local" and address is None:
+        from sottovoce_server.studio.engine import LocalEngine
+
+        return LocalEngine(settings, jobs, url)
+    if name != "ray":
+        raise ConfigurationError(
+            "--ray-address needs --engine ray." if name == "local" else f"Unknown engine '{shown(name)}'.",
+            hint="Use --engine local or --engine ray.",
+        )
+    if url is None:
+        raise ConfigurationError(
+            "--engine ray needs PostgreSQL, which all nodes can reach.",
+            hint="Set SOTTOVOCE_STUDIO_DATABASE_URL, and keep --data on a disk that they share.",
+        )
+    from sottovoce_server.studio.ray_engine import RayEngine
+
+    return RayEngine(settings, jobs, url, address)
 
 
 def _folder(data: Path | None) -> Path:

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from sqlalchemy import text
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
 
 from sottovoce.version import __version__
 from sottovoce_server.database import Database
@@ -21,7 +22,7 @@ from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.responses import Health
 from sottovoce_server.registry.tokens import Caller, Scope
 from sottovoce_server.studio.door import Door
-from sottovoce_server.studio.engine import LocalEngine
+from sottovoce_server.studio.engine import Engine
 from sottovoce_server.studio.intake import Intake
 from sottovoce_server.studio.job_files import FORMATS, keep_only, piece_name
 from sottovoce_server.studio.jobs import Jobs
@@ -58,7 +59,7 @@ CallerOf = Callable[..., Caller]
 Prefer = Annotated[str, Header(description="`wait=N`: answer when the job ends, within N seconds.")]
 
 
-def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: LocalEngine, settings: Settings) -> FastAPI:
+def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, settings: Settings) -> FastAPI:
     """The app."""
     from sottovoce_server.registry.rate_limit import Limiter
 
@@ -107,7 +108,7 @@ def _models(database: Database, shelf: Shelf, caller: CallerOf) -> APIRouter:
     return routes
 
 
-def _work(intake: Intake, jobs: Jobs, engine: LocalEngine, caller: CallerOf) -> APIRouter:
+def _work(intake: Intake, jobs: Jobs, engine: Engine, caller: CallerOf) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["work"])
 
     def add(work: Work) -> None:
@@ -145,7 +146,7 @@ def _work(intake: Intake, jobs: Jobs, engine: LocalEngine, caller: CallerOf) -> 
     return routes
 
 
-def _jobs(database: Database, jobs: Jobs, engine: LocalEngine, caller: CallerOf) -> APIRouter:
+def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["jobs"])
     Who = Annotated[Caller, Depends(caller)]  # noqa: N806 - a type
 
@@ -272,7 +273,7 @@ def _event(state: str, last: tuple[str, float] | None) -> str:
 async def _ended(jobs: Jobs, job: Job, seconds: float) -> Job:
     """A job when it has ended, or after a time."""
     until, pause = time.monotonic() + seconds, LOOK_SECONDS
-    while job.state in OPEN and time.monotonic() < until:
+    while job.state in OPEN and time.monotonic() < until and not AppStatus.should_exit:
         await asyncio.sleep(pause)
         pause = min(pause * 1.1, 10 * LOOK_SECONDS)
         found = await run_in_threadpool(jobs.find, job.id, job.owner)

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -46,6 +48,22 @@ class _Worker:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class Engine(Protocol):
+    """Carries out the jobs in the queue."""
+
+    def start(self) -> None:
+        """Take up what an earlier studio left, and begin."""
+
+    def stop(self) -> None:
+        """Stop; running jobs return to the queue."""
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+
+    def stop_worker(self, name: str) -> None:
+        """Stop a worker whose job was cancelled."""
+
+
 class LocalEngine:
     """Starts, wakes, watches and replaces the workers of one machine.
 
@@ -66,7 +84,7 @@ class LocalEngine:
     def start(self) -> None:
         """Take up what an earlier studio left, and start the workers."""
         self._jobs.recover()
-        self._sweep()
+        sweep(self._settings, self._jobs)
         for place in self._places:
             self._begin(place)
         self._watching.start()
@@ -120,18 +138,7 @@ class LocalEngine:
             )
 
     def _watch(self) -> None:
-        swept = time.monotonic()
-        pause = LOOK_SECONDS
-        while not self._over.wait(pause):
-            pause = LOOK_SECONDS
-            try:
-                self._look()
-                if time.monotonic() - swept > SWEEP_SECONDS:
-                    swept = time.monotonic()
-                    self._sweep()
-            except Exception:  # a full disk, say: without this thread, dead workers would stay dead afterwards
-                pause = STEADY_SECONDS
-                LOG.exception("The workers could not be looked after; next attempt in %g s.", pause)
+        watch(self._look, self._over, self._settings, self._jobs)
 
     def _look(self) -> None:
         running = self._jobs.running()
@@ -162,23 +169,52 @@ class LocalEngine:
         if status is None:
             return
         reason = OUTGREW if status == OUT_OF_MEMORY else place.stopped_for
-        for job in self._jobs.lost(place.name, reason, blamed=place.blamed):
-            keep_only(self._jobs.folder(job), 0)
+        give_up(self._jobs, place.name, reason, place.blamed)
         young = place.blamed is not None and time.monotonic() - place.started < STEADY_SECONDS
         place.process = None
         if not young:
             self._begin(place)
 
-    def _sweep(self) -> None:
-        """Delete the audio of jobs that ended long ago, and what a killed process left of others."""
-        for job in self._jobs.forget(time.time() - 3600 * self._settings.engine.keep_hours):
-            keep_only(self._jobs.folder(job), 0)
-        folders = list((self._settings.data / JOBS).glob("*"))
-        kept = self._jobs.kept()
-        for folder in folders:
-            claim = kept.get(folder.name, 0)
-            if claim is not None and (folder.name in kept or _age(folder) > ARRIVAL_SECONDS):
-                keep_only(folder, claim)
+
+def give_up(jobs: Jobs, worker: str, reason: str, blamed: str | None) -> None:
+    """Take back the job of a worker that is gone; see `Jobs.lost`."""
+    for job in jobs.lost(worker, reason, blamed=blamed):
+        keep_only(jobs.folder(job), 0)
+
+
+def watch(look: Callable[[], object], over: threading.Event, settings: Settings, jobs: Jobs) -> None:
+    """Look after the workers again and again, and delete what is no longer kept.
+
+    Args:
+        look: looks after them once.
+        over: set when the studio ends.
+        settings: the studio's configuration.
+        jobs: the queue.
+    """
+    swept = time.monotonic()
+    pause = LOOK_SECONDS
+    while not over.wait(pause):
+        pause = LOOK_SECONDS
+        try:
+            look()
+            if time.monotonic() - swept > SWEEP_SECONDS:
+                swept = time.monotonic()
+                sweep(settings, jobs)
+        except Exception:  # a full disk, say: without this thread, dead workers would stay dead afterwards
+            pause = STEADY_SECONDS
+            LOG.exception("The workers could not be looked after; next attempt in %g s.", pause)
+
+
+def sweep(settings: Settings, jobs: Jobs) -> None:
+    """Delete the audio of jobs that ended long ago, and what a killed process left of others."""
+    for job in jobs.forget(time.time() - 3600 * settings.engine.keep_hours):
+        keep_only(jobs.folder(job), 0)
+    folders = list((settings.data / JOBS).glob("*"))
+    kept = jobs.kept()
+    for folder in folders:
+        claim = kept.get(folder.name, 0)
+        if claim is not None and (folder.name in kept or _age(folder) > ARRIVAL_SECONDS):
+            keep_only(folder, claim)
 
 
 def _age(folder: Path) -> float:

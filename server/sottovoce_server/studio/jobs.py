@@ -300,6 +300,11 @@ class Jobs:
         with self._database.session() as session:
             return session.scalar(before) or 0
 
+    def waiting(self) -> int:
+        """Number of jobs that wait."""
+        with self._database.session() as session:
+            return session.scalar(select(func.count()).where(Job.state == State.QUEUED)) or 0
+
     def running(self) -> list[Job]:
         """All running jobs."""
         with self._database.session() as session:

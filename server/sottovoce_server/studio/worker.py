@@ -78,25 +78,40 @@ class _Studio:
         os._exit(0)  # whatever it was doing: the job is taken up again when a studio starts
 
 
+class Bench:
+    """A process's place of work: the queue, and releases that stay loaded.
+
+    Args:
+        order: the worker's settings. Its memory limit holds for the process from now on.
+    """
+
+    def __init__(self, order: Order) -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (order.memory * MIB, order.memory * MIB))
+        self._database = Database(DataLocation(Path(order.data), order.url, STUDIO))
+        self._jobs = Jobs(self._database, Path(order.data) / JOBS)
+
+        import torch
+
+        from sottovoce_server.studio.work import Warm, Work
+
+        torch.set_num_threads(1)  # one job a core
+        self._work = Work(order.limits, Warm())
+
+    def take(self, worker: str) -> bool:
+        """Take a job and carry it out; False if none waits."""
+        job = self._jobs.claim(worker)
+        if job is not None:
+            _do(job, self._jobs, self._work, self._database)
+        return job is not None
+
+
 def main(order: Order) -> None:
     """Work until the studio is gone."""
     studio = _Studio()
-    resource.setrlimit(resource.RLIMIT_DATA, (order.memory * MIB, order.memory * MIB))
-    database = Database(DataLocation(Path(order.data), order.url, STUDIO))
-    jobs = Jobs(database, Path(order.data) / JOBS)
-
-    import torch
-
-    from sottovoce_server.studio.work import Warm, Work
-
-    torch.set_num_threads(1)  # one job a core
-    work = Work(order.limits, Warm())
+    bench = Bench(order)
     while True:
-        job = jobs.claim(order.name)
-        if job is None:
+        if not bench.take(order.name):
             studio.wait()
-        else:
-            _do(job, jobs, work, database)
 
 
 def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:
