@@ -6,6 +6,7 @@ screen, and hid what was declined; `label ledger --csv` gave a formula to whoeve
 
 import csv
 import io
+import json
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from sottovoce.run.configure import configure_run
 from sottovoce.run.request import RunRequest
 from sottovoce_client.home.diary import What
 from sottovoce_client.home.label_home import LabelHome
+from sottovoce_server.home.coordinator_home import ServerHome
 
 WORDS = ("\x1b[2Jgone", "\x1b]0;title\x07", "=HYPERLINK(1)", "a\nb", "[red]", "x" * 5_000, "")
 
@@ -56,3 +58,27 @@ def test_a_diary_that_was_written_before_is_shown_without_what_steers(tmp_path, 
         )
     )
     assert rows[0]["task"] == "?[2Jgone"
+
+
+@pytest.mark.parametrize("file", ["enrolment.json", "confirmations.json", "manifest.sig"])
+def test_an_error_quotes_a_strangers_file_without_what_steers(tmp_path, file):
+    """The attack: a field whose name is an escape sequence, in a release, say, that somebody verifies."""
+    field = "\x1b[2Jgone\x1b]0;title\x07"
+    signature = {"role": "coordinator", "name": "x", "public_key": "", "signature": ""}
+    sent = [{**signature, field: 1}] if file == "manifest.sig" else {"version": 2, field: 1}
+    folder = tmp_path / "of-a-stranger"
+    folder.mkdir()
+    (folder / file).write_text(json.dumps(sent))
+    for name in ("manifest.json", "model.safetensors", "normalisation.safetensors"):
+        (folder / name).write_bytes(b"{}")
+    home = LabelHome.create(tmp_path / "home", name="north")
+    command = {
+        "enrolment.json": ["server", "enrol", "--home", str(tmp_path / "server")],
+        "confirmations.json": ["label", "confirmations", "--home", str(home.root)],
+        "manifest.sig": ["release", "verify"],
+    }[file]
+    ServerHome.create(tmp_path / "server", federation="isles", address="isles.example:9092")
+    done = CliRunner().invoke(app, [*command, str(folder if file == "manifest.sig" else folder / file)])
+    assert done.exit_code != 0
+    assert "\\x1b[2Jgone" in done.output
+    assert not {character for character in done.output if not character.isprintable() and character != "\n"}

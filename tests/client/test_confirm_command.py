@@ -171,7 +171,7 @@ def test_an_enrolment_of_the_first_version_is_refused_with_the_way_out(run, labe
     values = json.loads((tmp_path / "new.json").read_text())
     old = {name: value for name, value in values.items() if name != "federation"} | {"version": 1}
     (tmp_path / "old.json").write_text(json.dumps(old))
-    with pytest.raises(ConfigurationError, match="does not have format version") as caught:
+    with pytest.raises(ConfigurationError, match="has version 1; this release reads version 2") as caught:
         Enrolment.read(tmp_path / "old.json")
     assert "label enrol" in (caught.value.hint or "")
     code, _, err = run("enrol", "isles", "--out", tmp_path / "old.json")
@@ -254,5 +254,5 @@ def test_a_file_of_the_first_version_is_still_read(label_home, agreement, confir
     label_home.confirmations_file.write_text(json.dumps(old))
     assert set(confirmed_by(label_home, agreement)) == {"label-0", "label-1", "label-2"}
     label_home.confirmations_file.write_text(json.dumps(values | {"version": 3}))
-    with pytest.raises(ConfigurationError, match="do not have format version 1 to 2"):
+    with pytest.raises(ConfigurationError, match="has version 3; this release reads versions 1 to 2"):
         confirmed_by(label_home, agreement)

@@ -4,7 +4,6 @@ A gzipped tar with `backup.json` (version, label, time, the ledger's head, diges
 """
 
 import io
-import json
 import sqlite3
 import tarfile
 import zlib
@@ -16,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sottovoce.canonical import canonical_json
-from sottovoce.errors import ConfigurationError, OtherVersion
+from sottovoce.errors import ConfigurationError
 from sottovoce.files import sha256_file, written_aside
+from sottovoce.versioned import Format, Versioned
 from sottovoce_client.budget.ledger import Ledger
 from sottovoce_client.budget.rows import Head
 from sottovoce_client.home.label_home import LabelHome
@@ -161,18 +161,25 @@ def _description(archive: tarfile.TarFile) -> Backup:
     if member is None or member.name != DESCRIPTION or not member.isfile() or member.size > LARGEST_DESCRIPTION:
         raise ValueError
     file = archive.extractfile(member)
-    values = json.loads(file.read()) if file else {}
-    if values["version"] != VERSION:
-        raise OtherVersion(
-            f"The backup has version {values['version']}; this release reads version {VERSION}.",
-            hint="Use the release that wrote it, or a newer one.",
-        )
-    number, digest = values["ledger"]
-    files = {str(name): str(sha256) for name, sha256 in values["files"].items()}
-    if not {LEDGER, "home.json"} <= files.keys() or files.keys() - {*FILES, *KEYS, *DATABASES}:
-        raise ValueError
-    head = Head(int(number), bytes.fromhex(digest))
-    return Backup(str(values["label"]), str(values["root"]), str(values["created"]), head, files)
+    return _FORMAT.decode(file.read() if file else b"")
+
+
+class _Described(Versioned):
+    label: str
+    root: str
+    created: str
+    ledger: tuple[int, str]
+    files: dict[str, str]
+
+
+def _backup(kept: _Described) -> Backup:
+    if not {LEDGER, "home.json"} <= kept.files.keys() or kept.files.keys() - {*FILES, *KEYS, *DATABASES}:
+        raise ValueError("it names other files than those of a home.")
+    number, digest = kept.ledger
+    return Backup(kept.label, kept.root, kept.created, Head(number, bytes.fromhex(digest)), kept.files)
+
+
+_FORMAT = Format(_Described, _backup, VERSION, "The backup", hint="Use the release that wrote it, or a newer one.")
 
 
 def _add(archive: tarfile.TarFile, name: str, file: io.BufferedIOBase | io.BytesIO) -> None:

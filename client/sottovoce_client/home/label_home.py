@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from sottovoce.canonical import canonical_json
@@ -12,7 +11,7 @@ from sottovoce.federation.agreement import NAME, Agreement
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.log import LogMemory
 from sottovoce.files import new_home, write_bytes
-from sottovoce.versioned import Versioned, read
+from sottovoce.versioned import Format, Versioned
 from sottovoce_client.home.diary import Diary
 from sottovoce_client.home.node_key import NodeKey, passphrase_of_environment
 
@@ -107,24 +106,13 @@ class LabelHome:
         Raises:
             ConfigurationError: there is no home, or its description is damaged.
         """
-        described = (
-            read(
-                root / _FILE,
-                _Described,
-                partial(_opened, root),
-                version=VERSION,
-                what="The description of this label's home",
-                hint="Restore it from a backup: sottovoce label restore",
-            )
-            if root.is_dir()
-            else None
-        )
+        described = _FORMAT.find(root / _FILE) if root.is_dir() else None
         if described is None:
             raise ConfigurationError(
                 "There is no label's home in this folder.",
                 hint=f"Set it with --home or {HOME}, or create one with: sottovoce label init NAME",
             )
-        return described
+        return replace(described, root=root)
 
     def with_catalogues(self, folders: Iterable[Path]) -> "LabelHome":
         """The home with additional audio folders, saved.
@@ -279,9 +267,18 @@ class _Described(Versioned):
     sides: bool = False
 
 
-def _opened(root: Path, kept: _Described) -> LabelHome:
+def _described(kept: _Described) -> LabelHome:
     if not NAME.fullmatch(kept.name):
         raise ValueError("it has no valid label name")
     if not all(kept.catalogues):
         raise ValueError("a catalogue has no folder")
-    return LabelHome(root, kept.name, tuple(map(Path, kept.catalogues)), Path(kept.cache), kept.sides)
+    return LabelHome(Path(), kept.name, tuple(map(Path, kept.catalogues)), Path(kept.cache), kept.sides)
+
+
+_FORMAT = Format(
+    _Described,
+    _described,
+    VERSION,
+    "The description of this label's home",
+    hint="Restore it from a backup: sottovoce label restore",
+)

@@ -15,7 +15,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.files import folder_aside, write_bytes
 from sottovoce.protocol.message import FORMER_VERSION
 from sottovoce.protocol.messages import Announcement, decode
-from sottovoce.versioned import Versioned, read
+from sottovoce.versioned import Format, Versioned
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.rounds.checkpoint import Keeper
 
@@ -79,6 +79,16 @@ def _order(kept: _KeptOrder) -> Order:
 
 class _KeptNames(Versioned):
     labels: dict[str, str]
+
+
+_ORDER = Format(_KeptOrder, _order, VERSION, "The run's order", hint=ORDER_HINT)
+_LEFT_OUT = Format(
+    _KeptNames,
+    lambda kept: kept.labels,
+    LEAVE_OUT_VERSION,
+    "The list of labels that are left out",
+    hint="Restore it from a backup; or delete it, and: sottovoce server leave-out LABEL --run RUN",
+)
 
 
 @dataclass(frozen=True)
@@ -185,11 +195,7 @@ class RunFolder:
             OtherVersion: another version of Sottovoce began the run.
             ConfigurationError: the file is missing or damaged.
         """
-        file = self.folder / "order.json"
-        order = read(file, _KeptOrder, _order, version=VERSION, what="The run's order", hint=ORDER_HINT)
-        if order is None:
-            raise ConfigurationError(f"The run's order ({file.name}) is missing.", hint=ORDER_HINT)
-        return order
+        return _ORDER.read(self.folder / "order.json")
 
     def report(self, state: str, **details: Any) -> None:
         """Record the run's progress for `server runs`; rounds already reported are kept.
@@ -232,15 +238,7 @@ class RunFolder:
             OtherVersion: another version of Sottovoce wrote the file.
             ConfigurationError: it is damaged.
         """
-        named = read(
-            self._leave_out_file,
-            _KeptNames,
-            lambda kept: kept.labels,
-            version=LEAVE_OUT_VERSION,
-            what="The list of labels that are left out",
-            hint="Restore it from a backup; or delete it, and: sottovoce server leave-out LABEL --run RUN",
-        )
-        return named or {}
+        return _LEFT_OUT.find(self._leave_out_file) or {}
 
     @property
     def _leave_out_file(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.files import write_bytes
-from sottovoce.versioned import Versioned, read
+from sottovoce.versioned import Format, Versioned
 from sottovoce_server.flower.control import Control
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.home.runs import AT_WORK, OVER, RunFolder
@@ -109,13 +109,7 @@ def _attempts(folder: RunFolder) -> Attempts:
     """Attempts without progress so far; a damaged count begins anew."""
     newest = folder.keeper.newest_round
     try:
-        kept = read(
-            _file(folder),
-            _Kept,
-            lambda kept: Attempts(kept.attempts, kept.after),
-            version=VERSION,
-            what="The count of resumptions",
-        )
+        kept = _FORMAT.find(_file(folder))
     except ConfigurationError:
         kept = None
     return kept if kept and kept.after == newest else Attempts(0, newest)
@@ -124,6 +118,9 @@ def _attempts(folder: RunFolder) -> Attempts:
 class _Kept(Versioned):
     attempts: int
     after: int
+
+
+_FORMAT = Format(_Kept, lambda kept: Attempts(kept.attempts, kept.after), VERSION, "The count of resumptions")
 
 
 def _write(folder: RunFolder, attempts: Attempts) -> None:

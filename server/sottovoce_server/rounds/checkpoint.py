@@ -1,11 +1,12 @@
 """Checkpoints for resuming after a crash: one file, written atomically after joining and after each round."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -15,6 +16,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.federation.refusals import RefusalReason
 from sottovoce.files import write_bytes
 from sottovoce.protocol.message import FORMER_VERSION
+from sottovoce.versioned import Format, Versioned
 from sottovoce_server.rounds.ending import EndingFile
 from sottovoce_server.rounds.history import Promise, RoundRecord, RunHistory
 from sottovoce_server.rounds.sum_store import SumStore
@@ -65,21 +67,8 @@ class Snapshot:
         """
         try:
             arrays = load(data)
-            state = json.loads(arrays.pop(_STATE).tobytes())
-            version = state.get("version", 1)
-            if version != VERSION:
-                raise ConfigurationError(
-                    f"The run's checkpoint has version {version}; this release reads version {VERSION}.",
-                    hint="Continue with the version that began the run, or start a new one: sottovoce server train",
-                )
-            return cls(
-                model=arrays[_MODEL].tobytes(),
-                setup=tuple(bytes.fromhex(message) for message in state["setup"]),
-                nodes=dict(state["nodes"]),
-                stands=dict(state["stands"]),
-                history=history_of(state["history"]),
-            )
-        except (SafetensorError, ValueError, KeyError, TypeError):
+            return replace(_FORMAT.decode(arrays[_STATE].tobytes()), model=arrays[_MODEL].tobytes())
+        except (SafetensorError, ValueError, KeyError):
             raise ConfigurationError(DAMAGED) from None
 
 
@@ -167,29 +156,45 @@ def described(history: RunHistory) -> dict[str, Any]:
     }
 
 
-def history_of(values: Mapping[str, Any]) -> RunHistory:
-    """A history from the values of `described`."""
-    return RunHistory(
-        rounds=[
-            RoundRecord(
-                **{
-                    **record,
-                    "participants": tuple(record["participants"]),
-                    "survivors": tuple(record["survivors"]),
-                    "liars": tuple(record["liars"]),
-                    "disputes": tuple(tuple(pair) for pair in record["disputes"]),
-                    "unfollowed": tuple(record["unfollowed"]),
-                }
-            )
-            for record in values["rounds"]
-        ],
-        metrics={int(number): figures for number, figures in values["metrics"].items()},
-        promises=tuple(
-            Promise(**{**promise, "epsilon": float("inf") if promise["epsilon"] is None else promise["epsilon"]})
-            for promise in values["promises"]
-        ),
-        refusals={label: RefusalReason(reason) for label, reason in values["refusals"].items()},
-        left_out=dict(values.get("left_out", {})),
-        protocol=values.get("protocol", FORMER_VERSION),  # earlier releases spoke no other
-        behind=tuple(values.get("behind", ())),
+class _Promise(msgspec.Struct):
+    label: str
+    epsilon: float | None
+    delta: float
+
+
+class _History(msgspec.Struct):
+    rounds: list[RoundRecord]
+    metrics: dict[int, dict[str, object]]
+    promises: list[_Promise]
+    refusals: dict[str, RefusalReason]
+    left_out: dict[str, str] = msgspec.field(default_factory=dict)
+    protocol: int = FORMER_VERSION  # earlier releases spoke no other
+    behind: tuple[str, ...] = ()
+
+
+class _State(Versioned):
+    setup: list[str]
+    nodes: dict[str, int]
+    stands: dict[str, int]
+    history: _History
+
+
+def _snapshot(kept: _State) -> Snapshot:
+    past = kept.history
+    promises = (
+        Promise(each.label, inf if each.epsilon is None else each.epsilon, each.delta) for each in past.promises
     )
+    history = RunHistory(
+        past.rounds, {**past.metrics}, tuple(promises), past.refusals, past.left_out, past.protocol, past.behind
+    )
+    setup = tuple(bytes.fromhex(message) for message in kept.setup)
+    return Snapshot(b"", setup, kept.nodes, kept.stands, history)
+
+
+_FORMAT = Format(
+    _State,
+    _snapshot,
+    VERSION,
+    "The run's checkpoint",
+    hint="Continue with the version that began the run, or start a new one: sottovoce server train",
+)

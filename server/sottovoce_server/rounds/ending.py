@@ -7,7 +7,7 @@ from pathlib import Path
 from sottovoce.canonical import canonical_json
 from sottovoce.files import write_bytes
 from sottovoce.protocol.messages import RunOver, decode
-from sottovoce.versioned import Versioned, read
+from sottovoce.versioned import Format, Versioned
 
 VERSION = 1
 """Version of the file."""
@@ -56,7 +56,7 @@ class EndingFile:
             OtherVersion: another version of Sottovoce wrote the file.
             ConfigurationError: it is damaged.
         """
-        return read(self.path, _Kept, _ending, version=VERSION, what="The run's end", hint=HINT)
+        return _FORMAT.find(self.path)
 
 
 class _Kept(Versioned):
@@ -70,3 +70,6 @@ def _ending(kept: _Kept) -> Ending:
     if not isinstance(over, RunOver):
         raise TypeError("it holds another message than a run's end")
     return Ending(over, kept.untold, kept.stands)
+
+
+_FORMAT = Format(_Kept, _ending, VERSION, "The run's end", hint=HINT)

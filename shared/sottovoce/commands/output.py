@@ -39,8 +39,12 @@ def beside(sidecar: Path) -> str:
 
 
 def say(console: Console, label: str, message: str, style: str) -> None:
-    """Print `label: message` with the label styled; markup in the message is printed literally."""
-    console.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)
+    """Print `label: message` with the label styled; markup in the message is literal, control characters are escaped.
+
+    Messages may quote a stranger's file, such as the name of an unknown field.
+    """
+    text = "\n".join(map(shown, message.split("\n")))
+    console.print(Text.assemble((f"{label}: ", style), text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

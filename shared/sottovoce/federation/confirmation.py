@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
+
+import msgspec
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError, OtherVersion
+from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Agreement, Member
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_bytes
+from sottovoce.versioned import Format, Versioned
 
 VERSION = 1
 """Version of what is signed."""
@@ -159,31 +162,7 @@ def read_confirmations(path: Path) -> tuple[Confirmation, ...]:
     Raises:
         ConfigurationError: it cannot be read, has another format, or a signature does not verify.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        values = json.loads(data) if len(data) <= LARGEST_FILE else None
-    except OSError as error:
-        raise ConfigurationError(f"The confirmations {path.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or values.get("sottovoce") != "confirmations" or "version" not in values:
-        raise ConfigurationError(
-            f"The file {path.name} is not a file of confirmations.",
-            hint="sottovoce label confirmations --out FILE writes it.",
-        )
-    version = values["version"]
-    if type(version) is not int or not 1 <= version <= FILE_VERSION:
-        raise OtherVersion(
-            f"The confirmations {path.name} do not have format version 1 to {FILE_VERSION}.",
-            hint="Read them with the version of Sottovoce that wrote them, or a newer one.",
-        )
-    kinds: dict[str, type[Confirmation]] = {"confirmations": Confirmation}
-    if version == FILE_VERSION:
-        kinds["withdrawals"] = Withdrawal
-    if set(values) != {"sottovoce", "version", *kinds} or not all(isinstance(values[name], list) for name in kinds):
-        raise ConfigurationError(f"The confirmations {path.name} are damaged.")
-    return tuple(_read(each, kind, path.name) for name, kind in kinds.items() for each in values[name])
+    return _FORMAT.read(path)
 
 
 def merged(*parts: Iterable[Confirmation]) -> tuple[Confirmation, ...]:
@@ -196,13 +175,41 @@ def _self(agreement: Agreement, name: str) -> tuple[str, str, bytes | None]:
     return agreement.federation, name, agreement.key_of(name)
 
 
-def _read(value: object, kind: type[Confirmation], file: str) -> Confirmation:
-    if not isinstance(value, dict) or set(value) != {"federation", *_FIELDS}:
-        raise ConfigurationError(f"The confirmations {file} are damaged.")
-    if not all(isinstance(part, str) for part in value.values()):
-        raise ConfigurationError(f"The confirmations {file} contain a value that is not text.")
-    keys = {field: hex_bytes(value[field], file) for field in ("by_key", "public_key", "signature")}
-    return kind(value["federation"], value["by"], keys["by_key"], value["name"], keys["public_key"], keys["signature"])
+class _KeptStatement(msgspec.Struct, forbid_unknown_fields=True):
+    federation: str
+    by: str
+    by_key: str
+    name: str
+    public_key: str
+    signature: str
+
+
+class _Kept(Versioned):
+    sottovoce: Literal["confirmations"]
+    confirmations: tuple[_KeptStatement, ...]
+    withdrawals: tuple[_KeptStatement, ...] = ()
+
+
+def _confirmations(kept: _Kept) -> tuple[Confirmation, ...]:
+    given = [_statement(each, Confirmation) for each in kept.confirmations]
+    return (*given, *(_statement(each, Withdrawal) for each in kept.withdrawals))
+
+
+def _statement(kept: _KeptStatement, kind: type[Confirmation]) -> Confirmation:
+    keys = (hex_bytes(text, "a confirmation") for text in (kept.by_key, kept.public_key, kept.signature))
+    by_key, public_key, signature = keys
+    return kind(kept.federation, kept.by, by_key, kept.name, public_key, signature)
+
+
+_FORMAT = Format(
+    _Kept,
+    _confirmations,
+    FILE_VERSION,
+    "The file of confirmations",
+    hint="sottovoce label confirmations --out FILE writes one.",
+    oldest=1,
+    most=LARGEST_FILE,
+)
 
 
 def _text(value: str | bytes) -> str:

@@ -7,17 +7,18 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from sottovoce.canonical import digest
-from sottovoce.errors import ConfigurationError, OtherVersion
+from sottovoce.errors import ConfigurationError
 from sottovoce.federation.agreement import NAME, Member
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, UNREADABLE_KEY, Identity, verify
 from sottovoce.files import write_text
+from sottovoce.versioned import Format, Versioned
 
 PURPOSE = "enrolment"
 VERSION = 2
@@ -95,12 +96,7 @@ class Enrolment:
         Raises:
             ConfigurationError: it cannot be read, is not an enrolment, or is not signed by the key that it names.
         """
-        try:
-            with path.open("rb") as file:
-                data = file.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise ConfigurationError(f"The enrolment {path.name} cannot be read: {error.strerror}.") from None
-        return cls.from_bytes(data)
+        return _FORMAT.read(path)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Enrolment":
@@ -109,29 +105,24 @@ class Enrolment:
         Raises:
             ConfigurationError: as for `read`.
         """
-        try:
-            values = json.loads(data) if len(data) <= LARGEST_FILE else None
-        except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, dict) or values.get("sottovoce") != "enrolment":
-            raise ConfigurationError("The file is not an enrolment.", hint=WRITES)
-        if type(values.get("version")) is not int or values["version"] != VERSION:
-            raise OtherVersion(
-                f"The enrolment does not have format version {VERSION}; version 1 named no federation.",
-                hint=WRITES,
-            )
-        expected = {"sottovoce", "version", "name", "identity_key", "node_key", "federation", "signature"}
-        if set(values) != expected:
-            raise ConfigurationError("The enrolment has missing or unknown fields.", hint=WRITES)
-        if not all(isinstance(values[field], str) for field in ("name", "node_key", "federation")):
-            raise ConfigurationError("The enrolment's name, node key and federation must be strings.")
-        return cls(
-            values["name"],
-            hex_bytes(values["identity_key"], "the enrolment"),
-            values["node_key"],
-            values["federation"],
-            hex_bytes(values["signature"], "the enrolment"),
-        )
+        return _FORMAT.decode(data)
+
+
+class _Kept(Versioned):
+    sottovoce: Literal["enrolment"]
+    name: str
+    identity_key: str
+    node_key: str
+    federation: str
+    signature: str
+
+
+def _enrolment(kept: _Kept) -> Enrolment:
+    identity_key, signature = (hex_bytes(text, "the enrolment") for text in (kept.identity_key, kept.signature))
+    return Enrolment(kept.name, identity_key, kept.node_key, kept.federation, signature)
+
+
+_FORMAT = Format(_Kept, _enrolment, VERSION, "The enrolment", hint=WRITES, most=LARGEST_FILE)
 
 
 def _message(name: str, identity_key: bytes, node_key: str, federation: str) -> bytes:

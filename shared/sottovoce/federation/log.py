@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock
 
 from sottovoce.canonical import canonical_json
@@ -20,6 +21,7 @@ from sottovoce.federation import merkle
 from sottovoce.federation.hexadecimal import hex_bytes
 from sottovoce.federation.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from sottovoce.files import write_bytes
+from sottovoce.versioned import Format, Versioned
 
 PURPOSE = "log-head"
 VERSION = 1
@@ -138,14 +140,7 @@ class Evidence:
         Raises:
             ConfigurationError: a field is missing, unknown or invalid, or the head's signature does not verify.
         """
-        expected = {"version", "key", "size", "root", "signature", "index", "inclusion", "consistency"}
-        if not isinstance(values, dict) or set(values) != expected or values["version"] != VERSION:
-            raise ConfigurationError(f"The log's evidence does not have format version {VERSION}.")
-        key, tree, signature = (hex_bytes(values[name], "the log") for name in ("key", "root", "signature"))
-        if not isinstance(values["consistency"], list):
-            raise ConfigurationError("The log's proofs must be lists.")
-        proofs = tuple(_proof(proof) for proof in values["consistency"])
-        return cls(Head(key, values["size"], tree, signature), values["index"], _proof(values["inclusion"]), proofs)
+        return _FORMAT.convert(values)
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -162,11 +157,7 @@ class Evidence:
         Raises:
             ConfigurationError: it is no evidence.
         """
-        try:
-            values = json.loads(data) if len(data) <= LARGEST_EVIDENCE else None
-        except (ValueError, RecursionError):
-            values = None
-        return cls.from_values(values)
+        return _FORMAT.decode(data)
 
     @classmethod
     def read(cls, path: Path) -> "Evidence":
@@ -175,11 +166,31 @@ class Evidence:
         Raises:
             ConfigurationError: it cannot be read, or is not evidence.
         """
-        try:
-            with path.open("rb") as file:
-                return cls.from_bytes(file.read(LARGEST_EVIDENCE + 1))
-        except OSError as error:
-            raise ConfigurationError(f"The evidence {path.name} cannot be read: {error.strerror}.") from None
+        return _FORMAT.read(path)
+
+
+class _KeptEvidence(Versioned):
+    version: int
+    key: str
+    size: int
+    root: str
+    signature: str
+    index: int
+    inclusion: list[str]
+    consistency: list[list[str]]
+
+
+def _evidence(kept: _KeptEvidence) -> Evidence:
+    key, tree, signature = (hex_bytes(text, "the log") for text in (kept.key, kept.root, kept.signature))
+    head = Head(key, kept.size, tree, signature)
+    return Evidence(head, kept.index, _proof(kept.inclusion), tuple(map(_proof, kept.consistency)))
+
+
+def _proof(steps: list[str]) -> tuple[bytes, ...]:
+    return tuple(hex_bytes(step, "a proof of the log") for step in steps)
+
+
+_FORMAT = Format(_KeptEvidence, _evidence, VERSION, "The log's evidence", most=LARGEST_EVIDENCE)
 
 
 @dataclass
@@ -264,30 +275,20 @@ class LogMemory:
     def _read(self) -> dict[str, Any]:
         try:
             with self.path.open("rb") as file:
-                data = file.read(LARGEST_FILE + 1)
-            values = json.loads(data) if len(data) <= LARGEST_FILE else None
+                return msgspec.json.decode(file.read(LARGEST_FILE), type=dict[str, Any])
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise ConfigurationError(f"The memory of logs {self.path.name} cannot be read: {error.strerror}.") from None
-        except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, dict):
+            raise ConfigurationError(f"The record of logs {self.path.name} cannot be read: {error.strerror}.") from None
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise ConfigurationError(
                 f"The record of logs {self.path.name} is damaged.",
                 hint="Restore it from a copy; deleting it loses the record of the histories seen.",
-            )
-        return values
+            ) from None
 
 
 def _is_agreement(entry: bytes) -> bool:
     return b'"kind":"agreement"' in entry
-
-
-def _proof(values: object) -> tuple[bytes, ...]:
-    if not isinstance(values, list):
-        raise ConfigurationError("A proof of the log must be a list.")
-    return tuple(hex_bytes(step, "a proof of the log") for step in values)
 
 
 def _message(size: int, tree: bytes) -> bytes:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 from filelock import FileLock
 from platformdirs import user_state_path
 
@@ -21,6 +23,9 @@ from sottovoce.release.manifest import DIGEST
 from sottovoce.release.versions import VERSION, Reference
 
 FILE = "releases-seen.json"
+_Version = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{VERSION.pattern})\Z")]
+_Digest = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{DIGEST.pattern})\Z")]
+_Record = dict[str, dict[_Version, _Digest]]
 
 
 @dataclass(frozen=True)
@@ -80,27 +85,14 @@ class Seen:
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:
-            seen = json.loads(self.path.read_bytes())
+            return msgspec.json.decode(self.path.read_bytes(), type=_Record)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError):
-            raise self._damaged() from None
-        if not isinstance(seen, dict) or not all(map(_is_memory, seen.values())):
-            raise self._damaged()
-        return seen
-
-    def _damaged(self) -> ReleaseError:
-        return ReleaseError(
-            "The record of pulled releases is damaged, so older releases would not be recognised.",
-            hint=f"Inspect {self.path}; deleting it clears the record.",
-        )
-
-
-def _is_memory(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        VERSION.fullmatch(version) and isinstance(digest, str) and DIGEST.fullmatch(digest)
-        for version, digest in value.items()
-    )
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            raise ReleaseError(
+                "The record of pulled releases is damaged, so older releases would not be recognised.",
+                hint=f"Inspect {self.path}; deleting it clears the record.",
+            ) from None
 
 
 def _about(key: bytes, name: str) -> str:
