@@ -28,6 +28,7 @@ BENCHMARKS = (
     "vocoder",
     "editors",
     "generators",
+    "studio",
 )
 
 

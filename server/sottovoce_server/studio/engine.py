@@ -19,7 +19,7 @@ from sottovoce_server.studio.job_files import keep_only
 from sottovoce_server.studio.jobs import ANY, Jobs
 from sottovoce_server.studio.schema import Job
 from sottovoce_server.studio.settings import Settings
-from sottovoce_server.studio.worker import JOBS, OUT_OF_MEMORY, Order
+from sottovoce_server.studio.worker import JOBS, OUT_OF_MEMORY, PROGRAM, Order
 
 LOOK_SECONDS = 0.2
 """Time between two looks at the workers, seconds."""
@@ -71,9 +71,11 @@ class LocalEngine:
         settings: the studio's configuration.
         jobs: the queue.
         url: the database, if it is not the file in the studio's folder.
+        program: module that a worker runs.
     """
 
-    def __init__(self, settings: Settings, jobs: Jobs, url: str | None = None) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, url: str | None = None, program: str = PROGRAM) -> None:
+        self._program = program
         self._settings = settings
         self._jobs = jobs
         self._url = url
@@ -131,7 +133,7 @@ class LocalEngine:
                 self._settings.limits,
             )
             place.process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", "sottovoce_server.studio.worker", json.dumps(msgspec.to_builtins(order))],
+                [sys.executable, "-P", "-m", self._program, json.dumps(msgspec.to_builtins(order))],
                 stdin=subprocess.PIPE,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
                 process_group=0,  # Ctrl-C is the studio's to handle

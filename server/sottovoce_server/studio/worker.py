@@ -11,8 +11,9 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -21,7 +22,7 @@ from sottovoce.files import clear_asides
 from sottovoce_server.database import STUDIO, Database, DataLocation
 from sottovoce_server.registry.schema import Token
 from sottovoce_server.studio.job_files import keep_only
-from sottovoce_server.studio.jobs import Jobs
+from sottovoce_server.studio.jobs import Jobs, Made
 from sottovoce_server.studio.schema import Job
 from sottovoce_server.studio.settings import Limits
 
@@ -38,6 +39,8 @@ PROGRESS_SECONDS = 0.25
 FULL = "The studio's disk is full."
 FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = "This needs more memory than a job may use."
+PROGRAM = "sottovoce_server.studio.worker"
+"""Module that a worker runs."""
 OUT_OF_MEMORY = 3
 """Exit status of a worker that has reached its memory limit."""
 
@@ -58,6 +61,15 @@ class Order(msgspec.Struct, frozen=True):
     url: str | None
     memory: int
     limits: Limits
+
+
+class Carries(Protocol):
+    """What carries out jobs."""
+
+    def carry_out(
+        self, job: Job, folder: Path, progress: Callable[[int, int], None]
+    ) -> tuple[dict[str, Any], list[Made]]:
+        """Do a job: its result, and its outputs for the log."""
 
 
 class _Studio:
@@ -83,19 +95,15 @@ class Bench:
 
     Args:
         order: the worker's settings. Its memory limit holds for the process from now on.
+        work_of: makes what carries out jobs; default: with the releases.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, work_of: Callable[[Order], Carries] | None = None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (order.memory * MIB, order.memory * MIB))
         self._database = Database(DataLocation(Path(order.data), order.url, STUDIO))
         self._jobs = Jobs(self._database, Path(order.data) / JOBS)
-
-        import torch
-
-        from sottovoce_server.studio.work import Warm, Work
-
-        torch.set_num_threads(1)  # one job a core
-        self._work = Work(order.limits, Warm())
+        self._work = (work_of or _with_releases)(order)
+        gc.freeze()  # what was imported stays, and need not be looked at after each job
 
     def take(self, worker: str) -> bool:
         """Take a job and carry it out; False if none waits."""
@@ -105,16 +113,30 @@ class Bench:
         return job is not None
 
 
-def main(order: Order) -> None:
-    """Work until the studio is gone."""
+def main(order: Order, work_of: Callable[[Order], Carries] | None = None) -> None:
+    """Work until the studio is gone.
+
+    Args:
+        order: its settings.
+        work_of: makes what carries out jobs; default: with the releases.
+    """
     studio = _Studio()
-    bench = Bench(order)
+    bench = Bench(order, work_of)
     while True:
         if not bench.take(order.name):
             studio.wait()
 
 
-def _do(job: Job, jobs: Jobs, work: "Work", database: Database) -> None:
+def _with_releases(order: Order) -> "Work":
+    import torch
+
+    from sottovoce_server.studio.work import Warm, Work
+
+    torch.set_num_threads(1)  # one job a core
+    return Work(order.limits, Warm())
+
+
+def _do(job: Job, jobs: Jobs, work: Carries, database: Database) -> None:
     last = 0.0
 
     def progress(done: int, total: int) -> None:

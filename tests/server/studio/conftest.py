@@ -16,7 +16,7 @@ from sottovoce_server.registry import tokens
 from sottovoce_server.studio.api import make_app
 from sottovoce_server.studio.job_files import FORMATS, piece_name
 from sottovoce_server.studio.jobs import Asked, Jobs, Made
-from sottovoce_server.studio.schema import Job, Kind, Output
+from sottovoce_server.studio.schema import OPEN, Job, Kind, Output
 from sottovoce_server.studio.settings import Limits, Settings
 from sottovoce_server.studio.shelf import Shelf
 
@@ -48,6 +48,11 @@ class Queue(Jobs):
         with self.database.session() as session:
             rows = session.query(Output).order_by(Output.id)
             return list(rows if job is None else rows.filter_by(job=job.id))
+
+    def waiting(self):
+        """Number of jobs that have not ended."""
+        with self.database.session() as session:
+            return session.query(Job).filter(Job.state.in_(OPEN)).count()
 
     def clear(self):
         with self.database.session() as session:
