@@ -140,7 +140,7 @@ def service() -> dict[str, object]:
                 _classify(client, short)
             resident = _resident(process.pid)
             warm = statistics.median(_classify(client, long) for _ in range(5))
-            busy, slowest = _together(client, short)
+            busy, slowest = _together(client, process.pid, short)
         begun = time.perf_counter()
         command = [sys.executable, "-m", "sottovoce.cli", "classify", str(long), "--release", str(RELEASE)]
         subprocess.run(command, check=True, capture_output=True)
@@ -156,9 +156,9 @@ def service() -> dict[str, object]:
     }
 
 
-def _together(client: httpx.Client, file: Path) -> tuple[float, float]:
+def _together(client: httpx.Client, process: int, file: Path) -> tuple[float, float]:
     """Twenty jobs at a time: fraction of the cores' time that their workers used, and the slowest other answer."""
-    children = _workers()
+    children = _children(process)
     begun, before = time.perf_counter(), sum(map(_processor_seconds, children))
     for _ in range(20):
         client.post("/v1/classifications", data={"model": _model(client)}, files={"file": file.read_bytes()})
@@ -172,11 +172,10 @@ def _together(client: httpx.Client, file: Path) -> tuple[float, float]:
     return round(used / (time.perf_counter() - begun) / WORKERS, 2), round(slowest, 3)
 
 
-def _workers() -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-f", "sottovoce_server.studio.worker"], capture_output=True, text=True, check=True
-    )
-    return [int(each) for each in found.stdout.split()]
+def _children(process: int) -> list[int]:
+    """Ids of a process's children, whichever of its threads started them."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(each) for file in lists for each in file.read_text().split()]
 
 
 def _processor_seconds(process: int) -> float:

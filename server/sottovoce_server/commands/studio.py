@@ -94,6 +94,14 @@ def run(
         list[str] | None,
         typer.Option("--name", metavar="HOST", help="Further name by which browsers may address it. Repeat for more."),
     ] = None,
+    receivers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--webhooks",
+            metavar="HOST",
+            help="Host, or HOST:PORT, that may be called when a job ends. Repeat for more.",
+        ),
+    ] = None,
     tls_cert: CertificateOption = None,
     tls_key: CertificateKeyOption = None,
     plain_http: PlainHttpOption = False,
@@ -110,6 +118,7 @@ def run(
     from sottovoce_server.studio.api import make_app
     from sottovoce_server.studio.jobs import Jobs
     from sottovoce_server.studio.settings import Settings
+    from sottovoce_server.studio.webhooks import Webhooks
     from sottovoce_server.studio.worker import JOBS
 
     expect_tls(host, tls_cert, tls_key, plain_http)
@@ -125,10 +134,12 @@ def run(
         jobs = Jobs(database, folder / JOBS)
         shelf = _shelf(releases, registry, keys, token_file, folder)
         engine = _engine(engine_name, settings, jobs, database_url, ray_address)
+        webhooks = Webhooks(jobs, receivers or (), folder)
         engine.start()
+        webhooks.start()
         try:
             serve(
-                make_app(database, jobs, shelf, engine, settings),
+                make_app(database, jobs, shelf, engine, settings, webhooks),
                 host,
                 port,
                 (tls_cert, tls_key),
@@ -136,6 +147,7 @@ def run(
                 "jobs that had not ended continue at the next start.",
             )
         finally:
+            webhooks.stop()
             engine.stop()
 
 

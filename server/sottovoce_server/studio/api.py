@@ -38,9 +38,11 @@ from sottovoce_server.studio.views import (
     Log,
     ReleaseList,
     ReleaseView,
+    WebhookKey,
     job_view,
     release_view,
 )
+from sottovoce_server.studio.webhooks import Webhooks
 
 DESCRIPTION = """
 Recognise, generate and edit music with models that labels trained together without sharing their audio. Work is done by
@@ -59,7 +61,9 @@ CallerOf = Callable[..., Caller]
 Prefer = Annotated[str, Header(description="`wait=N`: answer when the job ends, within N seconds.")]
 
 
-def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, settings: Settings) -> FastAPI:
+def make_app(
+    database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, settings: Settings, webhooks: Webhooks
+) -> FastAPI:
     """The app."""
     from sottovoce_server.registry.rate_limit import Limiter
 
@@ -67,8 +71,8 @@ def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, setti
     caller = access.holder_of(Scope.USE) if settings.tokens else access.caller
     app = FastAPIOffline(title="Sottovoce studio", version=__version__, description=DESCRIPTION, redoc_url=None)
     install(app)
-    intake = Intake(jobs, shelf, settings.limits)
-    app.include_router(_models(database, shelf, caller))
+    intake = Intake(jobs, shelf, settings.limits, webhooks)
+    app.include_router(_models(database, shelf, caller, webhooks))
     app.include_router(_work(intake, jobs, engine, caller))
     app.include_router(_jobs(database, jobs, engine, caller))
     app.add_middleware(Door, hosts=settings.hosts)
@@ -77,7 +81,7 @@ def make_app(database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, setti
     return app
 
 
-def _models(database: Database, shelf: Shelf, caller: CallerOf) -> APIRouter:
+def _models(database: Database, shelf: Shelf, caller: CallerOf, webhooks: Webhooks) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["models"])
     apart = CapacityLimiter(1)  # the other threads may all be busy
 
@@ -91,6 +95,13 @@ def _models(database: Database, shelf: Shelf, caller: CallerOf) -> APIRouter:
 
         await to_thread.run_sync(ask, limiter=apart)
         return Health()
+
+    @routes.get("/webhook-key", responses=described(404))
+    def webhook_key() -> WebhookKey:
+        """The Ed25519 key that signatures of webhooks are verified with (Standard Webhooks, `v1a`)."""
+        if webhooks.public_key is None:
+            raise HTTPException(404, "This studio calls no webhooks.")
+        return WebhookKey(key=webhooks.public_key)
 
     @routes.get("/models", responses=described(401), dependencies=[Depends(caller)])
     def models() -> ReleaseList:

@@ -25,6 +25,7 @@ from sottovoce_server.studio.kinds import MOST_PIECES, SOURCE, Work
 from sottovoce_server.studio.schema import Job, State
 from sottovoce_server.studio.settings import Limits
 from sottovoce_server.studio.shelf import Shelf, Shelved
+from sottovoce_server.studio.webhooks import Webhooks
 
 FILE = "file"
 """Name of the form's field that holds the file."""
@@ -43,9 +44,11 @@ class Intake:
         jobs: the queue.
         shelf: the releases.
         limits: limits of the studio's users.
+        webhooks: says which may be called.
     """
 
-    def __init__(self, jobs: Jobs, shelf: Shelf, limits: Limits) -> None:
+    def __init__(self, jobs: Jobs, shelf: Shelf, limits: Limits, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
         self._jobs = jobs
         self._shelf = shelf
         self._limits = limits
@@ -77,6 +80,8 @@ class Intake:
         owner = caller.token or ""
         values = body.model_dump()
         extra = {name: values.pop(name, None) for name in _EXTRA}
+        if extra["webhook"] is not None:
+            self._webhooks.expect_allowed(extra["webhook"])
         names = {field.name for field in fields(work.declaration)}
         request = work.declaration(**{name: value for name, value in values.items() if name in names})
         sources = self._releases(work, extra, request)

@@ -310,6 +310,18 @@ class Jobs:
         with self._database.session() as session:
             return list(session.scalars(select(Job).where(Job.state == State.RUNNING)))
 
+    def owed(self, now: float, most: int) -> list[Job]:
+        """Ended jobs whose webhook is to be called now."""
+        due = select(Job).where(Job.webhook_due <= now, Job.state.not_in(OPEN)).order_by(Job.webhook_due).limit(most)
+        with self._database.session() as session:
+            return list(session.scalars(due))
+
+    def called(self, job: Job, due: float | None) -> None:
+        """Count a call of a job's webhook; the next one is due then, or never."""
+        next_call = update(Job).where(Job.id == job.id).values(webhook_due=due, webhook_calls=Job.webhook_calls + 1)
+        with self._database.session() as session:
+            session.execute(next_call)
+
     def forget(self, before: float) -> list[str]:
         """Delete the jobs that ended before a time; return their ids, whose folders may go."""
         old = delete(Job).where(Job.ended < before, Job.state.not_in(OPEN)).returning(Job.id)

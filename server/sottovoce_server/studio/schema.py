@@ -47,6 +47,7 @@ class Job(Base):
         UniqueConstraint("owner", "idempotency_key"),
         Index("jobs_by_state", "state", "number"),
         Index("jobs_by_owner", "owner", "state"),
+        Index("jobs_by_webhook", "webhook_due"),
     )
 
     number: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=True)

@@ -100,6 +100,12 @@ class Log(BaseModel):
     outputs: list[OutputView]
 
 
+class WebhookKey(BaseModel):
+    """The studio's key."""
+
+    key: str = Field(description="`whpk_` and the 32 bytes in base64.")
+
+
 def job_view(job: Job, jobs: Jobs) -> JobView:
     """The answer for a job."""
     result = dict(job.result or {})

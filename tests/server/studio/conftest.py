@@ -19,6 +19,7 @@ from sottovoce_server.studio.jobs import Asked, Jobs, Made
 from sottovoce_server.studio.schema import OPEN, Job, Kind, Output
 from sottovoce_server.studio.settings import Limits, Settings
 from sottovoce_server.studio.shelf import Shelf
+from sottovoce_server.studio.webhooks import Webhooks
 
 coordinator, agreement, provenance = cli.coordinator, cli.agreement, cli.provenance
 release, maker = cli.release, cli.maker
@@ -49,7 +50,7 @@ class Queue(Jobs):
             rows = session.query(Output).order_by(Output.id)
             return list(rows if job is None else rows.filter_by(job=job.id))
 
-    def waiting(self):
+    def unended(self):
         """Number of jobs that have not ended."""
         with self.database.session() as session:
             return session.query(Job).filter(Job.state.in_(OPEN)).count()
@@ -117,11 +118,13 @@ def made_up(job, folder):
 class Studio:
     """The service in this process, and its callers."""
 
-    def __init__(self, queue, shelf, *, limits=WIDE, **options):
+    def __init__(self, queue, shelf, *, limits=WIDE, webhooks=(), **options):
         self.queue, self.shelf = queue, shelf
         self.engine = InProcess(queue)
         self.settings = Settings(data=queue.folder("").parent, limits=limits, **options)
-        self.app = make_app(queue.database, queue, shelf, self.engine, self.settings)
+        self.settings.data.mkdir(exist_ok=True)
+        self.webhooks = Webhooks(queue, webhooks, self.settings.data)
+        self.app = make_app(queue.database, queue, shelf, self.engine, self.settings, self.webhooks)
         self.client = TestClient(self.app, "http://localhost:8480", raise_server_exceptions=False)
 
     def __call__(self, method, path, token=None, *, code=None, **request):

@@ -15,7 +15,7 @@ from tests.server.studio.conftest import Queue
 
 import sottovoce_server.studio.engine as engine_module
 from sottovoce_server.database import STUDIO, Database, DataLocation
-from sottovoce_server.studio.engine import HUNG, LocalEngine
+from sottovoce_server.studio.engine import HUNG, LocalEngine, sweep
 from sottovoce_server.studio.schema import OPEN, Job, State
 from sottovoce_server.studio.settings import EngineLimits, Settings
 from sottovoce_server.studio.worker import NO_MEMORY
@@ -162,9 +162,9 @@ def test_a_hundred_jobs_whose_workers_are_killed_are_done_once_each(start, event
     engine = start(workers=2)
     dice = random.Random(1)
     for share in (5, 30, 60):
-        eventually(lambda share=share: queue.waiting() <= 100 - share, "jobs are done")
+        eventually(lambda share=share: queue.unended() <= 100 - share, "jobs are done")
         os.kill(dice.choice(engine.processes), signal.SIGKILL)
-    eventually(lambda: not queue.waiting(), "all jobs end")
+    eventually(lambda: not queue.unended(), "all jobs end")
     assert {each.state for each in queue.latest("", 200)} == {State.DONE}
     assert Counter(each.job for each in queue.logged()) == dict.fromkeys((job.id for job in jobs), 1)
     assert begun(tmp_path).total() <= 100 + 3
@@ -178,7 +178,7 @@ def test_what_is_no_longer_kept_is_deleted(start, tmp_path):
     queue.claim("a")
     queue.lost("a", "It died.", blamed=None)
     queue.end(queue.claim("a"), {"claim": 2}, [], None)
-    engine = LocalEngine(Settings(data=tmp_path, engine=EngineLimits(workers=1)), queue)
+    settings = Settings(data=tmp_path)
     queue.claim("b")
     queue.fail(queue.now(waiting), "no")
     queue.claim("b")
@@ -187,13 +187,13 @@ def test_what_is_no_longer_kept_is_deleted(start, tmp_path):
     old = queue.folder("e" * 32)
     old.mkdir()
     os.utime(old, (0, 0))
-    engine._sweep()
+    sweep(settings, queue)
     assert left(queue, done) == ["2-0.flac"]
     assert left(queue, waiting) == []
     assert left(queue, failed) == left(queue, forgotten) == ["upload.wav"]
     assert (arriving.exists(), old.exists()) == (True, False)
     with queue.database.session() as session:
         session.get(type(done), done.number).ended = time.time() - 25 * 3600
-    engine._sweep()
+    sweep(settings, queue)
     assert queue.now(done) is None
     assert not queue.folder(done.id).exists()

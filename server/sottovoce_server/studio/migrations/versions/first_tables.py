@@ -43,6 +43,7 @@ def upgrade() -> None:
     )
     op.create_index("jobs_by_state", "jobs", ["state", "number"])
     op.create_index("jobs_by_owner", "jobs", ["owner", "state"])
+    op.create_index("jobs_by_webhook", "jobs", ["webhook_due"])
     op.create_table(
         "outputs",
         sa.Column("id", KEY, primary_key=True, autoincrement=True),
