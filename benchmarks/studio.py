@@ -36,7 +36,7 @@ STARTS = 3
 
 def queue(jobs: int = JOBS) -> dict[str, object]:
     """Jobs through the queue while a worker is killed every few seconds: how many were lost, or ended twice."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     unlimited = Limits(jobs_at_a_time=jobs, seconds_per_day=1e12)
     with tempfile.TemporaryDirectory() as name, closing(Database(DataLocation(Path(name), None, STUDIO))) as database:
         folder = Path(name)

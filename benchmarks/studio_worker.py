@@ -1,4 +1,4 @@
-"""A studio's worker whose jobs are trivial, or go wrong as they are told: for the queue's benchmark and tests.
+"""A studio's worker whose jobs are trivial, or go wrong on purpose: for the queue's benchmark and tests.
 
 A job's parameters say what it does; without any it only notes its id, in a file of this process.
 """
