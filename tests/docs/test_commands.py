@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from sottovoce.cli import app
-from sottovoce.studio.editing.request import METHODS
+from sottovoce.studio.editing.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

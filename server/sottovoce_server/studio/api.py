@@ -21,13 +21,17 @@ from sottovoce_server.ports.bounded_body import BoundedBody
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.responses import Health
 from sottovoce_server.registry.tokens import Caller, Scope
+from sottovoce_server.studio.cancelling import cancel as stop
 from sottovoce_server.studio.door import Door
 from sottovoce_server.studio.engine import Engine
 from sottovoce_server.studio.intake import Intake
-from sottovoce_server.studio.job_files import FORMATS, keep_only, piece_name
+from sottovoce_server.studio.job_files import FORMATS, piece_name
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.kinds import KINDS, Work
 from sottovoce_server.studio.outputs import MONTH, entries, written
+from sottovoce_server.studio.page.app import add_pages
+from sottovoce_server.studio.page.parts import Studio
+from sottovoce_server.studio.page.rendering import shown
 from sottovoce_server.studio.problems import described, install
 from sottovoce_server.studio.schema import OPEN, Job, Kind, State
 from sottovoce_server.studio.settings import MIB, Settings
@@ -70,11 +74,12 @@ def make_app(
     access = Access(database, Limiter(settings.limits.requests, settings.limits.refusals))
     caller = access.holder_of(Scope.USE) if settings.tokens else access.caller
     app = FastAPIOffline(title="Sottovoce studio", version=__version__, description=DESCRIPTION, redoc_url=None)
-    install(app)
+    install(app, shown)
     intake = Intake(jobs, shelf, settings.limits, webhooks)
     app.include_router(_models(database, shelf, caller, webhooks))
     app.include_router(_work(intake, jobs, engine, caller))
     app.include_router(_jobs(database, jobs, engine, caller))
+    add_pages(app, Studio(jobs, shelf, engine, intake, settings, access, caller))
     app.add_middleware(Door, hosts=settings.hosts)
     largest = settings.limits.largest_upload_bytes + MIB  # the other fields
     app.add_middleware(BoundedBody, largest_body=lambda _: largest)
@@ -184,13 +189,8 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
     def cancel(job: str, who: Who) -> JobView:
         """Stop a job. One that has ended stays as it is."""
         found(job, who)
-        worker = jobs.cancel(job, who.token or "")
-        if worker is not None:
-            engine.stop_worker(worker)
-        row = found(job, who)
-        if row.state == State.CANCELLED:
-            keep_only(jobs.folder(job), 0)
-        return job_view(row, jobs)
+        stop(jobs, engine, job, who.token or "")
+        return job_view(found(job, who), jobs)
 
     @routes.get(
         "/jobs/{job}/events",

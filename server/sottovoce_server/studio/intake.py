@@ -69,7 +69,7 @@ class Intake:
                 async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD) as form:
                     file = form.get(FILE)
                     body = _validated(work.body, _fields(form, work.body))
-                    upload = file if isinstance(file, UploadFile) else None
+                    upload = file if isinstance(file, UploadFile) and file.filename else None  # or an empty field
                     return await run_in_threadpool(self._accept, caller, work, body, upload, key)
             except FormParserError:
                 raise Refused("The form cannot be read.", "Send multipart/form-data (RFC 7578).", status=400) from None
@@ -104,6 +104,7 @@ class Intake:
                 name,
                 key,
                 extra["webhook"],
+                extra["source"],
             )
             found = self._jobs.repeated(owner, key, asked_for.fingerprint)
             found = found or self._jobs.submit(job, asked_for, self._limits)

@@ -59,6 +59,7 @@ class Asked:
         file: name of the uploaded file, for people.
         key: the caller's idempotency key.
         webhook: URL to call when it ends.
+        source: piece of an earlier job that it reads, as ID/NUMBER.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class Asked:
     file: str | None = None
     key: str | None = None
     webhook: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Jobs:
                     parameters=asked.parameters,
                     sources=asked.sources,
                     file=asked.file,
+                    source=asked.source,
                     webhook=asked.webhook,
                     webhook_due=None if asked.webhook is None else 0.0,
                     seconds=asked.seconds,
@@ -282,6 +285,11 @@ class Jobs:
             worker = found.worker if found.state == State.RUNNING else None
             found.state, found.ended = State.CANCELLED, time.time()
             return worker
+
+    def keep(self, job: str, owner: str, number: int | None) -> None:
+        """Record which of a job's pieces its owner keeps; None: no longer any."""
+        with self._database.session() as session:
+            session.execute(update(Job).where(Job.id == job, Job.owner == owner).values(kept=number))
 
     def find(self, job: str, owner: str) -> Job | None:
         """A caller's job, or None."""

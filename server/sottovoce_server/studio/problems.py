@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -25,6 +25,8 @@ TEXTS = {
     507: "The studio's disk is full.",
 }
 
+Show = Callable[[Request, JSONResponse], Response]
+
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of an endpoint for its OpenAPI page."""
@@ -32,8 +34,13 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return found | {status: found[status] | {"description": text} for status, text in TEXTS.items() if status in found}
 
 
-def install(app: FastAPI) -> None:
-    """Register a response for each error."""
+def install(app: FastAPI, show: Show) -> None:
+    """Register a response for each error.
+
+    Args:
+        app: the app.
+        show: turns a response into what the page shows, if it was the page that asked.
+    """
     answers: dict[type[Exception], Callable[[Any], JSONResponse]] = {
         UserError: lambda error: problem(422, error.message, error.hint),
         RequestValidationError: lambda error: problem(422, invalid(error)),
@@ -44,16 +51,17 @@ def install(app: FastAPI) -> None:
         ),
         TooOften: lambda error: problem(429, "Too many requests.", None, {"Retry-After": str(error.seconds)}),
         OSError: _of_system,
+        Exception: lambda _: problem(500, "The studio made a mistake.", "Its own output says what happened."),
     }
     for unreachable in (OperationalError, InterfaceError, PoolTimeout):
         answers[unreachable] = _of_database
     for kind, answer in answers.items():
-        app.add_exception_handler(kind, _handler(answer))
+        app.add_exception_handler(kind, _handler(answer, show))
 
 
-def _handler(answer: Callable[[Any], JSONResponse]) -> Callable[[Request, Exception], JSONResponse]:
-    def handle(_: Request, error: Exception) -> JSONResponse:
-        return answer(error)
+def _handler(answer: Callable[[Any], JSONResponse], show: Show) -> Callable[[Request, Exception], Response]:
+    def handle(request: Request, error: Exception) -> Response:
+        return show(request, answer(error))
 
     return handle
 

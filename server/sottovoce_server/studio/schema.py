@@ -39,7 +39,8 @@ class Job(Base):
     """A job: one request, from its arrival until its audio is deleted.
 
     `claim` counts the times that a worker took it: only the last one may end it. `strikes` counts the workers that it
-    cost. `sources` are the releases that it uses, `{role: [folder, digest]}`.
+    cost. `sources` are the releases that it uses, `{role: [folder, digest]}`. `source` is the piece that it edits, as
+    `ID/NUMBER`, unless that was uploaded; `kept` is the number of the piece that its owner chose.
     """
 
     __tablename__ = "jobs"
@@ -61,6 +62,8 @@ class Job(Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
     sources: Mapped[dict[str, list[str]]] = mapped_column(JSON)
     file: Mapped[str | None] = mapped_column(String(255))  # name of the uploaded file, for people
+    source: Mapped[str | None] = mapped_column(String(40))
+    kept: Mapped[int | None] = mapped_column(Integer)
     webhook: Mapped[str | None] = mapped_column(String(2000))
     webhook_due: Mapped[float | None] = mapped_column(Float)  # of the next call, once the job has ended; null: none
     webhook_calls: Mapped[int] = mapped_column(Integer, default=0)

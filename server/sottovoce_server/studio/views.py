@@ -33,6 +33,7 @@ class JobView(BaseModel):
     state: State
     model: str | None
     file: str | None = Field(description="Name of the uploaded file.")
+    source: str | None = Field(description="The piece of an earlier job that it reads, as ID/NUMBER.")
     parameters: dict[str, Any]
     created: datetime
     started: datetime | None
@@ -42,6 +43,7 @@ class JobView(BaseModel):
     seconds_left: float | None = Field(description="Estimate, while it runs.")
     result: dict[str, Any] | None = Field(description="What was found, or facts about what was made.")
     audio: list[AudioView] = Field(description="What was made.")
+    kept: int | None = Field(description="Number of the piece that was chosen on the page.")
     problem: str | None
     hint: str | None
 
@@ -118,6 +120,7 @@ def job_view(job: Job, jobs: Jobs) -> JobView:
         state=State(job.state),
         model=job.model,
         file=job.file,
+        source=job.source,
         parameters=job.parameters,
         created=_time(job.created),
         started=None if job.started is None else _time(job.started),
@@ -127,6 +130,7 @@ def job_view(job: Job, jobs: Jobs) -> JobView:
         seconds_left=_left(job, fraction),
         result=result or None,
         audio=[AudioView(**each, url=f"/v1/jobs/{job.id}/audio/{each['number']}") for each in made or []],
+        kept=job.kept,
         problem=job.problem if job.state in (State.FAILED, State.QUEUED) else None,
         hint=job.hint,
     )

@@ -26,6 +26,7 @@ class Knob:
         names: option names, if they differ from the field's; in typer's form.
         form: form of a text that is parsed, such as `START:END`.
         group: heading under which help and forms show it.
+        slider: lowest and highest value and step of a slider, for forms; empty: none.
     """
 
     help: str
@@ -35,6 +36,7 @@ class Knob:
     names: tuple[str, ...] = ()
     form: str = ""
     group: str = ""
+    slider: tuple[float, ...] = ()
 
     @property
     def bounds(self) -> tuple[float, float, bool, bool]:

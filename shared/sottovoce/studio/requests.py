@@ -34,14 +34,15 @@ class GenerationRequest:
     """
 
     style: Annotated[str, Knob("One of the release's styles.")]
-    seconds: Annotated[float, Knob("Length in seconds.", unit="seconds", range="[0.1, 3600]")] = 10.0
+    seconds: Annotated[float, Knob("Length in seconds.", unit="seconds", range="[0.1, 3600]", slider=(1, 60, 1))] = 10.0
     count: Annotated[int, Knob("Number of pieces.", range="[1, ∞)")] = 1
     seed: Annotated[
         int | None,
         Knob("Random seed; equal seeds give equal music.", range=f"[0, {LARGEST_SEED}]", unset="random"),
     ] = None
     temperature: Annotated[
-        float, Knob("Sampling temperature: 1 as trained; lower favours likelier music.", range="[0, 2]")
+        float,
+        Knob("Sampling temperature: 1 as trained; lower favours likelier music.", range="[0, 2]", slider=(0, 2, 0.05)),
     ] = 1.0
     candidates: Annotated[
         int | None,
@@ -67,22 +68,34 @@ class EditRequest:
         bool, Knob("Find drop-outs and fill them; without an output, list them.", names=("--find-gaps",), group=REPAIR)
     ] = False
     method: Annotated[str, Knob("auto, lpc, exemplar, interpolate or model.", form="METHOD", group=REPAIR)] = "auto"
-    denoise: Annotated[float | None, Knob("Reduce noise, from 0 to 1.", form="AMOUNT", group=LEARNED)] = None
-    extend: Annotated[float | None, Knob("Seconds of music to append.", form="SECONDS", group=LEARNED)] = None
+    denoise: Annotated[
+        float | None, Knob("Reduce noise, from 0 to 1.", form="AMOUNT", group=LEARNED, slider=(0, 1, 0.05))
+    ] = None
+    extend: Annotated[
+        float | None, Knob("Seconds of music to append.", form="SECONDS", group=LEARNED, slider=(0, 30, 0.5))
+    ] = None
     restyle: Annotated[str | None, Knob("Style to move the music towards.", form="STYLE", group=LEARNED)] = None
-    amount: Annotated[float, Knob("Strength of restyling, 0 to 1.", form="A", group=LEARNED)] = 1.0
+    amount: Annotated[float, Knob("Strength of restyling, 0 to 1.", form="A", group=LEARNED, slider=(0, 1, 0.05))] = 1.0
     trim: Annotated[str | None, Knob("Keep only this part, in seconds.", form="START:END", group=CHANGE)] = None
-    stretch: Annotated[float | None, Knob("Tempo factor; 2 doubles the length.", form="FACTOR", group=CHANGE)] = None
-    pitch: Annotated[float | None, Knob("Semitones to shift the pitch up.", form="SEMITONES", group=CHANGE)] = None
+    stretch: Annotated[
+        float | None, Knob("Tempo factor; 2 doubles the length.", form="FACTOR", group=CHANGE, slider=(0.5, 2, 0.01))
+    ] = None
+    pitch: Annotated[
+        float | None, Knob("Semitones to shift the pitch up.", form="SEMITONES", group=CHANGE, slider=(-12, 12, 0.5))
+    ] = None
     eq: Annotated[
         list[str] | None, Knob("Peak or dip, in Hz and dB. Repeat for more.", form="FREQ:GAIN[:Q]", group=CHANGE)
     ] = None
     compress: Annotated[str | None, Knob("Compress above a threshold in dB.", form="THRESHOLD:RATIO", group=CHANGE)] = (
         None
     )
-    gain: Annotated[float | None, Knob("Change of level in dB.", form="DB", group=CHANGE)] = None
-    fade_in: Annotated[float | None, Knob("Fade in at the start.", form="SECONDS", group=CHANGE)] = None
-    fade_out: Annotated[float | None, Knob("Fade out at the end.", form="SECONDS", group=CHANGE)] = None
+    gain: Annotated[float | None, Knob("Change of level in dB.", form="DB", group=CHANGE, slider=(-24, 24, 0.5))] = None
+    fade_in: Annotated[
+        float | None, Knob("Fade in at the start.", form="SECONDS", group=CHANGE, slider=(0, 10, 0.1))
+    ] = None
+    fade_out: Annotated[
+        float | None, Knob("Fade out at the end.", form="SECONDS", group=CHANGE, slider=(0, 10, 0.1))
+    ] = None
 
     def parsed(self) -> "Request":
         """The request with its texts as numbers.

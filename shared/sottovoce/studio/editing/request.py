@@ -9,6 +9,7 @@ from sottovoce.errors import ConfigurationError
 from sottovoce.studio.editing.dropouts import find_gaps
 from sottovoce.studio.editing.edit_plan import LearnedEffects, PlainEffects, operation
 from sottovoce.studio.editing.gaps import Gap, in_frames, merge
+from sottovoce.studio.editing.methods import FORMER_METHODS, METHODS, MODEL_METHOD
 from sottovoce.studio.editing.pipeline import Edited, Plan, edit, opened
 from sottovoce.studio.editing.repairer import LEARNED, ByLength, Chooser, LpcRepairer, Repairer
 from sottovoce.studio.provenance.origin import Origin, Value
@@ -17,11 +18,6 @@ from sottovoce.studio.provenance.signing_key import SigningKey
 if TYPE_CHECKING:
     from sottovoce.release.load import Release
 
-METHODS = ("auto", "lpc", "exemplar", "interpolate", "model")
-"""Names of the methods that fill gaps."""
-MODEL_METHOD = METHODS[-1]
-FORMER_METHODS = {"similar": "exemplar"}
-"""Former names of methods, accepted for one version."""
 LONGEST_LPC = 0.1
 """Longest gap that `auto` fills by linear prediction, seconds; longer ones are filled from similar passages."""
 

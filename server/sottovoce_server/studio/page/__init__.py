@@ -1,0 +1,1 @@
+"""The studio's pages: rendered on the server, usable without JavaScript, better with it."""
