@@ -39,7 +39,7 @@ class Chain:
 
 
 def chain_of(studio: Studio, owner: str, piece: str, tip: str) -> Chain:
-    """The chain that leads to a piece, and goes on to a tip.
+    """The chain through a piece, up to its tip.
 
     Args:
         studio: the studio.
