@@ -1,12 +1,12 @@
 """Cancelling a job: in the queue, at its worker, and in its folder."""
 
-from sottovoce_server.studio.engine import LocalEngine
+from sottovoce_server.studio.engine import Engine
 from sottovoce_server.studio.job_files import keep_only
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.schema import State
 
 
-def cancel(jobs: Jobs, engine: LocalEngine, job: str, owner: str) -> None:
+def cancel(jobs: Jobs, engine: Engine, job: str, owner: str) -> None:
     """Stop a job, and delete its files. One that has ended stays as it is.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.tokens import Caller
-from sottovoce_server.studio.engine import LocalEngine
+from sottovoce_server.studio.engine import Engine
 from sottovoce_server.studio.intake import Intake
 from sottovoce_server.studio.jobs import Jobs
 from sottovoce_server.studio.schema import Job, State
@@ -30,7 +30,7 @@ class Studio:
 
     jobs: Jobs
     shelf: Shelf
-    engine: LocalEngine
+    engine: Engine
     intake: Intake
     settings: Settings
     access: Access

@@ -21,7 +21,7 @@ ENTRY = "/enter"
 HINTS = {"Add 'repair' START:END, 'find_gaps', or an effect.": "Choose a repair or a change."}
 """Hints in the words of the page, where they speak of the interface."""
 COLOURS = 10
-"""Number of colours by which styles are told apart."""
+"""Number of colours by which styles are distinguished."""
 
 
 @cache
