@@ -44,7 +44,7 @@ def queue(jobs: int = JOBS) -> dict[str, object]:
         settings = Settings(data=folder, engine=EngineLimits(workers=WORKERS))
         engine = LocalEngine(settings, waiting, program="benchmarks.studio_worker")
         for number in range(jobs):
-            waiting.submit(new_id(), Asked(Kind.INSPECTION, "", {}, f"{number:064x}"), unlimited)
+            waiting.submit(new_id(), Asked(Kind.INSPECTION, f"{number % 100:016}", {}, f"{number:064x}"), unlimited)
         begun, kills, dice = time.perf_counter(), 0, random.Random(1)
         engine.start()
         killed = time.perf_counter()

@@ -59,6 +59,7 @@ def serve(
     tls: tuple[Path | None, Path | None],
     proxy: str | None,
     ended: str,
+    grace: int = GRACE_SECONDS,
 ) -> None:
     """Serve an app until Ctrl-C.
 
@@ -69,6 +70,7 @@ def serve(
         tls: certificate chain and private key, or neither.
         proxy: address of the proxy that is trusted to report callers' addresses.
         ended: sentence to say at the end.
+        grace: time for running transfers to finish after Ctrl-C, seconds.
 
     Raises:
         ConfigurationError: the certificate, the address or the port cannot be used.
@@ -88,7 +90,7 @@ def serve(
         forwarded_allow_ips=proxy,
         ssl_certfile=cert,
         ssl_keyfile=key,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=grace,
     )
     try:
         config.load()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sottovoce_server.studio.settings import Settings
     from sottovoce_server.studio.shelf import Shelf, Trust
 
+GRACE_SECONDS = 2
+"""Time for running requests to finish after Ctrl-C, seconds: each can be sent again, and downloads continue."""
 studio = typer.Typer(
     help="Recognise, generate and edit music on a page or over HTTP.",
     epilog="Examples:\n\n  sottovoce studio --releases runs\n\n"
@@ -145,6 +147,7 @@ def run(
                 (tls_cert, tls_key),
                 proxy,
                 "jobs that had not ended continue at the next start.",
+                GRACE_SECONDS,
             )
         finally:
             webhooks.stop()

@@ -1,5 +1,6 @@
 """What every request passes before the app: where it may come from, and who sent it."""
 
+import asyncio
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,12 +48,21 @@ class Door:
         if "authorization" not in headers and (token := _token(headers.get("cookie", ""))):
             scope = {**scope, "headers": [*scope["headers"], (b"authorization", f"Bearer {token}".encode())]}
 
+        begun = False
+
         async def sent(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 _secure(MutableHeaders(scope=message), scope["path"])
             await send(message)
 
-        await self._app(scope, receive, sent)
+        try:
+            await self._app(scope, receive, sent)
+        except asyncio.CancelledError:  # the server ends, and has waited for this request
+            if not begun:
+                answer = problem(503, "The studio is stopping.", "Send the request again.", {"Retry-After": "10"})
+                await answer(scope, receive, sent)
 
     def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
         host = _host(headers.get("host", ""))
