@@ -18,6 +18,7 @@ from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -38,22 +39,25 @@ LABELS = ("east", "north", "south", "west")
 KILLED = "west"
 STYLES = "ambient,blues,bossa,chiptune,chorale,gamelan,march,techno,waltz"
 HELD = "south"
-FORKED = ("east", "north")
-"""Labels whose processes are forks of this one, which need not import everything again; the others' are their own."""
+OWN = "south"
+"""The label whose processes are its own; the others' are forks of this one, which need not import everything again."""
 PATIENCE = ROUND_TIMEOUT = 3000
 """Seconds: longer than a busy machine needs for anything. Against hanging: nothing waits for one of them to be over."""
 SET_UP_STAGES = 3
 """Messages between the announcement of a run and its first round."""
 
 
-def processes_of(home: Path) -> list[int]:
-    """What `label join` has started for a home."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            if f"SOTTOVOCE_HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
-    return found
+def descendants(process: int) -> list[int]:
+    """What a process has started, and what that has started in turn."""
+    found = [int(child) for child in subprocess.run(["pgrep", "-P", str(process)], stdout=PIPE).stdout.split()]
+    return found + [each for child in found for each in descendants(child)]
+
+
+def alive(process: int) -> bool:
+    """Whether it has not ended; what nobody has waited for yet has no command line."""
+    with suppress(OSError):
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    return False
 
 
 def child_of(process: int) -> int:
@@ -237,7 +241,7 @@ def test_a_federation_trains_over_killed_processes(
 
     def join(name: str) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            if name in FORKED:
+            if name != OWN:
                 patch.setattr(subprocess, "Popen", InFork)
             return start("label", "join", server / "signed" / "federation.toml", "--home", root / name)
 
@@ -259,8 +263,9 @@ def test_a_federation_trains_over_killed_processes(
     os.kill(held, signal.SIGSTOP)
     # Its SuperNode alone is let say good-bye: without, it would be let in again a minute later (deploy/test_join.py).
     node = child_of(joined[KILLED].pid)
-    kill(joined[KILLED], *(number for number in processes_of(root / KILLED) if number != node))
-    eventually(lambda: not processes_of(root / KILLED), "nothing of it is left")
+    others = descendants(node)
+    kill(joined[KILLED], *others)
+    eventually(lambda: not any(map(alive, [node, *others])), "nothing of it is left")
     before, joined[KILLED] = joined[KILLED], join(KILLED)
     eventually(lambda: "SuperNode ID" in said(joined[KILLED]), "it is back", alive=joined[KILLED].alive)
     os.kill(held, signal.SIGCONT)
