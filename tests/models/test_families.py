@@ -66,6 +66,19 @@ def test_augmentation_keeps_examples_apart(family, shape_of):
     assert torch.equal(one[[0, 2, 3]], two[[0, 2, 3]])
 
 
+def test_rows_of_padding_add_nothing_to_a_step(family, model, shape_of, monkeypatch):
+    monkeypatch.setattr(type(family), "augment", lambda self, features, _: features)  # it draws for each row
+    gradients = UnitGradients(family, model, 0.1)
+    sampled, padding = batch_of(shape_of(family), [1, 3, 2]), batch_of(shape_of(family), [2, 3], seed=1)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    fields = ("features", "targets", "mask")
+    both = Batch(*(torch.cat([getattr(sampled, name), getattr(padding, name)])[order] for name in fields))
+    alone = gradients.sum(sampled, torch.ones(3), torch.Generator())
+    among = gradients.sum(both, torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])[order], torch.Generator())
+    assert alone.norm() > 0.01
+    assert (alone - among).norm() <= 1e-6 * alone.norm()
+
+
 def test_first_outputs_prefer_no_class(family, spec, shape_of):
     model = parameters.model_of(family, spec, CLASSES, parameters.initial(family, spec, CLASSES, seed=0))
     outputs = model(batch_of(shape_of(family), [1]).features[:, 0])
