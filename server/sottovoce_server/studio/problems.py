@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -18,7 +19,16 @@ from sottovoce_server.registry.rate_limit import TooOften
 from sottovoce_server.studio.door import problem
 from sottovoce_server.studio.jobs import Refused
 
-TEXTS = {
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    status: int
+    detail: str
+    hint: str | None
+
+
+TEXTS: dict[int | str, str] = {
     404: "Not found, or not yours.",
     422: "The request is invalid, or cannot be carried out.",
     429: "Too many requests or jobs, or too much audio; `Retry-After` says when to try again.",
@@ -30,8 +40,13 @@ Show = Callable[[Request, JSONResponse], Response]
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of an endpoint for its OpenAPI page."""
-    found = registry_described(*statuses)
-    return found | {status: found[status] | {"description": text} for status, text in TEXTS.items() if status in found}
+    return {
+        status: {
+            "description": TEXTS.get(status, known["description"]),
+            "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+        }
+        for status, known in registry_described(*statuses).items()
+    }
 
 
 def install(app: FastAPI, show: Show) -> None:
