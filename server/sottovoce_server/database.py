@@ -10,13 +10,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from filelock import FileLock
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from sottovoce.errors import ConfigurationError, OtherVersion
 
 MIGRATION_LOCK = 0x50770  # PostgreSQL advisory lock against concurrent migrations
+HOLD_LOCK = 0x50771  # PostgreSQL advisory lock of the one process that may use a database
 BUSY_SECONDS = 15
 
 
@@ -63,6 +64,7 @@ class Database:
 
     def __init__(self, place: DataLocation) -> None:
         _make_private(place)
+        self._holding: Connection | None = None
         url = _url(place)
         try:
             self.engine = _engine(url)
@@ -101,8 +103,17 @@ class Database:
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             yield session
 
+    def hold(self) -> bool:
+        """Hold a PostgreSQL database until it is closed; False if somebody else does. A file is held by other means."""
+        if self.engine.dialect.name != "postgresql":
+            return True
+        self._holding = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return bool(self._holding.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": HOLD_LOCK}).scalar())
+
     def close(self) -> None:
         """Close all connections."""
+        if self._holding is not None:
+            self._holding.close()
         self.engine.dispose()
 
 

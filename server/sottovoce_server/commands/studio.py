@@ -133,6 +133,10 @@ def run(
     with _alone(folder):
         database = Database(DataLocation(folder, database_url, STUDIO))
         context.call_on_close(database.close)
+        if not database.hold():
+            raise ConfigurationError(
+                "Another studio uses this database.", hint="Use that one, or choose another database."
+            )
         jobs = Jobs(database, folder / JOBS)
         shelf = _shelf(releases, registry, keys, token_file, folder)
         engine = _engine(engine_name, settings, jobs, database_url, ray_address)
