@@ -173,3 +173,13 @@ def test_what_is_not_there_or_damaged_is_said(joined):
         with pytest.raises(LocalProtocolError, match="is damaged") as caught:
             states.load(run)
         assert caught.value.hint
+
+
+def test_a_deleted_state_stays_deleted_after_a_power_cut(joined, monkeypatch):
+    """The coordinator tells a label once that a run is over: a key that comes back would stay for ever."""
+    states, run, _ = joined
+    left = []
+    monkeypatch.setattr(os, "fsync", lambda handle: left.append(states.exists(run)))
+    states.forget(run)
+    assert left == [False]
+    assert not states._lock(run).exists()

@@ -1,5 +1,6 @@
 """Runs that were under way are resumed when the server starts; those that fail again and again are not."""
 
+import errno
 import os
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sottovoce.run.request import RunRequest
 from sottovoce_server.flower import deployed_coordinator
 from sottovoce_server.flower import resuming as resuming_module
 from sottovoce_server.flower.control import SuperLinkGone
-from sottovoce_server.home.runs import Order, RunFolder
+from sottovoce_server.home.runs import SUBMITTED, Order, RunFolder
 from sottovoce_server.rounds import submission
 from sottovoce_server.rounds.automatic_resumption import MOST_ATTEMPTS, resume_all, tell_all, under_way
 from sottovoce_server.rounds.checkpoint import Keeper
@@ -98,6 +99,32 @@ def test_one_run_that_cannot_be_resumed_does_not_stop_the_others(run_in, resume)
     seen, _ = resume()
     assert seen == [
         (broken.run[:8], "not resumed: The run's order (order.json) is damaged: Input data was truncated"),
+        (other.run[:8], "resumed after round 0"),
+    ]
+
+
+def test_a_run_whose_resumption_broke_off_is_resumed(run_in, resume, control):
+    run = run_in("training")
+    (run.folder / "checkpoint.safetensors").touch()
+    control.start.side_effect = SuperLinkGone("It does not respond.")
+    assert resume()[0] == [(run.run[:8], "not resumed: It does not respond.")]
+    assert run.progress()["state"] == SUBMITTED
+    control.start.side_effect = None
+    assert resume()[0][-1] == (run.run[:8], "resumed after round 0")
+
+
+def test_a_full_disk_while_one_run_resumes_does_not_stop_the_others(run_in, resume, monkeypatch):
+    full, other = run_in("training"), run_in("training")
+    write = RunFolder.write_order
+
+    def written(folder, order):
+        if folder == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(folder, order)
+
+    monkeypatch.setattr(RunFolder, "write_order", written)
+    assert resume()[0] == [
+        (full.run[:8], "not resumed: the coordinator's disk cannot be used (No space left on device)"),
         (other.run[:8], "resumed after round 0"),
     ]
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
 from flwr.app import Error, Message, RecordDict
 from tests.simulation.disk import Folder
 from tests.simulation.processes import Fault, Process
@@ -28,7 +27,7 @@ class Answer:
         state: the label's folder afterwards; nothing may change it.
         reply: content of the reply, or the error in it; None if the process ended before.
         ended: how it ended, if it did.
-        vectors: plain vectors of the reports that it made: run, round, label, vector.
+        vectors: the reports that it made, as the witness records them.
         bugs: exceptions that nobody foresaw.
         effects: number of effects.
         last_write: number of the last effect that is a write; 0: none.
@@ -38,7 +37,7 @@ class Answer:
     state: Folder
     reply: RecordDict | Error | None
     ended: Fault | None
-    vectors: Sequence[tuple[str, int, str, np.ndarray]]
+    vectors: Sequence[Any]
     bugs: Sequence[str]
     effects: int
     last_write: int

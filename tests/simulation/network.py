@@ -44,10 +44,12 @@ class Rates:
         process: of a label's process that answers one message.
         outage: of a call of the SuperLink.
         coordinator: of a coordinator's process.
-        away: of a label's machine, at each exchange.
+        away: of a label's machine, at each exchange; half of them because it has no power.
         clock: that clocks are set, at each exchange.
         signed: that another agreement is signed, once, at each call of the SuperLink.
         beside: that a label is handed another message while it answers one.
+        signed_before: that another agreement is signed before anything else happens.
+        another: that another run begins while one is under way.
     """
 
     lost: float = 0.01
@@ -61,6 +63,8 @@ class Rates:
     clock: float = 0.03
     beside: float = 0.03
     signed: float = 0.0005
+    signed_before: float = 0.05
+    another: float = 0.05
 
 
 def fault_of(
@@ -171,6 +175,8 @@ class SuperLink:
         for name, _ in self.apps.values():
             if (long := self.choices.happens(f"{name} away", len(LATE), self.rates.away)) and name not in self._away:
                 self._away[name] = now + LATE[long - 1]
+                if name not in self._working and self.choices.happens(f"{name} without power", 1, 0.5):
+                    self.power_cut(name)
         self._away = {name: until for name, until in self._away.items() if until > now}
         return [node for node, (name, _) in self.apps.items() if name not in self._away]
 

@@ -3,20 +3,25 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.simulation import ledgers
+from tests.simulation.simulation import BOTH, CORRELATED
 
 import sottovoce.files as files
 from sottovoce.errors import LedgerError
+from sottovoce.privacy.events import merged
 from sottovoce.protocol import aggregator as aggregator_module
 from sottovoce.protocol.aggregator import Aggregator
 from sottovoce.protocol.participant import Participant
 from sottovoce.release import write as write_module
+from sottovoce_client.budget import ledger as ledger_module
 from sottovoce_client.budget.ledger import Ledger
+from sottovoce_client.budget.rows import Kind, events_of
+from sottovoce_client.rounds import run_state as run_state_module
 from sottovoce_client.rounds.label import Label
 from sottovoce_client.rounds.run_state import RunStates
 from sottovoce_client.rounds.trainer import Trainer
@@ -24,6 +29,7 @@ from sottovoce_server.flower import deployed_coordinator
 from sottovoce_server.home import journal as journal_module
 from sottovoce_server.home import log_file as log_file_module
 from sottovoce_server.home.journal import Journal
+from sottovoce_server.rounds import automatic_resumption
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -143,7 +149,7 @@ def _second_manifest(patch: pytest.MonkeyPatch) -> None:
 
 
 def _promise_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Label, "_leave", lambda label, run: label._opened.states.forget(run))
+    patch.setattr(Label, "_leave", lambda label, run, **_: label._opened.states.forget(run))
 
 
 def _ledger_does_not_wait(patch: pytest.MonkeyPatch) -> None:
@@ -189,22 +195,51 @@ def _leftovers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deployed_coordinator, "clear_asides", lambda folder: None)
 
 
+def _sums_forgotten(patch: pytest.MonkeyPatch) -> None:
+    save = RunStates.save
+    patch.setattr(RunStates, "save", lambda states, run, state: save(states, run, replace(state, sums={})))
+
+
+def _open_runs_not_counted(patch: pytest.MonkeyPatch) -> None:
+    def charged(rows: Any) -> Any:
+        return merged(events_of(row for row in rows if row.kind is Kind.CHARGE))
+
+    patch.setattr(ledger_module, "committed_by", charged)
+
+
+def _publishing_not_resumed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(automatic_resumption, "AT_WORK", ("waiting", "training"))
+
+
+def _resumption_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(automatic_resumption, "SUBMITTED", "no state")
+
+
+def _keys_come_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(run_state_module, "flush_folder", lambda folder: None)
+
+
 PLANTED = (
     Planted("a run begins before the journal says so", _run_before_journal, "new"),
     Planted("a release is shown before it is in the log", _release_not_logged, "trained"),
-    Planted("files are renamed before they are flushed", _no_flush, "after the last round"),
-    Planted("a label forgets that it answered a round", _answered_again, "joined", label=True),
+    Planted("files are renamed before they are flushed", _no_flush, "after the last round", seed=5),
+    Planted("a label forgets that it answered a round", _answered_again, "joined", label=True, seed=40),
     Planted("a round is charged once it is unmasked", _charged_later, "joined", label=True),
-    Planted("a charge that fails is passed over", _failed_charge, "joined", label=True),
+    Planted("a charge that fails is passed over", _failed_charge, "joined", label=True, seed=295),
     Planted("shares can be asked for again", _shares_again, "joined", label=True),
     Planted("masks of labels that dropped out stay in the sum", _masks_of_the_dropped, "after the first round", seed=2),
     Planted("a resumed run writes another release", _second_manifest, "trained", seed=21),
     Planted("the end of a run does not free its promise", _promise_kept, "joined", label=True),
-    Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round", seed=72),
+    Planted("the ledger does not wait for the disk", _ledger_does_not_wait, "after the last round", seed=6),
     Planted(
         "the journal's newest line is the one with the latest time", _ordered_by_clock, "after the last round", seed=20
     ),
     Planted("a reply that arrives twice is added twice", _reply_added_twice, "after the first round", seed=123),
     Planted("half a line stays in the journal", _half_a_line, "trained", seed=21),
-    Planted("a killed process' temporary file stays in the release", _leftovers, "trained", seed=80),
+    Planted("a killed process' temporary file stays in the release", _leftovers, "trained", seed=28),
+    Planted("a label forgets sums that later noise is correlated with", _sums_forgotten, CORRELATED),
+    Planted("promises of open runs are not counted", _open_runs_not_counted, BOTH, seed=9),
+    Planted("a run that was publishing is not resumed", _publishing_not_resumed, "trained"),
+    Planted("a resumption that broke off is lost", _resumption_lost, "after the first round"),
+    Planted("a power cut brings back the key of a run that is over", _keys_come_back, "after the last round", seed=6),
 )

@@ -1,6 +1,7 @@
 """The processes of the simulation, and its clock: which one runs, where it is killed, what it sees as the time."""
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ class Processes:
     def __init__(self, trace: Callable[[str], None] | None = None, seed: str = "") -> None:
         self.clock = Clock()
         self.running: Process | None = None
+        self.threads = {threading.get_ident()}
+        """Threads that take turns in this simulation."""
         self.on_effect: Callable[[Process, str], None] = lambda process, what: None
         self._trace = trace
         self._alive: dict[int, Process] = {}
@@ -146,6 +149,12 @@ class Processes:
             del self._alive[process.number]
             for file in process.locks:
                 file.holder = None
+
+    def end_all(self, machine: str, how: Fault) -> None:
+        """End all processes of a machine; each notices before its next effect."""
+        for process in self._alive.values():
+            if process.machine == machine and not process.ended:
+                process.ended = how
 
     def effect(self, what: str) -> str | None:
         """Count an effect of the running process.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ import httpx
 from flwr.app import Context, RecordDict
 from tests.simulation.choices import Choices
 from tests.simulation.disk import ROOT, Disk
+from tests.simulation.flower_runs import FlowerRuns
 from tests.simulation.network import Connection, Rates, SuperLink, fault_of
 from tests.simulation.processes import Fault, Killed, Process, Processes
 from tests.simulation.turns import Turns
@@ -19,16 +20,18 @@ from tests.simulation.world import CLASSES, COORDINATOR, LABELS, Stage
 
 from sottovoce.errors import ConfigurationError, SottovoceError
 from sottovoce.files import write_text
+from sottovoce.run.configuration import Trust
 from sottovoce.run.request import RunRequest
 from sottovoce_client.flower.client_app import client_app
 from sottovoce_client.home.label_home import LabelHome
 from sottovoce_client.home.pinning import pin
 from sottovoce_client.home.policy import Policy
 from sottovoce_client.rounds.label import Label
-from sottovoce_server.flower import deployed_coordinator
+from sottovoce_server.flower import deployed_coordinator, resuming
+from sottovoce_server.flower.control import SuperLinkGone
 from sottovoce_server.home.coordinator_home import ServerHome
 from sottovoce_server.home.runs import OVER, RunFolder
-from sottovoce_server.rounds.submission import ordered, resumed
+from sottovoce_server.rounds.submission import ordered, resumed, submit
 
 ROUNDS = 2
 TIMEOUT = 5.0
@@ -51,18 +54,33 @@ NOT_RESUMED = (
     "This run is finished: its release is published.",
     ENDED,
 )
-CONTROL = SimpleNamespace(runs=list)
+REQUEST = RunRequest(rounds=ROUNDS, init="none", seed=7)
+SETTINGS = (
+    (("cross_check = true", "cross_check = false"),),
+    (('noise = "local"', 'noise = "distributed"'), ("min_honest = 1", "min_honest = 2")),
+    (('noise = "distributed"', 'noise = "local"'), ("min_honest = 2", "min_honest = 1")),
+)
+"""What changes in the settings of an agreement that is signed anew."""
+DISTRIBUTED = 2
+"""The change to distributed noise, from 1."""
+LATEST = 40
+"""Number of turns after which another run begins, at most."""
 HOME = Path(f"{ROOT}/{COORDINATOR}")
 
 
 @dataclass
 class Run:
-    """A run as the coordinator's people see it: its id, and how it ended so far."""
+    """A run as the coordinator's people see it: its id, how often it was begun, and how it ended so far."""
 
     id: str
     state: str = "submitted"
     said: str = ""
     starts: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in ("published", "over")
 
 
 class Schedule:
@@ -90,11 +108,16 @@ class Schedule:
         effects: int = 160,
         salt: str = "",
     ) -> None:
+        self.stage = stage
         self.processes = stage.processes = Processes(trace, salt)
         self.disk = stage.disk = disk.clone(self.processes, stage.frozen)
         self.choices, self.rates = choices, rates
         self.effects = effects
-        self._signing = False
+        self.runs: list[Run] = []
+        self._signed = False
+        self._down: Fault | None = None
+        """How the server has ended, if it has not been started again."""
+        self.flower = stage.flower = FlowerRuns(self.processes, choices, rates.outage)
         self.witness = stage.witness = witness.clone(self.disk)
         apps = {}
         for node, name in enumerate(LABELS, start=1):
@@ -138,58 +161,93 @@ class Schedule:
                     raise Killed(process.ended)
         except Killed as killed:
             outcome.killed = True
-            if killed.fault is Fault.POWER:
-                self.power_cut(COORDINATOR)
+            if killed.fault is Fault.POWER and not self._down:
+                self.stop_server(Fault.POWER)
         self.witness.journal()
 
-    def begin(self) -> Run | None:
-        """Create a run; None if the command that does so ends before it has."""
-        made = None
-        with self.coordinator("train"):
-            try:
-                home = ServerHome.open(HOME)
-                order = ordered(
-                    home.invitation().agreement,
-                    classes=CLASSES,
-                    name=None,
-                    patience=TIMEOUT,
-                    timeout=TIMEOUT,
-                    request=RunRequest(rounds=ROUNDS, init="none", seed=7),
-                )
-                made = Run(RunFolder.create(home, order).run)
-            except OSError:
-                return None
-        return made
+    def stop_server(self, how: Fault = Fault.KILLED) -> None:
+        """The SuperLink ends, and with it all of the coordinator's processes."""
+        self._down = how
+        self.processes.end_all(COORDINATOR, how)
+        if how is Fault.POWER:
+            self.power_cut(COORDINATOR)
+
+    def begin(self, *, banded: bool = False) -> Run | None:
+        """Create and submit a run; None if the command that does so ends before it has made one.
+
+        Args:
+            banded: whether its noise is correlated between rounds, where labels add it together.
+        """
+        made: list[Run] = []
+        with self.coordinator("train"), suppress(OSError, SuperLinkGone):
+            home = ServerHome.open(HOME)
+            agreement = home.invitation().agreement
+            if agreement.noise is Trust.DISTRIBUTED and (banded or self.choices.happens("banded", 1, 0.5)):
+                request = replace(REQUEST, min_separation=ROUNDS, bands=ROUNDS)
+            else:
+                request = REQUEST
+            order = ordered(agreement, classes=CLASSES, name=None, patience=TIMEOUT, timeout=TIMEOUT, request=request)
+            self.flower.runs()
+            made.append(Run(RunFolder.create(home, order).run))
+            submit(RunFolder.of(home, made[0].id), self.flower)  # type: ignore[arg-type]
+        self.runs += made
+        return made[0] if made else None
 
     def resume(self, run: Run) -> bool:
-        """Order a run to resume; whether that could be done."""
+        """The coordinator's people resume a run; whether that could be done."""
         done = False
         with self.coordinator("resume"):
             try:
-                folder = resumed(ServerHome.open(HOME), CONTROL, run.id, patience=TIMEOUT, timeout=TIMEOUT)  # type: ignore[arg-type]
-                folder.forget_progress()
+                home, control = ServerHome.open(HOME), self.flower
+                folder = resumed(home, control, run.id, patience=TIMEOUT, timeout=TIMEOUT)  # type: ignore[arg-type]
+                submit(folder, control)  # type: ignore[arg-type]
                 done = True
             except ConfigurationError as error:
                 run.state, run.said = "over", error.message
                 expect(error.message in NOT_RESUMED, f"the run cannot be resumed: {error.message}")
-            except OSError:
+            except (OSError, SuperLinkGone):
                 pass
         return done
 
-    def work(self, run: Run) -> None:
-        """The coordinator's app works on a run until it ends, or is ended."""
+    def start_server(self) -> None:
+        """The server starts again. Runs that were under way are resumed, or it says why not."""
+        self._down = None
+        said: dict[str, str] = {}
+        expected = [run for run in self.runs if self._was_under_way(run)]
+        with self.coordinator("server start") as outcome, suppress(OSError):
+            stop = SimpleNamespace(wait=self.processes.clock.sleep)
+            resuming._resume(ServerHome.open(HOME), said.__setitem__, stop)  # type: ignore[arg-type]
+        for run in expected:
+            told = outcome.killed or run.id[:8] in said
+            expect(told, f"the server starts without a word on run {run.id[:8]}, which was under way")
+
+    def _was_under_way(self, run: Run) -> bool:
+        """Whether a run was at work, or about to be resumed, when its process or its server ended."""
+        folder = HOME / "runs" / run.id
+        progress = RunFolder(folder).progress()
+        return run.state == "killed" and progress["state"] not in OVER and RunFolder(folder).keeper.has_snapshot
+
+    def work(self, run: Run, number: int = 0) -> None:
+        """The coordinator's app works on a run until it ends, or is ended.
+
+        Args:
+            run: the run.
+            number: Flower's number of it; 0: Flower is not asked.
+        """
         run.starts += 1
         connection = Connection(self.link, "app", self._asks)
         with self.coordinator("app") as outcome:
             context = Context(1, 0, {}, RecordDict(), {"run": run.id})
             with suppress(SottovoceError, httpx.TransportError, OSError):
                 deployed_coordinator.main(connection, context)  # type: ignore[arg-type]
+        if number:
+            self.flower.process_ended(number)
         progress = RunFolder(HOME / "runs" / run.id).progress()
         run.state = "killed" if outcome.killed else str(progress["state"])
         run.said = str(progress.get("message", ""))
         expect("bug" not in run.said, f"the coordinator says: {run.said}")
 
-    def play_until(self, what: str, visit: int = 1) -> Run:
+    def play_until(self, what: str, visit: int = 1, *, banded: bool = False) -> Run:
         """Prepare a state: a new run whose coordinator is killed at the `visit`-th effect that begins with `what`."""
         left = visit
 
@@ -200,8 +258,9 @@ class Schedule:
                 process.ended = Fault.KILLED
                 raise Killed(Fault.KILLED)
 
-        run = self.begin()
+        run = self.begin(banded=banded)
         assert run is not None
+        self.flower.begin()
         self.processes.on_effect = watch
         self.work(run)
         self.processes.on_effect = self.link.beside
@@ -211,22 +270,28 @@ class Schedule:
     def _asks(self) -> None:
         """The coordinator's app asks something of the SuperLink: others may run, and its people may act."""
         self.turns.hand_over()
-        if not self._signing and self.choices.happens("signed anew", 1, self.rates.signed):
-            self._signing = True
-            self.sign_anew()
+        if not self._signed and (change := self.choices.happens("signed anew", len(SETTINGS), self.rates.signed)):
+            self.sign_anew(change)
 
-    def sign_anew(self) -> None:
-        """The coordinator signs another agreement, and some labels join it."""
+    def sign_anew(self, change: int) -> None:
+        """The coordinator signs another agreement, and some labels join it.
+
+        Args:
+            change: of its settings, which of `SETTINGS`, from 1.
+        """
+        self._signed = True
         app, self.processes.running = self.processes.running, None
         with self.coordinator("sign"), suppress(OSError):
             home = ServerHome.open(HOME)
             text = home.settings_file.read_text(encoding="utf-8")
-            write_text(home.settings_file, text.replace("cross_check = true", "cross_check = false"))
+            for before, after in SETTINGS[change - 1]:
+                text = text.replace(before, after)
+            write_text(home.settings_file, text)
             home.sign()
         for label in LABELS:
             if not self.choices.happens(f"{label} does not join anew", 1, 0.3):
                 self.disk.thaw(label)
-                with suppress(Killed), self.processes.process(f"{label} join", label), suppress(OSError):
+                with self.processes.process(f"{label} join", label):
                     home = LabelHome.open(Path(f"{ROOT}/{label}"))
                     pin(home, HOME / "signed" / "federation.toml", Policy.from_toml(home.policy_file))
         self.processes.running = app
@@ -237,37 +302,88 @@ class Schedule:
         Args:
             runs: runs under way; none: a new one.
         """
-        playing = list(runs) or [run for run in [self.begin()] if run]
-        if len(playing) == 1:
-            self._until_tired(playing[0])
-        else:
-            self.turns.run([partial(self._until_tired, run) for run in playing])
-        for run in playing:
-            self._end(run)
-        return playing
-
-    def _until_tired(self, run: Run) -> None:
-        """Start or resume a run, and resume it whenever it breaks off, a number of times."""
-        if run.starts and not self.resume(run):
-            return
-        for _ in range(MOST_STARTS):
-            self.work(run)
-            if run.state in ("published", "over") or not self.resume(run):
+        self.runs = list(runs)
+        if change := self.choices.happens("signed before", len(SETTINGS), self.rates.signed_before):
+            self.sign_anew(change)
+        if self.runs:
+            self._go_on()
+        for _ in range(MOST_STARTS):  # people try again
+            if self.runs or self.begin():
                 break
+            if self._down:
+                self.start_server()
+        after = self.choices.happens("another run", LATEST, self.rates.another)
+        more = [partial(self._another, after)] if after else []
+        for _ in range(MOST_STARTS):
+            self._take_turns([*self._begun(), *more])
+            more = []
+            if all(run.over for run in self.runs):
+                break
+            self._go_on()
+        self._end()
+        return self.runs
 
-    def _end(self, run: Run) -> None:
+    def _go_on(self) -> None:
+        """Runs go on: the server starts again, or people resume them one by one."""
+        if self._down or self.choices.happens("server starts", 1, 0.5):
+            self.start_server()
+            return
+        for run in self.runs:
+            if not run.over and not self._down:
+                self.resume(run)
+
+    def _take_turns(self, jobs: Sequence[Callable[[], None]]) -> None:
+        if len(jobs) == 1:
+            jobs[0]()
+        elif jobs:
+            self.turns.run(jobs)
+
+    def _begun(self) -> list[Callable[[], None]]:
+        """The processes of all runs that were submitted."""
+        by_id = {run.id: run for run in self.runs}
+        return [partial(self._until_tired, by_id[run], number) for number, run in self.flower.begin()]
+
+    def _another(self, after: int) -> None:
+        """People begin another run while one is under way, after a number of turns."""
+        for _ in range(after):
+            self.turns.hand_over()
+        if not self._down and self.begin():
+            for job in self._begun():
+                job()
+
+    def _until_tired(self, run: Run, number: int) -> None:
+        """A run's process works, and people resume the run whenever it breaks off, a number of times."""
+        while True:
+            self.work(run, number)
+            if run.over or self._down or run.starts > MOST_STARTS:
+                break
+            if self.choices.happens("server stops", 1, 0.25):
+                self.stop_server()
+                break
+            if not self.resume(run) or self._down:
+                break
+            number = next(number for number, name in self.flower.begin(run.id))
+
+    def _end(self) -> None:
         """What is left to do where nothing goes wrong any more."""
         self.choices.quiet = True
         self.processes.clock.sleep(100.0)  # what was late arrives
+        self.start_server()
+        for job in self._begun():
+            job()
+        for run in self.runs:
+            self._end_run(run)
+
+    def _end_run(self, run: Run) -> None:
         for _ in range(MOST_STARTS):
-            if run.state in ("published", "over"):
+            if run.over:
                 break
             if self.resume(run):
-                self.work(run)
+                self._take_turns(self._begun())
         self.link.deliver()
         for label in LABELS:
             self.witness.ledger(label)
-        over = run.state in ("published", "over") or run.said.startswith(LAST_WORDS)
+        over = run.over or run.said.startswith(LAST_WORDS)
         expect(over, f"the run does not end: {run.state}, {run.said}")
         expect(run.said or run.state == "published", "the run ends without a word")
         folder = RunFolder(HOME / "runs" / run.id)

@@ -11,7 +11,7 @@ from flwr.app import Message
 from tests.simulation.choices import Choices, shrunk
 from tests.simulation.disk import ROOT, Disk, File, Folder
 from tests.simulation.network import Rates
-from tests.simulation.schedule import HOME, ROUNDS, Run, Schedule
+from tests.simulation.schedule import DISTRIBUTED, HOME, ROUNDS, Run, Schedule
 from tests.simulation.witness import Violation, Witness, journal_of
 from tests.simulation.world import COORDINATOR, LABELS, Stage, create_federation, laid_under
 
@@ -20,8 +20,9 @@ from sottovoce_server.home.coordinator_home import ServerHome
 QUIET = Rates(**dict.fromkeys(Rates.__dataclass_fields__, 0.0))
 """Nothing goes wrong."""
 STORM = Rates(
-    lost=0.03, late=0.03, twice=0.12, changed=0.03, process=0.12, outage=0.02, coordinator=0.9, away=0.03, beside=0.1
-)
+    lost=0.03, late=0.03, twice=0.12, changed=0.03, process=0.12, outage=0.02, coordinator=0.9, away=0.03, beside=0.1,
+    signed_before=0.1, another=0.1,
+)  # fmt: skip
 """More goes wrong than usual: few schedules find a fault, and few runs are published."""
 BEGUN = {
     "joined": ("create .round.", 1, 125),
@@ -31,7 +32,10 @@ BEGUN = {
 }
 """States in which a run's coordinator was killed: before which of its effects, at which visit, and how many are left
 when it is resumed."""
-NEW = "new"
+NEW, SHARED = "new", "new, distributed noise"
+CORRELATED = "correlated noise, after the first round"
+LIFETIME = 1.6
+"""How many times the ε of a run a label may spend: two runs fit, three do not."""
 BOTH = "two runs joined"
 EACH = 2
 """How often each other state is played for one time that two runs are, which take as long as many."""
@@ -182,7 +186,7 @@ def simulation(folder: Path) -> Iterator[Simulation]:
     Args:
         folder: an empty folder on the real disk, for the federation's homes.
     """
-    create_federation(folder, runs=2.5)
+    limits = create_federation(folder, runs=LIFETIME)
     disabled, collecting = logging.root.manager.disable, gc.isenabled()
     logging.disable(logging.CRITICAL)
     with laid_under() as stage:
@@ -190,7 +194,7 @@ def simulation(folder: Path) -> Iterator[Simulation]:
         for label in LABELS:
             stage.disk.load(str(folder / "labels" / label), label)
         identity = ServerHome(HOME).identity()
-        witness = Witness(stage.disk, ROUNDS, lambda: journal_of(identity))
+        witness = Witness(stage.disk, ROUNDS, limits, lambda: journal_of(identity))
         journal = stage.disk.find(f"{ROOT}/{COORDINATOR}/journal.jsonl")
         assert isinstance(journal, File)
         witness.begin(journal.data)
@@ -199,6 +203,13 @@ def simulation(folder: Path) -> Iterator[Simulation]:
             schedule = Schedule(stage, states[NEW].disk, witness, Choices(0), QUIET, salt=f"before {name}")
             run = schedule.play_until(effect, visit)
             states[name] = State(schedule.disk, schedule.witness, (run,), left)
+        schedule = Schedule(stage, states[NEW].disk, witness, Choices(0, quiet=True), QUIET, salt=f"before {SHARED}")
+        schedule.sign_anew(DISTRIBUTED)
+        states[SHARED] = State(schedule.disk, schedule.witness)
+        schedule = Schedule(stage, schedule.disk, schedule.witness, Choices(0), QUIET, salt=f"before {CORRELATED}")
+        effect, visit, left = BEGUN["after the first round"]
+        run = schedule.play_until(effect, visit, banded=True)
+        states[CORRELATED] = State(schedule.disk, schedule.witness, (run,), left)
         joined = states["joined"]
         schedule = Schedule(stage, joined.disk, joined.witness, Choices(1), QUIET, salt=f"before {BOTH}")
         effect, visit, left = BEGUN["joined"]

@@ -58,6 +58,7 @@ class Turns:
 
     def _job(self, number: int, job: Callable[[], None]) -> None:
         self._threads[threading.get_ident()] = number
+        self._processes.threads.add(threading.get_ident())
         self._waiting[number].acquire()
         try:
             if not self._error:
@@ -69,5 +70,6 @@ class Turns:
         finally:
             self._processes.running = None
             del self._threads[threading.get_ident()]
+            self._processes.threads.discard(threading.get_ident())
             del self._waiting[number]
             self._back.release()

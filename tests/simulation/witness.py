@@ -1,6 +1,7 @@
 """What must hold after every step, whatever fails: seen from outside, in messages and on disks."""
 
 import hashlib
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,17 +18,22 @@ from tests.simulation.network import frame_of
 
 from sottovoce.errors import ConfigurationError, ProtocolError
 from sottovoce.federation.log import release_entry
+from sottovoce.privacy.accountant import epsilon
+from sottovoce.privacy.events import Event, from_json
 from sottovoce.protocol.aggregator import Sum
 from sottovoce.protocol.messages import CrossCheckSignature, Report, ReportRequest, RunOver, Shares
 from sottovoce.protocol.messages import decode as decoded
 from sottovoce.protocol.ring import Ring
 from sottovoce.release.cosigning import CosignRequest
 from sottovoce.run.records import Action
+from sottovoce_client.budget.rows import Kind, Row, committed_by
 from sottovoce_server.home.journal import Entry, Journal, _parsed
 
 decode = lru_cache(1 << 12)(decoded)
 Key = tuple[str, int, str]
 """A run (hexadecimal), a round and a label."""
+Made = tuple[Key, np.ndarray, tuple[int, ...] | None]
+"""A report that was made: its plain vector, and the earlier rounds whose sums are in it, if noise is correlated."""
 
 
 class Violation(AssertionError):
@@ -47,14 +53,18 @@ class Witness:
     Args:
         disk: everybody's disk.
         rounds: number of training rounds of each run.
+        limits: lifetime ε of each label, and δ.
         coordinator_journal: opens the coordinator's journal.
     """
 
     disk: Disk
     rounds: int
+    limits: tuple[float, float]
     coordinator_journal: Callable[[], Journal] | None = None
     vectors: dict[Key, np.ndarray] = field(default_factory=dict)
     """The plain vector of each report that was made, whether or not it left."""
+    earlier: dict[Key, tuple[int, ...] | None] = field(default_factory=dict)
+    """The earlier rounds whose sums are in it; None in a run that correlates no noise."""
     reports: dict[Key, bytes] = field(default_factory=dict)
     """Reports that left a label."""
     answers: dict[tuple[str, Key], bytes] = field(default_factory=dict)
@@ -71,14 +81,14 @@ class Witness:
     _ledgers: dict[str, bytes] = field(default_factory=dict)
     _rows: dict[str, tuple[tuple[object, ...], ...]] = field(default_factory=dict)
     _journal: bytes = b""
-    _records: tuple[list[tuple[str, int, str, np.ndarray]], list[str]] = field(default_factory=lambda: ([], []))
+    _records: tuple[list[Made], list[str]] = field(default_factory=lambda: ([], []))
     _journalled: set[str] = field(default_factory=set)
 
     def clone(self, disk: Disk) -> "Witness":
         """A copy that goes on by itself, on another disk."""
         other = copy(self)
         other.disk = disk
-        for name in ("vectors", "reports", "answers", "survivors", "asked", "_ledgers", "_rows"):
+        for name in ("vectors", "earlier", "reports", "answers", "survivors", "asked", "_ledgers", "_rows"):
             setattr(other, name, dict(getattr(self, name)))
         other.manifests = defaultdict(set, {run: set(seen) for run, seen in self.manifests.items()})
         other.sums, other.bugs, other._journalled = 0, [], set(self._journalled)
@@ -128,6 +138,7 @@ class Witness:
             expect(key not in self.reports, f"{label} has reported twice in round {answer.round}")
             self.reports[key] = frame
             self.ledger(label)
+            self._correlated(key)
         elif isinstance(answer, RunOver):
             expect(answer.run.hex() not in self.open_runs(label), f"{label} has left a run, and keeps its promise")
             expect(answer.run.hex() not in self.secrets(label), f"{label} has left a run, and keeps its key")
@@ -143,9 +154,9 @@ class Witness:
                 expect(key[0] not in self.secrets(label), f"{label} has ended a run, and keeps its key")
 
     @contextmanager
-    def recording(self) -> Iterator[tuple[list[tuple[str, int, str, np.ndarray]], list[str]]]:
+    def recording(self) -> Iterator[tuple[list[Made], list[str]]]:
         """Record what a label's process does that its reply does not show: its plain vectors, and bugs."""
-        vectors: list[tuple[str, int, str, np.ndarray]] = []
+        vectors: list[Made] = []
         bugs: list[str] = []
         before, self._records = self._records, (vectors, bugs)
         try:
@@ -153,10 +164,10 @@ class Witness:
         finally:
             self._records = before
 
-    def made(self, vectors: Sequence[tuple[str, int, str, np.ndarray]], bugs: Sequence[str]) -> None:
+    def made(self, vectors: Sequence[Made], bugs: Sequence[str]) -> None:
         """A label's process has done, once more, what was recorded."""
-        for run, number, label, vector in vectors:
-            self.vectors[run, number, label] = vector
+        for key, vector, earlier in vectors:
+            self.vectors[key], self.earlier[key] = vector, earlier
         self.bugs += bugs
 
     def bug(self, what: str) -> None:
@@ -164,10 +175,11 @@ class Witness:
         self.bugs.append(what)
         self._records[1].append(what)
 
-    def masked(self, run: str, number: int, label: str, vector: np.ndarray) -> None:
+    def masked(self, run: str, number: int, label: str, vector: np.ndarray, earlier: tuple[int, ...] | None) -> None:
         """A label has made a report of a plain vector."""
-        self.vectors[run, number, label] = vector
-        self._records[0].append((run, number, label, vector))
+        key = run, number, label
+        self.vectors[key], self.earlier[key] = vector, earlier
+        self._records[0].append((key, vector, earlier))
 
     def finished(self, run: str, total: Sum, ring: Ring) -> None:
         """The coordinator has a sum."""
@@ -195,12 +207,37 @@ class Witness:
             before = self._rows.get(label, ())
             expect(rows[: len(before)] == before, f"a row of {label}'s ledger is gone")
             self._ledgers[label], self._rows[label] = file.data, rows
-        charged = {(run, number) for _, _, kind, run, number, _, _ in self._rows[label] if kind == "charge"}
-        for run, number, who in self.reports:
-            expect(
-                who != label or (run, number) in charged,
-                f"{label} reported in round {number} and has not paid",
-            )
+            if any(kind == "open" for _, _, kind, *_ in rows[len(before) :]):
+                self._promised(label, rows)
+        self._paid(label)
+
+    def _paid(self, label: str) -> None:
+        """A label has paid for what it reported, and has not promised more than its policy allows."""
+        rows = self._rows[label]
+        charged = {(run, number): events for _, _, kind, run, number, events, _ in rows if kind == "charge"}
+        paying = {run for (run, _), events in charged.items() if events != "[]"}
+        for key in self.reports:
+            run, number, who = key
+            if who == label and number <= self.rounds:  # an evaluation may be paid for before
+                whole = self.earlier[key] is not None and run in paying  # the first charge is for the whole run
+                paid = whole or charged.get((run, number), "[]") != "[]"
+                expect(paid, f"{label} reported in round {number} and has not paid")
+            elif who == label:
+                expect((run, number) in charged or run in paying, f"{label} took part in an evaluation for nothing")
+
+    def _promised(self, label: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """A label promises no more than its policy allows, over all runs."""
+        lifetime, delta = self.limits
+        spent = epsilon(committed(tuple(rows)), delta)
+        expect(spent <= lifetime, f"{label} has promised ε = {spent:.2f} of {lifetime:g}")
+
+    def _correlated(self, key: Key) -> None:
+        """A report holds the sums of all earlier rounds that its label reported in, if noise is correlated."""
+        run, number, label = key
+        earlier = self.earlier[key] if number <= self.rounds else None
+        if earlier is not None:
+            missed = [before for before in range(1, number) if (run, before, label) in self.reports]
+            expect(set(missed) <= set(earlier), f"{label} has forgotten its sums of rounds {missed}")
 
     def journal(self) -> None:
         """What is on disk of the journal verifies, and only grows."""
@@ -244,6 +281,15 @@ def ledger_rows(data: bytes) -> tuple[tuple[object, ...], ...]:
         return tuple(database.execute("SELECT * FROM ledger ORDER BY number"))
     finally:
         database.close()
+
+
+@lru_cache(1 << 10)
+def committed(rows: tuple[tuple[object, ...], ...]) -> tuple[Event, ...]:
+    """What rows of a ledger have spent, and may still spend."""
+    return committed_by(
+        Row(number, time, Kind(kind), bytes.fromhex(run), of, tuple(map(from_json, json.loads(events))))  # type: ignore[arg-type]
+        for number, time, kind, run, of, events, _ in rows
+    )
 
 
 def journal_entry(line: bytes) -> Entry:

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256, shake_128
@@ -25,6 +25,7 @@ from tests.simulation.disk import ROOT, Disk, File, Folder
 from tests.simulation.processes import Processes, lock_class
 
 from sottovoce.errors import SottovoceError
+from sottovoce.federation import log as log_module
 from sottovoce.federation.enrolment import Enrolment
 from sottovoce.federation.identity import Identity
 from sottovoce.federation.invitation import Invitation
@@ -39,7 +40,7 @@ from sottovoce.protocol.participant import Participant
 from sottovoce.protocol.ring import Ring
 from sottovoce.release import write as write_module
 from sottovoce.run import metrics as metrics_module
-from sottovoce.run.configuration import RunConfiguration
+from sottovoce.run.configuration import RunConfiguration, Trust
 from sottovoce_client.budget import ledger as ledger_module
 from sottovoce_client.data.declaration import Suggestion, declare
 from sottovoce_client.home import diary as diary_module
@@ -51,11 +52,20 @@ from sottovoce_client.rounds import run_state as run_state_module
 from sottovoce_client.rounds.label import Label
 from sottovoce_client.rounds.local_round import LEAST_UNITS
 from sottovoce_client.rounds.opened_home import OpenedHome
-from sottovoce_server.flower import cosignature_requests, deployed_coordinator, joining, masked_rounds, polling_grid
+from sottovoce_client.training.distributed_noise import add_noise
+from sottovoce_server.flower import (
+    cosignature_requests,
+    deployed_coordinator,
+    joining,
+    masked_rounds,
+    polling_grid,
+    resuming,
+)
 from sottovoce_server.home import journal as journal_module
 from sottovoce_server.home import log_file as log_file_module
 from sottovoce_server.home import runs as runs_module
 from sottovoce_server.home.coordinator_home import ServerHome
+from sottovoce_server.rounds import submission
 
 COORDINATOR = "coordinator"
 LABELS = tuple(f"label-{number}" for number in range(1, 5))
@@ -73,6 +83,12 @@ class Stage:
     frozen: dict[bytes, Folder] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
     witness: Any = None
+    flower: Any = None
+    """Flower's runs, which stand for the SuperLink's control port."""
+    warnings: list[str] = field(default_factory=list)
+    """What a starting server warns of."""
+    earlier: tuple[int, ...] | None = None
+    """Earlier rounds whose sums the latest local update contains; None: its run correlates no noise."""
 
     def __post_init__(self) -> None:
         self.disk = Disk(self.processes)
@@ -81,12 +97,15 @@ class Stage:
         return self.processes.effect(what)
 
 
-def create_federation(folder: Path, *, runs: float = 1.0) -> None:
+def create_federation(folder: Path, *, runs: float = 1.0) -> tuple[float, float]:
     """Make the homes of a coordinator and its labels on the real disk.
 
     Args:
         folder: an empty folder.
-        runs: how many runs a label's lifetime ε pays for.
+        runs: how many times the ε of a run a label may spend in its lifetime.
+
+    Returns:
+        A label's lifetime ε, and its δ.
     """
     from sottovoce_simulations.engine.experiment import Experiment
     from sottovoce_simulations.engine.local_federation import Federation
@@ -101,7 +120,8 @@ def create_federation(folder: Path, *, runs: float = 1.0) -> None:
     for home in made.homes:
         declare(home, Suggestion(LEAST_UNITS, LEAST_UNITS))
         policy = tomllib.loads(home.policy_file.read_text())
-        home.write_policy(tomli_w.dumps({**policy, "epsilon_lifetime": runs * experiment.epsilon, "cosign": True}))
+        rules = {"epsilon_lifetime": runs * experiment.epsilon, "cosign": True, "trust": list(Trust)}
+        home.write_policy(tomli_w.dumps({**policy, **rules}))
         identity = Identity.load(home.identity_file)
         server.enrol(
             Enrolment.sign(identity, name=home.name, node_key=NodeKey.load(home.node_key_file).public, federation=NAME)
@@ -112,12 +132,24 @@ def create_federation(folder: Path, *, runs: float = 1.0) -> None:
         agreement.write(home.agreement_file)
         others = [member for member in agreement.members if member.name != home.name]
         confirm(home, Identity.load(home.identity_file), NAME, others)
+    return runs * experiment.epsilon, experiment.delta
 
 
-def _update(state: Any, run: bytes, inputs: Any) -> np.ndarray:
+def _update_in(stage: Stage) -> Callable[..., np.ndarray]:
     """A local update in closed form: every training is the same step towards the label's own point."""
-    size = int(_trainable(inputs.config))
-    return np.linspace(-1e-3, 1e-3, size, dtype=np.float32) * (1 + inputs.number)
+
+    def update(state: Any, run: bytes, inputs: Any) -> np.ndarray:
+        stage.earlier = None
+        if mechanism := state.plan.mechanism:
+            total = np.arange(mechanism.dimension, dtype=np.int64) % 100 * (1 + inputs.number)
+            state.remember(inputs.number, total)
+            if state.keeps_sums:
+                stage.earlier = tuple(number for number in state.sums if number < inputs.number)
+            return add_noise(state.last_sums(inputs.number), state.plan, inputs.randomness)
+        size = int(_trainable(inputs.config))
+        return np.linspace(-1e-3, 1e-3, size, dtype=np.float32) * (1 + inputs.number)
+
+    return update
 
 
 @cache
@@ -127,10 +159,10 @@ def _trainable(config: Any) -> int:
     return int(trainable_mask(config).sum())
 
 
-def _random_in(thread: int, simulated: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """`os.urandom` for the simulation's thread; others, which tests before it may have left, draw from the system."""
+def _random_in(processes: Callable[[], Processes]) -> Callable[[int], bytes]:
+    """`os.urandom` for the simulation's threads; others, which tests before it may have left, draw from the system."""
     real = os.urandom
-    return lambda size: simulated(size) if threading.get_ident() == thread else real(size)
+    return lambda size: processes().random(size) if threading.get_ident() in processes().threads else real(size)
 
 
 def _run_key(kind: type[RunKey]) -> RunKey:
@@ -206,7 +238,7 @@ def laid_under() -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch:
         disks.mount(patch, lambda: stage.disk)
         ledgers.mount(patch, ledger_module, lambda: stage.disk, stage.effect)
-        patch.setattr(os, "urandom", _random_in(threading.get_ident(), lambda size: processes().random(size)))
+        patch.setattr(os, "urandom", _random_in(processes))
         patch.setattr(tempfile, "_get_candidate_names", lambda: iter(lambda: os.urandom(4).hex(), ""))
         uniform = lambda low, high: low + (high - low) * int.from_bytes(os.urandom(4)) / 2**32  # noqa: E731
         patch.setattr(wait_module, "random", SimpleNamespace(uniform=uniform))
@@ -236,17 +268,26 @@ def laid_under() -> Iterator[Stage]:
             patch.setattr(module, "datetime", dates)
 
         lock = lock_class(stage)
-        for module in (journal_module, diary_module, log_file_module, runs_module, run_state_module, promises):
+        for module in (
+            journal_module,
+            diary_module,
+            log_module,
+            log_file_module,
+            runs_module,
+            run_state_module,
+            promises,
+        ):
             patch.setattr(module, "FileLock", lock)
         _remember(patch, stage)
         patch.setattr(trainer, "prepare", lambda home, config: SimpleNamespace(train=range(9), holdout=None))
-        patch.setattr(local_round, "update_of", _update)
+        patch.setattr(local_round, "update_of", _update_in(stage))
         report, finish = Participant.report, Aggregator.finish
 
         def reported(participant: Participant, vector: np.ndarray) -> Report:
             plain = vector.copy()
             made = report(participant, vector)
-            stage.witness.masked(made.run.hex(), made.round, made.label, plain)
+            stage.witness.masked(made.run.hex(), made.round, made.label, plain, stage.earlier)
+            stage.earlier = None
             return made
 
         def finished(aggregator: Aggregator) -> Sum:
@@ -258,6 +299,11 @@ def laid_under() -> Iterator[Stage]:
             patch.setattr(Label, name, _watched(getattr(Label, name), stage))
         patch.setattr(Participant, "report", reported)
         patch.setattr(Aggregator, "finish", finished)
+        patch.setattr(resuming, "connected", lambda home: nullcontext(stage.flower))
+        patch.setattr(
+            resuming, "LOG", SimpleNamespace(warning=lambda text, *values: stage.warnings.append(text % values))
+        )
+        patch.setattr(submission, "build_bundle", lambda: (b"", ""))
         patch.setenv("SOTTOVOCE_SERVER_HOME", f"{ROOT}/{COORDINATOR}")
         for name in ("_task_id", "_run_id", "_node_id"):
             patch.setattr(TaskIdentity, name, 1)

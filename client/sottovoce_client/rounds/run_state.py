@@ -19,7 +19,7 @@ from sottovoce.canonical import canonical_json
 from sottovoce.errors import LocalProtocolError
 from sottovoce.federation.agreement import Agreement
 from sottovoce.federation.identity import Identity
-from sottovoce.files import write_bytes
+from sottovoce.files import flush_folder, write_bytes
 from sottovoce.privacy.distributed_gaussian import DistributedDiscreteGaussian
 from sottovoce.privacy.events import HeldOutCounts
 from sottovoce.privacy.plan import PrivacyPlan
@@ -205,9 +205,8 @@ class RunStates:
             return None
 
     def forget(self, run: bytes) -> None:
-        """Delete a finished run's state, including the run's secret key."""
-        self._file(run).unlink(missing_ok=True)
-        _model_file(self.folder, run).unlink(missing_ok=True)
+        """Delete a finished run's state, including the run's secret key; it stays deleted after a power cut."""
+        delete_state(self.folder, run)
         self._lock(run).unlink(missing_ok=True)
 
 
@@ -232,9 +231,13 @@ def lock_of(folder: Path, run: bytes) -> Path:
 
 
 def delete_state(folder: Path, run: bytes) -> None:
-    """Delete what a label keeps of a run, including the run's secret key; the caller holds its lock."""
+    """Delete what a label keeps of a run, including the run's secret key; the caller holds its lock.
+
+    It stays deleted after a power cut: nobody tells the label again that the run is over.
+    """
     (folder / f"{run.hex()}.json").unlink(missing_ok=True)
     _model_file(folder, run).unlink(missing_ok=True)
+    flush_folder(folder)
 
 
 def last_answer(folder: Path, run: bytes) -> float | None:

@@ -11,7 +11,7 @@ from sottovoce.files import write_bytes
 from sottovoce.versioned import Format, Versioned
 from sottovoce_server.flower.control import Control
 from sottovoce_server.home.coordinator_home import ServerHome
-from sottovoce_server.home.runs import AT_WORK, OVER, RunFolder
+from sottovoce_server.home.runs import AT_WORK, OVER, SUBMITTED, RunFolder
 from sottovoce_server.rounds.submission import resumed, say_over, submit
 
 VERSION = 1
@@ -45,7 +45,9 @@ def under_way(home: ServerHome) -> Iterator[RunFolder]:
     """Runs that did not end by themselves, oldest first: their process vanished, or could not reach the SuperLink."""
     for folder in reversed(RunFolder.all(home)):
         progress = folder.progress()
-        if progress["state"] in AT_WORK or (progress["state"] == "failed" and progress.get("transient") is True):
+        unreached = progress["state"] == "failed" and progress.get("transient") is True
+        resumption_lost = progress["state"] == SUBMITTED and folder.keeper.has_snapshot  # submitting it broke off
+        if progress["state"] in AT_WORK or unreached or resumption_lost:
             yield folder
 
 
@@ -80,6 +82,8 @@ def resume_all(
             say(short, f"resumed after round {attempts.after}")
         except SottovoceError as error:  # one run that cannot be resumed does not stop the others
             say(short, f"not resumed: {error.message}")
+        except OSError as error:
+            say(short, f"not resumed: the coordinator's disk cannot be used ({error.strerror})")
 
 
 def tell_all(home: ServerHome, control: Control, *, say: Callable[[str, str], None]) -> None:
