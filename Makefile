@@ -49,9 +49,15 @@ test suite test-deployment: export MALLOC_TOP_PAD_ := 67108864
 test: $(STAMP) ## check, and run all tests except test-deployment
 	$(MAKE) --no-print-directory --jobs 2 types suite
 
+# Tests of the studio's pages need a browser, and say so if there is none. It is installed where that needs no question.
+$(VENV)/.browser: $(STAMP)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet chromium >/dev/null 2>&1; } || true
+	@touch $@
+
 # Beside the types, which are checked while tests wait. Four workers keep two cores busy: many tests wait for processes.
 suite: export BUILT_SITE := $(CURDIR)/site
-suite: docs style
+suite: docs style $(VENV)/.browser
 	$(BIN)/pytest -n 4 --dist worksteal -m "not deployment"
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)

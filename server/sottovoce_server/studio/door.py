@@ -102,7 +102,7 @@ def _host(header: str) -> str:
 
 def _secure(headers: MutableHeaders, path: str) -> None:
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Referrer-Policy", "same-origin")  # with less, forms have no origin
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers.setdefault("Cache-Control", "no-store")
     if not path.startswith(DESCRIPTION_PAGES):

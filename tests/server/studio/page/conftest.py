@@ -8,6 +8,7 @@ from tests.server.studio import conftest as service
 from sottovoce_server.studio.jobs import Made
 from sottovoce_server.studio.schema import Kind
 
+music = cli.music
 HOSTILE = "<img src=x onerror=alert(1)>'&.wav"
 STYLES = {
     "style": "reel",

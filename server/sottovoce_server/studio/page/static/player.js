@@ -195,6 +195,7 @@ class Player extends HTMLElement {
       this.dataset.ready = "";
       this.dispatchEvent(new CustomEvent("player-ready", { bubbles: true }));
     } catch {
+      if (this.surfer !== surfer) return; // drawn anew meanwhile
       const said = document.createElement("p");
       said.className = "help";
       said.textContent = this.blob
