@@ -79,7 +79,7 @@ def _count(database: Database, which: Any) -> int:
 def _studio(folder: Path, workers: int) -> Any:
     """`sottovoce studio` as a process: its address, its id, and the seconds from its start to its first answer."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "sottovoce.cli", "studio", "--releases", str(RELEASE), "--data", str(folder)]
+    command = [sys.executable, "-m", "sottovoce", "studio", "--releases", str(RELEASE), "--data", str(folder)]
     process = subprocess.Popen([*command, "--port", "0", "--workers", str(workers)], stderr=subprocess.PIPE, text=True)
     try:
         address = next(line.split()[1] for line in process.stderr or () if line.startswith("Serving"))
@@ -142,7 +142,7 @@ def service() -> dict[str, object]:
             warm = statistics.median(_classify(client, long) for _ in range(5))
             busy, slowest = _together(client, process.pid, short)
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "sottovoce.cli", "classify", str(long), "--release", str(RELEASE)]
+        command = [sys.executable, "-m", "sottovoce", "classify", str(long), "--release", str(RELEASE)]
         subprocess.run(command, check=True, capture_output=True)
         cold = time.perf_counter() - begun
     return {
