@@ -9,6 +9,7 @@ from sottovoce.run.knobs import Knob, knobs, type_of
 from sottovoce_server.studio.kinds import MOST_PIECES
 
 LABELS = {
+    "repair": "Gap",
     "seconds": "Length",
     "count": "Takes",
     "eq": "Equaliser",
@@ -34,7 +35,7 @@ HELP = {
     "find_gaps": "Find drop-outs and fill them.",
     "count": f"How many to compare, at most {MOST_PIECES}.",
     "candidates": "How many the judge chooses each take from.",
-    "repair": "A gap to fill. Drag over the picture above, or type its start and end in seconds.",
+    "repair": "Where to fill. Drag over the picture above, or type its start and end in seconds.",
     "trim": "Keep only this part, in seconds. Drag over the picture above, or type.",
 }
 """Help, where a declaration's speaks of the command line."""

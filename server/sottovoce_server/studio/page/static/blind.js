@@ -1,5 +1,7 @@
 // Comparing blind: all takes in random order under other names, until they are revealed.
 
+import { match } from "./loudness.js";
+
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 function shuffled(all) {
@@ -39,7 +41,8 @@ export function prepare() {
     place.hidden = false;
     jobs.hidden = true;
     button.textContent = "Reveal";
-    said.textContent = "Names are hidden and the order is random.";
+    said.textContent = "Names are hidden, the order is random, and all are equally loud.";
+    match([...place.querySelectorAll("sv-player")]);
   }
 
   function reveal() {
@@ -55,6 +58,7 @@ export function prepare() {
 
   function back() {
     for (const [take, home] of homes) {
+      take.querySelector("sv-player").surfer?.setVolume(1);
       home.append(take);
       rename(take, take.querySelector("h3").dataset.name);
     }

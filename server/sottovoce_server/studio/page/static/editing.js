@@ -1,5 +1,7 @@
 // Editing: the file that was dropped, and before and after at the same loudness.
 
+import { match } from "./loudness.js";
+
 const originals = new Map(); // files that were uploaded, by the job that edited them: the studio has deleted its copy
 let sent;
 
@@ -63,11 +65,8 @@ function compare(pair) {
   const said = pair.querySelector("[data-ab-said]");
   button.hidden = false;
   button.addEventListener("click", () => change(before, after, article, button));
-  Promise.all([before.load(), after.load()]).then(async () => {
-    if (!before.surfer?.getDecodedData() || !after.surfer?.getDecodedData()) return;
-    const levels = await Promise.all([before, after].map((each) => loudness(each.surfer.getDecodedData())));
-    const quieter = Math.min(...levels);
-    [before, after].forEach((each, index) => each.surfer.setVolume(10 ** ((quieter - levels[index]) / 20)));
+  match([before, after]).then((levels) => {
+    if (!levels) return;
     const apart = levels[1] - levels[0];
     said.textContent = Number.isFinite(apart)
       ? `Played at the same loudness; after is ${Math.abs(apart).toFixed(1)} dB ${apart < 0 ? "quieter" : "louder"} in the file.`
@@ -90,28 +89,4 @@ function change(before, after, article, button) {
   button.dataset.hearing = other === before ? "before" : "after";
   button.firstChild.textContent = other === before ? "Hear after " : "Hear before ";
   for (const each of [before, after]) each.closest("article").classList.toggle("current", each === other);
-}
-
-// Loudness in dB, after ITU-R BS.1770: two filters, then the mean power of the blocks that are not far below the rest.
-async function loudness(buffer) {
-  const context = new OfflineAudioContext(buffer.numberOfChannels, buffer.length, buffer.sampleRate);
-  const source = new AudioBufferSourceNode(context, { buffer });
-  const shelf = new BiquadFilterNode(context, { type: "highshelf", frequency: 1500, gain: 4 });
-  const low = new BiquadFilterNode(context, { type: "highpass", frequency: 38, Q: 0.5 });
-  source.connect(shelf).connect(low).connect(context.destination);
-  source.start();
-  const heard = await context.startRendering();
-  const size = Math.round(0.4 * buffer.sampleRate);
-  const blocks = [];
-  for (let at = 0; at < heard.length; at += size) {
-    let power = 0;
-    for (let channel = 0; channel < heard.numberOfChannels; channel++) {
-      const part = heard.getChannelData(channel).subarray(at, at + size);
-      power += part.reduce((sum, value) => sum + value * value, 0) / part.length;
-    }
-    if (10 * Math.log10(power) > -69.3) blocks.push(power);
-  }
-  const mean = (some) => some.reduce((sum, value) => sum + value, 0) / some.length;
-  const gate = mean(blocks) / 10;
-  return 10 * Math.log10(mean(blocks.filter((each) => each > gate)));
 }

@@ -46,10 +46,14 @@ function prepare() {
   follow();
 }
 
+const keys = document.getElementById("keys");
+keys.checked = localStorage.getItem("keys") !== "off";
+keys.addEventListener("change", () => localStorage.setItem("keys", keys.checked ? "on" : "off"));
+
 const typing = "input:not([type=checkbox]):not([type=range]), select, textarea, [contenteditable]";
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(typing)) return;
+  if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(typing)) return;
   if (event.key === " ") {
     if (event.target.closest?.("button, a, summary, input")) return;
     event.preventDefault();
