@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from sottovoce.errors import UserError
 from sottovoce_server.registry.problems import BUSY_SECONDS, invalid
@@ -65,6 +66,7 @@ def install(app: FastAPI, show: Show) -> None:
             error.status, error.message, error.hint, {"Retry-After": str(error.wait)} if error.wait else None
         ),
         TooOften: lambda error: problem(429, "Too many requests.", None, {"Retry-After": str(error.seconds)}),
+        ClientDisconnect: lambda _: problem(400, "The connection ended before the request."),
         OSError: _of_system,
         Exception: lambda _: problem(500, "The studio made a mistake.", "Its own output says what happened."),
     }

@@ -1,7 +1,9 @@
 """The studio on a disk that is full at any of its writes: a refusal in words, nothing half-written, and it goes on."""
 
+import errno
 from collections import Counter
 from contextlib import closing
+from tempfile import SpooledTemporaryFile
 
 from tests.faults.disk import Disk, Fault
 from tests.server.studio.conftest import Queue, Studio
@@ -46,3 +48,13 @@ def test_an_upload_is_accepted_whole_or_refused_whole(shelf, tmp_path, monkeypat
             at += 2
     assert seen[507]
     assert seen[202]
+
+
+def test_a_full_disk_for_temporary_files_is_said_too(studio, monkeypatch):
+    class Full(SpooledTemporaryFile):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Full)
+    assert studio.inspect(code=507).json()["detail"] == "The studio's disk is full."
+    assert studio.queue.latest("", 10) == []

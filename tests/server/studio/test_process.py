@@ -91,6 +91,11 @@ def test_jobs_are_done_and_survive_kills_and_ctrl_c(start, eventually, tmp_path,
     eventually(lambda: not workers(tmp_path / "studio"), "the worker sees that its studio is gone")
 
     running = start()
+    gone = httpx.URL(running.url)
+    for kind in ("application/json", "multipart/form-data; boundary=b"):
+        with socket.create_connection((gone.host, gone.port)) as leaving:
+            head = f"POST /v1/inspections HTTP/1.1\r\nHost: {gone.netloc.decode()}\r\nContent-Type: {kind}\r\n"
+            leaving.sendall(head.encode() + b"Content-Length: 1000\r\n\r\n--b\r\n")
     eventually(lambda: state(running, kept) == "done", "the job is taken up again")
     assert state(running, done) == "done"
 
