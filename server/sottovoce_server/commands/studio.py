@@ -1,5 +1,6 @@
 """`sottovoce studio`: models as a service, and a page to make music on."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +142,7 @@ def run(
         shelf = _shelf(releases, registry, keys, token_file, folder)
         engine = _engine(engine_name, settings, jobs, database_url, ray_address)
         webhooks = Webhooks(jobs, receivers or (), folder)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is as good as Ctrl-C
         engine.start()
         webhooks.start()
         try:

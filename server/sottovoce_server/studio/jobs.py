@@ -25,6 +25,9 @@ from sottovoce_server.studio.settings import DAY, Limits
 
 STRIKES = 2
 """Number of workers that a job may cost before it fails."""
+MOST_CLAIMS = 10
+"""Number of times that a job may be begun, if the studio was killed each time."""
+WORE_OUT = "The studio ended during this, each time that it was tried."
 ANY = "any"
 """Whatever job it was."""
 
@@ -271,10 +274,15 @@ class Jobs:
         return failed
 
     def recover(self) -> None:
-        """Return all running jobs to the queue. Only when no worker runs: when the studio starts."""
-        back = update(Job).where(Job.state == State.RUNNING).values(state=State.QUEUED, worker=None, started=None)
+        """Return all running jobs to the queue. Only when no worker runs: when the studio starts.
+
+        A job that was begun very often fails instead: it may be what ends the machine.
+        """
+        running = update(Job).where(Job.state == State.RUNNING)
+        ended = {"ended": time.time(), "problem": WORE_OUT, "hint": "Try less audio, or another file."}
         with self._database.session() as session:
-            session.execute(back)
+            session.execute(running.where(Job.claim >= MOST_CLAIMS).values(state=State.FAILED, **ended))
+            session.execute(running.values(state=State.QUEUED, worker=None, started=None))
 
     def cancel(self, job: str, owner: str) -> str | None:
         """Cancel a job; return the worker that must be stopped, if any. A job that has ended stays as it is."""

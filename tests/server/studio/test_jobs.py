@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from sottovoce_server.studio.jobs import STRIKES, Made, Refused
+from sottovoce_server.studio.jobs import MOST_CLAIMS, STRIKES, WORE_OUT, Made, Refused
 from sottovoce_server.studio.schema import State
 from sottovoce_server.studio.settings import DAY, Limits
 
@@ -226,6 +226,15 @@ def test_jobs_are_forgotten_after_they_ended_and_the_log_is_not(queue):
     assert [each.job for each in queue.logged()] == [waiting.id]
 
 
+def test_a_job_during_which_the_studio_always_ends_fails(queue):
+    job = queue.put()
+    for number in range(MOST_CLAIMS):
+        assert queue.claim(str(number)).id == job.id
+        queue.recover()
+    assert queue.claim("next") is None
+    assert (queue.now(job).state, queue.now(job).problem) == (State.FAILED, WORE_OUT)
+
+
 class Life(RuleBasedStateMachine):
     """Any order of what users, workers and the studio do, beside what should come of it."""
 
@@ -300,7 +309,7 @@ class Life(RuleBasedStateMachine):
         self.queue.recover()
         for job in self.jobs.values():
             if job["state"] == "running":
-                job |= {"state": "queued", "worker": None}
+                job |= {"state": "failed"} if job["claim"] >= MOST_CLAIMS else {"state": "queued", "worker": None}
 
     @rule()
     def forget(self):

@@ -121,6 +121,8 @@ def test_jobs_are_done_and_survive_kills_and_ctrl_c(start, eventually, tmp_path,
     assert "Traceback" not in running.process.stderr
     assert workers(tmp_path / "studio") == []
 
+    assert start().end(signal.SIGTERM) == 0
+
 
 @pytest.mark.deployment
 def test_two_hundred_clients_at_a_time_are_all_answered(start, eventually):
