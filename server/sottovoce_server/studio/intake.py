@@ -172,7 +172,7 @@ class Intake:
         if not piece.is_file():
             raise Refused("There is no such piece.", "It may have been deleted.", status=404)
         shutil.copyfile(piece, folder / f"{UPLOAD}.flac")
-        return earlier.file
+        return earlier.file or earlier.parameters.get("style")
 
 
 def _check_generation(request: GenerationRequest, found: dict[str, Shelved]) -> None:

@@ -32,7 +32,7 @@ class JobView(BaseModel):
     kind: Kind
     state: State
     model: str | None
-    file: str | None = Field(description="Name of the uploaded file.")
+    file: str | None = Field(description="Name of the uploaded file, or the style of the piece that was generated.")
     source: str | None = Field(description="The piece of an earlier job that it reads, as ID/NUMBER.")
     parameters: dict[str, Any]
     created: datetime

@@ -23,6 +23,8 @@ from sottovoce_server.studio.views import JobView
 
 SHOWN = {Kind.GENERATION: 6, Kind.EDIT: 20, Kind.CLASSIFICATION: 100, Kind.INSPECTION: 10}
 """Number of earlier jobs that a page shows."""
+MOST_PIECES = 8
+"""Number of earlier jobs whose pieces are offered for editing."""
 TAKES = 3
 """Number of takes that the form suggests."""
 MOST_ROWS = 1000
@@ -111,7 +113,7 @@ def work_routes(studio: Studio) -> APIRouter:
             "steps": chain.steps,
             "tip": chain.tip,
             "piece": piece,
-            "pieces": pieces,
+            "pieces": pieces[:MOST_PIECES],
             "lost": False,
             "releases": studio.releases("editor", "generator"),
             "fields": dict(sorted(fields.items(), key=lambda each: each[0] == LEARNED)),

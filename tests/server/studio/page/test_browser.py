@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+from tests.server.studio.page.conftest import worked
 
 from sottovoce_server.studio.settings import Limits
 from sottovoce_server.studio.work import Warm, Work
@@ -164,6 +165,23 @@ def test_real_files_are_recognised_and_the_table_is_downloaded(page, pages, musi
     page.set_input_files("#f-file", [{"name": "words.wav", "mimeType": "audio/wav", "buffer": b"words"}])
     page.click("button.main")
     page.wait_for_selector("tr[data-state=failed] .bad")
+
+
+def test_a_job_is_followed_and_cancelled(page, pages):
+    pages.engine.work = None
+    page.goto("/create")
+    with page.expect_request("**/create/styles?*model=isles-maker*"):
+        page.dispatch_event("#f-model", "change")
+    page.click("text=Make music")
+    page.click(".job.queued >> text=Cancel")
+    page.wait_for_selector(".job.cancelled >> text=Cancelled.")
+    assert "cancelled" in page.inner_text("#announcer")
+    assert pages.queue.latest("", 1)[0].state == "cancelled"
+    page.click("text=Make music")
+    page.wait_for_selector(".job.queued")
+    pages.engine.work = worked
+    pages.engine.wake()
+    page.wait_for_selector(".job.done sv-player")  # found by asking again
 
 
 def test_errors_appear_beside_the_form_and_go(page):
