@@ -221,6 +221,8 @@ def test_the_commands_say_what_they_did(home, tmp_path):
     assert json.loads(done.stdout)["files"] == ["ledger.sqlite"]
     again = CliRunner().invoke(app, ["label", "restore", file, "--home", str(home.root)])
     assert "nothing: the home has everything" in again.stdout
+    assert "allowed again" not in again.stderr
     new = CliRunner().invoke(app, ["label", "restore", file, "--home", str(tmp_path / "new")])
     assert "in full" in new.stderr
     assert "identity.key" in new.stderr
+    assert "allowed again: check policy.toml" in new.stderr

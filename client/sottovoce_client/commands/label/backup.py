@@ -42,5 +42,8 @@ def put_back(file: Path, home: Path | None, *, as_json: bool) -> None:
         say(notes(), "Charged", f"run {run[:8]} in full, since its charges after the backup are unknown", "bold yellow")
     if "ledger.sqlite" in done.files:
         say(notes(), "Warning", "runs that this label joined after the backup are not in its ledger", "bold yellow")
+    if older := sorted({"policy.toml", "confirmations.json"} & set(done.files)):
+        what = f"what was forbidden or withdrawn after the backup is allowed again: check {' and '.join(older)}"
+        say(notes(), "Warning", what, "bold yellow")
     if not done.keys:
         say(notes(), "Next", "Put identity.key and node.key back into the home.", "bold cyan")
