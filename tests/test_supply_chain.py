@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_the_wheel_has_the_same_bytes_whenever_and_wherever_it_is_built(tmp_path
     wheels = [next(WheelBuilder(str(root)).build(directory=str(tmp_path / root.name))) for root in (ROOT, copy)]
     first, second = (hashlib.sha256(Path(wheel).read_bytes()).hexdigest() for wheel in wheels)
     assert first == second
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        names = {Path(name).name for name in wheel.namelist() if name.startswith("sottovoce_server/studio/page/")}
+    assert {"base.jinja", "studio.css", "studio.js", "htmx.min.js", "htmx.LICENSE"} <= names
 
 
 def test_what_no_database_knew_was_not_checked() -> None:

@@ -136,6 +136,12 @@ def test_a_part_is_repaired_compared_and_undone(page, pages, audio):
     page.wait_for_selector("[data-ab][data-matched]")  # the original is only here: the studio has deleted it
     [job] = pages.queue.latest("", 10)
     assert job.parameters == {"repair": [f"{start:g}:{end:g}"]}
+    page.click("text=Undo")
+    page.wait_for_selector("#preview sv-player[data-ready]")
+    page.fill("#f-fade_in", "0.1")
+    page.click("text=Apply")
+    page.wait_for_selector("[data-ab][data-matched]")
+    assert pages.queue.latest("", 1)[0].parameters == {"fade_in": 0.1}
     page.fill("#f-gain", "-3")
     page.click("text=Apply")
     page.wait_for_selector(".chain li:nth-child(2) a[aria-current]")
@@ -153,14 +159,13 @@ def test_real_files_are_recognised_and_the_table_is_downloaded(page, pages, musi
     real = Work(Limits(), Warm())
     pages.engine.work = lambda job, folder: real.carry_out(job, folder, lambda _, __: None)
     page.goto("/recognise")
-    page.set_input_files("#f-file", sorted(music.glob("*/*.wav"))[:3])
-    page.click("button.main")
-    page.wait_for_selector("#rows[data-open='0'] tbody tr:nth-child(3)")
-    assert page.locator("tbody .strip").count() == 3
+    page.set_input_files("[data-folder-input]", music)  # each file is sent by itself
+    page.wait_for_selector("#rows[data-open='0'] tbody tr:nth-child(6)")
+    assert page.locator("tbody .strip").count() == 6
     with page.expect_download() as download:
         page.click("text=Download as CSV")
     rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
-    assert {row["file"] for row in rows} == {"a.wav", "d.wav", "e.wav"}
+    assert {row["file"] for row in rows} == {each.name for each in music.rglob("*.*")}
     assert all(0.99 < sum(float(row[style]) for style in ("fugue", "reel", "tango")) < 1.01 for row in rows)
     page.set_input_files("#f-file", [{"name": "words.wav", "mimeType": "audio/wav", "buffer": b"words"}])
     page.click("button.main")

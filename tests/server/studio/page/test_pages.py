@@ -9,6 +9,7 @@ import pytest
 from tests.server.studio.page.conftest import HOSTILE, MARKS
 
 import sottovoce_server.studio.page
+from sottovoce.files import sha256_file
 from sottovoce.studio.requests import ClassificationRequest, EditRequest, GenerationRequest
 from sottovoce_server.studio.door import COOKIE
 from sottovoce_server.studio.page.words import NO_SIGN, duration, finding
@@ -88,6 +89,15 @@ def test_no_file_names_another_host():
     for file in files:
         found = re.findall(r"(?:https?:)?//[\w.-]+\.[a-z]{2,}", file.read_text(encoding="utf-8"))
         assert set(found) <= {"http://www.w3.org"}, file  # names of namespaces
+
+
+def test_libraries_are_those_that_were_taken():
+    vendor = PAGE / "static" / "vendor"
+    listed = dict(
+        reversed(line) for line in re.findall(r"(?m)^([0-9a-f]{64})  (\S+)$", (vendor / "README.md").read_text())
+    )
+    assert listed == {file.name: sha256_file(file) for file in vendor.glob("*.js")}
+    assert {file.name for file in vendor.glob("*.LICENSE")} == {"htmx.LICENSE", "wavesurfer.LICENSE"}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ function compare(pair) {
     player.setAttribute("name", "Before");
     article.append(player);
     article.hidden = false;
+    pair.querySelector(".bar [data-switch]").after(undo(original));
   }
   const before = article.querySelector("sv-player");
   if (!before) return;
@@ -73,6 +74,24 @@ function compare(pair) {
       : "";
     pair.dataset.matched = "yes";
   });
+}
+
+// The first edit of a file that was dropped: back to the file as it was.
+function undo(original) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.undo = "";
+  button.textContent = "Undo";
+  button.addEventListener("click", async () => {
+    await window.htmx.ajax("GET", "/edit", { target: "#bench", swap: "outerHTML" });
+    history.replaceState(history.state, "", "/edit");
+    const field = document.querySelector("[data-edit] input[name=file]");
+    const transfer = new DataTransfer();
+    transfer.items.add(original);
+    field.files = transfer.files;
+    preview(original);
+  });
+  return button;
 }
 
 function change(before, after, article, button) {
