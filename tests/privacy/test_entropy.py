@@ -85,7 +85,7 @@ def test_every_unit_is_sampled_at_its_own_rate_independently_of_the_others():
         assert stats.binomtest(int(count), batches, rate).pvalue > SELDOM
     assert not drawn[:, 0].any()
     assert drawn[:, -1].all()
-    varied = drawn[:, 2:-1].astype(float)  # of the rarest, two ones in a row, once in 26 tests, would be a correlation
+    varied = drawn[:, 2:-1].astype(float)  # of the rarest, few ones in a row are a correlation
     correlations = np.corrcoef(varied, rowvar=False) - np.eye(varied.shape[1])
     assert np.abs(correlations).max() < 5 / math.sqrt(batches)
     again = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in varied.T]  # from one batch to the next
