@@ -1,8 +1,5 @@
 """`sottovoce registry`: run and administer the registry; administration works whether it is running or not."""
 
-import os
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,11 +12,18 @@ from sottovoce.commands.release_options import JsonOption
 from sottovoce.errors import ConfigurationError
 from sottovoce_server.commands.registry_options import DATA, DatabaseOption, DataOption, opened
 from sottovoce_server.commands.registry_serve import serve_registry
+from sottovoce_server.commands.token_commands import (
+    DaysOption,
+    OutOption,
+    TokenArgument,
+    create_token,
+    revoke_token,
+    shown_time,
+)
 
 if TYPE_CHECKING:
     from sottovoce_server.registry.schema import Event, Model, Token
 
-DAY = 24 * 3600
 
 registry = typer.Typer(
     help="Run a registry of releases; control who may publish and download, and see who did.",
@@ -58,13 +62,8 @@ def create(
             show_default=False,
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the token expires.")] = 90,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Write the token to a new file that only you can read.", show_default=False
-        ),
-    ] = None,
+    days: DaysOption = 90,
+    out: OutOption = None,
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
 ) -> None:
@@ -76,20 +75,7 @@ def create(
 
       sottovoce registry token create studio --scope read --model isles-style-svm --days 30
     """
-    from sottovoce_server.registry import audit_log, tokens
-
-    chosen = _scopes(scopes)
-    if out is not None and os.path.lexists(out):
-        raise ConfigurationError(f"'{shown(out)}' already exists.", hint="Choose another --out.")
-    with opened(data, database_url).session() as session:
-        made, text = tokens.create(session, name, chosen, models or None, days * DAY)
-        audit_log.record(session, audit_log.Action.TOKEN_CREATE, audit_log.OPERATOR, f"{made.id} {made.name}")
-        if out is not None:
-            with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(text + "\n")
-    if out is None:
-        typer.echo(text)
-    say(notes(), "Token", f"{made.id} for '{made.name}' expires on {_time(made.expires)}.", "bold green")
+    create_token(opened(data, database_url), name, _scopes(scopes), models or None, days, out)
 
 
 @token.command("list")
@@ -117,7 +103,7 @@ def list_tokens(as_json: JsonOption = False, data: DataOption = DATA, database_u
 
 @token.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", show_default=False)],
+    token_id: TokenArgument,
     data: DataOption = DATA,
     database_url: DatabaseOption = None,
 ) -> None:
@@ -127,12 +113,7 @@ def revoke(
 
       sottovoce registry token revoke 0123456789abcdef
     """
-    from sottovoce_server.registry import audit_log, tokens
-
-    with opened(data, database_url).session() as session:
-        ended = tokens.revoke(session, token_id)
-        audit_log.record(session, audit_log.Action.TOKEN_REVOKE, audit_log.OPERATOR, f"{ended.id} {ended.name}")
-    say(notes(), "Revoked", f"{ended.id} for '{ended.name}'.", "bold green")
+    revoke_token(opened(data, database_url), token_id)
 
 
 @registry.command()
@@ -261,8 +242,8 @@ def _described(token: "Token") -> dict[str, Any]:
         "name": token.name,
         "scopes": sorted(scopes_of(token)),
         "models": None if limited is None else sorted(limited),
-        "created": _time(token.created),
-        "expires": _time(token.expires),
+        "created": shown_time(token.created),
+        "expires": shown_time(token.expires),
         "state": "revoked" if token.revoked else "valid" if is_alive(token) else "expired",
     }
 
@@ -273,7 +254,7 @@ def _model(model: "Model") -> dict[str, Any]:
         "visibility": model.visibility,
         "coordinator_key": model.coordinator_key.hex(),
         "releases": [
-            {"version": each.version, "published": _time(each.published), "withdrawn": each.withdrawn is not None}
+            {"version": each.version, "published": shown_time(each.published), "withdrawn": each.withdrawn is not None}
             for each in model.releases
         ],
     }
@@ -281,16 +262,12 @@ def _model(model: "Model") -> dict[str, Any]:
 
 def _line(event: "Event") -> dict[str, str | None]:
     return {
-        "time": _time(event.time),
+        "time": shown_time(event.time),
         "action": event.action,
         "token": event.token,
         "subject": event.subject,
         "address": event.address,
     }
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @registry.command(

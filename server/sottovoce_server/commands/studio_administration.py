@@ -1,8 +1,6 @@
 """`sottovoce studio token` and `log`: who may use the studio, and what it made; also while it runs."""
 
-import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +12,19 @@ from rich.text import Text
 from sottovoce.commands.output import counted, notes, print_json, results, say, shown
 from sottovoce.commands.release_options import JsonOption
 from sottovoce.errors import ConfigurationError
+from sottovoce_server.commands.token_commands import (
+    DAY,
+    DaysOption,
+    OutOption,
+    TokenArgument,
+    create_token,
+    revoke_token,
+    shown_time,
+)
 
 if TYPE_CHECKING:
     from sottovoce_server.database import Database
 
-DAY = 24 * 3600
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -39,13 +45,8 @@ token = typer.Typer(
 @token.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, for the log.", show_default=False)],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the token expires.")] = 90,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Write the token to a new file that only you can read.", show_default=False
-        ),
-    ] = None,
+    days: DaysOption = 90,
+    out: OutOption = None,
     data: DataOption = None,
 ) -> None:
     """Create a token. It is shown only once: the studio stores a digest.
@@ -54,19 +55,9 @@ def create(
 
       sottovoce studio token create ann --days 30
     """
-    from sottovoce_server.registry import audit_log, tokens
+    from sottovoce_server.registry.tokens import Scope
 
-    if out is not None and os.path.lexists(out):
-        raise ConfigurationError(f"'{shown(out)}' already exists.", hint="Choose another --out.")
-    with _opened(data).session() as session:
-        made, text = tokens.create(session, name, {tokens.Scope.USE}, None, days * DAY)
-        audit_log.record(session, audit_log.Action.TOKEN_CREATE, audit_log.OPERATOR, f"{made.id} {made.name}")
-        if out is not None:
-            with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(text + "\n")
-    if out is None:
-        typer.echo(text)
-    say(notes(), "Token", f"{made.id} for '{made.name}' is valid for {counted(days, 'day')}.", "bold green")
+    create_token(_opened(data), name, {Scope.USE}, None, days, out)
 
 
 @token.command("list")
@@ -84,7 +75,7 @@ def list_tokens(as_json: JsonOption = False, data: DataOption = None) -> None:
             {
                 "id": each.id,
                 "name": each.name,
-                "expires": datetime.fromtimestamp(each.expires, UTC).isoformat(timespec="minutes"),
+                "expires": shown_time(each.expires),
                 "state": "revoked" if each.revoked else "valid" if tokens.is_alive(each) else "expired",
             }
             for each in tokens.everything(session)
@@ -100,7 +91,7 @@ def list_tokens(as_json: JsonOption = False, data: DataOption = None) -> None:
 
 @token.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", show_default=False)],
+    token_id: TokenArgument,
     data: DataOption = None,
 ) -> None:
     """Revoke a token at once.
@@ -109,12 +100,7 @@ def revoke(
 
       sottovoce studio token revoke 0123456789abcdef
     """
-    from sottovoce_server.registry import audit_log, tokens
-
-    with _opened(data).session() as session:
-        ended = tokens.revoke(session, token_id)
-        audit_log.record(session, audit_log.Action.TOKEN_REVOKE, audit_log.OPERATOR, f"{ended.id} {ended.name}")
-    say(notes(), "Revoked", f"{ended.id} for '{ended.name}'.", "bold green")
+    revoke_token(_opened(data), token_id)
 
 
 def log(

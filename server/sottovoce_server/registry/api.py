@@ -4,11 +4,9 @@ from contextlib import suppress
 from threading import Lock
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi_offline import FastAPIOffline
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
@@ -16,6 +14,7 @@ from sottovoce.release.check import LARGEST_SIGNATURES
 from sottovoce.release.manifest import MANIFEST_FILE
 from sottovoce.version import __version__
 from sottovoce_server.database import Database
+from sottovoce_server.ports.health import add_health
 from sottovoce_server.registry import audit_log, listing, schema
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.audit_log import Action
@@ -30,7 +29,6 @@ from sottovoce_server.registry.responses import (
     Begun,
     Cosigned,
     FileName,
-    Health,
     ModelList,
     ModelName,
     ModelVersion,
@@ -70,18 +68,7 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["download"])
     anybody = Depends(access.caller)
 
-    apart = CapacityLimiter(1)  # the other threads may all be busy with downloads
-
-    @routes.get("/health", responses=described())
-    async def health() -> Health:
-        """Whether the service and its database respond."""
-
-        def ask() -> None:
-            with database.session() as session:
-                session.execute(text("SELECT 1"))
-
-        await to_thread.run_sync(ask, limiter=apart)
-        return Health()
+    add_health(routes, database, described())
 
     @routes.get("/models", responses=described())
     def models(

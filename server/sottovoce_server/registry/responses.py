@@ -95,12 +95,6 @@ class Shown(BaseModel):
     visibility: Visibility
 
 
-class Health(BaseModel):
-    """The service is running, and its database responds."""
-
-    status: str = "ok"
-
-
 def model_view(model: schema.Model) -> ModelView:
     """The response for a model."""
     return ModelView(

@@ -6,20 +6,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
-from sqlalchemy import text
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 
 from sottovoce.version import __version__
 from sottovoce_server.database import Database
 from sottovoce_server.ports.bounded_body import BoundedBody
+from sottovoce_server.ports.health import add_health
 from sottovoce_server.registry.access import Access
-from sottovoce_server.registry.responses import Health
 from sottovoce_server.registry.tokens import Caller, Scope
 from sottovoce_server.studio.cancelling import cancel as stop
 from sottovoce_server.studio.door import Door
@@ -88,18 +86,7 @@ def make_app(
 
 def _models(database: Database, shelf: Shelf, caller: CallerOf, webhooks: Webhooks) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["models"])
-    apart = CapacityLimiter(1)  # the other threads may all be busy
-
-    @routes.get("/health", responses=described())
-    async def health() -> Health:
-        """Whether the studio and its database respond."""
-
-        def ask() -> None:
-            with database.session() as session:
-                session.execute(text("SELECT 1"))
-
-        await to_thread.run_sync(ask, limiter=apart)
-        return Health()
+    add_health(routes, database, described())
 
     @routes.get("/webhook-key", responses=described(404))
     def webhook_key() -> WebhookKey:
