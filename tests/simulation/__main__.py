@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.simulation.one_label import Courses
 from tests.simulation.simulation import report, simulation
 
-EVERY = 1000
+EVERY = 100
 """Number of schedules between two lines of progress."""
 
 
@@ -38,6 +38,7 @@ def main() -> int:
                 violations[outcome.violation] += 1
                 if not known:
                     sys.stdout.write(f"SEED={seed}\n{report(played.shrink(outcome))}\n\n")
+                    sys.stdout.flush()
                 if not asked.all:
                     return 1
             if number % EVERY == 0 or number == asked.schedules:
