@@ -98,7 +98,9 @@ def test_takes_are_heard_compared_blind_and_one_is_kept(page, pages):
     assert page.evaluate(drawn) >= 3  # the waveform twice, and the spectrogram
     page.click("[aria-label='Loop Take 1']")
     page.click("[aria-label='Play Take 1']")
-    until(page, "document.querySelector('sv-player').surfer.getCurrentTime() > 0")
+    position = "document.querySelector('sv-player').surfer.getCurrentTime()"
+    until(page, f"{position} > 0.3")
+    until(page, f"{position} < 0.3")  # from the start again
     page.keyboard.press("2")  # plays the second take, and nothing else
     until(page, "[...document.querySelectorAll('sv-player')].map((each) => each.playing).join() == 'false,true,false'")
     page.click("text=Compare blind")
@@ -122,12 +124,19 @@ def test_a_part_is_repaired_compared_and_undone(page, pages, audio):
     page.goto("/edit")
     page.set_input_files("#f-file", {"name": "song.wav", "mimeType": "audio/wav", "buffer": audio})
     page.wait_for_selector("#preview sv-player[data-ready]")
+    assert page.is_disabled(".selection >> text=Repair")  # nothing is chosen
     picture = page.locator("#preview .picture").bounding_box()
     left, top, width = picture["x"], picture["y"] + 50, picture["width"]
     page.mouse.move(left + 0.4 * width, top)
     page.mouse.down()
     page.mouse.move(left + 0.6 * width, top, steps=4)
     page.mouse.up()
+    page.click(".selection >> text=Play it")
+    position = "document.querySelector('#preview sv-player').surfer.getCurrentTime()"
+    until(page, f"{position} > 0.25")
+    until(page, f"{position} < 0.25")  # from the start of the part again
+    assert page.evaluate(position) > 0.1
+    page.click("[aria-label='Pause song.wav']")
     page.click(".selection >> text=Repair")
     start, end = map(float, page.input_value("input[name=repair]").split(":"))
     assert start == pytest.approx(0.2, abs=0.01)

@@ -182,10 +182,10 @@ class Player extends HTMLElement {
     surfer.on("play", () => this.changed(true));
     surfer.on("pause", () => this.changed(false));
     surfer.on("finish", () => {
-      if (this.looping && !this.part) surfer.play(0);
+      if (this.looping) surfer.play(this.chosen?.start ?? 0);
     });
     surfer.on("timeupdate", (at) => {
-      if (this.looping && this.part && surfer.isPlaying() && at >= this.part.end) surfer.setTime(this.part.start);
+      if (this.looping && this.chosen && surfer.isPlaying() && at >= this.chosen.end) surfer.setTime(this.chosen.start);
     });
     if (this.marks) attach(this, this.marks);
     try {
@@ -235,7 +235,7 @@ class Player extends HTMLElement {
   async toggle() {
     await this.load();
     if (this.playing) this.surfer.pause();
-    else await this.surfer.play(this.looping && this.part ? this.part.start : undefined);
+    else await this.surfer.play(this.looping && this.chosen ? this.chosen.start : undefined);
   }
 
   setLoop(on) {

@@ -38,7 +38,7 @@ export function attach(player, marks) {
     button("Keep only this", () => put("trim", [from.value, to.value])),
     button("Play it", () => {
       player.setLoop(true);
-      player.surfer.play(player.part.start);
+      player.surfer.play(player.chosen.start);
     }),
     button("Clear", () => marks.clearRegions()),
   ];
@@ -47,7 +47,7 @@ export function attach(player, marks) {
   player.append(bar);
 
   function show() {
-    for (const each of buttons) each.disabled = !player.part;
+    for (const each of buttons) each.disabled = !player.chosen;
   }
 
   function typed() {
@@ -63,7 +63,7 @@ export function attach(player, marks) {
   }
 
   function chosen(region) {
-    player.part = { start: region.start, end: region.end };
+    player.chosen = { start: region.start, end: region.end };
     from.value = round(region.start);
     to.value = round(region.end);
     show();
@@ -78,7 +78,7 @@ export function attach(player, marks) {
   marks.on("region-updated", chosen);
   marks.on("region-removed", () => {
     if (marks.getRegions().length) return;
-    player.part = undefined;
+    player.chosen = undefined;
     from.value = to.value = "";
     show();
   });
