@@ -103,8 +103,8 @@ class Landmarks:
         least = np.repeat(LEAST_SHARE * self._pairs, len(_VARIANTS) * width)
         enough = votes >= np.maximum(least, 1)
         most, both = int(self._pairs.max()), np.concatenate([keys, keys - 1])
-        once = np.unique((both * most + np.tile(self._numbers[places], 2))[enough[both]])
-        best, distinct = np.unique(once // most, return_counts=True)
+        once, _ = _runs(np.sort((both * most + np.tile(self._numbers[places], 2))[enough[both]]))
+        best, distinct = _runs(once // most)
         np.maximum.at(found, best // width // len(_VARIANTS), distinct)
         shares: NDArray[np.float64] = found / np.maximum(self._pairs, 1)
         return np.where(shares < LEAST_SHARE, 0.0, shares)
@@ -125,6 +125,12 @@ def _pairs(
         return nothing, nothing, nothing, nothing
     begun, lower, intervals, gaps = (np.concatenate(column) for column in zip(*parts, strict=True))
     return begun, lower, intervals, gaps
+
+
+def _runs(ordered: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct values of an array in ascending order, and how often each occurs; `np.unique` would sort again."""
+    begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    return ordered[begins], np.diff(begins, append=len(ordered))
 
 
 def _code(bands: NDArray[np.int64], intervals: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.int64]:

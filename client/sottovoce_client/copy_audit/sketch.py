@@ -113,8 +113,9 @@ def _standing_out(magnitudes: Tensor, loudest: Tensor) -> Tensor:
 
 def _peaks(levels: Tensor, frames: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Bands, times and heights of the local maxima within some frames, `[peaks]` each."""
-    size = (2 * _NEAR_BANDS + 1, 2 * _NEAR_FRAMES + 1)
-    largest = functional.max_pool2d(levels[None], size, 1, (_NEAR_BANDS, _NEAR_FRAMES))[0]
+    # First over frames, then over bands: the same maxima as of the rectangle, with fewer comparisons.
+    largest = functional.max_pool1d(levels, 2 * _NEAR_FRAMES + 1, 1, _NEAR_FRAMES)
+    largest = functional.max_pool1d(largest.T, 2 * _NEAR_BANDS + 1, 1, _NEAR_BANDS).T
     bands, times = ((levels == largest) & (levels > _LEAST))[:, frames].nonzero(as_tuple=True)
     return bands, times, levels[:, frames][bands, times]
 
