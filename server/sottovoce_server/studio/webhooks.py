@@ -54,6 +54,7 @@ class Webhooks:
         self._jobs = jobs
         self._hosts = frozenset(hosts)
         self._key = _key(folder / KEY_FILE) if hosts else None
+        self._authorities = httpx.create_ssl_context(trust_env=False) if hosts else True
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="studio-webhooks", daemon=True)
 
@@ -109,7 +110,9 @@ class Webhooks:
             anyio.run(self._deliver, owed)
 
     async def _deliver(self, owed: list[Job]) -> None:
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=CALL_SECONDS) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=CALL_SECONDS, verify=self._authorities
+        ) as client:
             await asyncio.gather(*(self._call(client, job) for job in owed))
 
     async def _call(self, client: httpx.AsyncClient, job: Job) -> None:

@@ -63,7 +63,7 @@ def test_it_answers_as_it_describes(described, operations, label, mode):
         return
     job = described.generate().json()["id"]
 
-    @settings(max_examples=8, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operations[label].as_strategy(generation_mode=mode))
     def send(case):
         if mode is GenerationMode.POSITIVE and "job" in (case.path_parameters or {}):
