@@ -3,11 +3,13 @@
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
 from sottovoce.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
 
 LONGEST_DETAIL = 300
 """Longest text of a service that is shown, characters."""
@@ -64,7 +66,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_DETAIL])
 
 
-def retry_after(answer: httpx.Response) -> float:
+def retry_after(answer: "httpx.Response") -> float:
     """Seconds after which a service wants to be asked again; 0 if it does not say."""
     asked = answer.headers.get("retry-after", "")
     return float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
