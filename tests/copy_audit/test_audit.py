@@ -56,24 +56,23 @@ class Known(NamedTuple):
     tracks: np.ndarray
 
 
-@pytest.fixture(scope="module")
-def once():
-    return {}
-
-
 @pytest.fixture
-def known(once, home, split, strangers):
+def known(made_once, home, split, strangers):
     """What bounds follow from: held-out tracks, tracks trained on (by other groups), and the strangers'."""
-    if not once:
+
+    def fill(folder):
         store = SketchStore(home.cache)
         store.fill((*split.train, *split.held_out))
         known = [(sketched, group_of(track)) for track, sketched in store.load((*split.held_out, *split.train))]
         known += [(sketch(as_mono(audio, RATE)), "nobody's") for audio in strangers]
         parts = [as_sample(sketched, random.Random(number)) for number, (sketched, _) in enumerate(known)]
         groups = [group for some, (_, group) in zip(parts, known, strict=True) for _ in some]
-        compared = compared_with(home, split, [each for some in parts for each in some], groups)
-        once["known"] = Known(compared.scores, np.repeat(np.arange(len(parts)), [len(some) for some in parts]))
-    return once["known"]
+        scores = compared_with(home, split, [each for some in parts for each in some], groups).scores
+        tracks = np.repeat(np.arange(len(parts)), [len(some) for some in parts])
+        np.savez(folder / "known.npz", scores=scores, tracks=tracks)
+
+    with np.load(made_once("known to copy audits", fill) / "known.npz") as found:
+        return Known(found["scores"], found["tracks"])
 
 
 def compared_with(home, split, excerpts, groups):

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,17 @@ LABELS = 4
 
 
 @pytest.fixture(scope="module")
-def finished(program, catalogues: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def finished(program, catalogues: Path, made_once: Callable[..., Path]) -> tuple[dict, Path]:
     """Of two rounds on all cores, under Ray."""
-    out = tmp_path_factory.mktemp("results") / "run"
-    done = program("simulate", "--catalogues", catalogues, "--rounds", "2", "--delta", "1e-3", "--out", out, "--json")
-    assert done.wait() == 0, done.stderr
-    return json.loads(done.stdout), out
+
+    def fill(folder: Path) -> None:
+        options = ("--rounds", "2", "--delta", "1e-3", "--out", folder / "run", "--json")
+        done = program("simulate", "--catalogues", catalogues, *options)
+        assert done.wait() == 0, done.stderr
+        (folder / "said.json").write_text(done.stdout)
+
+    folder = made_once("simulated", fill)
+    return json.loads((folder / "said.json").read_text()), folder / "run"
 
 
 def test_json_is_one_object_with_every_final_figure(finished):
