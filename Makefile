@@ -58,7 +58,7 @@ $(VENV)/.browser: $(STAMP)
 # Beside the types, which are checked while tests wait. Four workers keep two cores busy: many tests wait for processes.
 suite: export BUILT_SITE := $(CURDIR)/site
 suite: docs style $(VENV)/.browser
-	$(BIN)/pytest -n 4 --dist worksteal -m "not deployment"
+	$(BIN)/pytest -n 5 --dist worksteal -m "not deployment"
 
 test-deployment: $(STAMP) ## run federations of real processes, killed and restarted (minutes)
 	$(BIN)/pytest -m deployment
