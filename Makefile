@@ -55,7 +55,8 @@ $(VENV)/.browser: $(STAMP)
 		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet chromium >/dev/null 2>&1; } || true
 	@touch $@
 
-# Beside the types, which are checked while tests wait. Four workers keep two cores busy: many tests wait for processes.
+# Beside the types, which are checked while tests wait. Five workers, forks of one process, keep two cores busy: many
+# tests wait for processes.
 suite: export BUILT_SITE := $(CURDIR)/site
 suite: docs style $(VENV)/.browser
 	$(BIN)/pytest -n 5 --dist worksteal -m "not deployment"
