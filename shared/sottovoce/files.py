@@ -1,5 +1,6 @@
 """Atomic file writes: write aside, flush, rename."""
 
+import errno
 import hashlib
 import os
 import re
@@ -11,6 +12,11 @@ from glob import escape
 from pathlib import Path
 
 from sottovoce.errors import ConfigurationError
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def sha256_file(path: Path) -> str:

@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
 from sottovoce.release.check import LARGEST_SIGNATURES
-from sottovoce.release.manifest import MANIFEST_FILE
+from sottovoce.release.manifest import LOG_FILE, MANIFEST_FILE, SIGNATURE_FILE
 from sottovoce.version import __version__
 from sottovoce_server.database import Database
+from sottovoce_server.ports.file_response import file_response
 from sottovoce_server.ports.health import add_health
 from sottovoce_server.registry import audit_log, listing, schema
 from sottovoce_server.registry.access import Access
 from sottovoce_server.registry.audit_log import Action
-from sottovoce_server.registry.downloads import file_response
 from sottovoce_server.registry.file_store import Store
 from sottovoce_server.registry.problems import described, install
 from sottovoce_server.registry.publishing import Publishing
@@ -49,6 +49,7 @@ SHA-256 in a manifest signed by the coordinator: verify it against a key that yo
 release pull` does. This service is trusted with availability and access control only.
 """
 PAGE = 100
+JSON_FILES = (MANIFEST_FILE, SIGNATURE_FILE, LOG_FILE)
 
 
 def make_app(database: Database, store: Store, settings: Settings) -> FastAPI:
@@ -97,7 +98,8 @@ def _reading(database: Database, store: Store, access: Access) -> APIRouter:
             entry = listing.file(found, file)
             if entry is None:
                 raise _not_found()
-            answer = file_response(request, entry, store.blob(entry.sha256))
+            kind = "application/json" if entry.name in JSON_FILES else "application/octet-stream"
+            answer = file_response(request, store.blob(entry.sha256), entry.sha256, kind, vary="Authorization")
             if request.method == "GET" and answer.status_code != 304:
                 audit_log.record(session, Action.DOWNLOAD, caller, f"{name}@{version} {file}")
         return answer

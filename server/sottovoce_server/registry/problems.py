@@ -1,6 +1,5 @@
 """Errors as HTTP responses with status codes. No response contains a traceback or a path."""
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sottovoce.errors import ReleaseError
+from sottovoce.files import is_full
 from sottovoce.release.check import LARGEST_SIGNATURES
 from sottovoce_server.registry.file_store import Gone, TooLarge
 from sottovoce_server.registry.publishing import Taken, TooMany
@@ -85,7 +85,7 @@ def invalid(error: RequestValidationError) -> str:
 
 
 def _of_system(error: OSError) -> JSONResponse:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return _answer(507, "The registry's disk is full.")
     raise error
 

@@ -48,6 +48,11 @@ class Caller:
     models: frozenset[str] | None = frozenset()
     address: str | None = None
 
+    @property
+    def owner(self) -> str:
+        """Id of the token, or empty: this machine. The studio's jobs belong to it."""
+        return self.token or ""
+
     def covers(self, model: str) -> bool:
         """Whether the token is valid for a model."""
         return self.models is None or model in self.models

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
@@ -16,8 +16,10 @@ from sse_starlette.sse import AppStatus
 from sottovoce.version import __version__
 from sottovoce_server.database import Database
 from sottovoce_server.ports.bounded_body import BoundedBody
+from sottovoce_server.ports.file_response import file_response
 from sottovoce_server.ports.health import add_health
 from sottovoce_server.registry.access import Access
+from sottovoce_server.registry.rate_limit import Limiter
 from sottovoce_server.registry.tokens import Caller, Scope
 from sottovoce_server.studio.cancelling import cancel as stop
 from sottovoce_server.studio.door import Door
@@ -67,8 +69,6 @@ def make_app(
     database: Database, jobs: Jobs, shelf: Shelf, engine: Engine, settings: Settings, webhooks: Webhooks
 ) -> FastAPI:
     """The app."""
-    from sottovoce_server.registry.rate_limit import Limiter
-
     access = Access(database, Limiter(settings.limits.requests, settings.limits.refusals))
     caller = access.holder_of(Scope.USE) if settings.tokens else access.caller
     app = FastAPIOffline(title="Sottovoce studio", version=__version__, description=DESCRIPTION, redoc_url=None)
@@ -154,7 +154,7 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
     Who = Annotated[Caller, Depends(caller)]  # noqa: N806 - a type
 
     def found(job: str, who: Caller) -> Job:
-        row = jobs.find(job, who.token or "") if ID.fullmatch(job) else None
+        row = jobs.find(job, who.owner) if ID.fullmatch(job) else None
         if row is None:
             raise HTTPException(404, "There is no such job. It may have been deleted.")
         return row
@@ -164,7 +164,7 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
         who: Who, limit: Annotated[int, Query(ge=1, le=JOBS_PAGE)] = JOBS_PAGE, kind: Kind | None = None
     ) -> JobList:
         """Your latest jobs, newest first."""
-        return JobList(jobs=[job_view(each, jobs) for each in jobs.latest(who.token or "", limit, kind)])
+        return JobList(jobs=[job_view(each, jobs) for each in jobs.latest(who.owner, limit, kind)])
 
     @routes.get("/jobs/{job}", responses=described(401, 404))
     async def show(job: str, who: Who, prefer: Prefer = "") -> JobView:
@@ -176,7 +176,7 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
     def cancel(job: str, who: Who) -> JobView:
         """Stop a job. One that has ended stays as it is."""
         found(job, who)
-        stop(jobs, engine, job, who.token or "")
+        stop(jobs, engine, job, who.owner)
         return job_view(found(job, who), jobs)
 
     @routes.get(
@@ -216,13 +216,15 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
         file = jobs.folder(job) / piece_name(result.get("claim", 0), number, f".{form}")
         if piece is None or not file.is_file():
             raise HTTPException(404, "There is no such audio. It may have been deleted.")
-        etag = f'"{piece["sha256"][form]}"'
-        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-        if etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
         name = f"{(row.model or row.file or row.kind).partition('@')[0].rsplit('.', 1)[0]}-{job[:6]}-{number}.{form}"
-        return FileResponse(
-            file, headers=headers, media_type=f"audio/{form}", filename=name, content_disposition_type="inline"
+        return file_response(
+            request,
+            file,
+            piece["sha256"][form],
+            f"audio/{form}",
+            vary="Authorization, Cookie",
+            filename=name,
+            content_disposition_type="inline",
         )
 
     @routes.get(
@@ -237,7 +239,7 @@ def _jobs(database: Database, jobs: Jobs, engine: Engine, caller: CallerOf) -> A
     ) -> Response:
         """The log of your results: when, with which model and parameters, and the digest of the audio."""
         with database.session() as session:
-            rows = entries(session, owner=who.token or "", month=month, model=model)
+            rows = entries(session, owner=who.owner, month=month, model=model)
         return Response(written(rows, form), media_type="text/csv" if form == "csv" else "application/json")
 
     return routes

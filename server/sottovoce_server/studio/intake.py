@@ -77,7 +77,7 @@ class Intake:
         return await run_in_threadpool(self._accept, caller, work, body, None, key)
 
     def _accept(self, caller: Caller, work: Work, body: BaseModel, upload: UploadFile | None, key: str | None) -> Job:
-        owner = caller.token or ""
+        owner = caller.owner
         values = body.model_dump()
         extra = {name: values.pop(name, None) for name in _EXTRA}
         if extra["webhook"] is not None:

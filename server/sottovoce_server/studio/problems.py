@@ -1,6 +1,5 @@
 """Errors as HTTP responses, in the registry's form."""
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from sottovoce.errors import UserError
+from sottovoce.files import is_full
 from sottovoce_server.registry.problems import BUSY_SECONDS, invalid
 from sottovoce_server.registry.problems import described as registry_described
 from sottovoce_server.registry.rate_limit import TooOften
@@ -88,7 +88,7 @@ def _of_http(error: StarletteHTTPException) -> JSONResponse:
 
 
 def _of_system(error: OSError) -> JSONResponse:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return problem(507, TEXTS[507])
     raise error
 

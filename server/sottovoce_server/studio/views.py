@@ -160,19 +160,7 @@ def release_view(found: Shelved) -> ReleaseView:
 
 def output_view(row: Output) -> OutputView:
     """The answer for an entry of the log."""
-    return OutputView(
-        time=_time(row.time),
-        job=row.job,
-        number=row.number,
-        kind=Kind(row.kind),
-        model=row.model,
-        digest=row.digest,
-        parameters=row.parameters,
-        seed=row.seed,
-        token=row.token,
-        audio=row.audio,
-        seconds=row.seconds,
-    )
+    return OutputView.model_validate(row, from_attributes=True)
 
 
 def _time(seconds: float) -> datetime:

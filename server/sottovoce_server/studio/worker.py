@@ -4,7 +4,6 @@ Its standard input belongs to the studio: a byte says that there may be a job, a
 if it was killed. Memory beyond the limit ends an allocation, not the machine.
 """
 
-import errno
 import gc
 import os
 import resource
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from sottovoce.errors import SottovoceError
-from sottovoce.files import clear_asides
+from sottovoce.files import clear_asides, is_full
 from sottovoce_server.database import STUDIO, Database, DataLocation
 from sottovoce_server.registry.schema import Token
 from sottovoce_server.studio.job_files import keep_only
@@ -37,7 +36,6 @@ IDLE_SECONDS = 1.0
 PROGRESS_SECONDS = 0.25
 """Shortest time between two records of a job's progress, seconds."""
 FULL = "The studio's disk is full."
-FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = "This needs more memory than a job may use."
 PROGRAM = "sottovoce_server.studio.worker"
 """Module that a worker runs."""
@@ -161,7 +159,7 @@ def _do(job: Job, jobs: Jobs, work: Carries, database: Database) -> None:
             raise
         _out_of_memory(job, jobs)
     except OSError as error:
-        _fail(job, jobs, FULL if error.errno in FULL_ERRORS else f"System error: {error.strerror}.")
+        _fail(job, jobs, FULL if is_full(error) else f"System error: {error.strerror}.")
     finally:
         clear_asides(folder)
         gc.collect()

@@ -19,6 +19,7 @@ from typer.main import get_command
 from sottovoce.commands.help_text import set_help
 from sottovoce.commands.output import notes, say, shown
 from sottovoce.errors import ConfigurationError, SottovoceError
+from sottovoce.files import is_full
 
 GROUP = "sottovoce.commands"
 DEBUG = "SOTTOVOCE_DEBUG"
@@ -127,7 +128,7 @@ def _explained() -> Iterator[None]:
 
 
 def _of_system(error: OSError) -> tuple[str, str | None]:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return "The disk is full: nothing more could be written.", "Free some space and run the command again."
     where = f" ({shown(error.filename)})" if isinstance(error.filename, str) else ""
     return f"System error: {error.strerror or error}{where}.", None

@@ -1,6 +1,5 @@
 """Folders that we create: atomic, recognised by a marker, and never replacing anybody else's files."""
 
-import errno
 import json
 import multiprocessing
 import os
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 from sottovoce.canonical import canonical_json
 from sottovoce.errors import ConfigurationError, UserError
-from sottovoce.files import folder_aside
+from sottovoce.files import folder_aside, is_full
 
 MARKER = ".sottovoce-made.json"
 _FILES = "files"
@@ -151,6 +150,6 @@ def _marker(out: Path) -> dict[str, Any] | None:
 
 
 def _explained(out: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return UserError(f"No space is left to write {out}.", hint="Ask for less, or choose a folder on another disk.")
     return UserError(f"{out} cannot be written: {error.strerror or error}.", hint="Choose a writable folder.")

@@ -6,21 +6,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData
-from tests.server.registry.test_postgres import Postgres
+from tests.server.registry import test_postgres
 from tests.server.studio.test_jobs import *  # noqa: F403 - its tests are collected here, too
 
 from sottovoce_server.database import STUDIO, Database, DataLocation
 from sottovoce_server.registry.schema import Base as Registry
 from sottovoce_server.studio.schema import Base
 
+postgres = test_postgres.postgres
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    server = Postgres()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import ray
 import soundfile
 from ray.cluster_utils import Cluster
 from tests.cli.conftest import RATE, tone
-from tests.server.registry.test_postgres import Postgres
+from tests.server.registry import test_postgres
 from tests.server.studio.conftest import WIDE
 
 from sottovoce_server.database import STUDIO, Database, DataLocation
@@ -19,17 +19,11 @@ from sottovoce_server.studio.schema import Kind, State
 from sottovoce_server.studio.settings import EngineLimits, Settings
 from sottovoce_server.studio.worker import JOBS
 
+postgres = test_postgres.postgres
 JOBS_OF_EACH = 6
 PATIENCE_SECONDS = 300
 
 pytestmark = pytest.mark.deployment
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    server = Postgres()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

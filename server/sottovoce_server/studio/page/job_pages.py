@@ -21,7 +21,7 @@ def job_routes(studio: Studio) -> APIRouter:
     Who = Annotated[Caller, Depends(studio.caller)]  # noqa: N806 - a type
 
     def found(job: str, who: Caller) -> JobView:
-        row = studio.jobs.find(job, who.token or "")
+        row = studio.jobs.find(job, who.owner)
         if row is None:
             raise HTTPException(404, "There is no such job. Its results may have been deleted.")
         return studio.view(row)
@@ -43,7 +43,7 @@ def job_routes(studio: Studio) -> APIRouter:
     @routes.post("/{job}/cancel")
     def cancel(request: Request, job: str, who: Who) -> Response:
         found(job, who)
-        stop(studio.jobs, studio.engine, job, who.token or "")
+        stop(studio.jobs, studio.engine, job, who.owner)
         return answer(request, found(job, who))
 
     @routes.post("/{job}/keep")
@@ -51,7 +51,7 @@ def job_routes(studio: Studio) -> APIRouter:
         view = await run_in_threadpool(found, job, who)
         if number is not None and all(each.number != number for each in view.audio):
             raise HTTPException(404, "There is no such take.")
-        await run_in_threadpool(studio.jobs.keep, job, who.token or "", number)
+        await run_in_threadpool(studio.jobs.keep, job, who.owner, number)
         view = await run_in_threadpool(found, job, who)
         return fragment("kept", job=view) if wants_fragment(request) else answer(request, view)
 

@@ -29,7 +29,7 @@ def reading_routes(studio: Studio) -> APIRouter:
 
     @routes.get("/results")
     def results(request: Request, who: Who) -> Response:
-        jobs = [studio.view(each) for each in studio.jobs.latest(who.token or "", MOST_RESULTS)]
+        jobs = [studio.view(each) for each in studio.jobs.latest(who.owner, MOST_RESULTS)]
         return page(request, "results", jobs=jobs, hours=studio.settings.engine.keep_hours)
 
     return routes

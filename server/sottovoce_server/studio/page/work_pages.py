@@ -37,7 +37,7 @@ def work_routes(studio: Studio) -> APIRouter:
     Who = Annotated[Caller, Depends(studio.caller)]  # noqa: N806 - a type
 
     def earlier(who: Caller, kind: Kind, most: int | None = None) -> list[JobView]:
-        return [studio.view(each) for each in studio.jobs.latest(who.token or "", most or SHOWN[kind], kind)]
+        return [studio.view(each) for each in studio.jobs.latest(who.owner, most or SHOWN[kind], kind)]
 
     async def accept(request: Request, who: Caller, kind: Kind) -> Job:
         job = await studio.intake.accept(request, who, KINDS[kind])
@@ -65,7 +65,7 @@ def work_routes(studio: Studio) -> APIRouter:
 
     @routes.get("/create")
     def create(request: Request, who: Who, again: str = "") -> Response:
-        before = studio.jobs.find(again, who.token or "")
+        before = studio.jobs.find(again, who.owner)
         if before is None or before.kind != Kind.GENERATION:
             values, chosen = {"count": TAKES}, None
         else:
@@ -101,7 +101,7 @@ def work_routes(studio: Studio) -> APIRouter:
         return page(request, "edit", **values)
 
     def bench(who: Caller, piece: str, tip: str) -> dict[str, Any]:
-        owner = who.token or ""
+        owner = who.owner
         chain = chain_of(studio, owner, piece, tip)
         pieces = [each for each in (*earlier(who, Kind.GENERATION, 30), *earlier(who, Kind.EDIT, 30)) if each.audio]
         pieces.sort(key=lambda each: (each.kept is not None, each.created), reverse=True)
@@ -129,7 +129,7 @@ def work_routes(studio: Studio) -> APIRouter:
 
     @routes.get("/edit/{job}/card")
     def follow(job: str, who: Who) -> Response:
-        row = studio.jobs.find(job, who.token or "")
+        row = studio.jobs.find(job, who.owner)
         view = None if row is None else studio.view(row)
         if view is None or not view.audio:
             return fragment("edit_card", job=view, found=None, hours=studio.settings.engine.keep_hours)
